@@ -1,0 +1,129 @@
+# PostOffice. One non-recursive Makefile; object folders are keyed by compiler and sanitizer, so
+# switching between them costs nothing.
+#
+#   make                build ./websocket-server
+#   make run            install what is missing, build, start a private Redis and the server
+#   make test           install what is missing, build, run every test that a change must pass
+#   make check          unit tests, layers, fuzz corpora (no Redis, seconds)
+#   make e2e            the real binary, a real Redis, real clients
+#   make SAN=address,undefined check e2e
+#   make lint           clang-tidy, cppcheck, clang-format, shellcheck
+#   make fuzz-NAME FUZZ_SECONDS=60
+#   make bench-idle bench-echo
+#   make install DESTDIR= PREFIX=/usr/local
+#   make clean
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SAN ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 60
+PYTHON ?= /usr/bin/python3
+VERSION := 0.1.0
+MAKEFLAGS += --no-builtin-rules
+
+comma := ,
+KEY := $(notdir $(firstword $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+B := build/$(KEY)
+# The plain gcc build is the product and lies in the root; others stay in their folder.
+BIN := $(if $(SAN),$(B)/websocket-server,websocket-server)
+
+WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+        -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2
+HARDEN := -fstack-protector-strong -fPIE -U_FORTIFY_SOURCE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+CFLAGS ?= -O2 -g
+POCFLAGS := -std=gnu11 -D_GNU_SOURCE -DPOSTOFFICE_VERSION='"$(VERSION)"' -I. -fno-omit-frame-pointer \
+        $(WARN) $(HARDEN) $(CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
+LDFLAGS ?=
+POLDFLAGS := -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
+LIBS := -levent_core -lhiredis -lcjson -lsodium
+
+SOURCES := $(wildcard common/*.c config/*.c shm/*.c worker/*.c master/*.c)
+OBJECTS := $(SOURCES:%.c=$(B)/%.o)
+MAIN := $(B)/master/main.o
+ARCHIVE := $(B)/libpostoffice.a
+
+UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all run test setup check unit layers corpora e2e lint clean install uninstall bench-idle bench-echo
+
+all: $(BIN)
+
+$(BIN): $(MAIN) $(ARCHIVE)
+	$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $(MAIN) $(ARCHIVE) $(LIBS)
+
+$(ARCHIVE): $(filter-out $(MAIN),$(OBJECTS))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(POCFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/tests/%: $(B)/tests/%.o $(ARCHIVE)
+	$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS) -lcmocka
+
+-include $(OBJECTS:.o=.d) $(wildcard $(B)/tests/*/*.d)
+
+setup:
+	@scripts/setup
+
+run: setup
+	@$(MAKE) --no-print-directory all
+	@scripts/run
+
+test: setup
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory e2e
+
+check: layers unit corpora
+
+# One test alone: make $(B)/tests/unit/test_ws && build/gcc/tests/unit/test_ws
+unit: $(UNIT:%=$(B)/tests/unit/%)
+	@set -e; for t in $^; do echo "== $$t"; $$t; done
+
+layers:
+	@$(PYTHON) tests/layers.py
+
+# The fuzz targets as ordinary programs that replay their corpora.
+$(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(ARCHIVE)
+	$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $< $(B)/tests/fuzz/replay.o $(ARCHIVE) $(LIBS)
+
+corpora: $(FUZZ:%=$(B)/tests/fuzz/fuzz_%)
+	@set -e; for t in $(FUZZ); do $(B)/tests/fuzz/fuzz_$$t tests/fuzz/corpus/$$t; done
+
+# libFuzzer (clang): new inputs go to tests/fuzz/found/NAME, which git ignores.
+fuzz-%:
+	@mkdir -p tests/fuzz/found/$* build/fuzz
+	clang -std=gnu11 -D_GNU_SOURCE -DPOSTOFFICE_VERSION='"$(VERSION)"' -I. -O1 -g -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined -o build/fuzz/fuzz_$* tests/fuzz/fuzz_$*.c \
+	    $(filter-out master/main.c,$(SOURCES)) $(LIBS)
+	build/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	    tests/fuzz/found/$* tests/fuzz/corpus/$*
+
+e2e: $(BIN)
+	@POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_SAN="$(SAN)" $(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e
+
+lint:
+	@scripts/lint
+
+clean:
+	rm -rf build websocket-server
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)/etc/postoffice $(DESTDIR)/etc/init.d $(DESTDIR)$(PREFIX)/share/doc/postoffice
+	install -m 755 websocket-server $(DESTDIR)$(PREFIX)/sbin/websocket-server
+	for f in config/config-*.json; do n=$(DESTDIR)/etc/postoffice/$${f##*/}; [ -e $$n ] || install -m 644 $$f $$n; done
+	install -m 755 scripts/init.d/websocket-server $(DESTDIR)/etc/init.d/websocket-server
+	install -m 644 README.md LICENSE CHANGELOG.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/postoffice/
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/websocket-server $(DESTDIR)/etc/init.d/websocket-server
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/postoffice

@@ -1,0 +1,21 @@
+/* Addresses (docs/protocol.md, section 1) and the patterns of a token that cover them (section 6). */
+#ifndef COMMON_ADDRESS_H
+#define COMMON_ADDRESS_H
+
+#include "common/slice.h"
+
+enum { ADDRESS_BYTES_MAX = 255 };
+
+/* 1 to 255 bytes of UTF-8, no control characters (C0, DEL, C1), no white space (Unicode's) at either end. */
+bool address_valid(struct slice address);
+bool address_is_group(struct slice address); /* begins with '#' */
+/* "postmaster", "#all", anything beginning with '$'. */
+bool address_reserved(struct slice address);
+/* Valid, a user address, not reserved: may be a clientID or a from. */
+bool address_may_speak(struct slice address);
+/* 0 to 64 bytes of UTF-8, otherwise as an address. */
+bool device_valid(struct slice device);
+/* An exact address, or a prefix ending in '*'. */
+bool pattern_covers(struct slice pattern, struct slice address);
+
+#endif

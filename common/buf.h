@@ -1,0 +1,42 @@
+/*
+ * A byte buffer that grows up to a bound it is told when made, so that no stranger can grow it further.
+ *
+ * A failed append leaves the buffer as it was and is remembered in `failed`, so that a row of appends
+ * can be checked once at its end.
+ */
+#ifndef COMMON_BUF_H
+#define COMMON_BUF_H
+
+#include "common/err.h"
+#include "common/slice.h"
+
+#include <stdint.h>
+
+struct buf {
+    char *data; /* NULL until something is appended; not NUL-terminated unless buf_text was called */
+    size_t len, size, size_max;
+    bool failed;
+};
+
+void buf_init(struct buf *buf, size_t size_max);
+void buf_fini(struct buf *buf);
+/* Empties it; the memory stays for the next use. */
+void buf_reset(struct buf *buf);
+/* Room for len more bytes after buf->len. ERR_FULL past the bound, ERR_NOMEM. */
+enum err buf_reserve(struct buf *buf, size_t len);
+enum err buf_add(struct buf *buf, const void *data, size_t len);
+enum err buf_add_slice(struct buf *buf, struct slice slice);
+enum err buf_add_text(struct buf *buf, const char *text);
+enum err buf_add_char(struct buf *buf, char c);
+enum err buf_addf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+enum err buf_add_int(struct buf *buf, int64_t value);
+/* Removes the first len bytes. */
+void buf_drop(struct buf *buf, size_t len);
+/* The contents with a NUL behind them, owned by the buffer; "" when empty or out of memory. */
+const char *buf_text(struct buf *buf);
+static inline struct slice buf_slice(const struct buf *buf)
+{
+    return (struct slice){ buf->data ? buf->data : "", buf->len };
+}
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * A strict RFC 8259 scanner that gives spans of the text it reads instead of a tree: nothing is
+ * converted, so numbers keep their text and what is carried stays the bytes that came.
+ *
+ * Stricter than the RFC where a mail server must be: no duplicate key in the outermost object, no NUL
+ * (\u0000) and no lone surrogate in any string, a bound on nesting, nothing after the value.
+ */
+#ifndef COMMON_JSON_H
+#define COMMON_JSON_H
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/slice.h"
+
+#include <stdint.h>
+
+enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+struct json_value {
+    enum json_type type;
+    struct slice text; /* as written, quotes and brackets included */
+    bool escaped;      /* STRING: has a backslash */
+};
+
+/* Checks that text is one JSON value with nothing but white space around it, nested at most depth_max,
+ * valid UTF-8 assumed checked by the caller. OK with *value; ERR_BAD with a static reason and the
+ * offset of the fault. */
+struct json_fault {
+    const char *reason;
+    size_t offset;
+};
+enum err json_check(struct slice text, unsigned depth_max, struct json_value *value,
+                    struct json_fault *fault);
+
+/* Walks the members of a value that json_check found good (or of a value that came from such a walk). */
+struct json_walk {
+    const char *at, *end;
+};
+void json_walk_begin(struct json_walk *walk, const struct json_value *container);
+/* OBJECT: the next member; false at the end. key is its text between the quotes, still escaped when
+ * key->escaped (compare with json_key_equal). span, when not NULL, is the member from its key's quote
+ * to the value's last byte. */
+bool json_walk_member(struct json_walk *walk, struct json_value *key, struct json_value *value,
+                      struct slice *span);
+/* ARRAY: the next element; false at the end. */
+bool json_walk_element(struct json_walk *walk, struct json_value *value);
+
+/* A STRING's characters: within the text itself when nothing is escaped, else unescaped into the
+ * arena. data NULL when out of memory. */
+struct slice json_string(const struct json_value *value, struct arena *arena);
+/* An integer written without fraction or exponent that fits; false otherwise. */
+bool json_int(const struct json_value *value, int64_t *out);
+
+/* Appends text as a quoted JSON string; control characters, quote and backslash escaped. */
+enum err json_add_string(struct buf *buf, struct slice text);
+
+#endif

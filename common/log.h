@@ -1,0 +1,47 @@
+/*
+ * The structured log: one line, one event, written with one write(2) so that lines of several
+ * processes never mix.
+ *
+ *   2026-11-23T06:55:30.123Z warn pid=812 worker=3 event=worker_exited signal=11
+ *
+ * The event name is stable and can be searched for; key=value pairs follow. Never log a payload or a
+ * token. Text that came from a stranger goes through log_quote. A line is cut at 1,024 bytes.
+ * A line that cannot be written (disk full) is counted, and the count is logged when there is room.
+ */
+#ifndef COMMON_LOG_H
+#define COMMON_LOG_H
+
+#include "common/slice.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+extern enum log_level log_threshold;
+
+#define log_at(level, ...)                                                                         \
+    do {                                                                                           \
+        if ((level) >= log_threshold)                                                              \
+            log_write((level), __VA_ARGS__);                                                       \
+    } while (0)
+#define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
+#define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
+#define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
+#define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
+
+/* format is printf's, for the key=value part; "" for none. */
+void log_write(enum log_level level, const char *event, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void log_set_level(enum log_level level);
+/* Borrows fd (2 until called); returns the descriptor used before. */
+int log_set_fd(int fd);
+int log_fd(void);
+/* The worker's slot for the prefix of each line; -1 (the default) is the master: "worker=" is left out. */
+void log_set_worker(int slot);
+
+struct log_text {
+    char text[160];
+};
+/* A stranger's text made harmless: quoted, control characters and non-ASCII escaped as \xNN, cut with
+ * "..." when long. Returns text->text. */
+const char *log_quote(struct log_text *text, struct slice raw);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * An outgoing message: serialised once, immutable, shared by reference by all who receive it.
+ *
+ * `data` is the whole payload of one WebSocket message. For an envelope it begins with '{', so that a
+ * recipient's own fields (`seq`) can be put into a short head of its own: head, then data + 1.
+ */
+#ifndef COMMON_MSG_H
+#define COMMON_MSG_H
+
+#include "common/slice.h"
+
+#include <stdint.h>
+
+enum msg_kind {
+    MSG_SIGNAL, /* may be shed when a session's queue is full, lowest level first */
+    MSG_MAIL,   /* is never shed */
+    MSG_ANSWER, /* the server's own words to this session; leaves before everything else */
+    MSG_LAST,   /* goodbye: leaves after everything else */
+};
+
+struct msg {
+    uint32_t refs; /* one process, one thread: not atomic */
+    uint32_t len;
+    int8_t level;   /* -9 to 9 */
+    uint8_t kind;   /* enum msg_kind */
+    uint8_t opcode; /* RFC 6455 5.2: 1 text, 2 binary */
+    char data[];
+};
+
+/* A message with one reference, owned by the caller, its data not yet filled; NULL when out of memory. */
+struct msg *msg_make(size_t len, enum msg_kind kind, int level);
+/* The same, with a copy of payload; a text message. */
+struct msg *msg_new(struct slice payload, enum msg_kind kind, int level);
+struct msg *msg_ref(struct msg *msg);
+/* Drops the caller's reference; the last one frees. NULL is allowed. */
+void msg_unref(struct msg *msg);
+static inline struct slice msg_slice(const struct msg *msg)
+{
+    return (struct slice){ msg->data, msg->len };
+}
+
+#endif

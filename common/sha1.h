@@ -1,0 +1,10 @@
+/* SHA-1 (FIPS 180-4), for Sec-WebSocket-Accept alone (RFC 6455 4.2.2); it protects nothing here. */
+#ifndef COMMON_SHA1_H
+#define COMMON_SHA1_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+void sha1(const void *data, size_t len, uint8_t digest[20]);
+
+#endif

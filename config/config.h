@@ -1,0 +1,147 @@
+/*
+ * The configuration: ONE table of keys (keys.c) drives reading, checking, explain-config and reload.
+ *
+ * A struct config is immutable once loaded. The master loads it (files, environment, key files, the
+ * revocation list) and hands workers the same bytes with config_pack, so a worker that has dropped its
+ * privileges never has to read a file.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct config_list {
+    char **items; /* NUL-terminated, owned by the config */
+    size_t count;
+};
+
+enum config_redis_kind { CONFIG_REDIS_NONE, CONFIG_REDIS_TCP, CONFIG_REDIS_UNIX };
+
+/* The chosen dataSource, taken apart. */
+struct config_redis {
+    enum config_redis_kind kind;
+    char *host; /* TCP */
+    int64_t port;
+    char *path; /* UNIX */
+    char *user, *password; /* "" when the uri names none; never printed */
+    int64_t db;
+};
+
+enum config_kty { CONFIG_KTY_ED25519, CONFIG_KTY_HMAC };
+
+struct config_key {
+    char kid[65]; /* 1 to 64 of A-Z a-z 0-9 _ - . */
+    enum config_kty kty;
+    uint8_t *bytes; /* 32 of an Ed25519 public key, or 32 to 512 of an HMAC secret */
+    size_t len;
+    int64_t not_after; /* Unix seconds; INT64_MAX: no end */
+};
+
+struct config {
+    char *file; /* the path it was read from */
+    char *dir;  /* that file's directory: relative paths start here */
+
+    int64_t socket_port;
+    char *listen;
+    int64_t connections_max; /* maxWebSocketConnections, all workers together */
+    int64_t workers;         /* as written: 0 = one a core */
+    int64_t ssl_port;        /* 0: none */
+    char *ssl_cert_path, *ssl_key_path;
+    char *pid_file; /* absolute, or relative to the working directory; "" : the default (see pidfile) */
+    char *user, *group;
+    char *node_id; /* "" : the host name */
+    struct config_redis redis;
+
+    struct {
+        bool required, allow_unending;
+        char *audience, *issuer; /* "" : not checked */
+        char *cookie;            /* "" : no token from a cookie */
+        char *key_dir, *revoked_file; /* absolute */
+        int64_t leeway_s;
+        struct config_list origins; /* empty: any */
+        struct config_list revoked; /* the jtis read from revoked_file, sorted by strcmp */
+        struct config_key *keys;    /* from auth.keys and auth.keyDir; kid is unique */
+        size_t key_count;
+    } auth;
+
+    struct {
+        int64_t message_bytes, header_bytes, handshake_s, ping_s, pong_s, recipients;
+        int64_t messages_per_s, burst; /* messages_per_s 0: no limit */
+        int64_t queue_bytes, slow_consumer_s, connections_per_ip; /* connections_per_ip 0: no limit */
+        int64_t pending_handshakes;    /* a worker */
+        int64_t errors_per_minute;     /* rejected messages; past it close 4503; 0: no limit */
+    } limits;
+
+    struct {
+        int64_t per_address;
+    } sessions;
+
+    struct {
+        char *prefix; /* "po:" */
+        int64_t command_timeout_ms, reconnect_min_ms, reconnect_max_ms;
+    } redis_options;
+
+    struct {
+        char *level; /* debug info warn error */
+        char *file;  /* absolute; "" : standard error */
+    } log;
+
+    int64_t shutdown_s;
+    int64_t watchdog_s; /* 0: off */
+};
+
+/* Where to look. All strings borrowed; NULL when not given on the command line. */
+struct config_source {
+    const char *file;       /* --config FILE */
+    const char *env;        /* --env NAME; else POSTOFFICE_ENV, else "dev" */
+    const char *config_dir; /* --config-dir DIR */
+};
+
+/* What there is to say: one line of text each, ended by '\n', for standard error. An error line names
+ * the file, the path of the key, what was found and what is allowed. No secret is ever in one. */
+struct config_report {
+    struct buf errors, warnings;
+};
+
+void config_report_init(struct config_report *report);
+void config_report_fini(struct config_report *report);
+
+/* Returns the config, owned by the caller, or NULL with at least one line in report->errors. */
+struct config *config_load(const struct config_source *source, struct config_report *report);
+/* The same from text instead of a file; `file` is used for messages and relative paths. environ is
+ * honoured only when use_environment. For tests and the fuzzer. */
+struct config *config_from_text(struct slice text, const char *file, bool use_environment,
+                                struct config_report *report);
+/* NULL is allowed. Wipes secrets. */
+void config_free(struct config *config);
+
+/* Every key with type, default, bounds, help and how a reload applies it; as text for a person. */
+void config_explain(struct buf *out);
+
+/* The whole config as bytes, keys and revocation list included, for a worker; and back.
+ * config_unpack returns NULL when the bytes are not a packed config. */
+enum err config_pack(const struct config *config, struct buf *out);
+struct config *config_unpack(struct slice packed);
+
+enum config_apply { CONFIG_LIVE, CONFIG_SWAP, CONFIG_RESTART };
+struct config_change {
+    const char *key; /* static */
+    enum config_apply apply;
+};
+/* Which keys differ; returns how many there are, the first `max` of them in changes. Changed key files
+ * and revocations count as auth.keyDir and auth.revoked. */
+size_t config_diff(const struct config *before, const struct config *after,
+                   struct config_change *changes, size_t max);
+/* A copy of `after` in which every key that needs a restart has the value of `before`: what really
+ * is in force after a reload. NULL when out of memory. */
+struct config *config_reloaded(const struct config *before, const struct config *after);
+
+/* The number of workers wanted: config->workers, or one a core when that is 0. */
+uint32_t config_worker_count(const struct config *config);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * The session table: address -> where its sessions are on this node.
+ *
+ * Each worker writes only its own slab, so there is no lock to be left held by a crash; a map word
+ * tells with one load which workers may have a session of an address; a version in each bucket head
+ * tells a reader that the chain it walked has changed (design and proof: shm/README.md).
+ * What a reader gets is a hint: the owner checks again on delivery.
+ */
+#ifndef SHM_SESSIONS_H
+#define SHM_SESSIONS_H
+
+#include "common/slice.h"
+#include "shm/region.h"
+
+enum { DEVICE_BYTES_MAX = 64 };
+
+/* The keyed 128-bit hash of an address. */
+struct address_key {
+    uint64_t lo, hi;
+};
+struct address_key sessions_key(const struct region *region, struct slice address);
+
+struct sessions_writer; /* the private side of a worker: free list, counts per map word */
+
+/* In the worker, once after the fork. NULL when out of memory. */
+struct sessions_writer *sessions_writer_new(struct region *region, uint32_t slot);
+void sessions_writer_free(struct sessions_writer *writer);
+
+/* Publishes a session: number is the owner's name for it (unique within the incarnation), device at
+ * most DEVICE_BYTES_MAX bytes, since_ns CLOCK_MONOTONIC of its start. Returns its index for
+ * sessions_remove, or UINT32_MAX when the slab is full. */
+uint32_t sessions_add(struct sessions_writer *writer, struct address_key key, uint64_t number,
+                      struct slice device, uint64_t since_ns);
+void sessions_remove(struct sessions_writer *writer, uint32_t index);
+
+/* Bit w: worker slot w has a session of this address now. Lock-free, bounded. */
+uint64_t sessions_workers(const struct region *region, struct address_key key);
+
+struct session_place {
+    uint32_t slot;
+    uint64_t incarnation, number, since_ns;
+    uint8_t device_len;
+    char device[DEVICE_BYTES_MAX];
+};
+/* Every session of the address; returns how many there are, the first max of them in places. */
+size_t sessions_find(const struct region *region, struct address_key key,
+                     struct session_place *places, size_t max);
+
+#endif

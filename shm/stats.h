@@ -1,0 +1,84 @@
+/*
+ * Counters: one row a worker, written by that worker only, summed on reading. What a dead worker had
+ * counted is added to a retired row, which the master writes, so totals never go back.
+ */
+#ifndef SHM_STATS_H
+#define SHM_STATS_H
+
+#include "shm/region.h"
+
+/* Every counter once; `status`, metrics and docs are made from this list. Monotonic unless said. */
+#define STATS(X)                                                                                   \
+    X(connections_accepted) /* TCP connections */                                                  \
+    X(sessions_opened)      /* answered 101 */                                                     \
+    X(sessions_closed)                                                                             \
+    X(handshake_400)                                                                               \
+    X(handshake_401)                                                                               \
+    X(handshake_403)                                                                               \
+    X(handshake_404)                                                                               \
+    X(handshake_405)                                                                               \
+    X(handshake_408)                                                                               \
+    X(handshake_426)                                                                               \
+    X(handshake_431)                                                                               \
+    X(handshake_503)                                                                               \
+    X(handshake_cut)        /* gone before an answer */                                            \
+    X(bytes_in)                                                                                    \
+    X(bytes_out)                                                                                   \
+    X(messages_in)          /* envelopes from clients, refused ones included */                    \
+    X(messages_out)         /* envelopes handed to sessions, one for each session */               \
+    X(answers_out)          /* postmaster's: welcome, accepted, rejected, result, goodbye */       \
+    X(accepted)                                                                                    \
+    X(rejected_bad_json)                                                                           \
+    X(rejected_missing_field)                                                                      \
+    X(rejected_bad_field)                                                                          \
+    X(rejected_too_large)                                                                          \
+    X(rejected_too_many_recipients)                                                                \
+    X(rejected_forbidden_from)                                                                     \
+    X(rejected_forbidden_to)                                                                       \
+    X(rejected_bad_token)                                                                          \
+    X(rejected_rate_limited)                                                                       \
+    X(rejected_mailbox_full)                                                                       \
+    X(rejected_storage_unavailable)                                                                \
+    X(rejected_unknown_command)                                                                    \
+    X(rejected_not_found)                                                                          \
+    X(rejected_internal)                                                                           \
+    X(recipients_refused)   /* in `refused` of an accepted message */                              \
+    X(signals_unheard)      /* recipients of a signal that had no session anywhere */              \
+    X(signals_shed)         /* dropped from a full queue */                                        \
+    X(mail_undelivered)     /* mail in the queue of a session that closed before it was written */ \
+    X(deliveries_missed)    /* from another worker, for an address with no session here any more */ \
+    X(publishes)            /* to other workers, through Redis */                                  \
+    X(publishes_unheard)    /* nobody was subscribed, or Redis went away before it answered */     \
+    X(bus_in)               /* from other workers */                                               \
+    X(bus_bad)              /* not understood */                                                   \
+    X(redis_reconnects)                                                                            \
+    X(redis_timeouts)                                                                              \
+    X(pings_sent)                                                                                  \
+    X(peers_dead)           /* closed for silence */                                               \
+    X(slow_closed)          /* close 4002 */                                                       \
+    X(replaced)             /* close 4500 */                                                       \
+    X(protocol_errors)      /* close 1002, 1003, 1007, 1009 */                                     \
+    X(tokens_expired)       /* close 4001 */                                                       \
+    X(tokens_revoked)       /* close 4501 */                                                       \
+    X(accept_paused)        /* out of descriptors or memory */                                     \
+    X(rate_in)              /* gauge: messages_in in the last second */                            \
+    X(rate_out)             /* gauge: messages_out in the last second */
+
+enum stat {
+#define X(name) STAT_##name,
+    STATS(X)
+#undef X
+    STAT_COUNT
+};
+
+const char *stat_name(enum stat stat);
+/* The row of one worker, to be written by it alone. */
+struct stats_row;
+struct stats_row *stats_row(struct region *region, uint32_t slot);
+void stats_add(struct stats_row *row, enum stat stat, uint64_t n);
+void stats_set(struct stats_row *row, enum stat stat, uint64_t value); /* gauges */
+uint64_t stats_get(const struct stats_row *row, enum stat stat);
+/* All live workers and the retired row together; gauges of live workers only. */
+uint64_t stats_sum(const struct region *region, enum stat stat);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * The head of the HTTP upgrade request: a small, strict, incremental parser, and the answers.
+ *
+ * Pure. It never looks at a byte twice, trusts nothing, and knows only what RFC 9112 and RFC 6455
+ * section 4 need of a GET that wants to become a WebSocket. The caller keeps the bytes of the head in
+ * one growing buffer (at most limits.headerBytes) and gives all of it each time.
+ */
+#ifndef WORKER_HTTP_H
+#define WORKER_HTTP_H
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/slice.h"
+
+#include <stdint.h>
+
+enum { HTTP_HEADERS_MAX = 64 };
+
+struct http_header {
+    uint32_t name_at, name_len, value_at, value_len; /* offsets into the head */
+};
+
+struct http_parser {
+    uint32_t at;         /* bytes looked at so far */
+    uint32_t head_max;
+    uint32_t line_at;    /* where the current line began */
+    uint32_t method_len, target_at, target_len;
+    uint32_t header_count;
+    uint8_t state;
+    uint8_t minor_version;
+    struct http_header headers[HTTP_HEADERS_MAX];
+};
+
+enum http_progress {
+    HTTP_MORE,   /* the head is not all there */
+    HTTP_WHOLE,  /* the head is the first *head_len bytes; what follows is WebSocket */
+    HTTP_BROKEN, /* answer with *status and close: 400, 431, 505 */
+};
+
+/* A fault to be answered: a status with the code and message of the JSON body. All static texts. */
+struct http_fault {
+    int status;
+    const char *code, *message;
+};
+
+void http_parser_init(struct http_parser *parser, uint32_t head_max);
+enum http_progress http_parse(struct http_parser *parser, const char *head, size_t len,
+                              size_t *head_len, struct http_fault *fault);
+
+/* What a good upgrade request says. Slices lie in the head or in the arena. */
+struct http_upgrade {
+    struct slice key;      /* Sec-WebSocket-Key */
+    struct slice host, origin, authorization, cookie; /* data NULL when absent */
+    struct slice client_id, device, since, epoch, query_token; /* percent-decoded; data NULL when absent */
+    struct slice bearer_protocol; /* T of an offered "bearer.T" */
+    bool offers_v1;               /* "postoffice.v1" was offered */
+    struct slice extensions;      /* Sec-WebSocket-Extensions, joined; for permessage-deflate later */
+};
+
+/* Checks a whole head in the order of docs/protocol.md section 1: method (405), path (404; any path
+ * when any_path), version and upgrade (426), Host, key, bodies, duplicates, query (400). OK, or ERR_BAD
+ * with the fault. */
+enum err http_check_upgrade(const struct http_parser *parser, const char *head, bool any_path,
+                            struct arena *arena, struct http_upgrade *upgrade,
+                            struct http_fault *fault);
+
+/* Value of a cookie by name in a Cookie header; data NULL when absent. */
+struct slice http_cookie(struct slice header, struct slice name);
+/* Does Origin name this very Host (scheme dropped; a default port equals none)? */
+bool http_origin_is_host(struct slice origin, struct slice host);
+
+/* Appends the 101 answer; protocol NULL: none selected. */
+void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol);
+/* Appends a whole refusal: status line, Content-Type, Content-Length, Connection: close, the headers
+ * that the status demands (401 WWW-Authenticate: Bearer error="bearer_error", error_description="message";
+ * 405 Allow; 426 Sec-WebSocket-Version and Upgrade; 503 Retry-After: retry_after_s), JSON body. */
+struct http_refusal {
+    int status;
+    const char *code, *message;
+    const char *bearer_error; /* 401 */
+    unsigned retry_after_s;   /* 503 */
+};
+void http_answer_refusal(struct buf *out, const struct http_refusal *refusal);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * The event loop of a worker; the only user of libevent.
+ *
+ * Gather, then act: callbacks of one turn only take in and queue; when all of them have run, the
+ * turn's hooks run (everything for Redis in one write, everything for a socket in one write).
+ * Descriptors are watched with level triggering; a watch costs one `struct event`, no buffers.
+ */
+#ifndef WORKER_LOOP_H
+#define WORKER_LOOP_H
+
+#include "common/err.h"
+
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+/* NULL when out of memory or descriptors. Make it after the fork. */
+struct loop *loop_new(void);
+void loop_free(struct loop *loop);
+/* Runs turns until loop_stop. */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+/* CLOCK_MONOTONIC, read once a turn. */
+uint64_t loop_now_ms(const struct loop *loop);
+/* Unix seconds, read once a turn. */
+int64_t loop_unix_s(const struct loop *loop);
+
+enum { LOOP_READ = 1, LOOP_WRITE = 2 };
+typedef void (*loop_fd_cb)(void *arg, int fd, unsigned events);
+struct loop_watch {
+    struct event event;
+    loop_fd_cb callback;
+    void *arg;
+};
+/* Starts watching; the watch is the caller's memory and must stay until loop_unwatch. */
+enum err loop_watch(struct loop *loop, struct loop_watch *watch, int fd, unsigned events,
+                    loop_fd_cb callback, void *arg);
+/* Changes what is watched for; 0 pauses. Does nothing when it is so already. */
+enum err loop_rewatch(struct loop *loop, struct loop_watch *watch, unsigned events);
+void loop_unwatch(struct loop_watch *watch);
+
+typedef void (*loop_timer_cb)(void *arg);
+struct loop_timer {
+    struct event event;
+    loop_timer_cb callback;
+    void *arg;
+};
+/* Once for each timer, before the others. */
+void loop_timer_init(struct loop *loop, struct loop_timer *timer, loop_timer_cb callback, void *arg);
+/* Fires once after delay_ms; set again, it moves. */
+void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms);
+void loop_timer_cancel(struct loop_timer *timer);
+
+/* Runs at the end of each turn, in the order in which they were added. At most 8. */
+void loop_add_hook(struct loop *loop, void (*hook)(void *arg), void *arg);
+/* The next turn begins at once: a hook left work over. */
+void loop_again(struct loop *loop);
+
+#endif
