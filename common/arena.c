@@ -1,5 +1,6 @@
 #include "common/arena.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 struct arena_extra {
