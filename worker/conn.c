@@ -28,11 +28,21 @@ static void mark_dirty(struct conn *conn)
     conn->host->dirty = conn;
 }
 
+/* Every change of state goes through here, so that the owner hears once that it is over. */
+static void enter(struct conn *conn, enum conn_state state)
+{
+    bool was_open = conn->state == CONN_OPEN;
+
+    conn->state = (uint8_t)state;
+    if (was_open)
+        conn->host->calls->closing(conn);
+}
+
 static void die(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
         return;
-    conn->state = CONN_DEAD;
+    enter(conn, CONN_DEAD);
     loop_unwatch(&conn->watch);
     wheel_cancel(&conn->timer);
     close(conn->fd);
@@ -176,7 +186,7 @@ void conn_close(struct conn *conn, uint16_t code, struct slice reason)
 {
     if (conn->state != CONN_OPEN)
         return;
-    conn->state = CONN_CLOSING;
+    enter(conn, CONN_CLOSING);
     conn->read_paused = false; /* or the peer's close would never be seen */
     send_close(conn, code, reason);
     rewatch(conn);
@@ -197,7 +207,7 @@ static void linger(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
         return;
-    conn->state = CONN_LINGERING;
+    enter(conn, CONN_LINGERING);
     conn->end_after_flush = true;
     conn->read_paused = false;
     mark_dirty(conn);

@@ -30,6 +30,8 @@ struct conn_calls {
     void (*message)(struct conn *conn, enum ws_opcode opcode, struct slice payload);
     /* The deadline that the owner set with conn_set_deadline has come. */
     void (*deadline)(struct conn *conn);
+    /* It can no longer be sent to: closing has begun, from either side. Called once, before gone. */
+    void (*closing)(struct conn *conn);
     /* The socket is closed; free the memory. Called once, at the end of a turn. */
     void (*gone)(struct conn *conn);
 };

@@ -87,7 +87,7 @@ void directory_release(struct directory *directory, struct directory_entry *entr
 {
     struct directory_entry **at = bucket_of(directory, entry->key);
 
-    if (entry->sessions)
+    if (entry->holders)
         return;
     while (*at != entry)
         at = &(*at)->next;

@@ -14,8 +14,8 @@ struct session;
 struct directory_entry {
     struct directory_entry *next; /* of the same bucket */
     struct address_key key;
-    struct session *sessions; /* by session->next_same, newest first */
-    uint16_t session_count;
+    struct session *sessions; /* those that can be sent to, by session->next_same, newest first */
+    uint32_t holders;         /* sessions that point here, closing ones included */
     uint8_t address_len;
     char address[];
 };
@@ -34,7 +34,7 @@ struct directory_entry *directory_find(const struct directory *directory, struct
 /* Finds or makes; NULL when out of memory. */
 struct directory_entry *directory_need(struct directory *directory, struct address_key key,
                                        struct slice address);
-/* Takes the entry out and frees it when it has no session. */
+/* Takes the entry out and frees it when nobody holds it any more. */
 void directory_release(struct directory *directory, struct directory_entry *entry);
 static inline struct slice directory_address(const struct directory_entry *entry)
 {

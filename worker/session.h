@@ -27,6 +27,7 @@ struct session {
     struct limiter limiter;
     uint32_t shm_index;
     uint32_t errors; /* rejected messages in the current minute */
+    bool listed; /* in the directory and in the shared table */
     uint8_t device_len;
     char device[];
 };
@@ -60,11 +61,19 @@ void session_say_goodbye(struct session *session, uint16_t code, const char *mes
 void session_renew(struct session *session, struct grant *grant);
 /* After a reload: ends sessions whose token has been revoked. */
 void session_check_revoked(struct office *office);
-/* After the bus was away: asks again for the closing of sessions that a newer one has replaced. */
+/* After the bus was away: closes sessions here that a newer one elsewhere has replaced meanwhile. */
 void session_check_replaced(struct office *office);
-/* Goodbye to at most `count` sessions that have not been told yet. Returns how many were told. */
-unsigned session_drain_some(struct office *office, unsigned count, uint64_t patience_at_ms);
+/* Goodbye to the sessions from place *cursor on, at most `count` of them; moves the cursor. Returns false
+ * when all have been told. */
+bool session_drain_some(struct office *office, uint32_t *cursor, unsigned count, uint16_t code,
+                        uint64_t patience_at_ms);
 
-extern const struct conn_calls session_calls;
+/* A message was rejected; past limits.errorsPerMinute the session ends with 4503. */
+void session_count_error(struct session *session);
+
+/* For the host's conn_calls. */
+void session_on_deadline(struct conn *conn);
+void session_on_closing(struct conn *conn);
+void session_on_gone(struct conn *conn);
 
 #endif
