@@ -18,6 +18,13 @@ static uint8_t read_buffer[WS_LEFTOVER_MAX + READ_SIZE];
 
 static void on_event(void *arg, int fd, unsigned events);
 
+/* echo-test has no shared memory to count in. */
+static void tally(const struct conn_host *host, enum stat stat, uint64_t n)
+{
+    if (host->stats)
+        stats_add(host->stats, stat, n);
+}
+
 /* To be flushed at the end of the turn; one whose socket is full waits for the socket instead. */
 static void mark_dirty(struct conn *conn)
 {
@@ -119,17 +126,17 @@ static void check_open(struct conn *conn, uint64_t now_ms)
     uint64_t silence_due = conn->last_in_ms + host->ping_ms;
 
     if (conn->outbox.bytes && now_ms >= conn->progress_ms + host->slow_ms) {
-        stats_add(host->stats, STAT_slow_closed, 1);
+        tally(host, STAT_slow_closed, 1);
         conn_close_now(conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
     } else if (conn->read_paused) {
         return;
     } else if (conn->ping_sent && now_ms >= silence_due + host->pong_ms) {
-        stats_add(host->stats, STAT_peers_dead, 1);
+        tally(host, STAT_peers_dead, 1);
         conn_close_now(conn, WS_CLOSE_GOING_AWAY, SLICE("no answer to a ping"));
         conn_set_patience(conn, now_ms + LINGER_MS);
     } else if (!conn->ping_sent && now_ms >= silence_due) {
         conn->ping_sent = true;
-        stats_add(host->stats, STAT_pings_sent, 1);
+        tally(host, STAT_pings_sent, 1);
         send_control(conn, WS_PING, SLICE(""));
     }
 }
@@ -171,7 +178,7 @@ static void drop_waiting(struct conn *conn)
     uint64_t mail_count = conn->outbox.mail_count;
 
     outbox_clear(&conn->outbox);
-    stats_add(conn->host->stats, STAT_mail_undelivered, mail_count - conn->outbox.mail_count);
+    tally(conn->host, STAT_mail_undelivered, mail_count - conn->outbox.mail_count);
 }
 
 static void send_close(struct conn *conn, uint16_t code, struct slice reason)
@@ -226,7 +233,7 @@ static void on_peer_close(struct conn *conn, const struct ws_event *event)
 /* RFC 6455 7.1.7: fail the connection: a close frame with the reason, then nothing of it is read. */
 static void on_broken(struct conn *conn, const struct ws_event *event)
 {
-    stats_add(conn->host->stats, STAT_protocol_errors, 1);
+    tally(conn->host, STAT_protocol_errors, 1);
     if (conn->state == CONN_OPEN) {
         drop_waiting(conn);
         send_close(conn, event->close_code, slice_of(event->reason));
@@ -381,7 +388,7 @@ static void on_readable(struct conn *conn)
         die(conn);
         return;
     }
-    stats_add(conn->host->stats, STAT_bytes_in, (uint64_t)n);
+    tally(conn->host, STAT_bytes_in, (uint64_t)n);
     if (conn->state != CONN_LINGERING) /* lingering: read and forget */
         decode(conn, read_buffer, kept + (size_t)n);
 }
@@ -395,9 +402,9 @@ static void flush(struct conn *conn)
     enum outbox_result result = outbox_flush(&conn->outbox, conn->fd, &sent);
 
     if (sent.bytes) {
-        stats_add(host->stats, STAT_bytes_out, sent.bytes);
-        stats_add(host->stats, STAT_messages_out, sent.messages);
-        stats_add(host->stats, STAT_answers_out, sent.answers);
+        tally(host, STAT_bytes_out, sent.bytes);
+        tally(host, STAT_messages_out, sent.messages);
+        tally(host, STAT_answers_out, sent.answers);
         conn->progress_ms = loop_now_ms(host->loop);
     }
     if (result == OUTBOX_BROKEN) {
@@ -449,7 +456,7 @@ static bool make_room(struct conn *conn, const struct msg *msg)
         return true;
     if (conn->outbox.signal_bytes) {
         unsigned shed = outbox_shed(&conn->outbox, waiting + bytes - host->queue_bytes_max, level_max);
-        stats_add(host->stats, STAT_signals_shed, shed);
+        tally(host, STAT_signals_shed, shed);
     }
     return conn->outbox.bytes + bytes <= host->queue_bytes_max;
 }
@@ -463,7 +470,7 @@ enum err conn_send(struct conn *conn, struct msg *msg)
         return ERR_DOWN;
     if (bounded && !make_room(conn, msg)) {
         if (msg->kind == MSG_SIGNAL)
-            stats_add(conn->host->stats, STAT_signals_shed, 1);
+            tally(conn->host, STAT_signals_shed, 1);
         return ERR_FULL;
     }
     if (conn->outbox.bytes == 0)
@@ -512,7 +519,7 @@ static void bury(struct conn *conn)
 {
     struct conn_host *host = conn->host;
 
-    stats_add(host->stats, STAT_mail_undelivered, conn->outbox.mail_count);
+    tally(host, STAT_mail_undelivered, conn->outbox.mail_count);
     outbox_fini(&conn->outbox);
     message_drop(conn);
     free(conn->leftover);

@@ -233,7 +233,7 @@ static size_t deliver_all_here(struct errand *errand, struct msg *msg, struct ti
         served += taken;
         if (ticket)
             ticket->recipients[i].served = taken;
-        else if (!taken && !errand->elsewhere[i])
+        else if (!taken && !errand->elsewhere[i] && !is_mail(errand))
             stats_add(errand->office->stats, STAT_signals_unheard, 1);
     }
     return served;

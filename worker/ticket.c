@@ -41,6 +41,7 @@ struct ticket *ticket_new(struct session *session, struct slice id, const struct
     if (!ticket)
         return NULL;
     *ticket = (struct ticket){ .session = session,
+                               .waiting = 1, /* the maker's hold, until ticket_settle */
                                .recipient_count = (uint32_t)recipient_count,
                                .id_len = (uint8_t)id.len };
     memcpy(ticket->id, id.data, id.len);
@@ -125,22 +126,21 @@ static void answer_ready(struct session *session)
     }
 }
 
-void ticket_settle(struct ticket *ticket)
+/* One that was waited for is done. */
+static void settle(struct ticket *ticket)
 {
+    ticket->waiting--;
+    if (ticket->waiting)
+        return;
     if (ticket->session)
         answer_ready(ticket->session);
-    else if (ticket->waiting == 0)
+    else
         free(ticket);
 }
 
-static void part_done(struct ticket_part *part, bool heard)
+void ticket_settle(struct ticket *ticket)
 {
-    struct ticket *ticket = part->ticket;
-
-    for (uint32_t i = 0; heard && i < part->count; i++)
-        ticket->recipients[part->indexes[i]].served = true;
-    ticket->waiting--;
-    free(part);
+    settle(ticket);
 }
 
 void ticket_heard(void *arg, bool heard)
@@ -148,14 +148,15 @@ void ticket_heard(void *arg, bool heard)
     struct ticket_part *part = arg;
     struct ticket *ticket = part->ticket;
 
-    part_done(part, heard);
-    if (ticket->waiting == 0)
-        ticket_settle(ticket);
+    for (uint32_t i = 0; heard && i < part->count; i++)
+        ticket->recipients[part->indexes[i]].served = true;
+    free(part);
+    settle(ticket);
 }
 
 void ticket_unsent(struct ticket_part *part)
 {
-    part_done(part, false);
+    ticket_heard(part, false);
 }
 
 void tickets_orphan(struct session *session)

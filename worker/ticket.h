@@ -20,7 +20,7 @@ struct ticket_recipient {
 struct ticket {
     struct ticket *next;
     struct session *session; /* NULL: the sender has gone; nobody is told */
-    uint32_t waiting;        /* workers that have not answered */
+    uint32_t waiting;        /* workers that have not answered, and the maker until ticket_settle */
     uint32_t recipient_count;
     char id[ENVELOPE_ID_MAX];
     uint8_t id_len;
@@ -37,8 +37,8 @@ struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, 
 void ticket_heard(void *arg, bool heard);
 /* The part was never sent. */
 void ticket_unsent(struct ticket_part *part);
-/* Everything that can be known now is: answers as many of the session's tickets as are ready. The ticket
- * must not be used afterwards. */
+/* The maker is done with it: all that can be known now is. Answers as many of the session's tickets as are
+ * ready. The ticket must not be used afterwards. */
 void ticket_settle(struct ticket *ticket);
 /* The session ends: its tickets live on without it until their workers have answered. */
 void tickets_orphan(struct session *session);
