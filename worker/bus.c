@@ -173,6 +173,8 @@ enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t
                                .session_number = session_number,
                                .close_code = close_code };
 
+    if (slot >= WORKERS_MAX || slot_incarnation(bus->region, slot) != incarnation)
+        return ERR_DOWN; /* that session went with its worker */
     return publish(bus, slot, incarnation, &frame, NULL, NULL);
 }
 
