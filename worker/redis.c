@@ -399,6 +399,8 @@ static void on_ready(void *arg, const struct redis_reply *reply)
         return;
     if (reply->type == REDIS_ERROR && !slice_starts(reply->text, SLICE("NOPERM")))
         fail_with_text(redis, "not ready", reply->text);
+    else if (reply->type != REDIS_ERROR && reply->type != REDIS_STATUS)
+        fail(redis, "PING answered with something else", "");
     else if (!redis->channel)
         now_up(redis);
 }
@@ -645,6 +647,11 @@ void redis_flush(struct redis *redis)
     if (left == 0 || redis->blocked || redis->state < SETUP || redis->fault[0])
         return;
     taken = send(redis->fd, redis->output.data + redis->output_sent, left, MSG_NOSIGNAL);
+    if (taken < 0 && errno == EPIPE) {
+        redis->blocked =
+            true; /* Redis has closed; what it said before is still to be read, then the end */
+        return;
+    }
     if (taken < 0 && errno != EAGAIN && errno != EINTR) {
         fail_later(redis, "write", strerror(errno));
         return;
