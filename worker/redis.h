@@ -46,7 +46,8 @@ bool redis_tried(const struct redis *redis);
 
 typedef void (*redis_cb)(void *arg, const struct redis_reply *reply);
 /* Every argument is a binary-safe slice; never a format. callback (NULL: not interested) is called exactly
- * once when OK is returned, never from inside this call. ERR_DOWN: not connected, nothing was queued. */
+ * once when OK is returned, never from inside this call nor from redis_flush. It may call anything here, redis_free
+ * included. ERR_DOWN: not connected, nothing was queued. ERR_FULL: too much waits for an answer already. */
 enum err redis_command(struct redis *redis, const struct slice *args, size_t arg_count,
                        redis_cb callback, void *arg);
 
