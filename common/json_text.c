@@ -109,9 +109,12 @@ void json_walk_begin(struct json_walk *walk, const struct json_value *container)
 /* To the next byte of meaning; commas and colons have been checked and say nothing more. */
 static bool walk_on(struct json_walk *walk)
 {
-    while (walk->at < walk->end && memchr(" \n\r\t,:", *walk->at, 6))
-        walk->at++;
-    return walk->at < walk->end;
+    const char *at = walk->at;
+
+    while (at < walk->end && (*at == ',' || *at == ':' || json_is_space(*at)))
+        at++;
+    walk->at = at;
+    return at < walk->end;
 }
 
 /* `at` is on a quote; returns what follows the closing one. */
@@ -162,7 +165,7 @@ static void walk_value(struct json_walk *walk, struct json_value *value)
                       : *start == 'f' ? JSON_FALSE
                       : *start == 'n' ? JSON_NULL
                                       : JSON_NUMBER;
-        while (walk->at < walk->end && !memchr(" \n\r\t,", *walk->at, 5))
+        while (walk->at < walk->end && *walk->at != ',' && !json_is_space(*walk->at))
             walk->at++;
     }
     value->text = slice_make(start, (size_t)(walk->at - start));

@@ -121,21 +121,17 @@ enum err envelope_fail_nomem(struct envelope_parse *parse)
     return ERR_NOMEM;
 }
 
-/* May an id hold it? */
-static bool is_id_char(unsigned char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == ':' || c == '-';
-}
-
 static bool id_valid(struct slice id)
 {
-    if (id.len < 1 || id.len > ENVELOPE_ID_MAX)
-        return false;
-    for (size_t i = 0; i < id.len; i++)
-        if (!is_id_char((unsigned char)id.data[i]))
-            return false;
-    return true;
+    static const bool allowed[256] = {
+        ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['.'] = true,
+        ['_'] = true,         [':'] = true,         ['-'] = true,
+    };
+    bool good = id.len >= 1 && id.len <= ENVELOPE_ID_MAX;
+
+    for (size_t i = 0; good && i < id.len; i++)
+        good = allowed[(unsigned char)id.data[i]];
+    return good;
 }
 
 static bool string_good(const struct rule *rule, struct slice string)
