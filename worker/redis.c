@@ -669,14 +669,18 @@ void redis_flush(struct redis *redis)
 /* --- time --------------------------------------------------------------------------------------
  */
 
-/* When this connection must have shown life, or be asked for it. */
+/* When this connection must have shown life, or be asked for it. Bytes that come are life: they are
+ * the oldest command's answer on its way, or messages before a PONG. Bytes that leave are not: the
+ * kernel takes them for a stopped Redis too. */
 static uint64_t due_ms(struct redis *redis)
 {
+    uint64_t since_ms = redis->heard_ms;
+
     if (redis->state != UP)
-        return redis->started_ms + redis->timeout_ms;
-    if (redis->waiting_count > 0)
-        return waiting_at(redis, 0)->sent_ms + redis->timeout_ms;
-    return redis->heard_ms + redis->timeout_ms;
+        since_ms = redis->started_ms;
+    else if (redis->waiting_count > 0 && waiting_at(redis, 0)->sent_ms > since_ms)
+        since_ms = waiting_at(redis, 0)->sent_ms;
+    return since_ms + redis->timeout_ms;
 }
 
 /* Anything sent after the timer was set is due after it fires, so it is never moved for a command.
