@@ -3,7 +3,8 @@
  *
  * Commands of one turn leave in one write. It reconnects by itself (500 ms, growing by half with 10 %
  * jitter to 10 s), logs in, selects the database, and gives up on a connection whose oldest
- * unanswered command is older than the time-out. Nothing is queued while it is down.
+ * unanswered command is older than the time-out while nothing came for that long. Nothing is queued
+ * while it is down.
  */
 #ifndef WORKER_REDIS_H
 #define WORKER_REDIS_H

@@ -3,7 +3,7 @@
  * again.
  *
  * Not part of `make check`, which needs no Redis. By hand:
- *     make build/gcc/tests/unit/redis_live && build/gcc/tests/unit/redis_live
+ *     make build/gcc/tests/unit/redis_live && build/gcc/tests/unit/redis_live [tcp]
  * It is a list of steps: each starts something and names what must become true, and by when. What a
  * worker's shared memory would tell (who lives in which slot, the counters) is faked below.
  */
@@ -12,7 +12,9 @@
 #include "worker/bus.h"
 #include "worker/redis.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +49,7 @@ void stats_add(struct stats_row *row, enum stat stat, uint64_t n)
  */
 
 static char folder[64], socket_path[128], fake_path[128], log_path[128];
+static char port_text[8] = "0"; /* with "tcp": a free one */
 static pid_t server;
 
 static void server_start(void)
@@ -57,9 +60,9 @@ static void server_start(void)
         dup2(fileno(quiet), 1);
         dup2(fileno(quiet), 2);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", socket_path, "--save",
-               "", "--appendonly", "no", "--dir", folder, "--proto-max-bulk-len", "64mb",
-               (char *)NULL);
+        execlp("redis-server", "redis-server", "--port", port_text, "--bind", "127.0.0.1",
+               "--unixsocket", socket_path, "--save", "", "--appendonly", "no", "--dir", folder,
+               "--proto-max-bulk-len", "64mb", (char *)NULL);
         _exit(127);
     }
 }
@@ -197,6 +200,8 @@ static struct redis *connect_as(const char *user, const char *password, int64_t 
     its.redis.user = user_copy;
     its.redis.password = password_copy;
     its.redis.path = path_copy;
+    if (path == fake_path)
+        its.redis.kind = CONFIG_REDIS_UNIX;
     its.redis.db = db;
     other_ups = other_downs = 0;
     redis = redis_new(loop, &its, "other", &events);
@@ -277,6 +282,8 @@ static bool all_answered(void)
  * ----------------------------------------------------------------- */
 
 static struct loop_watch fake_watch;
+static int fake_listener,
+    fake_peer = -1; /* a peer stays until the next comes: all it said is read */
 static unsigned fake_accepted;
 
 static void fake_accept(void *arg, int fd, unsigned events)
@@ -289,18 +296,16 @@ static void fake_accept(void *arg, int fd, unsigned events)
                                             "+PONG\r\n*0\r\n*1\r\n*0\r\n",
                                             "-ERR max number of clients reached\r\n" };
     size_t count = sizeof nonsense / sizeof nonsense[0];
-    static int peer = -1; /* stays open until the next comes, so that all it said is read */
-
-    if (peer >= 0)
-        close(peer);
-    peer = accept(fd, NULL, NULL);
+    if (fake_peer >= 0)
+        close(fake_peer);
+    fake_peer = accept(fd, NULL, NULL);
 
     (void)arg;
     (void)events;
-    if (peer < 0)
+    if (fake_peer < 0)
         return;
     const char *text = nonsense[fake_accepted++ % count];
-    assert(write(peer, text, strlen(text)) > 0);
+    assert(write(fake_peer, text, strlen(text)) > 0);
 }
 
 static void fake_start(void)
@@ -312,6 +317,7 @@ static void fake_start(void)
     memcpy(address.sun_path, fake_path, strlen(fake_path));
     assert(bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 8) == 0);
     assert(loop_watch(loop, &fake_watch, fd, LOOP_READ, fake_accept, NULL) == OK);
+    fake_listener = fd;
 }
 
 /* --- the steps
@@ -610,6 +616,36 @@ static const struct step {
     { "and works", publish_burst, burst_arrived, 2000 },
 };
 
+/* A name instead of a number: localhost may be ::1 first, where nobody listens, and then 127.0.0.1.
+ */
+static void use_tcp(void)
+{
+    static char host[] = "localhost";
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert(bind(fd, (const struct sockaddr *)&address, len) == 0 &&
+           getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+    close(fd);
+    config.redis.kind = CONFIG_REDIS_TCP;
+    config.redis.host = host;
+    config.redis.port = ntohs(address.sin_port);
+    snprintf(port_text, sizeof port_text, "%u", ntohs(address.sin_port));
+}
+
+static unsigned descriptors(void)
+{
+    DIR *open_ones = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    while (open_ones && readdir(open_ones))
+        count++;
+    closedir(open_ones);
+    return count;
+}
+
 /* --- running them
  * ---------------------------------------------------------------------------------- */
 
@@ -681,8 +717,10 @@ static void log_must_not_hold_the_password(void)
     fputs(log, stderr);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    unsigned descriptors_before;
+
     setvbuf(stdout, NULL, _IOLBF, 0);
     static char empty[] = "", prefix[] = "po:";
 
@@ -701,6 +739,9 @@ int main(void)
     config.redis_options.command_timeout_ms = TIMEOUT_MS;
     config.redis_options.reconnect_min_ms = 50;
     config.redis_options.reconnect_max_ms = 200;
+    if (argc > 1 && strcmp(argv[1], "tcp") == 0)
+        use_tcp();
+    descriptors_before = descriptors();
     loop = loop_new();
     if (!loop)
         return 1;
@@ -712,8 +753,16 @@ int main(void)
     redis_free(admin);
     bus_free(alice.bus);
     bus_free(bob.bus);
-    loop_unwatch(&fake_watch);
+    if (fake_listener) {
+        loop_unwatch(&fake_watch);
+        close(fake_listener);
+        close(fake_peer);
+    }
     loop_free(loop);
+    if (descriptors() != descriptors_before) {
+        printf("FAILED: %u descriptors before, %u after\n", descriptors_before, descriptors());
+        status = 1;
+    }
     server_kill();
     log_must_not_hold_the_password();
     unlink(fake_path);
