@@ -38,8 +38,7 @@ struct heard_wait {
     void *arg;
 };
 
-/* --- in ----------------------------------------------------------------------------------------
- */
+/* --- in --- */
 
 static void deliver(struct bus *bus, const struct bus_frame *frame)
 {
@@ -70,8 +69,7 @@ static void on_message(void *arg, struct slice payload)
         bus->events.kick(bus->events.arg, frame.session_number, frame.close_code);
 }
 
-/* --- out ---------------------------------------------------------------------------------------
- */
+/* --- out --- */
 
 static bool was_heard(const struct redis_reply *reply)
 {
@@ -178,8 +176,7 @@ enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t
     return publish(bus, slot, incarnation, &frame, NULL, NULL);
 }
 
-/* --- up and down -------------------------------------------------------------------------------
- */
+/* --- up and down --- */
 
 bool bus_is_up(const struct bus *bus)
 {
@@ -221,8 +218,7 @@ void bus_flush(struct bus *bus)
     take_counts(bus, bus->inbox);
 }
 
-/* --- making it ---------------------------------------------------------------------------------
- */
+/* --- making it --- */
 
 static enum err connect_both(struct bus *bus, struct loop *loop, const struct config *config,
                              uint32_t slot, uint64_t incarnation)

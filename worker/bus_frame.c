@@ -86,8 +86,7 @@ enum err bus_encode(struct buf *out, const struct bus_frame *frame)
     return ERR_FULL;
 }
 
-/* --- reading -----------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 /* The bytes not yet read. Reading past the end gives zeros and is remembered. */
 struct reader {

@@ -2,8 +2,8 @@
  * One connection to Redis: what is written, what is awaited, when it is given up.
  *
  * Answers come in the order of the commands, so one ring of who waits is all the bookkeeping there
- * is, and the age of its oldest entry is the health of the connection. An idle connection asks
- * PING, so a half-dead one is found too, the subscriber's included.
+ * is, and the silence since its oldest entry is the health of the connection. An idle connection
+ * asks PING, so a half-dead one is found too, the subscriber's included.
  *
  * Of hiredis only the reply reader is used. Its asynchronous half (0.14.1) asserts on what a server
  * says, keeps a record of each command sent while subscribed until it disconnects, calls the
@@ -57,8 +57,7 @@ enum err redis_command(struct redis *redis, const struct slice *args, size_t arg
     return redis_queue(redis, args, arg_count, callback, arg);
 }
 
-/* --- a connection ends -------------------------------------------------------------------------
- */
+/* --- a connection ends --- */
 
 void redis_fail(struct redis *redis, const char *what, const char *detail)
 {
@@ -147,8 +146,7 @@ static void drop(struct redis *redis)
         redis->events.down(redis->events.arg);
 }
 
-/* --- the frame around every place that may call back --------------------------------------------
- */
+/* --- the frame around every place that may call back --- */
 
 static void destroy(struct redis *redis)
 {
@@ -190,8 +188,7 @@ void redis_free(struct redis *redis)
     leave(redis);
 }
 
-/* --- answers -----------------------------------------------------------------------------------
- */
+/* --- answers --- */
 
 static struct redis_reply borrow(const redisReply *from)
 {
@@ -299,8 +296,7 @@ static void read_some(struct redis *redis)
         take_answers(redis);
 }
 
-/* --- the descriptor ----------------------------------------------------------------------------
- */
+/* --- the descriptor --- */
 
 static void on_connected(struct redis *redis)
 {
@@ -374,8 +370,7 @@ void redis_flush(struct redis *redis)
         fail_later(redis, "watch", strerror(errno));
 }
 
-/* --- time --------------------------------------------------------------------------------------
- */
+/* --- time --- */
 
 /* When this connection must have shown life, or be asked for it. Bytes that come are life: they are
  * the oldest command's answer on its way, or messages before a PONG. Bytes that leave are not: the
@@ -475,8 +470,7 @@ static void try_now(struct redis *redis)
     watch_health(redis, redis->started_ms);
 }
 
-/* --- making it ---------------------------------------------------------------------------------
- */
+/* --- making it --- */
 
 static char *copy_text(const char *text)
 {

@@ -10,8 +10,7 @@
 
 #include <stdio.h>
 
-/* --- logging in --------------------------------------------------------------------------------
- */
+/* --- logging in --- */
 
 /* The code of an error answer (WRONGPASS, NOAUTH, …). The rest may quote the command, password and
  * all: a server whose AUTH was renamed answers "unknown command 'AUTH', with args beginning with:

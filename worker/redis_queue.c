@@ -12,8 +12,7 @@ enum {
     WAITING_MAX = 1 << 20, /* commands without an answer; past it ERR_FULL */
 };
 
-/* --- who waits for an answer -------------------------------------------------------------------
- */
+/* --- who waits for an answer --- */
 
 struct waiting *redis_waiting_at(struct redis *redis, size_t i)
 {
@@ -59,8 +58,7 @@ struct waiting redis_waiting_take(struct redis *redis)
     return taken;
 }
 
-/* --- commands ----------------------------------------------------------------------------------
- */
+/* --- commands --- */
 
 static void add_count(struct buf *out, char sign, size_t count)
 {

@@ -27,8 +27,7 @@
 enum { TIMEOUT_MS = 400, POLL_MS = 5, BURST = 1000, BIG = 32 << 20 };
 #define PASSWORD "s3cr3t-of-this-test"
 
-/* --- the shared memory that is not there -------------------------------------------------------
- */
+/* --- the shared memory that is not there --- */
 
 static uint64_t incarnations[WORKERS_MAX] = { [0] = 11, [1] = 12, [5] = 99 };
 static uint64_t counters[STAT_COUNT];
@@ -45,8 +44,7 @@ void stats_add(struct stats_row *row, enum stat stat, uint64_t n)
     counters[stat] += n;
 }
 
-/* --- the server ---------------------------------------------------------------------------------
- */
+/* --- the server --- */
 
 static char folder[64], socket_path[128], fake_path[128], log_path[128];
 static char port_text[8] = "0"; /* with "tcp": a free one */
@@ -73,8 +71,7 @@ static void server_kill(void)
     waitpid(server, NULL, 0);
 }
 
-/* --- what happened ------------------------------------------------------------------------------
- */
+/* --- what happened --- */
 
 static struct loop *loop;
 static struct config config;
