@@ -34,14 +34,9 @@ static bool fail(struct scan *scan, const char *at, const char *reason)
     return false;
 }
 
-static inline bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t'; /* RFC 8259 section 2: no others */
-}
-
 static inline void skip_space(struct scan *scan)
 {
-    while (scan->at < scan->end && is_space(*scan->at))
+    while (scan->at < scan->end && json_is_space(*scan->at))
         scan->at++;
 }
 
