@@ -61,7 +61,7 @@ static enum err make_room(struct envelope_parse *parse, struct known *known, siz
         return envelope_fail_nomem(parse);
     if (count <= FEW)
         return OK;
-    known->table_size = 4 * FEW;
+    known->table_size = (size_t)4 * FEW;
     while (known->table_size < 2 * count)
         known->table_size *= 2;
     known->table = arena_take(parse->arena, known->table_size * sizeof *known->table);
