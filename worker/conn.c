@@ -19,7 +19,7 @@ static uint8_t read_buffer[WS_LEFTOVER_MAX + READ_SIZE];
 static void on_event(void *arg, int fd, unsigned events);
 
 /* echo-test has no shared memory to count in. */
-static void tally(const struct conn_host *host, enum stat stat, uint64_t n)
+static void tally(const struct conn_host *host, enum stat_id stat, uint64_t n)
 {
     if (host->stats)
         stats_add(host->stats, stat, n);

@@ -32,7 +32,7 @@ static bool is_mail(const struct errand *errand)
 
 /* ---- saying no ---- */
 
-static enum stat reject_stat(enum reject_code code)
+static enum stat_id reject_stat(enum reject_code code)
 {
     switch (code) {
 #define X(name, text, stat)                                                                        \

@@ -60,7 +60,7 @@ static void count_refusal(struct stats_row *stats, int status)
 {
     static const struct {
         int status;
-        enum stat stat;
+        enum stat_id stat;
     } counters[] = {
         { 401, STAT_handshake_401 }, { 403, STAT_handshake_403 }, { 404, STAT_handshake_404 },
         { 405, STAT_handshake_405 }, { 408, STAT_handshake_408 }, { 426, STAT_handshake_426 },

@@ -38,7 +38,7 @@ uint64_t slot_incarnation(const struct region *region, uint32_t slot)
     return incarnations[slot];
 }
 
-void stats_add(struct stats_row *row, enum stat stat, uint64_t n)
+void stats_add(struct stats_row *row, enum stat_id stat, uint64_t n)
 {
     (void)row;
     counters[stat] += n;
