@@ -22,11 +22,13 @@ struct control_drain {
     uint32_t deadline_ms; /* from now; then close at once */
 };
 
-/* Blocks for at most 2 s when the other side does not read. fd_pass -1: none. ERR_DOWN: the other side is gone. */
+/* Waits for at most 2 s while the other side takes nothing, then ERR_FULL: a part may have gone, so the
+ * connection is of no more use. fd_pass -1: none. ERR_DOWN: the other side is gone. */
 enum err control_send(int fd, enum control_type type, struct slice payload, int fd_pass);
 
 struct control_reader {
     struct buf input;
+    size_t taken;  /* bytes at the front of input that belong to the frame handed out last */
     int fd_passed; /* -1, or a descriptor that came and has not been taken */
 };
 void control_reader_init(struct control_reader *reader);

@@ -1,0 +1,117 @@
+/* The rules of single values; keys.c says which key has which. */
+#include "config/checks.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+static bool is_alnum(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* All of text is letters, digits and `others`, and it is min to max bytes long. */
+static bool made_of(const char *text, const char *others, size_t min, size_t max)
+{
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++)
+        if (!is_alnum(text[i]) && !strchr(others, text[i]))
+            return false;
+    return len >= min && len <= max;
+}
+
+bool check_listen(const char *text)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+
+    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1 ||
+           strcmp(text, "localhost") == 0;
+}
+
+bool check_loopback(const char *text)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+
+    if (inet_pton(AF_INET, text, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, text, &v6) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&v6);
+    return strcmp(text, "localhost") == 0;
+}
+
+static bool check_port(const char *text)
+{
+    long port = 0;
+
+    if (!*text || strlen(text) > 5)
+        return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        port = port * 10 + (*text - '0');
+    }
+    return port >= 1 && port <= 65535;
+}
+
+/* host[:port], an IPv6 host in brackets; lower case, because that is what a browser sends and
+ * origins are compared byte by byte. */
+static bool check_authority(const char *text)
+{
+    static const char host_bytes[] = "abcdefghijklmnopqrstuvwxyz0123456789.-_";
+    size_t len;
+
+    if (*text == '[') {
+        len = 1 + strspn(text + 1, "0123456789abcdef:.");
+        if (len < 3 || text[len] != ']')
+            return false;
+        len++;
+    } else {
+        len = strspn(text, host_bytes);
+        if (len == 0)
+            return false;
+    }
+    return text[len] == 0 || (text[len] == ':' && check_port(text + len + 1));
+}
+
+bool check_origin(const char *text)
+{
+    size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
+
+    return scheme > 0 && text[0] >= 'a' && strncmp(text + scheme, "://", 3) == 0 &&
+           check_authority(text + scheme + 3);
+}
+
+bool check_cookie(const char *text)
+{
+    return made_of(text, "!#$%&'*+-.^_`|~", 0, 128);
+}
+
+bool check_prefix(const char *text)
+{
+    size_t len = strlen(text);
+
+    /* Braces would move the hash tag that puts an address into one cluster slot. */
+    return len >= 1 && len <= 64 && !strpbrk(text, "{} ");
+}
+
+bool check_node(const char *text)
+{
+    return made_of(text, "_.-:", 0, 64);
+}
+
+bool check_level(const char *text)
+{
+    return strcmp(text, "debug") == 0 || strcmp(text, "info") == 0 || strcmp(text, "warn") == 0 ||
+           strcmp(text, "error") == 0;
+}
+
+bool check_kid(const char *text)
+{
+    return made_of(text, "_.-", 1, 64);
+}
+
+bool check_env_name(const char *text)
+{
+    return made_of(text, "_-", 1, 64);
+}

@@ -1,0 +1,415 @@
+/*
+ * The keys that verify tokens, and the revocation list: files that the configuration names.
+ *
+ * A key file holds one line of standard base64. Nothing of a file's contents is ever reported: what
+ * is meant to be public may be a secret by mistake.
+ */
+#include "config/checks.h"
+#include "config/parts.h"
+
+#include "common/base64.h"
+#include "common/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum {
+    KEYS_MAX = 1000,
+    KEY_FILE_BYTES_MAX = 1024, /* 512 bytes in base64 and a newline are 685 */
+    REVOKED_BYTES_MAX = 64 << 20,
+    JTI_BYTES_MAX = 1024,
+};
+
+static const char kty_names[][8] = { [CONFIG_KTY_ED25519] = "ed25519", [CONFIG_KTY_HMAC] = "hmac" };
+
+/* ---- one key ---- */
+
+static struct slice trim_end(const struct buf *text)
+{
+    size_t len = text->len;
+
+    while (len && strchr(" \t\r\n", text->data[len - 1]) && text->data[len - 1])
+        len--;
+    return slice_make(text->data ? text->data : "", len);
+}
+
+/* What kind of key this is decides which lengths there are; says so in *allowed. */
+static bool length_good(enum config_kty kty, size_t len, const char **allowed)
+{
+    *allowed = kty == CONFIG_KTY_ED25519 ? "32 bytes of Ed25519 public key in base64 on one line"
+                                         : "32 to 512 bytes of secret in base64 on one line";
+    if (kty == CONFIG_KTY_ED25519)
+        return len == KEY_ED25519_BYTES;
+    return len >= KEY_HMAC_BYTES_MIN && len <= KEY_HMAC_BYTES_MAX;
+}
+
+static bool read_key(struct draft *draft, struct place place, const char *path,
+                     struct config_key *key)
+{
+    struct buf text;
+    mode_t mode = 0;
+    const char *allowed, *reason = file_read(path, KEY_FILE_BYTES_MAX, &text, &mode);
+    uint8_t bytes[KEY_FILE_BYTES_MAX];
+    bool good;
+
+    length_good(key->kty, 0, &allowed);
+    if (reason) {
+        report_error(draft->report, place, "found \"%s\" unreadable (%s), allowed a file with %s",
+                     path, reason, allowed);
+        return false;
+    }
+    good = base64_decode(trim_end(&text), bytes, sizeof bytes, &key->len) &&
+           length_good(key->kty, key->len, &allowed);
+    file_wipe(&text);
+    if (!good)
+        report_error(draft->report, place, "found \"%s\" with something else, allowed %s", path,
+                     allowed);
+    else if (!(key->bytes = malloc(key->len)))
+        report_error(draft->report, place, "out of memory");
+    else
+        memcpy(key->bytes, bytes, key->len);
+    explicit_bzero(bytes, sizeof bytes);
+    if (good && key->kty == CONFIG_KTY_HMAC && (mode & (S_IRGRP | S_IROTH)))
+        report_warning(draft->report, place, "found \"%s\" readable by others, better chmod 600",
+                       path);
+    return key->bytes != NULL;
+}
+
+static struct config_key *find_key(const struct config *config, const char *kid)
+{
+    for (size_t i = 0; i < config->auth.key_count; i++)
+        if (strcmp(config->auth.keys[i].kid, kid) == 0)
+            return &config->auth.keys[i];
+    return NULL;
+}
+
+static bool same_key(const struct config_key *a, const struct config_key *b)
+{
+    return a->kty == b->kty && a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
+}
+
+static void drop_key(struct config_key *key)
+{
+    if (key->bytes)
+        explicit_bzero(key->bytes, key->len);
+    free(key->bytes);
+}
+
+/* Takes key->bytes. listed: how many of the keys come from auth.keys; a file in the directory that
+ * is one of them says nothing new. */
+static void add_key(struct draft *draft, struct place place, struct config_key *key, size_t listed)
+{
+    struct config *config = draft->config;
+    struct config_key *old = find_key(config, key->kid), *keys;
+
+    if (old) {
+        if (!((size_t)(old - config->auth.keys) < listed && same_key(old, key)))
+            report_error(draft->report, place, "found kid \"%s\" twice, allowed once", key->kid);
+        drop_key(key);
+        return;
+    }
+    keys = config->auth.key_count < KEYS_MAX
+               ? realloc(config->auth.keys, (config->auth.key_count + 1) * sizeof *keys)
+               : NULL;
+    if (!keys) {
+        report_error(draft->report, place, "found too many keys, allowed %d", KEYS_MAX);
+        drop_key(key);
+        return;
+    }
+    config->auth.keys = keys;
+    keys[config->auth.key_count++] = *key;
+}
+
+/* ---- auth.keys ---- */
+
+/* The members of one entry as they were written; NULL: absent or of the wrong type. */
+struct entry {
+    const char *kid, *kty, *public_file, *secret_file;
+    const struct cJSON *not_after;
+};
+
+static void read_member(struct draft *draft, const char *path, const struct cJSON *node,
+                        struct entry *entry)
+{
+    const char *name = node_name(node), **field = NULL;
+
+    if (strcmp(name, "kid") == 0)
+        field = &entry->kid;
+    else if (strcmp(name, "kty") == 0)
+        field = &entry->kty;
+    else if (strcmp(name, "publicFile") == 0)
+        field = &entry->public_file;
+    else if (strcmp(name, "secretFile") == 0)
+        field = &entry->secret_file;
+    else if (strcmp(name, "notAfter") == 0)
+        entry->not_after = node;
+    else
+        report_error(
+            draft->report, draft_place(draft, path),
+            "found the unknown key \"%.64s\", allowed kid, kty, publicFile, secretFile, notAfter",
+            name);
+    if (!field)
+        return;
+    if (node_kind(node) == NODE_TEXT)
+        *field = node_text(node);
+    else
+        report_error(draft->report, draft_place(draft, path),
+                     "found %s no string, allowed a string", name);
+}
+
+static bool entry_kid(struct draft *draft, const char *path, const struct entry *entry,
+                      struct config_key *key)
+{
+    if (!entry->kid || !check_kid(entry->kid)) {
+        struct log_text quoted;
+        report_error(draft->report, draft_place(draft, path),
+                     "found kid %s, allowed 1 to 64 of A-Z a-z 0-9 _ . -",
+                     entry->kid ? log_quote(&quoted, slice_of(entry->kid)) : "missing");
+        return false;
+    }
+    snprintf(key->kid, sizeof key->kid, "%s", entry->kid);
+    return true;
+}
+
+/* The file that goes with the kty, or NULL. */
+static const char *entry_file(struct draft *draft, const char *path, const struct entry *entry,
+                              struct config_key *key)
+{
+    bool ed25519 = entry->kty && strcmp(entry->kty, kty_names[CONFIG_KTY_ED25519]) == 0;
+    bool hmac = entry->kty && strcmp(entry->kty, kty_names[CONFIG_KTY_HMAC]) == 0;
+    const char *file = ed25519 ? entry->public_file : entry->secret_file;
+
+    if (!ed25519 && !hmac) {
+        struct log_text quoted;
+        report_error(draft->report, draft_place(draft, path),
+                     "found kty %s, allowed \"ed25519\" or \"hmac\"",
+                     entry->kty ? log_quote(&quoted, slice_of(entry->kty)) : "missing");
+        return NULL;
+    }
+    key->kty = ed25519 ? CONFIG_KTY_ED25519 : CONFIG_KTY_HMAC;
+    if (!file || !*file || (entry->public_file && entry->secret_file)) {
+        report_error(draft->report, draft_place(draft, path),
+                     "found kty \"%s\" without its one file, allowed %s and no other",
+                     kty_names[key->kty], ed25519 ? "publicFile" : "secretFile");
+        return NULL;
+    }
+    return file;
+}
+
+static bool entry_end(struct draft *draft, const char *path, const struct entry *entry,
+                      struct config_key *key)
+{
+    key->not_after = INT64_MAX;
+    if (!entry->not_after)
+        return true;
+    if (node_kind(entry->not_after) != NODE_INT || !node_int(entry->not_after, &key->not_after) ||
+        key->not_after < 0) {
+        report_error(draft->report, draft_place(draft, path),
+                     "found notAfter something else, allowed Unix seconds, a whole number from 0");
+        return false;
+    }
+    if (key->not_after < (int64_t)time(NULL))
+        report_warning(draft->report, draft_place(draft, path),
+                       "found notAfter in the past: the key verifies nothing any more");
+    return true;
+}
+
+static void load_entry(struct draft *draft, const struct cJSON *node, size_t index)
+{
+    struct config_key key = { 0 };
+    struct entry entry = { 0 };
+    const char *file;
+    char path[64], *joined;
+    bool good;
+
+    snprintf(path, sizeof path, "auth.keys[%zu]", index);
+    if (node_kind(node) != NODE_OBJECT) {
+        report_error(draft->report, draft_place(draft, path), "found no object, allowed an object");
+        return;
+    }
+    for (const struct cJSON *member = node_first(node); member; member = node_next(member))
+        read_member(draft, path, member, &entry);
+    good = entry_kid(draft, path, &entry, &key);
+    good = entry_end(draft, path, &entry, &key) && good;
+    file = entry_file(draft, path, &entry, &key);
+    if (!file)
+        return;
+    joined = file_join(draft->config->dir, file);
+    if (joined && read_key(draft, draft_place(draft, path), joined, &key)) {
+        if (good)
+            add_key(draft, draft_place(draft, path), &key, 0);
+        else
+            drop_key(&key);
+    }
+    free(joined);
+}
+
+/* ---- auth.keyDir ---- */
+
+/* KID.pub and KID.secret are keys; KID.key (what tokens are made with) and all else is not ours. */
+static bool kid_of_file(const char *name, struct config_key *key)
+{
+    size_t len = strlen(name);
+
+    if (len > 4 && strcmp(name + len - 4, ".pub") == 0) {
+        key->kty = CONFIG_KTY_ED25519;
+        len -= 4;
+    } else if (len > 7 && strcmp(name + len - 7, ".secret") == 0) {
+        key->kty = CONFIG_KTY_HMAC;
+        len -= 7;
+    } else {
+        return false;
+    }
+    key->not_after = INT64_MAX;
+    snprintf(key->kid, sizeof key->kid, "%.*s", (int)(len < sizeof key->kid ? len : 0), name);
+    return true;
+}
+
+static void load_key_file(struct draft *draft, const char *name, size_t listed)
+{
+    struct place place = draft_place(draft, "auth.keyDir");
+    struct config_key key = { 0 };
+    char *path;
+
+    if (*name == '.' || !kid_of_file(name, &key))
+        return;
+    path = file_join(draft->config->auth.key_dir, name);
+    if (!path)
+        report_error(draft->report, place, "out of memory");
+    else if (!check_kid(key.kid))
+        report_error(draft->report, place,
+                     "found \"%s\", allowed as the name of a key 1 to 64 of A-Z a-z 0-9 _ . -",
+                     path);
+    else if (read_key(draft, place, path, &key))
+        add_key(draft, place, &key, listed);
+    free(path);
+}
+
+static void load_key_dir(struct draft *draft)
+{
+    const char *folder = draft->config->auth.key_dir;
+    size_t listed = draft->config->auth.key_count;
+    struct dirent **entries = NULL;
+    int count = *folder ? scandir(folder, &entries, NULL, alphasort) : 0;
+
+    if (count < 0 && errno != ENOENT)
+        report_error(draft->report, draft_place(draft, "auth.keyDir"),
+                     "found \"%s\" unreadable (%s), allowed a directory", folder, strerror(errno));
+    for (int i = 0; i < count; i++) {
+        load_key_file(draft, entries[i]->d_name, listed);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+void keyfiles_load(struct draft *draft)
+{
+    size_t index = 0;
+
+    for (const struct cJSON *node = draft->keys ? node_first(draft->keys) : NULL; node;
+         node = node_next(node))
+        load_entry(draft, node, index++);
+    load_key_dir(draft);
+    if (draft->config->auth.required && draft->config->auth.key_count == 0)
+        report_warning(
+            draft->report, draft_place(draft, "auth.keyDir"),
+            "found no key in \"%s\", and tokens are required: the server will not start; "
+            "`websocket-server keygen` makes one",
+            draft->config->auth.key_dir);
+}
+
+/* ---- auth.revoked ---- */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The line without white space around it; empty for a comment. */
+static struct slice revoked_line(const char *start, const char *end)
+{
+    while (start < end && (*start == ' ' || *start == '\t'))
+        start++;
+    while (end > start && strchr(" \t\r", end[-1]) && end[-1])
+        end--;
+    return slice_make(start, *start == '#' && start < end ? 0 : (size_t)(end - start));
+}
+
+static bool add_revoked(struct config_list *list, size_t *room, struct slice jti)
+{
+    if (list->count == *room) {
+        size_t more = *room ? *room * 2 : 64;
+        char **items = realloc(list->items, more * sizeof *items);
+        if (!items)
+            return false;
+        list->items = items;
+        *room = more;
+    }
+    list->items[list->count] = strndup(jti.data, jti.len);
+    return list->items[list->count] && ++list->count;
+}
+
+static void read_revoked(struct draft *draft, struct place place, struct slice text)
+{
+    struct config_list *list = &draft->config->auth.revoked;
+    const char *at = text.data, *end = text.data + text.len;
+    size_t room = 0;
+
+    for (size_t line = 1; at < end; line++) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        struct slice jti = revoked_line(at, newline ? newline : end);
+        if (jti.len > JTI_BYTES_MAX || memchr(jti.data, 0, jti.len)) {
+            report_error(draft->report, place,
+                         "found in line %zu of \"%s\" a NUL or %zu bytes, allowed one "
+                         "jti of at most %d bytes",
+                         line, draft->config->auth.revoked_file, jti.len, JTI_BYTES_MAX);
+            return;
+        }
+        if (jti.len && !add_revoked(list, &room, jti)) {
+            report_error(draft->report, place, "out of memory");
+            return;
+        }
+        at = newline ? newline + 1 : end;
+    }
+}
+
+/* A sorted list without repetitions: looked up by bisection, and the same for the same set. */
+static void sort_revoked(struct config_list *list)
+{
+    size_t kept = 0;
+
+    if (list->count)
+        qsort(list->items, list->count, sizeof *list->items, by_text);
+    for (size_t i = 0; i < list->count; i++) {
+        if (kept && strcmp(list->items[kept - 1], list->items[i]) == 0)
+            free(list->items[i]);
+        else
+            list->items[kept++] = list->items[i];
+    }
+    list->count = kept;
+}
+
+void keyfiles_load_revoked(struct draft *draft)
+{
+    const char *path = draft->config->auth.revoked_file, *reason;
+    struct place place = draft_place(draft, "auth.revoked");
+    struct buf text;
+
+    if (!*path)
+        return;
+    reason = file_read(path, REVOKED_BYTES_MAX, &text, NULL);
+    if (reason) {
+        report_error(draft->report, place,
+                     "found \"%s\" unreadable (%s), allowed a file of one jti a line", path,
+                     reason);
+        return;
+    }
+    read_revoked(draft, place, buf_slice(&text));
+    sort_revoked(&draft->config->auth.revoked);
+    buf_fini(&text);
+}

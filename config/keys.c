@@ -1,0 +1,280 @@
+/*
+ * The ONE table of keys. Reading, checking, packing, comparing and explaining all walk it.
+ *
+ * The order is the order of explain-config, and of the bytes of a packed config.
+ */
+#include "config/keys.h"
+
+#include "config/checks.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define AT(field) .offset = offsetof(struct config, field)
+#define NUMBER(key, field, first, low, high, when, words)                                          \
+    {                                                                                              \
+        .name = (key), .type = KEY_INT, .apply = (when), AT(field), .min = (low), .max = (high),   \
+        .initial = (first), .help = (words)                                                        \
+    }
+#define FLAG(key, field, first, when, words)                                                       \
+    {                                                                                              \
+        .name = (key), .type = KEY_BOOL, .apply = (when), AT(field), .max = 1, .initial = (first), \
+        .help = (words)                                                                            \
+    }
+#define TEXT(key, field, first, when, words, ...)                                                  \
+    {                                                                                              \
+        .name = (key), .type = KEY_TEXT, .apply = (when), AT(field), .initial_text = (first),      \
+        .help = (words), __VA_ARGS__                                                               \
+    }
+
+/* clang-format off */
+const struct key config_keys[] = {
+    /* What no key sets, but a worker must be told. */
+    TEXT(NULL, file, "", CONFIG_LIVE, NULL, .base = BASE_NONE),
+    TEXT(NULL, dir, "", CONFIG_LIVE, NULL, .base = BASE_NONE),
+
+    NUMBER("socketPort", socket_port, 7502, 1, 65535, CONFIG_RESTART,
+           "The TCP port for WebSocket connections."),
+    TEXT("listen", listen, "0.0.0.0", CONFIG_RESTART,
+         "The address that socketPort is opened on; 127.0.0.1 for this machine alone, :: for IPv6.",
+         .check = check_listen, .allowed = "an IPv4 or IPv6 address, or \"localhost\""),
+    NUMBER("maxWebSocketConnections", connections_max, 20000, 1, 4000000, CONFIG_RESTART,
+           "Connections of all workers together; one more is answered with 503. Shared memory is sized by it."),
+    NUMBER("workers", workers, 0, 0, 32, CONFIG_LIVE,
+           "Worker processes; 0: one for each processor core."),
+
+    { .name = "dataSource.redis", .type = KEY_SOURCES, .apply = CONFIG_SWAP, AT(redis),
+      .variable = "POSTOFFICE_REDIS_URI",
+      .allowed = "host:port, redis://[user:password@]host[:port][/db] or unix:PATH",
+      .help = "Written {\"NAME\": {\"uri\": \"...\"}}. The first one counts, or the one that dataSource.use names. "
+              "A relative unix: path starts at the working directory. Characters that mean something in a "
+              "uri are written as %XX in user and password. Without any, only sessions on the same worker "
+              "reach each other. The variable replaces the uri of the one that counts." },
+    { .name = "dataSource.use", .type = KEY_USE, .apply = CONFIG_SWAP,
+      .allowed = "a name under dataSource.redis",
+      .help = "Which of several is used; the first when absent." },
+
+    NUMBER("sslPort", ssl_port, 0, 0, 65535, CONFIG_RESTART,
+           "The TCP port for TLS; 0: none. This version checks the two files but does not open the port."),
+    TEXT("sslCertPath", ssl_cert_path, "", CONFIG_RESTART,
+         "The certificate chain (PEM). A relative path starts at the configuration file.", .base = BASE_FILE),
+    TEXT("sslKeyPath", ssl_key_path, "", CONFIG_RESTART,
+         "The certificate's private key (PEM). A relative path starts at the configuration file.", .base = BASE_FILE),
+
+    TEXT("pidFile", pid_file, "", CONFIG_RESTART,
+         "The locked file that keeps two servers apart; a relative path starts at the working directory.", .check = NULL),
+    TEXT("user", user, "", CONFIG_RESTART,
+         "Whom workers become when started as root; empty: nobody.", .check = NULL),
+    TEXT("group", group, "", CONFIG_RESTART,
+         "The group of the workers when started as root; empty: the user's own.", .check = NULL),
+    TEXT("node.id", node_id, "", CONFIG_RESTART,
+         "This host's name among the nodes that share a Redis; empty: the host name.",
+         .check = check_node, .allowed = "at most 64 of A-Z a-z 0-9 _ . - :"),
+
+    FLAG("auth.required", auth.required, true, CONFIG_LIVE,
+         "Every session needs a token. false is refused unless listen is a loopback address."),
+    { .name = "auth.keys", .type = KEY_KEYS, .apply = CONFIG_LIVE,
+      .help = "Keys that verify tokens: {\"kid\": ..., \"kty\": \"ed25519\" with \"publicFile\" or \"hmac\" with "
+              "\"secretFile\", \"notAfter\": Unix seconds, optional}. Relative paths start at the configuration file." },
+    TEXT("auth.keyDir", auth.key_dir, "keys", CONFIG_LIVE,
+         "Every KID.pub (Ed25519 public key) and KID.secret (HMAC) in it is a key too, 32 bytes in base64 on "
+         "one line. A relative path starts at the configuration file; empty: none.", .base = BASE_FILE),
+    { .name = "auth.keyDir", .type = KEY_STORE, .apply = CONFIG_LIVE, AT(auth.keys) },
+    TEXT("auth.audience", auth.audience, "", CONFIG_LIVE,
+         "A token's aud must name it; empty: not checked.", .check = NULL),
+    TEXT("auth.issuer", auth.issuer, "", CONFIG_LIVE,
+         "A token's iss must be it; empty: not checked.", .check = NULL),
+    TEXT("auth.cookie", auth.cookie, "", CONFIG_LIVE,
+         "The cookie that a token may come in; empty: none.",
+         .check = check_cookie, .allowed = "a cookie's name (RFC 6265), at most 128 bytes"),
+    FLAG("auth.allowUnending", auth.allow_unending, false, CONFIG_LIVE,
+         "Tokens without exp are good."),
+    NUMBER("auth.leewaySeconds", auth.leeway_s, 5, 0, 60, CONFIG_LIVE,
+           "How far clocks may differ when exp, nbf and iat are checked."),
+    TEXT("auth.revoked", auth.revoked_file, "", CONFIG_LIVE,
+         "A file of revoked tokens' jti, one a line; # begins a comment. Read again by every reload.", .base = BASE_FILE),
+    { .name = "auth.revoked", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.revoked) },
+    { .name = "auth.origins", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.origins),
+      .check = check_origin, .allowed = "scheme://host[:port] in lower case, without a path",
+      .help = "Web pages of these origins may connect; empty: any, but a token from a cookie is then taken "
+              "only from the server's own host." },
+
+    NUMBER("limits.messageBytes", limits.message_bytes, 1048576, 1024, 67108864, CONFIG_LIVE,
+           "Largest message; past it close 1009."),
+    NUMBER("limits.headerBytes", limits.header_bytes, 8192, 1024, 65536, CONFIG_LIVE,
+           "Largest HTTP request head; past it 431."),
+    NUMBER("limits.handshakeSeconds", limits.handshake_s, 10, 1, 300, CONFIG_LIVE,
+           "Time for the whole request head; past it 408."),
+    NUMBER("limits.pingSeconds", limits.ping_s, 25, 1, 3600, CONFIG_LIVE,
+           "Silence after which a ping is sent."),
+    NUMBER("limits.pongSeconds", limits.pong_s, 20, 1, 3600, CONFIG_LIVE,
+           "Silence after a ping; past it close 1001."),
+    NUMBER("limits.recipients", limits.recipients, 1000, 1, 10000, CONFIG_LIVE,
+           "Addresses in to and cc of one message; past it too-many-recipients."),
+    NUMBER("limits.messagesPerSecond", limits.messages_per_s, 100, 0, 1000000, CONFIG_LIVE,
+           "Messages a second from one session; past it rate-limited. 0: no limit."),
+    NUMBER("limits.burst", limits.burst, 200, 1, 1000000, CONFIG_LIVE,
+           "Messages that one session may send at once after a pause."),
+    NUMBER("limits.queueBytes", limits.queue_bytes, 1048576, 65536, 1073741824, CONFIG_LIVE,
+           "Unsent bytes that wait for one session; past it signals are shed, lowest level first."),
+    NUMBER("limits.slowConsumerSeconds", limits.slow_consumer_s, 30, 1, 3600, CONFIG_LIVE,
+           "A full queue without progress; past it close 4002."),
+    NUMBER("limits.connectionsPerIP", limits.connections_per_ip, 0, 0, 4000000, CONFIG_LIVE,
+           "Connections from one IP address; past it 503. 0: no limit."),
+    NUMBER("limits.pendingHandshakes", limits.pending_handshakes, 4096, 16, 1000000, CONFIG_LIVE,
+           "Connections of one worker that have not finished their request head."),
+    NUMBER("limits.errorsPerMinute", limits.errors_per_minute, 0, 0, 1000000, CONFIG_LIVE,
+           "Rejected messages of one session; past it close 4503. 0: no limit."),
+
+    NUMBER("sessions.perAddress", sessions.per_address, 8, 1, 64, CONFIG_LIVE,
+           "Sessions that one address may have; the oldest gives way."),
+
+    TEXT("redis.prefix", redis_options.prefix, "po:", CONFIG_SWAP,
+         "Begins every Redis key and channel.", .check = check_prefix,
+         .allowed = "1 to 64 bytes without control characters, braces or spaces"),
+    NUMBER("redis.commandTimeoutMs", redis_options.command_timeout_ms, 5000, 100, 600000, CONFIG_SWAP,
+           "Time for an answer from Redis."),
+    NUMBER("redis.reconnectMinMs", redis_options.reconnect_min_ms, 500, 10, 60000, CONFIG_SWAP,
+           "First pause before Redis is tried again; it grows by half."),
+    NUMBER("redis.reconnectMaxMs", redis_options.reconnect_max_ms, 10000, 10, 600000, CONFIG_SWAP,
+           "Longest pause before Redis is tried again."),
+
+    TEXT("log.level", log.level, "info", CONFIG_LIVE, "The least that is logged.",
+         .check = check_level, .allowed = "debug, info, warn or error"),
+    TEXT("log.file", log.file, "", CONFIG_LIVE,
+         "The log; a relative path starts at the working directory; empty: standard error.", .base = BASE_CWD),
+    NUMBER("shutdown.seconds", shutdown_s, 10, 1, 3600, CONFIG_LIVE,
+           "Time that sessions have to leave when the server stops."),
+    NUMBER("watchdog.seconds", watchdog_s, 30, 0, 3600, CONFIG_LIVE,
+           "A worker without a heartbeat for so long is killed and replaced. 0: never."),
+};
+/* clang-format on */
+const size_t config_key_rows = sizeof config_keys / sizeof config_keys[0];
+
+const struct key *keys_find(const char *name)
+{
+    for (size_t i = 0; i < config_key_rows; i++)
+        if (config_keys[i].help && strcmp(config_keys[i].name, name) == 0)
+            return &config_keys[i];
+    return NULL;
+}
+
+bool keys_is_section(const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < config_key_rows; i++)
+        if (config_keys[i].help && strncmp(config_keys[i].name, name, len) == 0 &&
+            config_keys[i].name[len] == '.')
+            return true;
+    return false;
+}
+
+/* Levenshtein's distance; longer than any key: far. */
+static size_t distance(const char *a, const char *b)
+{
+    enum { NAME_MAX_LEN = 48 };
+    size_t a_len = strlen(a), b_len = strlen(b), row[NAME_MAX_LEN + 1];
+
+    if (a_len > NAME_MAX_LEN || b_len > NAME_MAX_LEN)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= b_len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[b_len];
+}
+
+const char *keys_nearest(const char *name)
+{
+    const char *nearest = NULL;
+    size_t least = 3; /* more than two slips is another word */
+
+    for (size_t i = 0; i < config_key_rows; i++) {
+        const struct key *key = &config_keys[i];
+        if (!key->help)
+            continue;
+        if (strcasecmp(key->name, name) == 0)
+            return key->name;
+        size_t far = distance(key->name, name);
+        if (far < least) {
+            least = far;
+            nearest = key->name;
+        }
+    }
+    return nearest;
+}
+
+bool key_variable(const struct key *key, char variable[KEY_VARIABLE_MAX])
+{
+    size_t len;
+
+    if (!key->help || key->type == KEY_KEYS)
+        return false;
+    if (key->variable) {
+        snprintf(variable, KEY_VARIABLE_MAX, "%s", key->variable);
+        return true;
+    }
+    len = (size_t)snprintf(variable, KEY_VARIABLE_MAX, "POSTOFFICE_");
+    for (const char *c = key->name; *c && len + 3 < KEY_VARIABLE_MAX; c++) {
+        bool upper = *c >= 'A' && *c <= 'Z';
+        if (upper && c > key->name && c[-1] >= 'a' && c[-1] <= 'z')
+            variable[len++] = '_'; /* connectionsPerIP: CONNECTIONS_PER_IP, not PER_I_P */
+        variable[len++] = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+    }
+    variable[len] = 0;
+    return true;
+}
+
+const char *key_allowed(const struct key *key, char text[KEY_ALLOWED_MAX])
+{
+    switch (key->type) {
+    case KEY_INT:
+        snprintf(text, KEY_ALLOWED_MAX, "a whole number from %" PRId64 " to %" PRId64, key->min,
+                 key->max);
+        break;
+    case KEY_BOOL:
+        snprintf(text, KEY_ALLOWED_MAX, "true or false");
+        break;
+    case KEY_LIST:
+        snprintf(text, KEY_ALLOWED_MAX, "a list of strings, each %s", key->allowed);
+        break;
+    case KEY_KEYS:
+        snprintf(text, KEY_ALLOWED_MAX, "a list of objects, each with kid, kty and a file");
+        break;
+    case KEY_SOURCES:
+        snprintf(text, KEY_ALLOWED_MAX, "an object of names, each with a uri");
+        break;
+    default:
+        if (key->allowed)
+            snprintf(text, KEY_ALLOWED_MAX, "%s", key->allowed);
+        else
+            snprintf(text, KEY_ALLOWED_MAX,
+                     "a string of at most %d bytes without control characters", KEY_TEXT_MAX);
+    }
+    return text;
+}
+
+bool key_text_good(const struct key *key, const char *text)
+{
+    if (strlen(text) > KEY_TEXT_MAX)
+        return false;
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return false;
+    return !key->check || key->check(text);
+}

@@ -1,0 +1,80 @@
+/*
+ * The table of keys, for the files of config/ and their tests. Everything that is done with a key
+ * (reading it, checking it, packing it, comparing it, explaining it) is done by walking this table,
+ * so a new key is a field in struct config and one row here.
+ */
+#ifndef CONFIG_KEYS_H
+#define CONFIG_KEYS_H
+
+#include "config/config.h"
+
+#include <stddef.h>
+
+enum key_type {
+    KEY_INT,     /* int64_t, min to max */
+    KEY_BOOL,    /* bool */
+    KEY_TEXT,    /* char *, never NULL once loaded */
+    KEY_LIST,    /* struct config_list */
+    KEY_SOURCES, /* struct config_redis, chosen from an object of named sources */
+    KEY_USE,     /* the name of a source; no field of its own */
+    KEY_KEYS,    /* the list of key descriptions; no field of its own */
+    KEY_STORE,   /* the keys themselves, read from files */
+};
+
+/* Where a relative path starts. */
+enum key_base { BASE_NONE, BASE_FILE, BASE_CWD };
+
+struct key {
+    const char *name; /* NULL: a field that no key sets (the file's own path) */
+    enum key_type type;
+    enum config_apply apply;
+    enum key_base base;
+    size_t offset; /* of the field in struct config */
+    int64_t min, max, initial;
+    const char *initial_text;        /* KEY_TEXT */
+    bool (*check)(const char *text); /* KEY_TEXT, and each item of KEY_LIST; NULL: any text */
+    const char *allowed;             /* what check lets through, for a person */
+    const char *variable;            /* NULL: made from the name */
+    const char *help; /* NULL: not settable, read from files that another key names */
+};
+
+/* Every row; config_key_rows of them. */
+extern const struct key config_keys[];
+extern const size_t config_key_rows;
+
+enum {
+    KEY_TEXT_MAX = 1024,   /* bytes of a string value */
+    KEY_VARIABLE_MAX = 80, /* bytes of an environment variable's name, its NUL included */
+    KEY_ALLOWED_MAX = 256,
+    KEY_ED25519_BYTES = 32,
+    KEY_HMAC_BYTES_MIN = 32,
+    KEY_HMAC_BYTES_MAX = 512,
+};
+
+/* The settable key of that exact name, or NULL. */
+const struct key *keys_find(const char *name);
+/* Is name the beginning of some key's path, such as "limits"? */
+bool keys_is_section(const char *name);
+/* The key or section that was probably meant, or NULL when none is close. */
+const char *keys_nearest(const char *name);
+/* Writes POSTOFFICE_... for the key; false when it has no variable. */
+bool key_variable(const struct key *key, char variable[KEY_VARIABLE_MAX]);
+/* What the key allows, as a phrase: "a whole number from 1 to 65535". Returns text. */
+const char *key_allowed(const struct key *key, char text[KEY_ALLOWED_MAX]);
+/* Generic rule of all strings, then the key's own. */
+bool key_text_good(const struct key *key, const char *text);
+
+static inline void *key_field(const struct key *key, struct config *config)
+{
+    return (char *)config + key->offset;
+}
+static inline const void *key_value(const struct key *key, const struct config *config)
+{
+    return (const char *)config + key->offset;
+}
+static inline bool key_has_field(const struct key *key)
+{
+    return key->type != KEY_USE && key->type != KEY_KEYS;
+}
+
+#endif

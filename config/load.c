@@ -1,0 +1,143 @@
+/*
+ * Which file, and the order in which a config comes about; parts.h says who does what.
+ */
+#include "config/checks.h"
+#include "config/parts.h"
+
+#include "common/log.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WORKERS_MAX = 32 };
+
+static bool set_origin(struct draft *draft)
+{
+    char *cwd = getcwd(NULL, 0), *path = cwd ? file_join(cwd, draft->file) : NULL;
+    bool good = false;
+
+    if (path) {
+        *(strrchr(path, '/') + (strrchr(path, '/') == path)) = 0;
+        good = draft_text(draft, &draft->config->file, draft->file) &&
+               draft_text(draft, &draft->config->dir, path);
+    } else {
+        report_error(draft->report, draft_place(draft, ""),
+                     "the working directory cannot be named");
+    }
+    free(path);
+    free(cwd);
+    return good;
+}
+
+static void fill(struct draft *draft, struct slice text, bool use_environment)
+{
+    struct cJSON *tree;
+
+    if (!read_defaults(draft) || !set_origin(draft))
+        return;
+    tree = tree_read(text, draft->file, draft->report);
+    if (!tree)
+        return;
+    read_tree(draft, tree);
+    if (use_environment)
+        read_environment(draft);
+    resolve_draft(draft);
+    keyfiles_load(draft);
+    keyfiles_load_revoked(draft);
+    tree_free(tree);
+}
+
+struct config *config_from_text(struct slice text, const char *file, bool use_environment,
+                                struct config_report *report)
+{
+    struct draft draft = { .file = file,
+                           .report = report,
+                           .config = calloc(1, sizeof(struct config)) };
+    size_t errors_before = report->errors.len;
+
+    if (!draft.config) {
+        report_error(report, draft_place(&draft, ""), "out of memory");
+        return NULL;
+    }
+    fill(&draft, text, use_environment);
+    free(draft.use);
+    if (report->errors.len == errors_before && !report->errors.failed)
+        return draft.config;
+    config_free(draft.config);
+    return NULL;
+}
+
+/* ---- finding it ---- */
+
+static struct config *load_file(const char *file, const char *reason_before, struct buf *text,
+                                struct config_report *report)
+{
+    struct config *config = NULL;
+
+    if (reason_before)
+        report_error(report, (struct place){ file, "" },
+                     "found it unreadable (%s), allowed a readable file of at most %d bytes",
+                     reason_before, TREE_BYTES_MAX);
+    else
+        config = config_from_text(buf_slice(text), file, true, report);
+    if (!reason_before)
+        file_wipe(text);
+    return config;
+}
+
+static struct config *load_named(const char *name, const char *first, struct config_report *report)
+{
+    const char *const folders[] = { first, "config", "/etc/postoffice" };
+    char looked[3 * 4200] = "", path[4200];
+    size_t looked_len = 0;
+
+    for (size_t i = 0; i < 3; i++) {
+        struct buf text;
+        if (!folders[i])
+            continue;
+        snprintf(path, sizeof path, "%s/config-%s.json", folders[i], name);
+        if (access(path, F_OK) == 0)
+            return load_file(path, file_read(path, TREE_BYTES_MAX, &text, NULL), &text, report);
+        looked_len += (size_t)snprintf(looked + looked_len, sizeof looked - looked_len, "%s%s",
+                                       looked_len ? ", " : "", path);
+    }
+    snprintf(path, sizeof path, "config-%s.json", name);
+    report_error(report, (struct place){ path, "" }, "found none, looked for %s", looked);
+    return NULL;
+}
+
+struct config *config_load(const struct config_source *source, struct config_report *report)
+{
+    const char *variable = getenv("POSTOFFICE_ENV"), *name = source->env;
+    struct log_text quoted;
+    struct buf text;
+
+    if (source->file)
+        return load_file(source->file, file_read(source->file, TREE_BYTES_MAX, &text, NULL), &text,
+                         report);
+    if (!name)
+        name = variable && *variable ? variable : "dev";
+    if (!check_env_name(name)) {
+        struct place place = { source->env ? "command line" : "environment",
+                               source->env ? "--env" : "POSTOFFICE_ENV" };
+        report_error(report, place, "found %s, allowed 1 to 64 of A-Z a-z 0-9 _ -",
+                     log_quote(&quoted, slice_of(name)));
+        return NULL;
+    }
+    return load_named(name, source->config_dir, report);
+}
+
+uint32_t config_worker_count(const struct config *config)
+{
+    cpu_set_t cores; /* those that this process may use, which a container may have cut down */
+    int count = 1;
+
+    if (config->workers > 0)
+        return (uint32_t)config->workers;
+    if (sched_getaffinity(0, sizeof cores, &cores) == 0)
+        count = CPU_COUNT(&cores);
+    return count < 1 ? 1 : count > WORKERS_MAX ? WORKERS_MAX : (uint32_t)count;
+}

@@ -1,0 +1,413 @@
+/*
+ * A config as bytes, and what follows from that: comparing two is comparing bytes row by row, and a
+ * copy is packing and unpacking.
+ *
+ * The bytes go from the master to workers of the same binary, so there is no version; the reader
+ * still checks every length, and takes only what the writer could have written.
+ */
+#include "config/checks.h"
+#include "config/parts.h"
+
+#include "common/utf8.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PACKED_BYTES_MAX = 256 << 20 };
+
+static const char magic[8] = { 'P', 'O', 'c', 'o', 'n', 'f', 'i', 'g' };
+
+/* ---- writing ---- */
+
+static void put_int(struct buf *out, int64_t value)
+{
+    uint8_t bytes[8];
+
+    for (unsigned i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)((uint64_t)value >> (8 * i));
+    buf_add(out, bytes, sizeof bytes);
+}
+
+static void put_bytes(struct buf *out, const void *bytes, size_t len)
+{
+    put_int(out, (int64_t)len);
+    buf_add(out, bytes, len);
+}
+
+static void put_text(struct buf *out, const char *text)
+{
+    put_bytes(out, text ? text : "", text ? strlen(text) : 0);
+}
+
+static void put_list(struct buf *out, const struct config_list *list)
+{
+    put_int(out, (int64_t)list->count);
+    for (size_t i = 0; i < list->count; i++)
+        put_text(out, list->items[i]);
+}
+
+static void put_redis(struct buf *out, const struct config_redis *redis)
+{
+    put_int(out, redis->kind);
+    put_text(out, redis->host);
+    put_int(out, redis->port);
+    put_text(out, redis->path);
+    put_text(out, redis->user);
+    put_text(out, redis->password);
+    put_int(out, redis->db);
+}
+
+static void put_store(struct buf *out, const struct config *config)
+{
+    put_int(out, (int64_t)config->auth.key_count);
+    for (size_t i = 0; i < config->auth.key_count; i++) {
+        const struct config_key *key = &config->auth.keys[i];
+        put_text(out, key->kid);
+        put_int(out, key->kty);
+        put_bytes(out, key->bytes, key->len);
+        put_int(out, key->not_after);
+    }
+}
+
+static void put_row(struct buf *out, const struct key *key, const struct config *config)
+{
+    const void *value = key_has_field(key) ? key_value(key, config) : NULL;
+
+    switch (key->type) {
+    case KEY_INT:
+        put_int(out, *(const int64_t *)value);
+        break;
+    case KEY_BOOL:
+        put_int(out, *(const bool *)value);
+        break;
+    case KEY_TEXT:
+        put_text(out, *(char *const *)value);
+        break;
+    case KEY_LIST:
+        put_list(out, value);
+        break;
+    case KEY_SOURCES:
+        put_redis(out, value);
+        break;
+    case KEY_STORE:
+        put_store(out, config);
+        break;
+    case KEY_USE:
+    case KEY_KEYS:
+        break; /* what they led to is in other rows */
+    }
+}
+
+/* Enough for all but odd configs. Room taken at once, because a buffer that grows leaves copies of
+ * secrets behind in freed memory. */
+static size_t size_guess(const struct config *config)
+{
+    size_t size = 32768 + config->auth.key_count * (KEY_HMAC_BYTES_MAX + 128);
+
+    for (size_t i = 0; i < config->auth.revoked.count; i++)
+        size += strlen(config->auth.revoked.items[i]) + 8;
+    return size;
+}
+
+enum err config_pack(const struct config *config, struct buf *out)
+{
+    size_t guess = size_guess(config), room = out->size_max - out->len;
+
+    buf_reserve(out, guess < room ? guess : room);
+    buf_add(out, magic, sizeof magic);
+    for (size_t i = 0; i < config_key_rows; i++)
+        put_row(out, &config_keys[i], config);
+    if (!out->failed)
+        return OK;
+    return out->len + 4096 > out->size_max ? ERR_FULL : ERR_NOMEM;
+}
+
+/* ---- reading ---- */
+
+struct reader {
+    const char *at, *end;
+    bool bad; /* remembered, so that a row of reads can be checked once at its end */
+};
+
+static int64_t get_int(struct reader *r, int64_t min, int64_t max)
+{
+    uint64_t value = 0;
+
+    if (r->bad || r->end - r->at < 8) {
+        r->bad = true;
+        return min;
+    }
+    for (unsigned i = 0; i < 8; i++)
+        value |= (uint64_t)(uint8_t)*r->at++ << (8 * i);
+    if ((int64_t)value >= min && (int64_t)value <= max)
+        return (int64_t)value;
+    r->bad = true;
+    return min;
+}
+
+/* A count of things that take at least `least` bytes each: never more than there can be. */
+static size_t get_count(struct reader *r, size_t least)
+{
+    int64_t count = get_int(r, 0, r->end - r->at);
+
+    if (r->bad || (size_t)count > (size_t)(r->end - r->at) / least) {
+        r->bad = true;
+        return 0;
+    }
+    return (size_t)count;
+}
+
+static struct slice get_bytes(struct reader *r)
+{
+    size_t len = get_count(r, 1);
+    struct slice bytes = { r->at, len };
+
+    r->at += len;
+    return bytes;
+}
+
+/* NULL only when the reader is bad. */
+static char *get_text(struct reader *r)
+{
+    struct slice text = get_bytes(r);
+    char *copy = NULL;
+
+    if (!r->bad && !memchr(text.data, 0, text.len))
+        copy = strndup(text.data, text.len);
+    r->bad = r->bad || !copy;
+    return copy;
+}
+
+static void get_list(struct reader *r, struct config_list *list)
+{
+    size_t count = get_count(r, 8);
+
+    list->items = count ? calloc(count, sizeof *list->items) : NULL;
+    r->bad = r->bad || (count && !list->items);
+    for (size_t i = 0; i < count && !r->bad; i++) {
+        list->items[i] = get_text(r);
+        list->count = i + 1;
+    }
+}
+
+static void get_redis(struct reader *r, struct config_redis *redis)
+{
+    redis->kind = (enum config_redis_kind)get_int(r, CONFIG_REDIS_NONE, CONFIG_REDIS_UNIX);
+    redis->host = get_text(r);
+    redis->port = get_int(r, 0, 65535);
+    redis->path = get_text(r);
+    redis->user = get_text(r);
+    redis->password = get_text(r);
+    redis->db = get_int(r, 0, INT64_MAX);
+}
+
+static void get_key(struct reader *r, struct config_key *key)
+{
+    struct slice kid = get_bytes(r), bytes;
+
+    if (r->bad || kid.len >= sizeof key->kid) {
+        r->bad = true;
+        return;
+    }
+    memcpy(key->kid, kid.data, kid.len);
+    key->kty = (enum config_kty)get_int(r, CONFIG_KTY_ED25519, CONFIG_KTY_HMAC);
+    bytes = get_bytes(r);
+    key->not_after = get_int(r, 0, INT64_MAX);
+    r->bad = r->bad || !check_kid(key->kid) || strlen(key->kid) != kid.len ||
+             bytes.len < KEY_ED25519_BYTES || bytes.len > KEY_HMAC_BYTES_MAX ||
+             (key->kty == CONFIG_KTY_ED25519 && bytes.len != KEY_ED25519_BYTES);
+    if (r->bad)
+        return;
+    key->bytes = malloc(bytes.len);
+    r->bad = !key->bytes;
+    if (!key->bytes)
+        return;
+    memcpy(key->bytes, bytes.data, bytes.len);
+    key->len = bytes.len;
+}
+
+static void get_store(struct reader *r, struct config *config)
+{
+    size_t count = get_count(r, 32);
+
+    config->auth.keys = count ? calloc(count, sizeof *config->auth.keys) : NULL;
+    r->bad = r->bad || (count && !config->auth.keys);
+    for (size_t i = 0; i < count && !r->bad; i++) {
+        config->auth.key_count = i + 1;
+        get_key(r, &config->auth.keys[i]);
+    }
+}
+
+static void get_row(struct reader *r, const struct key *key, struct config *config)
+{
+    void *field = key_has_field(key) ? key_field(key, config) : NULL;
+
+    switch (key->type) {
+    case KEY_INT:
+        *(int64_t *)field = get_int(r, key->min, key->max);
+        break;
+    case KEY_BOOL:
+        *(bool *)field = get_int(r, 0, 1) != 0;
+        break;
+    case KEY_TEXT:
+        *(char **)field = get_text(r);
+        break;
+    case KEY_LIST:
+        get_list(r, field);
+        break;
+    case KEY_SOURCES:
+        get_redis(r, field);
+        break;
+    case KEY_STORE:
+        get_store(r, config);
+        break;
+    case KEY_USE:
+    case KEY_KEYS:
+        break;
+    }
+}
+
+struct config *config_unpack(struct slice packed)
+{
+    struct reader r = { packed.data, packed.data + packed.len, false };
+    struct config *config;
+
+    if (packed.len < sizeof magic || memcmp(packed.data, magic, sizeof magic) != 0)
+        return NULL;
+    r.at += sizeof magic;
+    config = calloc(1, sizeof *config);
+    for (size_t i = 0; config && !r.bad && i < config_key_rows; i++)
+        get_row(&r, &config_keys[i], config);
+    if (!r.bad && r.at == r.end)
+        return config;
+    config_free(config);
+    return NULL;
+}
+
+/* ---- freeing ---- */
+
+static void list_fini(struct config_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+    *list = (struct config_list){ 0 };
+}
+
+static void store_fini(struct config *config)
+{
+    for (size_t i = 0; i < config->auth.key_count; i++) {
+        struct config_key *key = &config->auth.keys[i];
+        if (key->bytes)
+            explicit_bzero(key->bytes, key->len);
+        free(key->bytes);
+    }
+    free(config->auth.keys);
+    config->auth.keys = NULL;
+    config->auth.key_count = 0;
+}
+
+void key_fini(const struct key *key, struct config *config)
+{
+    if (key->type == KEY_TEXT) {
+        char **text = key_field(key, config);
+        free(*text);
+        *text = NULL;
+    } else if (key->type == KEY_LIST) {
+        list_fini(key_field(key, config));
+    } else if (key->type == KEY_SOURCES) {
+        redis_fini(key_field(key, config));
+    } else if (key->type == KEY_STORE) {
+        store_fini(config);
+    }
+}
+
+void config_free(struct config *config)
+{
+    if (!config)
+        return;
+    for (size_t i = 0; i < config_key_rows; i++)
+        key_fini(&config_keys[i], config);
+    free(config);
+}
+
+/* ---- a reload ---- */
+
+static bool row_differs(const struct key *key, const struct config *a, const struct config *b)
+{
+    struct buf left, right;
+    bool differs;
+
+    buf_init(&left, PACKED_BYTES_MAX);
+    buf_init(&right, PACKED_BYTES_MAX);
+    put_row(&left, key, a);
+    put_row(&right, key, b);
+    differs = left.failed || right.failed || !slice_equal(buf_slice(&left), buf_slice(&right));
+    file_wipe(&left);
+    file_wipe(&right);
+    return differs;
+}
+
+size_t config_diff(const struct config *before, const struct config *after,
+                   struct config_change *changes, size_t max)
+{
+    const char *last = "";
+    size_t count = 0;
+
+    for (size_t i = 0; i < config_key_rows; i++) {
+        const struct key *key = &config_keys[i];
+        /* A key and what was read from the file that it names are rows in a row: one change. */
+        if (!key->name || strcmp(key->name, last) == 0 || !row_differs(key, before, after))
+            continue;
+        if (count < max)
+            changes[count] = (struct config_change){ key->name, key->apply };
+        count++;
+        last = key->name;
+    }
+    return count;
+}
+
+static struct config *copy(const struct config *config)
+{
+    struct config *made = NULL;
+    struct buf packed;
+
+    buf_init(&packed, PACKED_BYTES_MAX);
+    if (config_pack(config, &packed) == OK)
+        made = config_unpack(buf_slice(&packed));
+    file_wipe(&packed);
+    return made;
+}
+
+static bool take_row(const struct key *key, const struct config *from, struct config *to)
+{
+    struct reader r;
+    struct buf row;
+
+    buf_init(&row, PACKED_BYTES_MAX);
+    put_row(&row, key, from);
+    r = (struct reader){ buf_slice(&row).data, buf_slice(&row).data + row.len, row.failed };
+    key_fini(key, to);
+    get_row(&r, key, to);
+    file_wipe(&row);
+    return !r.bad;
+}
+
+struct config *config_reloaded(const struct config *before, const struct config *after)
+{
+    struct config *config = copy(after);
+
+    for (size_t i = 0; config && i < config_key_rows; i++) {
+        if (config_keys[i].apply != CONFIG_RESTART)
+            continue;
+        if (!take_row(&config_keys[i], before, config)) {
+            config_free(config);
+            return NULL;
+        }
+    }
+    /* auth.required is live but listen is not: false was allowed for a loopback address that is not
+     * in force yet, and must not open the port that is. */
+    if (config && !check_loopback(config->listen))
+        config->auth.required = true;
+    return config;
+}

@@ -1,0 +1,65 @@
+/*
+ * How a config is put together, for the files of config/ alone:
+ *
+ *   load.c (which file) -> read.c (its values, the environment's) -> resolve.c (what several keys
+ * mean together) -> keyfiles.c (the files they name)
+ *
+ * Every stage reports what it finds and goes on, so that one run shows every problem.
+ */
+#ifndef CONFIG_PARTS_H
+#define CONFIG_PARTS_H
+
+#include "config/keys.h"
+#include "config/report.h"
+#include "config/tree.h"
+
+#include <sys/types.h>
+
+/* A config that is being read. */
+struct draft {
+    struct config *config;
+    struct config_report *report;
+    const char *file;
+    const struct cJSON *sources; /* dataSource.redis, or NULL */
+    const struct cJSON *keys;    /* auth.keys, or NULL */
+    char *use;                   /* dataSource.use, owned; NULL when absent */
+    struct place use_place;
+    const char *uri; /* from the environment, borrowed; NULL when absent */
+};
+
+/* Replaces *field, which it owns, by a copy of text. */
+bool draft_text(struct draft *draft, char **field, const char *text);
+static inline struct place draft_place(const struct draft *draft, const char *key)
+{
+    return (struct place){ draft->file, key };
+}
+
+/* read.c */
+bool read_defaults(struct draft *draft);
+void read_tree(struct draft *draft, const struct cJSON *tree);
+void read_environment(struct draft *draft);
+
+/* resolve.c */
+void resolve_draft(struct draft *draft);
+
+/* keyfiles.c */
+void keyfiles_load(struct draft *draft);
+void keyfiles_load_revoked(struct draft *draft);
+
+/* redis_uri.c. ERR_BAD with *reason static; what redis held before is gone either way. */
+enum err redis_uri_parse(const char *uri, struct config_redis *redis, const char **reason);
+/* The uri as it may be shown: nothing that could be a password is in it. */
+void redis_uri_redact(const char *uri, struct buf *out);
+void redis_fini(struct config_redis *redis);
+
+/* file.c: the whole of a regular file. NULL, or why not (static, or strerror's). */
+const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t *mode);
+/* base/path, or path itself when it is absolute; NULL when out of memory. */
+char *file_join(const char *base, const char *path);
+/* For a buffer that may hold a secret. */
+void file_wipe(struct buf *buf);
+
+/* pack.c: what pack and free do for one row. */
+void key_fini(const struct key *key, struct config *config);
+
+#endif

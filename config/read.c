@@ -1,0 +1,332 @@
+/*
+ * Values: the defaults of the table, what the file says, what the environment says over it.
+ *
+ * Each value is checked alone here. What several of them mean together is resolve.c's.
+ */
+#include "config/parts.h"
+
+#include "common/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FOUND_MAX = 200, LIST_MAX = 1000, PATH_MAX_LEN = 1024 };
+
+static const struct place environment = { "environment", "" };
+
+bool draft_text(struct draft *draft, char **field, const char *text)
+{
+    char *copy = strdup(text);
+
+    if (!copy) {
+        report_error(draft->report, draft_place(draft, ""), "out of memory");
+        return false;
+    }
+    free(*field);
+    *field = copy;
+    return true;
+}
+
+static bool no_redis(struct draft *draft, struct config_redis *redis)
+{
+    return draft_text(draft, &redis->host, "") && draft_text(draft, &redis->path, "") &&
+           draft_text(draft, &redis->user, "") && draft_text(draft, &redis->password, "");
+}
+
+bool read_defaults(struct draft *draft)
+{
+    for (size_t i = 0; i < config_key_rows; i++) {
+        const struct key *key = &config_keys[i];
+        void *field = key_has_field(key) ? key_field(key, draft->config) : NULL;
+        if (key->type == KEY_INT)
+            *(int64_t *)field = key->initial;
+        else if (key->type == KEY_BOOL)
+            *(bool *)field = key->initial;
+        else if ((key->type == KEY_TEXT && !draft_text(draft, field, key->initial_text)) ||
+                 (key->type == KEY_SOURCES && !no_redis(draft, field)))
+            return false;
+    }
+    return true;
+}
+
+/* ---- one value, from either source ---- */
+
+static void refuse(struct draft *draft, const struct key *key, struct place place,
+                   const char *found)
+{
+    char allowed[KEY_ALLOWED_MAX];
+
+    report_error(draft->report, place, "found %s, allowed %s", found, key_allowed(key, allowed));
+}
+
+static void set_int(struct draft *draft, const struct key *key, struct place place, int64_t value)
+{
+    char found[32];
+
+    if (value >= key->min && value <= key->max) {
+        *(int64_t *)key_field(key, draft->config) = value;
+        return;
+    }
+    snprintf(found, sizeof found, "%" PRId64, value);
+    refuse(draft, key, place, found);
+}
+
+static bool text_fits(struct draft *draft, const struct key *key, struct place place,
+                      const char *text)
+{
+    struct log_text quoted;
+
+    if (key_text_good(key, text))
+        return true;
+    refuse(draft, key, place, log_quote(&quoted, slice_of(text)));
+    return false;
+}
+
+static bool list_add(struct draft *draft, struct config_list *list, const char *text)
+{
+    char **items;
+
+    if (list->count >= LIST_MAX)
+        return false;
+    items = realloc(list->items, (list->count + 1) * sizeof *items);
+    if (!items)
+        return false;
+    list->items = items;
+    list->items[list->count] = NULL;
+    return draft_text(draft, &list->items[list->count], text) && ++list->count;
+}
+
+static void set_item(struct draft *draft, const struct key *key, struct place place,
+                     const char *text)
+{
+    if (text_fits(draft, key, place, text) && !list_add(draft, key_field(key, draft->config), text))
+        report_error(draft->report, place, "found too many, allowed %d", LIST_MAX);
+}
+
+static void set_use(struct draft *draft, struct place place, const char *text)
+{
+    draft_text(draft, &draft->use, text);
+    draft->use_place = place;
+}
+
+/* ---- the file ---- */
+
+/* What a value is, for the report. The text of a string is shown only by those who know that it is
+ * no secret. */
+static const char *describe(const struct cJSON *node)
+{
+    static const char *const kinds[] = { "null",     "true or false", "a number",
+                                         "a string", "a list",        "an object" };
+
+    if (node_kind(node) == NODE_BOOL)
+        return node_bool(node) ? "true" : "false";
+    return kinds[node_kind(node)];
+}
+
+static void read_list(struct draft *draft, const struct key *key, struct place place,
+                      const struct cJSON *node)
+{
+    key_fini(key, draft->config);
+    for (const struct cJSON *item = node_first(node); item; item = node_next(item)) {
+        if (node_kind(item) == NODE_TEXT)
+            set_item(draft, key, place, node_text(item));
+        else
+            refuse(draft, key, place, describe(item));
+    }
+}
+
+static bool kind_fits(const struct key *key, enum node_kind kind)
+{
+    static const enum node_kind wanted[] = {
+        [KEY_INT] = NODE_INT,        [KEY_BOOL] = NODE_BOOL, [KEY_TEXT] = NODE_TEXT,
+        [KEY_LIST] = NODE_LIST,      [KEY_USE] = NODE_TEXT,  [KEY_KEYS] = NODE_LIST,
+        [KEY_SOURCES] = NODE_OBJECT,
+    };
+
+    return wanted[key->type] == kind;
+}
+
+static void read_value(struct draft *draft, const struct key *key, const struct cJSON *node)
+{
+    struct place place = draft_place(draft, key->name);
+    int64_t number;
+
+    if (!kind_fits(key, node_kind(node))) {
+        refuse(draft, key, place, describe(node));
+        return;
+    }
+    switch (key->type) {
+    case KEY_INT:
+        if (node_int(node, &number))
+            set_int(draft, key, place, number);
+        break;
+    case KEY_BOOL:
+        *(bool *)key_field(key, draft->config) = node_bool(node);
+        break;
+    case KEY_TEXT:
+        if (text_fits(draft, key, place, node_text(node)))
+            draft_text(draft, key_field(key, draft->config), node_text(node));
+        break;
+    case KEY_LIST:
+        read_list(draft, key, place, node);
+        break;
+    case KEY_SOURCES:
+        draft->sources = node;
+        break;
+    case KEY_USE:
+        set_use(draft, place, node_text(node));
+        break;
+    case KEY_KEYS:
+        draft->keys = node;
+        break;
+    case KEY_STORE:
+        break; /* has no name of its own */
+    }
+}
+
+static void refuse_unknown(struct draft *draft, const char *path)
+{
+    const char *nearest = keys_nearest(path);
+
+    report_error(draft->report, draft_place(draft, path),
+                 "found an unknown key, allowed what websocket-server explain-config lists%s%s%s",
+                 nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+}
+
+static void read_object(struct draft *draft, const struct cJSON *object, const char *prefix)
+{
+    char path[PATH_MAX_LEN];
+
+    for (const struct cJSON *node = node_first(object); node; node = node_next(node)) {
+        const struct key *key;
+        snprintf(path, sizeof path, "%s%s%s", prefix, *prefix ? "." : "", node_name(node));
+        /* A name with a dot in it is no path: {"limits.burst": 1} is unknown. */
+        key = strchr(node_name(node), '.') ? NULL : keys_find(path);
+        if (key)
+            read_value(draft, key, node);
+        else if (strchr(node_name(node), '.') || !keys_is_section(path))
+            refuse_unknown(draft, path);
+        else if (node_kind(node) != NODE_OBJECT)
+            report_error(draft->report, draft_place(draft, path), "found %s, allowed an object",
+                         describe(node));
+        else
+            read_object(draft, node, path);
+    }
+}
+
+void read_tree(struct draft *draft, const struct cJSON *tree)
+{
+    read_object(draft, tree, "");
+}
+
+/* ---- the environment ---- */
+
+static bool parse_int(const char *text, int64_t *value)
+{
+    bool minus = *text == '-';
+    const char *digits = text + minus;
+    size_t len = strlen(digits);
+
+    if (len == 0 || len > TREE_DIGITS_MAX || strspn(digits, "0123456789") != len)
+        return false;
+    *value = 0;
+    for (; *digits; digits++)
+        *value = *value * 10 + (*digits - '0');
+    if (minus)
+        *value = -*value;
+    return true;
+}
+
+static void parse_list(struct draft *draft, const struct key *key, struct place place,
+                       const char *text)
+{
+    char *copy = strdup(text), *rest = copy, *item;
+
+    key_fini(key, draft->config);
+    while ((item = strsep(&rest, ","))) {
+        item += strspn(item, " ");
+        for (size_t len = strlen(item); len && item[len - 1] == ' '; len--)
+            item[len - 1] = 0;
+        if (*item)
+            set_item(draft, key, place, item);
+    }
+    free(copy);
+}
+
+static void read_variable(struct draft *draft, const struct key *key, const char *variable,
+                          const char *text)
+{
+    struct place place = { environment.file, variable };
+    struct log_text quoted;
+    int64_t number;
+
+    switch (key->type) {
+    case KEY_INT:
+        if (parse_int(text, &number))
+            set_int(draft, key, place, number);
+        else
+            refuse(draft, key, place, log_quote(&quoted, slice_of(text)));
+        break;
+    case KEY_BOOL:
+        if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
+            *(bool *)key_field(key, draft->config) = *text == 't';
+        else
+            refuse(draft, key, place, log_quote(&quoted, slice_of(text)));
+        break;
+    case KEY_TEXT:
+        if (text_fits(draft, key, place, text))
+            draft_text(draft, key_field(key, draft->config), text);
+        break;
+    case KEY_LIST:
+        parse_list(draft, key, place, text);
+        break;
+    case KEY_SOURCES:
+        draft->uri = text;
+        break;
+    case KEY_USE:
+        set_use(draft, (struct place){ environment.file, "POSTOFFICE_DATA_SOURCE_USE" }, text);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Variables of the tests and of the command line, which are no keys. */
+static bool is_ours(const char *name)
+{
+    return strcmp(name, "POSTOFFICE_ENV") == 0 || strncmp(name, "POSTOFFICE_TEST_", 16) == 0 ||
+           strncmp(name, "POSTOFFICE_BINARY", 17) == 0 || strncmp(name, "POSTOFFICE_SAN", 14) == 0;
+}
+
+static void warn_unknown_variable(struct draft *draft, const char *entry)
+{
+    char name[KEY_VARIABLE_MAX], variable[KEY_VARIABLE_MAX];
+    size_t len = strcspn(entry, "=");
+
+    if (strncmp(entry, "POSTOFFICE_", 11) != 0)
+        return;
+    snprintf(name, sizeof name, "%.*s", (int)(len < sizeof name ? len : sizeof name - 1), entry);
+    if (is_ours(name))
+        return;
+    for (size_t i = 0; i < config_key_rows; i++)
+        if (key_variable(&config_keys[i], variable) && strcmp(variable, name) == 0)
+            return;
+    report_warning(draft->report, (struct place){ environment.file, name },
+                   "found an unknown variable, allowed what websocket-server explain-config lists");
+}
+
+void read_environment(struct draft *draft)
+{
+    char variable[KEY_VARIABLE_MAX];
+
+    for (size_t i = 0; i < config_key_rows; i++) {
+        const char *text = key_variable(&config_keys[i], variable) ? getenv(variable) : NULL;
+        if (text)
+            read_variable(draft, &config_keys[i], variable, text);
+    }
+    for (char **entry = environ; entry && *entry; entry++)
+        warn_unknown_variable(draft, *entry);
+}

@@ -1,0 +1,192 @@
+/*
+ * What the values mean together: paths made absolute, one Redis chosen of several, combinations
+ * that cannot work refused.
+ */
+#include "config/checks.h"
+#include "config/parts.h"
+
+#include "common/log.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void resolve_paths(struct draft *draft)
+{
+    char *cwd = getcwd(NULL, 0);
+
+    if (!cwd) {
+        report_error(draft->report, draft_place(draft, ""),
+                     "the working directory cannot be named");
+        return;
+    }
+    for (size_t i = 0; i < config_key_rows; i++) {
+        const struct key *key = &config_keys[i];
+        char **field, *joined;
+        if (key->type != KEY_TEXT || key->base == BASE_NONE)
+            continue;
+        field = key_field(key, draft->config);
+        if (!**field)
+            continue;
+        joined = file_join(key->base == BASE_CWD ? cwd : draft->config->dir, *field);
+        if (joined)
+            draft_text(draft, field, joined);
+        free(joined);
+    }
+    free(cwd);
+}
+
+/* ---- dataSource ---- */
+
+static void parse_uri(struct draft *draft, struct place place, const char *uri,
+                      struct config_redis *redis)
+{
+    const struct key *key = keys_find("dataSource.redis");
+    const char *reason;
+    struct buf shown;
+
+    if (redis_uri_parse(uri, redis, &reason) == OK)
+        return;
+    buf_init(&shown, 512);
+    redis_uri_redact(uri, &shown);
+    report_error(draft->report, place, "found \"%.200s\" (%s), allowed %s", buf_text(&shown),
+                 reason, key->allowed);
+    buf_fini(&shown);
+}
+
+/* The string "uri" of one source, or NULL when that has been reported. */
+static const char *source_uri(struct draft *draft, const struct cJSON *source)
+{
+    const char *uri = NULL;
+    char path[512];
+
+    snprintf(path, sizeof path, "dataSource.redis.%s", node_name(source));
+    if (node_kind(source) != NODE_OBJECT) {
+        report_error(draft->report, draft_place(draft, path),
+                     "found no object, allowed {\"uri\": \"...\"}");
+        return NULL;
+    }
+    for (const struct cJSON *node = node_first(source); node; node = node_next(node)) {
+        snprintf(path, sizeof path, "dataSource.redis.%s.%s", node_name(source), node_name(node));
+        if (strcmp(node_name(node), "uri") != 0)
+            report_error(draft->report, draft_place(draft, path),
+                         "found an unknown key, allowed uri");
+        else if (node_kind(node) != NODE_TEXT)
+            report_error(draft->report, draft_place(draft, path),
+                         "found no string, allowed a string");
+        else
+            uri = node_text(node);
+    }
+    snprintf(path, sizeof path, "dataSource.redis.%s.uri", node_name(source));
+    if (!node_first(source))
+        report_error(draft->report, draft_place(draft, path), "found nothing, allowed a string");
+    return uri;
+}
+
+/* All of them are checked, so that switching to another is no surprise; the chosen one is kept. */
+static void choose_source(struct draft *draft)
+{
+    const char *chosen = draft->use;
+    bool found = false;
+    char path[512];
+
+    for (const struct cJSON *s = draft->sources ? node_first(draft->sources) : NULL; s;
+         s = node_next(s)) {
+        struct config_redis other = { 0 };
+        const char *uri = source_uri(draft, s);
+        bool this_one = !found && (!chosen || strcmp(node_name(s), chosen) == 0);
+        found = found || this_one;
+        if (!uri)
+            continue;
+        snprintf(path, sizeof path, "dataSource.redis.%s.uri", node_name(s));
+        parse_uri(draft, draft_place(draft, path), uri, this_one ? &draft->config->redis : &other);
+        redis_fini(&other);
+    }
+    if (chosen && !found) {
+        struct log_text quoted;
+        report_error(draft->report, draft->use_place,
+                     "found %s, allowed a name under dataSource.redis",
+                     log_quote(&quoted, slice_of(chosen)));
+    }
+    if (draft->uri)
+        parse_uri(draft, (struct place){ "environment", "POSTOFFICE_REDIS_URI" }, draft->uri,
+                  &draft->config->redis);
+    else if (!found && report_clean(draft->report))
+        report_warning(
+            draft->report, draft_place(draft, "dataSource.redis"),
+            "found none: without Redis only sessions on the same worker reach each other");
+}
+
+/* ---- combinations ---- */
+
+static void check_ssl(struct draft *draft)
+{
+    const struct config *config = draft->config;
+    const char *const paths[] = { config->ssl_cert_path, config->ssl_key_path };
+    const char *const names[] = { "sslCertPath", "sslKeyPath" };
+
+    if (config->ssl_port == 0)
+        return;
+    for (size_t i = 0; i < 2; i++) {
+        if (!*paths[i])
+            report_error(draft->report, draft_place(draft, names[i]),
+                         "found nothing, allowed a readable file, because sslPort is set");
+        else if (access(paths[i], R_OK) != 0)
+            report_error(draft->report, draft_place(draft, names[i]),
+                         "found \"%s\", which cannot be read, allowed a readable file", paths[i]);
+    }
+    if (config->ssl_port == config->socket_port)
+        report_error(draft->report, draft_place(draft, "sslPort"),
+                     "found socketPort's own %d, allowed another port", (int)config->ssl_port);
+    report_warning(draft->report, draft_place(draft, "sslPort"),
+                   "found %d: this version has no TLS, the port stays closed",
+                   (int)config->ssl_port);
+}
+
+static void check_names(struct draft *draft)
+{
+    const struct config *config = draft->config;
+    struct log_text quoted;
+
+    if (*config->user && !getpwnam(config->user))
+        report_error(draft->report, draft_place(draft, "user"),
+                     "found %s, allowed a user of this system",
+                     log_quote(&quoted, slice_of(config->user)));
+    if (*config->group && !getgrnam(config->group))
+        report_error(draft->report, draft_place(draft, "group"),
+                     "found %s, allowed a group of this system",
+                     log_quote(&quoted, slice_of(config->group)));
+}
+
+static void check_combinations(struct draft *draft)
+{
+    const struct config *config = draft->config;
+
+    if (!config->auth.required && !check_loopback(config->listen))
+        report_error(draft->report, draft_place(draft, "auth.required"),
+                     "found false with listen \"%s\", allowed true, or listen a loopback address",
+                     config->listen);
+    if (config->redis_options.reconnect_min_ms > config->redis_options.reconnect_max_ms)
+        report_error(draft->report, draft_place(draft, "redis.reconnectMinMs"),
+                     "found %lld, more than redis.reconnectMaxMs, allowed at most its %lld",
+                     (long long)config->redis_options.reconnect_min_ms,
+                     (long long)config->redis_options.reconnect_max_ms);
+    if (config->limits.queue_bytes < config->limits.message_bytes)
+        report_warning(
+            draft->report, draft_place(draft, "limits.queueBytes"),
+            "found %lld, less than limits.messageBytes: the largest messages cannot wait for a "
+            "session that is busy",
+            (long long)config->limits.queue_bytes);
+}
+
+void resolve_draft(struct draft *draft)
+{
+    resolve_paths(draft);
+    choose_source(draft);
+    check_ssl(draft);
+    check_names(draft);
+    check_combinations(draft);
+}

@@ -1,0 +1,43 @@
+/*
+ * A configuration file's text as a tree; tree.c is the only file that knows cJSON.
+ *
+ * cJSON takes much that is not JSON, and rounds and cuts what is (a number past 2^53, a string at
+ * \u0000). So the text first passes strict.c; what is left for cJSON to read, it reads right.
+ */
+#ifndef CONFIG_TREE_H
+#define CONFIG_TREE_H
+
+#include "config/report.h"
+
+struct cJSON; /* one value; its fields are tree.c's business */
+
+enum node_kind { NODE_NULL, NODE_BOOL, NODE_INT, NODE_TEXT, NODE_LIST, NODE_OBJECT };
+
+enum {
+    TREE_BYTES_MAX = 256 * 1024, /* of a configuration file */
+    TREE_DEPTH_MAX = 32,
+    TREE_DIGITS_MAX = 15, /* of a number: what a double holds exactly */
+};
+
+/* NULL, with the reason in the report, when text is not one JSON object. Problems that concern one
+ * key alone (written twice, a number with a fraction) are reported too, but do not hide later ones.
+ */
+struct cJSON *tree_read(struct slice text, const char *file, struct config_report *report);
+/* NULL is allowed. Wipes strings: a password may be among them. */
+void tree_free(struct cJSON *tree);
+
+enum node_kind node_kind(const struct cJSON *node);
+const char *node_name(const struct cJSON *node); /* of a member of an object */
+const char *node_text(const struct cJSON *node); /* NODE_TEXT */
+bool node_bool(const struct cJSON *node);        /* NODE_BOOL */
+/* NODE_INT; false when it was written with a fraction or too many digits, which is reported
+ * already. */
+bool node_int(const struct cJSON *node, int64_t *value);
+const struct cJSON *
+node_first(const struct cJSON *node); /* child of a list or an object, or NULL */
+const struct cJSON *node_next(const struct cJSON *node);
+
+/* strict.c: does text keep to RFC 8259 and to our bounds? False: it cannot be read further. */
+bool strict_check(struct slice text, const char *file, struct config_report *report);
+
+#endif

@@ -1,0 +1,188 @@
+#include "master/cli.h"
+
+#include "master/cmd_keygen.h"
+#include "master/cmd_source.h"
+#include "master/cmd_token.h"
+#include "master/rlimits.h"
+#include "master/server.h"
+#include "master/status.h"
+#include "master/version.h"
+#include "worker/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { EXPLAIN_BYTES_MAX = 1 << 20 };
+
+#define EXIT_HELP                                                                                  \
+    "\n"                                                                                           \
+    "Exit status: 0 done, 1 failed at run time, 2 wrong usage or configuration,\n"                 \
+    "3 (status) not running.\n"
+
+static const char help_all[] =
+    "Usage: websocket-server [COMMAND] [OPTION...]\n"
+    "\n"
+    "  serve            serve WebSocket clients (the default)\n"
+    "  check-config     say what is wrong with the configuration, and nothing else\n"
+    "  explain-config   every key: type, default, bounds, how a reload applies it\n"
+    "  status           what a running server is doing\n"
+    "  keygen           make a key for tokens\n"
+    "  token            issue or verify a token\n"
+    "  echo-test        a bare WebSocket echo on loopback, for test suites\n"
+    "  version          print the version\n"
+    "\n"
+    "`websocket-server COMMAND --help` tells more of each.\n" EXIT_HELP;
+
+static const char help_serve[] =
+    "Usage: websocket-server [serve] [OPTION...]\n"
+    "\n"
+    "Serves in the foreground and logs to standard error, unless the configuration says "
+    "otherwise.\n"
+    "\n" CMD_SOURCE_HELP "  --pid-file FILE    instead of the configuration's pidFile\n"
+    "  --daemon           serve in the background; returns when connections are accepted\n"
+    "  --help\n"
+    "\n"
+    "SIGTERM, SIGINT: stop, telling every client; once more: at once. SIGHUP: read the\n"
+    "configuration again. SIGUSR1: open the log file again.\n" EXIT_HELP;
+
+static const char help_check[] =
+    "Usage: websocket-server check-config [OPTION...]\n"
+    "\n"
+    "Reads the configuration as serve would; errors and warnings go to standard error.\n"
+    "\n" CMD_SOURCE_HELP "  --help\n" EXIT_HELP;
+
+static const char help_explain[] =
+    "Usage: websocket-server explain-config\n"
+    "\n"
+    "Prints every key of the configuration. A reload (SIGHUP) applies a `live` key in place, a\n"
+    "`swap` key by replacing the workers; a `restart` key waits for the next start.\n" EXIT_HELP;
+
+static const char help_status[] =
+    "Usage: websocket-server status [OPTION...]\n"
+    "\n"
+    "Finds the server by its pid file (as configured, or as named here) and reads its counters.\n"
+    "\n"
+    "  --json             one line of JSON\n"
+    "  --pid-file FILE    the server that holds this pid file\n"
+    "  --pid PID          the server whose master this is\n" CMD_SOURCE_HELP "  --help\n" EXIT_HELP;
+
+static const char help_echo[] =
+    "Usage: websocket-server echo-test --port N\n"
+    "\n"
+    "Echoes text and binary messages of up to 32 MiB on 127.0.0.1, without tokens and without\n"
+    "Redis, by the server's own codec. Ends on SIGTERM or SIGINT.\n" EXIT_HELP;
+
+static const char help_version[] = "Usage: websocket-server version\n" EXIT_HELP;
+
+static int check_config(const struct options *options)
+{
+    struct config_report report;
+    struct config *config;
+
+    config_report_init(&report);
+    config = config_load(&options->source, &report);
+    fputs(buf_text(&report.warnings), stderr);
+    fputs(buf_text(&report.errors), stderr);
+    if (config)
+        printf("%s: good\n", config->file);
+    config_report_fini(&report);
+    config_free(config);
+    return config ? 0 : EXIT_USAGE;
+}
+
+static int explain_config(const struct options *options)
+{
+    struct buf out;
+
+    (void)options;
+    buf_init(&out, EXPLAIN_BYTES_MAX);
+    config_explain(&out);
+    fputs(buf_text(&out), stdout);
+    buf_fini(&out);
+    return 0;
+}
+
+static int echo_test(const struct options *options)
+{
+    if (!options->port) {
+        fputs("echo-test: --port N is needed\n", stderr);
+        return EXIT_USAGE;
+    }
+    rlimits_set();
+    return worker_echo_test(options->port);
+}
+
+static int version(const struct options *options)
+{
+    (void)options;
+    version_print();
+    return 0;
+}
+
+/* Those that read their own command line have `main`, the others `run`. */
+static const struct command {
+    const char *name;
+    const char *help;
+    unsigned allowed; /* OPTION_* */
+    int (*run)(const struct options *options);
+    int (*main)(int argc, char **argv);
+} commands[] = {
+    { "serve", help_serve, OPTION_SOURCE | OPTION_PID_FILE | OPTION_DAEMON, serve, NULL },
+    { "check-config", help_check, OPTION_SOURCE, check_config, NULL },
+    { "explain-config", help_explain, 0, explain_config, NULL },
+    { "status", help_status, OPTION_SOURCE | OPTION_PID_FILE | OPTION_PID | OPTION_JSON, status,
+      NULL },
+    { "keygen", NULL, 0, NULL, cmd_keygen },
+    { "token", NULL, 0, NULL, cmd_token },
+    { "echo-test", help_echo, OPTION_PORT, echo_test, NULL },
+    { "version", help_version, 0, version, NULL },
+};
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct options options;
+
+    if (command->main)
+        return command->main(argc, argv);
+    if (!options_read(&options, command->allowed, argc, argv)) {
+        fprintf(stderr, "Try: websocket-server %s --help\n", command->name);
+        return EXIT_USAGE;
+    }
+    if (options.help) {
+        fputs(command->help, stdout);
+        return 0;
+    }
+    return command->run(&options);
+}
+
+int cli_run(int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : "serve";
+    const struct command *command;
+
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0) {
+        fputs(help_all, stdout);
+        return 0;
+    }
+    if (strcmp(first, "--version") == 0) {
+        version_print();
+        return 0;
+    }
+    if (argc < 2 || first[0] == '-') /* no command: serve, with these options */
+        return run(&commands[0], argc, argv);
+    command = find(first);
+    if (!command) {
+        fprintf(stderr, "websocket-server: unknown command \"%s\"\nTry: websocket-server --help\n",
+                first);
+        return EXIT_USAGE;
+    }
+    return run(command, argc - 1, argv + 1);
+}

@@ -1,0 +1,30 @@
+/* The options that say which configuration a subcommand looks at: --config, --env, --config-dir. */
+#ifndef MASTER_CMD_SOURCE_H
+#define MASTER_CMD_SOURCE_H
+
+#include "config/config.h"
+
+#include <getopt.h>
+
+enum { CMD_SOURCE_FILE = 0x1000, CMD_SOURCE_ENV, CMD_SOURCE_DIR };
+
+/* In a table for getopt_long. */
+#define CMD_SOURCE_OPTIONS                                                                         \
+    { "config", required_argument, NULL, CMD_SOURCE_FILE },                                        \
+        { "env", required_argument, NULL, CMD_SOURCE_ENV },                                        \
+    {                                                                                              \
+        "config-dir", required_argument, NULL, CMD_SOURCE_DIR                                      \
+    }
+
+#define CMD_SOURCE_HELP                                                                            \
+    "  --config FILE      this configuration file\n"                                               \
+    "  --env NAME         config-NAME.json (else $POSTOFFICE_ENV, else dev)\n"                     \
+    "  --config-dir DIR   where config-NAME.json lies\n"
+
+/* Takes what getopt_long returned; false when it is none of these three. */
+bool cmd_source_take(int option, const char *value, struct config_source *source);
+/* Loads it; errors go to standard error and NULL comes back. Warnings are check-config's to tell.
+ */
+struct config *cmd_source_load(const struct config_source *source);
+
+#endif

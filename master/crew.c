@@ -1,0 +1,485 @@
+#include "master/crew.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/spawn.h"
+#include "shm/slots.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    CLOSE_REPLACED = 1012, /* "service restart" */
+    CLOSE_LEAVING = 4000,
+    KILL_AFTER_MS = 1000, /* beyond a drain's deadline */
+    WATCH_MS = 1000,      /* how often the heartbeats are looked at */
+    EARLY_DEATHS_MAX = 5, /* before any worker ever served: then the start has failed */
+};
+
+static bool alive(const struct seat *seat)
+{
+    return seat->pid > 0;
+}
+
+static bool leaving(const struct seat *seat)
+{
+    return seat->replaced_by >= 0;
+}
+
+/* Has a process that has not been told to leave. */
+static bool at_work(const struct seat *seat)
+{
+    return seat->state == SEAT_STARTING || seat->state == SEAT_SERVING;
+}
+
+static void vacate(struct seat *seat, enum seat_state state)
+{
+    uint32_t backoff_ms = state == SEAT_WAITING ? seat->backoff_ms : 0;
+
+    if (seat->control_fd >= 0)
+        close(seat->control_fd);
+    control_reader_fini(&seat->reader);
+    *seat = (struct seat){
+        .state = state, .control_fd = -1, .replaced_by = -1, .backoff_ms = backoff_ms
+    };
+    control_reader_init(&seat->reader);
+}
+
+void crew_init(struct crew *crew, struct region *region, const struct config *config,
+               const char *node, int listen_fd)
+{
+    *crew = (struct crew){ .region = region,
+                           .config = config,
+                           .node = node,
+                           .listen_fd = listen_fd,
+                           .private_fds = { -1, -1, -1 } };
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        crew->seats[i].control_fd = -1;
+        control_reader_init(&crew->seats[i].reader);
+        vacate(&crew->seats[i], SEAT_EMPTY);
+    }
+    crew->watched_ms = crew->awake_ms = clock_monotonic_ms();
+}
+
+void crew_fini(struct crew *crew)
+{
+    for (int i = 0; i < WORKERS_MAX; i++)
+        vacate(&crew->seats[i], SEAT_EMPTY);
+}
+
+uint32_t crew_processes(const struct crew *crew)
+{
+    uint32_t count = 0;
+
+    for (int i = 0; i < WORKERS_MAX; i++)
+        count += alive(&crew->seats[i]);
+    return count;
+}
+
+uint32_t crew_serving(const struct crew *crew)
+{
+    uint32_t count = 0;
+
+    for (int i = 0; i < WORKERS_MAX; i++)
+        count += crew->seats[i].state == SEAT_SERVING;
+    return count;
+}
+
+void crew_want(struct crew *crew, uint32_t wanted)
+{
+    crew->wanted = wanted < WORKERS_MAX ? wanted : WORKERS_MAX;
+}
+
+void crew_swap(struct crew *crew)
+{
+    for (int i = 0; i < WORKERS_MAX; i++)
+        crew->seats[i].stale = at_work(&crew->seats[i]) && !leaving(&crew->seats[i]);
+}
+
+/* ---- telling ---- */
+
+static void kill_seat(struct seat *seat)
+{
+    if (!alive(seat) || seat->killed)
+        return;
+    kill(seat->pid, SIGKILL);
+    seat->killed = true;
+}
+
+static void tell(struct crew *crew, int slot, enum control_type type, struct slice payload,
+                 int fd_pass)
+{
+    struct seat *seat = &crew->seats[slot];
+    enum err err =
+        seat->control_fd < 0 ? ERR_DOWN : control_send(seat->control_fd, type, payload, fd_pass);
+
+    if (!err)
+        return;
+    log_warn("worker_deaf", "pid_of_worker=%d slot=%d control=%d error=%s", (int)seat->pid, slot,
+             (int)type, err_name(err));
+    kill_seat(seat);
+}
+
+void crew_tell(struct crew *crew, enum control_type type, struct slice payload, int fd_pass)
+{
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (alive(&crew->seats[i]))
+            tell(crew, i, type, payload, fd_pass);
+}
+
+static void drain(struct crew *crew, int slot, uint16_t close_code, uint32_t deadline_ms)
+{
+    struct seat *seat = &crew->seats[slot];
+    struct control_drain order = { .close_code = close_code, .deadline_ms = deadline_ms };
+
+    if (!alive(seat)) {
+        vacate(seat, SEAT_EMPTY);
+        return;
+    }
+    log_info("worker_draining", "pid_of_worker=%d slot=%d close=%u deadline_ms=%u", (int)seat->pid,
+             slot, close_code, deadline_ms);
+    seat->state = SEAT_DRAINING;
+    seat->kill_ms = clock_monotonic_ms() + deadline_ms + KILL_AFTER_MS;
+    tell(crew, slot, CONTROL_DRAIN, slice_make(&order, sizeof order), -1);
+}
+
+static uint32_t patience_ms(const struct crew *crew)
+{
+    return (uint32_t)(crew->config->shutdown_s * 1000);
+}
+
+void crew_drain_all(struct crew *crew, uint16_t close_code, uint32_t deadline_ms)
+{
+    crew->wanted = 0;
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (crew->seats[i].state != SEAT_EMPTY && crew->seats[i].state != SEAT_DRAINING)
+            drain(crew, i, close_code, deadline_ms);
+}
+
+void crew_kill_all(struct crew *crew)
+{
+    crew->wanted = 0;
+    crew->unclean = crew->unclean || crew_processes(crew) > 0;
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (alive(&crew->seats[i]))
+            kill_seat(&crew->seats[i]);
+        else
+            vacate(&crew->seats[i], SEAT_EMPTY);
+}
+
+/* ---- starting ---- */
+
+/* Everything of the master's that the next worker must not hold. */
+static size_t private_fds(const struct crew *crew, int *fds)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < sizeof crew->private_fds / sizeof crew->private_fds[0]; i++)
+        fds[count++] = crew->private_fds[i];
+    for (int i = 0; i < WORKERS_MAX; i++)
+        fds[count++] = crew->seats[i].control_fd;
+    return count;
+}
+
+static void start(struct crew *crew, int slot, uint64_t now_ms)
+{
+    struct seat *seat = &crew->seats[slot];
+    struct worker_start worker = { .region = crew->region,
+                                   .slot = (uint32_t)slot,
+                                   .listen_fd = crew->listen_fd,
+                                   .config = crew->config,
+                                   .node = crew->node };
+    int fds[WORKERS_MAX + 3];
+    size_t fd_count = private_fds(crew, fds);
+    struct spawned spawned;
+
+    if (spawn_worker(&worker, fds, fd_count, &spawned)) {
+        struct exit_report report = { .backoff_ms = seat->backoff_ms };
+        struct exit_decision decision = supervisor_decide(&report);
+        log_error("worker_not_started", "slot=%d error=\"%s\" again_in_ms=%u", slot,
+                  strerror(errno), decision.delay_ms);
+        seat->backoff_ms = decision.backoff_ms;
+        seat->due_ms = now_ms + decision.delay_ms;
+        return;
+    }
+    seat->state = SEAT_STARTING;
+    seat->pid = spawned.pid;
+    seat->control_fd = spawned.control_fd;
+    seat->started_ms = now_ms;
+    log_info("worker_started", "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
+}
+
+static void start_due(struct crew *crew, uint64_t now_ms)
+{
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (crew->seats[i].state == SEAT_WAITING && crew->seats[i].due_ms <= now_ms)
+            start(crew, i, now_ms);
+}
+
+static void open_seat(struct crew *crew, int slot, uint64_t now_ms)
+{
+    crew->seats[slot].state = SEAT_WAITING;
+    crew->seats[slot].due_ms = now_ms;
+}
+
+/* ---- the dead ---- */
+
+static void log_exit(const struct seat *seat, int slot, int status, bool asked, uint32_t delay_ms)
+{
+    log_at(asked ? LOG_INFO : LOG_WARN, "worker_exited",
+           "pid_of_worker=%d slot=%d %s=%d asked=%s again_in_ms=%d", (int)seat->pid, slot,
+           WIFSIGNALED(status) ? "signal" : "status",
+           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), asked ? "yes" : "no",
+           asked ? -1 : (int)delay_ms);
+}
+
+static void count_early_death(struct crew *crew, bool fatal)
+{
+    if (crew->served)
+        return;
+    crew->early_deaths++;
+    crew->gave_up = crew->gave_up || fatal || crew->early_deaths >= EARLY_DEATHS_MAX;
+}
+
+static void bury(struct crew *crew, int slot, int status, uint64_t now_ms)
+{
+    struct seat *seat = &crew->seats[slot];
+    bool told = seat->state == SEAT_DRAINING || crew->wanted == 0;
+    bool fatal = WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_FATAL;
+    struct exit_report report = { .asked = told || leaving(seat),
+                                  .fatal = fatal,
+                                  .life_ms = now_ms - seat->started_ms,
+                                  .backoff_ms = seat->backoff_ms };
+    struct exit_decision decision = supervisor_decide(&report);
+
+    slot_end(crew->region, (uint32_t)slot); /* first: its sessions are gone from here on */
+    log_exit(seat, slot, status, told, decision.delay_ms);
+    if (told) {
+        crew->unclean = crew->unclean || WIFSIGNALED(status);
+    } else {
+        slots_count_restart(crew->region);
+        count_early_death(crew, fatal);
+    }
+    vacate(seat, decision.restart ? SEAT_WAITING : SEAT_EMPTY);
+    seat->backoff_ms = decision.backoff_ms;
+    seat->due_ms = now_ms + decision.delay_ms;
+}
+
+void crew_reap(struct crew *crew, uint64_t now_ms)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        for (int i = 0; i < WORKERS_MAX; i++)
+            if (crew->seats[i].pid == pid) {
+                bury(crew, i, status, now_ms);
+                break;
+            }
+}
+
+/* ---- replacing ---- */
+
+static int free_seat(const struct crew *crew)
+{
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (crew->seats[i].state == SEAT_EMPTY)
+            return i;
+    return -1;
+}
+
+static bool any_draining(const struct crew *crew)
+{
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (crew->seats[i].state == SEAT_DRAINING)
+            return true;
+    return false;
+}
+
+/* Must come before replace_stale, which may give the seat of a replacement that was let go away. */
+static void retire_replaced(struct crew *crew, uint64_t now_ms)
+{
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        struct seat *seat = &crew->seats[i];
+        if (at_work(seat) && leaving(seat) &&
+            supervisor_may_leave(crew->seats[seat->replaced_by].state, now_ms - seat->replaced_ms))
+            drain(crew, i, CLOSE_REPLACED, patience_ms(crew));
+    }
+}
+
+static void replace_stale(struct crew *crew, uint64_t now_ms)
+{
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        struct seat *seat = &crew->seats[i];
+        int to;
+        if (!seat->stale || !at_work(seat) || leaving(seat))
+            continue;
+        to = free_seat(crew);
+        if (to >= 0) {
+            open_seat(crew, to, now_ms);
+            seat->replaced_by = to;
+            seat->replaced_ms = now_ms;
+            seat->stale = false;
+        } else if (!any_draining(crew)) {
+            /* Every seat is taken: it goes first, and its successor finds the seat empty. */
+            drain(crew, i, CLOSE_REPLACED, patience_ms(crew));
+        }
+    }
+}
+
+static void balance(struct crew *crew, uint64_t now_ms)
+{
+    struct seat_view views[WORKERS_MAX];
+    enum seat_action actions[WORKERS_MAX];
+
+    for (int i = 0; i < WORKERS_MAX; i++)
+        views[i] = (struct seat_view){ crew->seats[i].state, leaving(&crew->seats[i]) };
+    supervisor_balance(views, WORKERS_MAX, crew->wanted, actions);
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        if (actions[i] == SEAT_OPEN)
+            open_seat(crew, i, now_ms);
+        else if (actions[i] == SEAT_LEAVE)
+            drain(crew, i, CLOSE_LEAVING, patience_ms(crew));
+    }
+}
+
+/* ---- watching ---- */
+
+static void kill_overdue(struct crew *crew, uint64_t now_ms)
+{
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        struct seat *seat = &crew->seats[i];
+        if (seat->state != SEAT_DRAINING || seat->kill_ms > now_ms || seat->killed)
+            continue;
+        log_warn("worker_overdue", "pid_of_worker=%d slot=%d", (int)seat->pid, i);
+        kill_seat(seat);
+    }
+}
+
+static void watch(struct crew *crew, int slot, uint64_t now_ms)
+{
+    struct seat *seat = &crew->seats[slot];
+    struct worker_view view;
+    struct pulse pulse = { .now_ms = now_ms,
+                           .aborted_ms = seat->aborted_ms,
+                           .limit_ms = (uint64_t)crew->config->watchdog_s * 1000 };
+
+    slot_view(crew->region, (uint32_t)slot, &view);
+    pulse.beat_ms = view.heartbeat_ms;
+    pulse.since_ms = seat->started_ms > crew->awake_ms ? seat->started_ms : crew->awake_ms;
+    switch (supervisor_watch(&pulse)) {
+    case WATCHDOG_FINE:
+        break;
+    case WATCHDOG_ABORT:
+        log_error("worker_stuck", "pid_of_worker=%d slot=%d silent_ms=%llu", (int)seat->pid, slot,
+                  (unsigned long long)(now_ms - view.heartbeat_ms));
+        seat->aborted_ms = now_ms;
+        kill(seat->pid, SIGABRT);
+        break;
+    case WATCHDOG_KILL:
+        kill_seat(seat);
+        break;
+    }
+}
+
+/* If we ourselves have not run for a while (a stopped container, a machine asleep), neither have
+ * the workers: their silence counts from now. */
+static void watch_all(struct crew *crew, uint64_t now_ms)
+{
+    if (now_ms - crew->watched_ms > 3 * WATCH_MS)
+        crew->awake_ms = now_ms;
+    crew->watched_ms = now_ms;
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (alive(&crew->seats[i]) && !crew->seats[i].killed)
+            watch(crew, i, now_ms);
+}
+
+void crew_tick(struct crew *crew, uint64_t now_ms)
+{
+    retire_replaced(crew, now_ms);
+    replace_stale(crew, now_ms);
+    balance(crew, now_ms);
+    start_due(crew, now_ms);
+    kill_overdue(crew, now_ms);
+    if (now_ms - crew->watched_ms >= WATCH_MS)
+        watch_all(crew, now_ms);
+}
+
+static void sooner(uint64_t *at_ms, uint64_t candidate_ms)
+{
+    if (candidate_ms < *at_ms)
+        *at_ms = candidate_ms;
+}
+
+int crew_wait_ms(const struct crew *crew, uint64_t now_ms)
+{
+    uint64_t at_ms = UINT64_MAX;
+
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        const struct seat *seat = &crew->seats[i];
+        if (seat->state == SEAT_WAITING)
+            sooner(&at_ms, seat->due_ms);
+        if (seat->state == SEAT_DRAINING && !seat->killed)
+            sooner(&at_ms, seat->kill_ms);
+        if (at_work(seat) && leaving(seat) && crew->seats[seat->replaced_by].state == SEAT_STARTING)
+            sooner(&at_ms, seat->replaced_ms + REPLACE_WAIT_MS);
+        if (alive(seat))
+            sooner(&at_ms, crew->watched_ms + WATCH_MS); /* the silence of awake_ms needs it, too */
+    }
+    if (at_ms == UINT64_MAX)
+        return -1;
+    return at_ms <= now_ms ? 0 : (int)(at_ms - now_ms);
+}
+
+/* ---- hearing ---- */
+
+void crew_poll_prepare(const struct crew *crew, struct pollfd *fds)
+{
+    for (int i = 0; i < WORKERS_MAX; i++)
+        fds[i] = (struct pollfd){ .fd = crew->seats[i].control_fd, .events = POLLIN };
+}
+
+static void ready(struct crew *crew, int slot)
+{
+    struct seat *seat = &crew->seats[slot];
+
+    crew->served = true;
+    if (seat->state == SEAT_STARTING)
+        seat->state = SEAT_SERVING;
+    log_info("worker_ready", "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
+}
+
+static void hear(struct crew *crew, int slot)
+{
+    struct seat *seat = &crew->seats[slot];
+    enum control_type type;
+    struct slice payload;
+    enum err err = control_fill(&seat->reader, seat->control_fd);
+
+    while (control_next(&seat->reader, &type, &payload) == OK) {
+        if (type == CONTROL_READY)
+            ready(crew, slot);
+        else if (type == CONTROL_APPLIED)
+            log_debug("worker_applied", "slot=%d", slot);
+    }
+    if (!err)
+        return;
+    /* It is going (SIGCHLD follows), or has gone mad: the socket is of no more use. */
+    close(seat->control_fd);
+    seat->control_fd = -1;
+    if (err != ERR_DOWN) {
+        log_error("worker_nonsense", "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot,
+                  err_name(err));
+        kill_seat(seat);
+    }
+}
+
+void crew_poll_done(struct crew *crew, const struct pollfd *fds)
+{
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (fds[i].revents && fds[i].fd >= 0 && fds[i].fd == crew->seats[i].control_fd)
+            hear(crew, i);
+}

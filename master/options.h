@@ -1,0 +1,31 @@
+/* What the subcommands of the master read from their command line; keygen and token read their own.
+ */
+#ifndef MASTER_OPTIONS_H
+#define MASTER_OPTIONS_H
+
+#include "config/config.h"
+
+#include <sys/types.h>
+
+enum {
+    OPTION_SOURCE = 1, /* --config, --env, --config-dir */
+    OPTION_PID_FILE = 2,
+    OPTION_DAEMON = 4,
+    OPTION_JSON = 8,
+    OPTION_PID = 16,
+    OPTION_PORT = 32,
+};
+
+struct options {
+    struct config_source source;
+    const char *pid_file; /* NULL: not given */
+    bool daemon, json, help;
+    pid_t pid;     /* 0: not given */
+    uint16_t port; /* 0: not given */
+};
+
+/* argv[0] is the subcommand's name. `allowed` is a sum of OPTION_*. False when something is not
+ * understood, which has then been said on standard error. */
+bool options_read(struct options *options, unsigned allowed, int argc, char **argv);
+
+#endif

@@ -1,0 +1,173 @@
+/*
+ * Reload: a new config is read whole and judged before anything of the old one is touched, so that
+ * a bad file, a missing key or a lack of descriptors can never loosen a rule that is in force.
+ */
+#include "master/server.h"
+
+#include "common/log.h"
+#include "master/privileges.h"
+#include "shm/slots.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CHANGES_MAX = 128, PACKED_BYTES_MAX = CONTROL_BYTES_MAX, LIST_BYTES_MAX = 4096 };
+
+void set_log_level(const char *name)
+{
+    static const char *const names[] = { "debug", "info", "warn", "error" };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            log_set_level((enum log_level)i);
+}
+
+bool may_serve(const struct config *config, char *why, size_t why_size)
+{
+    struct privileges privileges;
+
+    if (config->auth.required && config->auth.key_count == 0) {
+        snprintf(why, why_size,
+                 "auth.required is true and there is no key to check a token with: make one with "
+                 "`websocket-server keygen` (it goes to %s)",
+                 config->auth.key_dir);
+        return false;
+    }
+    return privileges_resolve(config, &privileges, why, why_size) == OK;
+}
+
+enum err reopen_log(struct server *server, const char *path)
+{
+    int fd = -1;
+
+    if (path[0]) {
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0640);
+        if (fd < 0) {
+            log_error("log_not_opened", "file=\"%s\" error=\"%s\"", path, strerror(errno));
+            return ERR_SYSTEM;
+        }
+    }
+    log_set_fd(fd >= 0 ? fd : STDERR_FILENO);
+    crew_tell(&server->crew, CONTROL_LOG, SLICE(""), fd >= 0 ? fd : STDERR_FILENO);
+    if (server->log_fd >= 0)
+        close(server->log_fd);
+    server->log_fd = fd;
+    return OK;
+}
+
+static void log_lines(enum log_level level, const char *event, struct slice text)
+{
+    while (text.len) {
+        const char *end = memchr(text.data, '\n', text.len);
+        size_t len = end ? (size_t)(end - text.data) : text.len;
+        log_at(level, event, "%.*s", (int)len, text.data);
+        len += end != NULL;
+        text = slice_make(text.data + len, text.len - len);
+    }
+}
+
+/* The new config, good in itself and fit to serve; NULL when anything is wrong, which is logged. */
+static struct config *load(const struct server *server)
+{
+    struct config_report report;
+    struct config *config;
+    char why[512];
+
+    config_report_init(&report);
+    config = config_load(&server->options->source, &report);
+    log_lines(LOG_WARN, "config_warning", buf_slice(&report.warnings));
+    log_lines(LOG_ERROR, "config_error", buf_slice(&report.errors));
+    config_report_fini(&report);
+    if (config && !may_serve(config, why, sizeof why)) {
+        log_error("config_error", "%s", why);
+        config_free(config);
+        config = NULL;
+    }
+    if (!config)
+        log_error("config_kept", "the configuration is invalid: everything stays as it was");
+    return config;
+}
+
+struct lists {
+    struct buf names[CONFIG_RESTART + 1];
+};
+
+static void sort_changes(struct lists *lists, const struct config_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct buf *names = &lists->names[changes[i].apply];
+        if (names->len)
+            buf_add_char(names, ',');
+        buf_add_text(names, changes[i].key);
+    }
+}
+
+static const char *names_text(struct buf *names)
+{
+    return names->len ? buf_text(names) : "-";
+}
+
+/* Live keys go to the workers there are; those that come later are forked with the new config. */
+static void tell_workers(struct server *server)
+{
+    struct buf packed;
+
+    buf_init(&packed, PACKED_BYTES_MAX);
+    if (config_pack(server->config, &packed) == OK) {
+        crew_tell(&server->crew, CONTROL_CONFIG, buf_slice(&packed), -1);
+    } else {
+        log_error("config_not_packed", "workers are replaced instead");
+        crew_swap(&server->crew);
+    }
+    if (packed.data)
+        explicit_bzero(packed.data, packed.size); /* it held the keys */
+    buf_fini(&packed);
+}
+
+static void put_in_force(struct server *server, struct config *config, bool swap)
+{
+    struct config *before = server->config;
+
+    server->config = config;
+    server->crew.config = config;
+    set_log_level(config->log.level);
+    tell_workers(server);
+    if (strcmp(before->log.file, config->log.file) != 0)
+        reopen_log(server, config->log.file);
+    if (swap)
+        crew_swap(&server->crew);
+    crew_want(&server->crew, config_worker_count(config));
+    slots_config_applied(server->region);
+    config_free(before);
+}
+
+void reload(struct server *server)
+{
+    struct config_change changes[CHANGES_MAX];
+    struct config *loaded = load(server), *config;
+    struct lists lists;
+    size_t count;
+
+    if (!loaded)
+        return;
+    config = config_reloaded(server->config, loaded);
+    if (!config) {
+        log_error("config_kept", "out of memory: everything stays as it was");
+        config_free(loaded);
+        return;
+    }
+    count = config_diff(server->config, loaded, changes, CHANGES_MAX);
+    for (int i = 0; i <= CONFIG_RESTART; i++)
+        buf_init(&lists.names[i], LIST_BYTES_MAX);
+    sort_changes(&lists, changes, count < CHANGES_MAX ? count : CHANGES_MAX);
+    put_in_force(server, config, lists.names[CONFIG_SWAP].len > 0);
+    log_info("config_reloaded", "applied=%s swapped=%s needs_restart=%s",
+             names_text(&lists.names[CONFIG_LIVE]), names_text(&lists.names[CONFIG_SWAP]),
+             names_text(&lists.names[CONFIG_RESTART]));
+    for (int i = 0; i <= CONFIG_RESTART; i++)
+        buf_fini(&lists.names[i]);
+    config_free(loaded);
+}

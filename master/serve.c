@@ -1,0 +1,264 @@
+/*
+ * The master: everything a worker cannot do without privileges is done here before the first fork;
+ * then it waits for signals and for its workers, and for nothing else. It reads no byte that came
+ * from a client, talks to no Redis and takes no lock in shared memory.
+ */
+#include "master/server.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/daemon.h"
+#include "master/listener.h"
+#include "master/rlimits.h"
+#include "master/signals.h"
+#include "shm/slots.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ANNOUNCE_AFTER_MS = 5000, CLOSE_GOING_AWAY = 1001 };
+
+/* ---- starting ---- */
+
+static struct config *load(const struct options *options)
+{
+    struct config_report report;
+    struct config *config;
+    char why[512];
+
+    config_report_init(&report);
+    config = config_load(&options->source, &report);
+    fputs(buf_text(&report.warnings), stderr);
+    fputs(buf_text(&report.errors), stderr);
+    config_report_fini(&report);
+    if (config && !may_serve(config, why, sizeof why)) {
+        fprintf(stderr, "%s: %s\n", config->file, why);
+        config_free(config);
+        return NULL;
+    }
+    return config;
+}
+
+static int fail(const char *why)
+{
+    log_error("start_failed", "%s", why);
+    return EXIT_FAILED;
+}
+
+static int fail_errno(const char *what)
+{
+    char why[256];
+
+    snprintf(why, sizeof why, "%s: %s", what, strerror(errno));
+    return fail(why);
+}
+
+static int take_pidfile(struct server *server)
+{
+    const char *named =
+        server->options->pid_file ? server->options->pid_file : server->config->pid_file;
+    char *usual = named[0] ? NULL : pidfile_default_path(server->config->socket_port);
+    const char *path = named[0] ? named : usual;
+    char why[512];
+    enum err err = path ? pidfile_take(&server->pidfile, path, why, sizeof why) : OK;
+
+    free(usual);
+    return err ? fail(why) : 0;
+}
+
+static int open_all(struct server *server)
+{
+    const struct config *config = server->config;
+    char why[512];
+    int status;
+
+    set_log_level(config->log.level);
+    if (config->log.file[0] && reopen_log(server, config->log.file))
+        return EXIT_FAILED;
+    if (server->options->daemon && !config->log.file[0])
+        log_warn("log_goes_nowhere", "cure=\"a daemon has no standard error: set log.file\"");
+    rlimits_set();
+    rlimits_check(config);
+    status = take_pidfile(server);
+    if (status)
+        return status;
+    server->signal_fd = signals_open();
+    if (server->signal_fd < 0)
+        return fail_errno("signalfd");
+    server->listen_fd =
+        listener_open(config->listen, (uint16_t)config->socket_port, why, sizeof why);
+    if (server->listen_fd < 0)
+        return fail(why);
+    server->region = region_create((uint32_t)config->connections_max, why, sizeof why);
+    return server->region ? 0 : fail(why);
+}
+
+static void name_node(struct server *server)
+{
+    const char *id = server->config->node_id;
+
+    if (id[0])
+        snprintf(server->node, sizeof server->node, "%s", id);
+    else if (gethostname(server->node, sizeof server->node - 1))
+        snprintf(server->node, sizeof server->node, "localhost");
+}
+
+static void man(struct server *server)
+{
+    struct crew *crew = &server->crew;
+
+    name_node(server);
+    slots_master_set(server->region, (int32_t)getpid(), server->node);
+    crew_init(crew, server->region, server->config, server->node, server->listen_fd);
+    crew->private_fds[0] = server->pidfile.fd;
+    crew->private_fds[1] = server->signal_fd;
+    crew->private_fds[2] = server->daemon_fd;
+    crew_want(crew, config_worker_count(server->config));
+    server->since_ms = clock_monotonic_ms();
+    log_info("server_started", "version=%s node=%s listen=%s port=%lld workers=%u",
+             POSTOFFICE_VERSION, server->node, server->config->listen,
+             (long long)server->config->socket_port, crew->wanted);
+}
+
+/* ---- serving ---- */
+
+static void stop(struct server *server, unsigned times)
+{
+    if (server->stopping || times > 1)
+        server->hurried = true;
+    if (!server->stopping) {
+        int64_t seconds = server->config->shutdown_s;
+        log_info("server_stopping", "deadline_s=%lld", (long long)seconds);
+        close(server->listen_fd);
+        server->listen_fd = server->crew.listen_fd = -1;
+        crew_drain_all(&server->crew, CLOSE_GOING_AWAY, (uint32_t)(seconds * 1000));
+    }
+    if (server->hurried) {
+        log_warn("server_hurried", "the workers are killed");
+        crew_kill_all(&server->crew);
+    }
+    server->stopping = true;
+}
+
+/* Once: the start has succeeded, or there is no point in trying on. */
+static void announce(struct server *server, uint64_t now_ms)
+{
+    uint32_t serving = crew_serving(&server->crew);
+
+    if (server->announced || server->stopping)
+        return;
+    if (server->crew.gave_up) {
+        fail("no worker could start");
+        server->failed = true;
+        stop(server, 1);
+        return;
+    }
+    if (!serving ||
+        (serving < server->crew.wanted && now_ms - server->since_ms < ANNOUNCE_AFTER_MS))
+        return;
+    server->announced = true;
+    log_info("server_ready", "port=%lld workers=%u", (long long)server->config->socket_port,
+             serving);
+    daemon_tell(&server->daemon_fd, 0);
+    server->crew.private_fds[2] = -1;
+}
+
+static void answer_signals(struct server *server)
+{
+    struct signals_seen seen = signals_read(server->signal_fd);
+
+    if (seen.child)
+        crew_reap(&server->crew, clock_monotonic_ms());
+    if (seen.stop)
+        stop(server, seen.stop);
+    if (seen.reopen_log && reopen_log(server, server->config->log.file) == OK)
+        log_info("log_reopened", "%s", "");
+    if (seen.reload && !server->stopping)
+        reload(server);
+}
+
+static void wait_for_news(struct server *server)
+{
+    struct pollfd fds[1 + WORKERS_MAX] = { { .fd = server->signal_fd, .events = POLLIN } };
+
+    crew_poll_prepare(&server->crew, fds + 1);
+    if (poll(fds, 1 + WORKERS_MAX, crew_wait_ms(&server->crew, clock_monotonic_ms())) < 0)
+        return; /* EINTR cannot be, ENOMEM passes */
+    crew_poll_done(&server->crew, fds + 1);
+    answer_signals(server);
+}
+
+static int run(struct server *server)
+{
+    bool clean;
+
+    do {
+        crew_tick(&server->crew, clock_monotonic_ms());
+        if (server->stopping && crew_processes(&server->crew) == 0)
+            break;
+        wait_for_news(server);
+        announce(server, clock_monotonic_ms());
+    } while (true);
+    clean = !server->failed && !server->crew.unclean;
+    log_info("server_stopped", "clean=%s", clean ? "yes" : "no");
+    return clean ? 0 : EXIT_FAILED;
+}
+
+/* ---- ending ---- */
+
+static void close_all(struct server *server)
+{
+    region_close(server->region);
+    if (server->listen_fd >= 0)
+        close(server->listen_fd);
+    if (server->signal_fd >= 0)
+        close(server->signal_fd);
+    pidfile_leave(&server->pidfile);
+    if (server->log_fd >= 0) {
+        log_set_fd(STDERR_FILENO);
+        close(server->log_fd);
+    }
+}
+
+static int start_and_run(struct server *server)
+{
+    int status = open_all(server);
+
+    if (status == 0) {
+        if (server->options->daemon)
+            daemon_detach();
+        man(server);
+        status = run(server);
+        crew_fini(&server->crew);
+    }
+    close_all(server);
+    return status;
+}
+
+int serve(const struct options *options)
+{
+    struct server server = { .options = options,
+                             .pidfile = { .fd = -1 },
+                             .listen_fd = -1,
+                             .signal_fd = -1,
+                             .daemon_fd = -1,
+                             .log_fd = -1 };
+    int status = EXIT_FAILED;
+
+    signals_block();
+    server.config = load(options);
+    if (!server.config)
+        return EXIT_USAGE;
+    if (options->daemon)
+        server.daemon_fd = daemon_start();
+    if (options->daemon && server.daemon_fd < 0)
+        fail_errno("daemon");
+    else
+        status = start_and_run(&server);
+    daemon_tell(&server.daemon_fd, status);
+    config_free(server.config);
+    return status;
+}

@@ -1,0 +1,208 @@
+/* What `status` says. The counters come from the one list in shm/stats.h, so a new one shows up
+ * here by itself. */
+#include "master/status.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "shm/slots.h"
+#include "shm/stats.h"
+
+#include <string.h>
+
+static const char rejected[] = "rejected_";
+
+static const char *state_name(enum worker_state state)
+{
+    static const char *const names[] = { "absent", "starting", "serving", "draining" };
+
+    return (unsigned)state < sizeof names / sizeof names[0] ? names[state] : "unknown";
+}
+
+/* How long ago, in ms; 0 for what is yet to come: the clock was read before the row. */
+static int64_t ago_ms(uint64_t now_ms, uint64_t then_ms)
+{
+    return then_ms && now_ms > then_ms ? (int64_t)(now_ms - then_ms) : 0;
+}
+
+/* rejected_bad_json -> bad-json, the code that a client sees; false when it is no such counter. */
+static bool reject_code(enum stat_id stat, char *code, size_t code_size)
+{
+    const char *name = stat_name(stat);
+    size_t len = strlen(name), head = sizeof rejected - 1;
+
+    if (strncmp(name, rejected, head) != 0 || len - head >= code_size)
+        return false;
+    for (size_t i = head; i <= len; i++)
+        code[i - head] = (char)(name[i] == '_' ? '-' : name[i]);
+    return true;
+}
+
+/* The row is only read, here and in status_text: the mapping is read-only. */
+static uint64_t worker_stat(const struct region *region, uint32_t slot, enum stat_id stat)
+{
+    union {
+        const struct region *given;
+        struct region *wanted;
+    } view = { .given = region };
+
+    return stats_get(stats_row(view.wanted, slot), stat);
+}
+
+/* ---- JSON ---- */
+
+static void member(struct buf *out, const char *name, uint64_t value)
+{
+    if (out->len && out->data[out->len - 1] != '{')
+        buf_add_char(out, ',');
+    json_add_string(out, slice_of(name));
+    buf_addf(out, ":%llu", (unsigned long long)value);
+}
+
+static void member_text(struct buf *out, const char *name, const char *value)
+{
+    if (out->len && out->data[out->len - 1] != '{')
+        buf_add_char(out, ',');
+    json_add_string(out, slice_of(name));
+    buf_add_char(out, ':');
+    json_add_string(out, slice_of(value));
+}
+
+static void worker_json(const struct region *region, uint32_t slot, const struct worker_view *view,
+                        uint64_t now_ms, struct buf *out)
+{
+    buf_add_char(out, '{');
+    member(out, "slot", slot);
+    member(out, "pid", (uint64_t)view->pid);
+    member_text(out, "state", state_name(view->state));
+    member(out, "incarnation", view->incarnation);
+    member(out, "sessions", view->sessions);
+    member(out, "pending", view->pending);
+    member(out, "heartbeatAgeMs", (uint64_t)ago_ms(now_ms, view->heartbeat_ms));
+    member(out, "uptimeSeconds", (uint64_t)ago_ms(now_ms, view->started_ms) / 1000);
+    member(out, "messagesIn", worker_stat(region, slot, STAT_messages_in));
+    member(out, "messagesOut", worker_stat(region, slot, STAT_messages_out));
+    member(out, "rateIn", worker_stat(region, slot, STAT_rate_in));
+    member(out, "rateOut", worker_stat(region, slot, STAT_rate_out));
+    buf_add_char(out, '}');
+}
+
+static void workers_json(const struct region *region, uint64_t now_ms, struct buf *out)
+{
+    struct worker_view view;
+    bool first = true;
+
+    buf_add_text(out, ",\"workers\":[");
+    for (uint32_t slot = 0; slot < WORKERS_MAX; slot++) {
+        slot_view(region, slot, &view);
+        if (view.incarnation == 0)
+            continue;
+        if (!first)
+            buf_add_char(out, ',');
+        first = false;
+        worker_json(region, slot, &view, now_ms, out);
+    }
+    buf_add_char(out, ']');
+}
+
+static void counters_json(const struct region *region, struct buf *out)
+{
+    char code[64];
+
+    buf_add_text(out, ",\"totals\":{");
+    for (int i = 0; i < STAT_COUNT; i++)
+        member(out, stat_name((enum stat_id)i), stats_sum(region, (enum stat_id)i));
+    buf_add_text(out, "},\"rejected\":{");
+    for (int i = 0; i < STAT_COUNT; i++)
+        if (reject_code((enum stat_id)i, code, sizeof code))
+            member(out, code, stats_sum(region, (enum stat_id)i));
+    buf_add_char(out, '}');
+}
+
+void status_json(const struct region *region, struct buf *out)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    struct server_view server;
+
+    server_view(region, &server);
+    buf_add_char(out, '{');
+    member(out, "pid", (uint64_t)server.master_pid);
+    member_text(out, "node", server.node);
+    member(out, "uptimeSeconds", (uint64_t)ago_ms(now_ms, server.started_ms) / 1000);
+    member(out, "configGeneration", server.config_generation);
+    member(out, "restarts", server.restarts);
+    member(out, "maxWebSocketConnections", server.sessions_max);
+    member(out, "connections", slots_sessions(region));
+    workers_json(region, now_ms, out);
+    counters_json(region, out);
+    buf_add_text(out, "}\n");
+}
+
+/* ---- text ---- */
+
+static void worker_text(const struct region *region, uint32_t slot, const struct worker_view *view,
+                        uint64_t now_ms, struct buf *out)
+{
+    buf_addf(out, "%6u %8d %-9s %10u %8u %8lld ms %12llu %12llu %9llu %9llu\n", slot, view->pid,
+             state_name(view->state), view->sessions, view->pending,
+             (long long)ago_ms(now_ms, view->heartbeat_ms),
+             (unsigned long long)worker_stat(region, slot, STAT_messages_in),
+             (unsigned long long)worker_stat(region, slot, STAT_messages_out),
+             (unsigned long long)worker_stat(region, slot, STAT_rate_in),
+             (unsigned long long)worker_stat(region, slot, STAT_rate_out));
+}
+
+static void workers_text(const struct region *region, uint64_t now_ms, struct buf *out)
+{
+    struct worker_view view;
+
+    buf_addf(out, "%6s %8s %-9s %10s %8s %11s %12s %12s %9s %9s\n", "worker", "pid", "state",
+             "sessions", "pending", "heartbeat", "messages in", "out", "in/s", "out/s");
+    for (uint32_t slot = 0; slot < WORKERS_MAX; slot++) {
+        slot_view(region, slot, &view);
+        if (view.incarnation != 0)
+            worker_text(region, slot, &view, now_ms, out);
+    }
+}
+
+/* What is zero goes without saying. */
+static void rejects_text(const struct region *region, struct buf *out)
+{
+    char code[64];
+
+    buf_add_text(out, "rejected:");
+    for (int i = 0; i < STAT_COUNT; i++) {
+        uint64_t count = stats_sum(region, (enum stat_id)i);
+        if (count && reject_code((enum stat_id)i, code, sizeof code))
+            buf_addf(out, " %s %llu", code, (unsigned long long)count);
+    }
+    buf_add_text(out, "\nhandshakes refused:");
+    for (int i = STAT_handshake_400; i <= STAT_handshake_cut; i++) {
+        uint64_t count = stats_sum(region, (enum stat_id)i);
+        if (count)
+            buf_addf(out, " %s %llu", stat_name((enum stat_id)i) + sizeof "handshake",
+                     (unsigned long long)count);
+    }
+    buf_add_char(out, '\n');
+}
+
+void status_text(const struct region *region, struct buf *out)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    struct server_view server;
+
+    server_view(region, &server);
+    buf_addf(out, "node %s, master pid %d, up %lld s, config generation %llu, restarts %llu\n",
+             server.node, server.master_pid, (long long)ago_ms(now_ms, server.started_ms) / 1000,
+             (unsigned long long)server.config_generation, (unsigned long long)server.restarts);
+    buf_addf(out, "connections %u of %u\n", slots_sessions(region), server.sessions_max);
+    workers_text(region, now_ms, out);
+    buf_addf(out,
+             "messages in %llu (%llu/s), out %llu (%llu/s), accepted %llu, to other workers %llu\n",
+             (unsigned long long)stats_sum(region, STAT_messages_in),
+             (unsigned long long)stats_sum(region, STAT_rate_in),
+             (unsigned long long)stats_sum(region, STAT_messages_out),
+             (unsigned long long)stats_sum(region, STAT_rate_out),
+             (unsigned long long)stats_sum(region, STAT_accepted),
+             (unsigned long long)stats_sum(region, STAT_publishes));
+    rejects_text(region, out);
+}

@@ -1,0 +1,507 @@
+/* Values of keys, from a file and from the environment. */
+#include "config_fixture.h"
+
+#include "config/checks.h"
+#include "config/keys.h"
+
+#include <inttypes.h>
+
+/* {"limits":{"burst":VALUE}} of "limits.burst". */
+static const char *nest(const char *name, const char *value, char text[2048])
+{
+    char path[128], *rest = path, *part;
+    size_t len = 0, depth = 0;
+
+    snprintf(path, sizeof path, "%s", name);
+    while ((part = strsep(&rest, "."))) {
+        len += (size_t)snprintf(text + len, 2048 - len, "{\"%s\":", part);
+        depth++;
+    }
+    len += (size_t)snprintf(text + len, 2048 - len, "%s", value);
+    while (depth--)
+        len += (size_t)snprintf(text + len, 2048 - len, "}");
+    return text;
+}
+
+/* The value itself; what it means together with others is another test's. */
+static void try_int(const struct key *key, int64_t value)
+{
+    bool good = value >= key->min && value <= key->max;
+    char text[2048], number[32], variable[KEY_VARIABLE_MAX];
+    struct config *config;
+
+    snprintf(number, sizeof number, "%" PRId64, value);
+    for (int environment = 0; environment < 2; environment++) {
+        if (environment) {
+            assert_true(key_variable(key, variable));
+            setenv(variable, number, 1);
+        }
+        nest(key->name, number, text);
+        config = environment ? load_bytes("{}", 2, true) : load_text(text);
+        if (environment)
+            unsetenv(variable);
+        if (config)
+            assert_int_equal(*(const int64_t *)key_value(key, config), value);
+        if (good) {
+            assert_lacks(errors(), "allowed a whole number");
+        } else {
+            assert_null(config);
+            assert_has(errors(), environment ? variable : key->name);
+            assert_has(errors(), number);
+            assert_lines_whole();
+        }
+        config_free(config);
+    }
+}
+
+static void every_number_has_its_bounds(void **state)
+{
+    size_t count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < config_key_rows; i++) {
+        const struct key *key = &config_keys[i];
+        if (!key->help || key->type != KEY_INT)
+            continue;
+        for (int64_t step = -1; step <= 1; step++) {
+            try_int(key, key->min + step);
+            try_int(key, key->max + step);
+        }
+        try_int(key, key->initial);
+        assert_true(key->initial >= key->min && key->initial <= key->max);
+        count++;
+    }
+    assert_true(count > 20);
+}
+
+static void every_key_refuses_every_other_type(void **state)
+{
+    static const char *const values[] = { "null", "true", "7", "\"x\"", "[]", "{}" };
+    static const int taken[] = { [KEY_INT] = 2,  [KEY_BOOL] = 1, [KEY_TEXT] = 3,   [KEY_LIST] = 4,
+                                 [KEY_KEYS] = 4, [KEY_USE] = 3,  [KEY_SOURCES] = 5 };
+    char text[2048];
+
+    (void)state;
+    for (size_t i = 0; i < config_key_rows; i++)
+        for (int v = 0; v < 6; v++)
+            if (config_keys[i].help && v != taken[config_keys[i].type])
+                refused(nest(config_keys[i].name, values[v], text), config_keys[i].name);
+}
+
+static void every_number_is_whole_and_exact(void **state)
+{
+    static const char *const bad[] = {
+        "7502.0",           "7502.5",           "7.502e3", "1e400",
+        "9007199254740993", "1000000000000000", "-0.5",    "7502.00000000000000000001"
+    };
+    char text[2048];
+
+    (void)state;
+    for (size_t i = 0; i < config_key_rows; i++)
+        for (size_t v = 0; v < sizeof bad / sizeof *bad; v++)
+            if (config_keys[i].help && config_keys[i].type == KEY_INT)
+                refused(nest(config_keys[i].name, bad[v], text), config_keys[i].name);
+}
+
+static void no_string_holds_control_characters_or_is_endless(void **state)
+{
+    char text[2048], value[1200];
+
+    (void)state;
+    memset(value, 'a', sizeof value);
+    value[0] = value[KEY_TEXT_MAX + 2] = '"';
+    value[KEY_TEXT_MAX + 3] = 0; /* 1,025 characters */
+    for (size_t i = 0; i < config_key_rows; i++) {
+        if (!config_keys[i].help || config_keys[i].type != KEY_TEXT)
+            continue;
+        refused(nest(config_keys[i].name, "\"a\\nb\"", text), config_keys[i].name);
+        refused(nest(config_keys[i].name, "\"a\\u007fb\"", text), config_keys[i].name);
+        refused(nest(config_keys[i].name, value, text), config_keys[i].name);
+    }
+    value[KEY_TEXT_MAX + 1] = '"';
+    value[KEY_TEXT_MAX + 2] = 0;
+    config_free(load_good(nest("auth.audience", value, text)));
+}
+
+static void the_defaults_are_the_documented_ones(void **state)
+{
+    struct config *config = load_good("{}");
+
+    (void)state;
+    assert_int_equal(config->socket_port, 7502);
+    assert_int_equal(config->connections_max, 20000);
+    assert_int_equal(config->workers, 0);
+    assert_true(config_worker_count(config) >= 1 && config_worker_count(config) <= 32);
+    assert_string_equal(config->listen, "0.0.0.0");
+    assert_int_equal(config->redis.kind, CONFIG_REDIS_NONE);
+    assert_string_equal(config->redis.host, "");
+    assert_has(warnings(), "dataSource.redis");
+    assert_has(warnings(), "keygen");
+    assert_true(config->auth.required);
+    assert_int_equal(config->auth.leeway_s, 5);
+    assert_int_equal(config->limits.message_bytes, 1048576);
+    assert_string_equal(config->redis_options.prefix, "po:");
+    assert_string_equal(config->dir, folder);
+    assert_string_equal(config->file, conf_file);
+    config_free(config);
+}
+
+static void the_seeds_keys_alone_are_enough(void **state)
+{
+    struct config *config =
+        load_good("{\"socketPort\":7502,\"maxWebSocketConnections\":20000,"
+                  "\"dataSource\":{\"redis\":{\"zhycit\":{\"uri\":\"127.0.0.1:6379\"}}},"
+                  "\"sslCertPath\":\"/no/cert\",\"sslKeyPath\":\"/no/key\"}");
+
+    (void)state;
+    assert_int_equal(config->redis.kind, CONFIG_REDIS_TCP);
+    assert_string_equal(config->redis.host, "127.0.0.1");
+    assert_int_equal(config->redis.port, 6379);
+    assert_string_equal(config->ssl_cert_path, "/no/cert");
+    assert_has(warnings(), "keygen");
+    config_free(config);
+}
+
+static void what_is_not_json_is_refused_with_its_line(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        " ",
+        "[]",
+        "7",
+        "null",
+        "{",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "{\"a\":1}}",
+        "{\"a\":1} x",
+        "{} {}",
+        "{'a':1}",
+        "{a:1}",
+        "{\"a\":01}",
+        "{\"a\":1.}",
+        "{\"a\":-}",
+        "{\"a\":+1}",
+        "{\"a\":.5}",
+        "{\"a\":1e}",
+        "{\"a\":-01}",
+        "{\"a\":tru}",
+        "{\"a\":True}",
+        "{\"a\":NaN}",
+        "{\"a\":\"\t\"}",
+        "{\"a\":\"\\x\"}",
+        "{\"a\":\"\\u12\"}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":\"\\ud800\\u0041\"}",
+        "{\"a\":\"\\udc00\"}",
+        "{\"a\":\"\\u0000\"}",
+        "{\"a\":\"",
+        "{\"a\":[1,]}",
+        "{\"a\":[1 2]}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\" 1}",
+        "{\f}",
+        "\xef\xbb\xbf{}",
+        "{\"a\":\"\xc0\x80\"}",
+        "{} // no",
+        "{\"a\":11111111111111111111111111111111111111111111111111111111111111111111}",
+    };
+    char line[160];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(line, sizeof line, "%s:1", conf_file);
+        refused(bad[i], line);
+    }
+    snprintf(line, sizeof line, "%s:3: limits.burst: found '?'", conf_file);
+    refused("{\n\"limits\":\n{\"burst\": ?}}", line);
+    assert_null(load_bytes("{}\0", 3, false)); /* a NUL behind the object is not its end */
+    assert_has(errors(), "byte 0x00, allowed nothing after the object");
+}
+
+static void nesting_is_bounded(void **state)
+{
+    char text[256];
+
+    (void)state;
+    for (int depth = 31; depth <= 33; depth++) {
+        int len = snprintf(text, sizeof text, "{\"x\":");
+        for (int i = 1; i < depth; i++)
+            text[len++] = '[';
+        for (int i = 1; i < depth; i++)
+            text[len++] = ']';
+        text[len++] = '}';
+        assert_null(load_bytes(text, (size_t)len, false));
+        if (depth > 32)
+            assert_has(errors(), "deeper nesting");
+        else
+            assert_lacks(errors(), "deeper nesting");
+    }
+}
+
+static void no_prefix_of_a_file_is_a_file(void **state)
+{
+    static const char text[] =
+        "{\"socketPort\":7502,\"auth\":{\"origins\":[\"https://a.b\"],"
+        "\"issuer\":\"\\u00e9\\ud83d\\ude00\"},\"log\":{\"level\":\"info\"}}";
+
+    (void)state;
+    for (size_t len = 0; len < sizeof text - 1; len++) {
+        char *exact = malloc(len ? len : 1);
+        memcpy(exact, text, len);
+        assert_null(load_bytes(exact, len, false));
+        assert_lines_whole();
+        free(exact);
+    }
+    config_free(load_good(text));
+}
+
+static void a_key_written_twice_is_refused(void **state)
+{
+    (void)state;
+    refused("{\"socketPort\":1,\"socketPort\":2}", "\"socketPort\" twice");
+    refused("{\"limits\":{\"burst\":1,\"\\u0062urst\":2}}",
+            "limits: found the key \"burst\" twice");
+    refused("{\"auth\":{\"keys\":[{\"kid\":\"a\",\"kid\":\"b\"}]}}", "\"kid\" twice");
+}
+
+static void names_are_case_sensitive_and_a_slip_gets_a_hint(void **state)
+{
+    (void)state;
+    refused("{\"socketport\":1}", "did you mean \"socketPort\"");
+    refused("{\"SOCKETPORT\":1}", "did you mean \"socketPort\"");
+    refused("{\"limits\":{\"brust\":1}}", "did you mean \"limits.burst\"");
+    refused("{\"limits.burst\":1}", "limits.burst: found an unknown key");
+    refused("{\"limits\":1}", "limits: found a number, allowed an object");
+    refused("{\"limits\":{\"burst\":{\"x\":1}}}", "limits.burst");
+    refused("{\"something\":1}", "something: found an unknown key");
+    assert_lacks(errors(), "did you mean");
+    refused("{\"a\\u001b[2J\\n\":1}", "a?[2J?"); /* no terminal is steered from a file */
+}
+
+static void every_problem_is_reported(void **state)
+{
+    (void)state;
+    refused("{\"socketPort\":0,\"workers\":33,\"x\":1,\"log\":{\"level\":\"loud\"},\"limits\":{"
+            "\"burst\":1.5}}",
+            "socketPort: found 0, allowed a whole number from 1 to 65535");
+    assert_has(errors(), "workers: found 33");
+    assert_has(errors(), "x: found an unknown key");
+    assert_has(errors(), "log.level: found \"loud\", allowed debug, info, warn or error");
+    assert_has(errors(), "limits.burst: found 1.5");
+}
+
+struct
+try {
+    const char *key, *value;
+    bool good;
+};
+
+static void strings_keep_their_rules(void **state)
+{
+    static const struct try tries[] = {
+        { "listen", "127.0.0.1", true },
+        { "listen", "::", true },
+        { "listen", "localhost", true },
+        { "listen", "", false },
+        { "listen", "example.org", false },
+        { "listen", "1.2.3", false },
+        { "listen", "[::1]", false },
+        { "redis.prefix", "x", true },
+        { "redis.prefix", "", false },
+        { "redis.prefix", "a{b", false },
+        { "redis.prefix", "a}b", false },
+        { "redis.prefix", "a b", false },
+        { "redis.prefix", "1234567890123456789012345678901234567890123456789012345678901234",
+          true },
+        { "redis.prefix", "12345678901234567890123456789012345678901234567890123456789012345",
+          false },
+        { "log.level", "debug", true },
+        { "log.level", "Info", false },
+        { "log.level", "", false },
+        { "auth.cookie", "po_token", true },
+        { "auth.cookie", "a=b", false },
+        { "auth.cookie", "a b", false },
+        { "node.id", "mail-1.example.org", true },
+        { "node.id", "a/b", false },
+        { "user", "nobody", true },
+        { "user", "no such user", false },
+        { "group", "no such group", false },
+        { "auth.revoked", "absent.txt", false },
+    };
+    char text[2048], value[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        snprintf(value, sizeof value, "\"%s\"", tries[i].value);
+        nest(tries[i].key, value, text);
+        if (tries[i].good)
+            config_free(load_good(text));
+        else
+            refused(text, tries[i].key);
+    }
+}
+
+static void origins_are_exact(void **state)
+{
+    static const char *const good[] = { "https://a.example", "http://localhost:3000",
+                                        "https://[::1]:8443", "app://x",
+                                        "chrome-extension://abcdefgh" };
+    static const char *const bad[] = { "",
+                                       "*",
+                                       "null",
+                                       "https://",
+                                       "a.example",
+                                       "https://a.example/",
+                                       "https://a.example/x",
+                                       "https://a.example:",
+                                       "https://a.example:0",
+                                       "https://a.example:65536",
+                                       "https://A.example",
+                                       "https://*.example",
+                                       "https://u@a.example",
+                                       "https://a?b",
+                                       "://a",
+                                       "https://[::1",
+                                       "1a://b" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(check_origin(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(check_origin(bad[i]));
+    refused("{\"auth\":{\"origins\":[\"https://a.example\",7]}}", "auth.origins");
+    refused("{\"auth\":{\"origins\":[\"https://a.example/\"]}}", "auth.origins");
+}
+
+static void tokens_may_be_waived_on_loopback_only(void **state)
+{
+    static const struct try tries[] = {
+        { "listen", "127.0.0.1", true },  { "listen", "127.9.9.9", true },
+        { "listen", "::1", true },        { "listen", "localhost", true },
+        { "listen", "0.0.0.0", false },   { "listen", "::", false },
+        { "listen", "128.0.0.1", false }, { "listen", "::ffff:10.0.0.1", false },
+    };
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        snprintf(text, sizeof text, "{\"listen\":\"%s\",\"auth\":{\"required\":false}}",
+                 tries[i].value);
+        if (tries[i].good) {
+            config_free(load_good(text));
+            assert_lacks(warnings(), "keygen");
+        } else {
+            refused(text, "auth.required: found false");
+        }
+    }
+    refused("{\"auth\":{\"required\":false}}", "auth.required: found false");
+}
+
+static void impossible_combinations_are_refused(void **state)
+{
+    (void)state;
+    refused("{\"redis\":{\"reconnectMinMs\":11,\"reconnectMaxMs\":10}}", "redis.reconnectMinMs");
+    config_free(load_good("{\"redis\":{\"reconnectMinMs\":10,\"reconnectMaxMs\":10}}"));
+    refused("{\"sslPort\":7503}", "sslCertPath");
+    assert_has(errors(), "sslKeyPath");
+    refused("{\"sslPort\":7503,\"sslCertPath\":\"/no/cert\",\"sslKeyPath\":\"/no/key\"}",
+            "/no/cert");
+    write_text("c.pem", "x");
+    config_free(load_good("{\"sslPort\":7503,\"sslCertPath\":\"c.pem\",\"sslKeyPath\":\"c.pem\"}"));
+    assert_has(warnings(), "the port stays closed");
+    refused("{\"sslPort\":7502,\"sslCertPath\":\"c.pem\",\"sslKeyPath\":\"c.pem\"}", "sslPort");
+}
+
+static void the_environment_overrides_and_is_named_in_errors(void **state)
+{
+    struct config *config;
+
+    (void)state;
+    setenv("POSTOFFICE_SOCKET_PORT", "8000", 1);
+    setenv("POSTOFFICE_LIMITS_CONNECTIONS_PER_IP", "7", 1);
+    setenv("POSTOFFICE_MAX_WEB_SOCKET_CONNECTIONS", "9", 1);
+    setenv("POSTOFFICE_LISTEN", "::1", 1);
+    setenv("POSTOFFICE_AUTH_REQUIRED", "false", 1);
+    setenv("POSTOFFICE_AUTH_ORIGINS", "https://a.b, https://c.d", 1);
+    setenv("POSTOFFICE_TEST_ANYTHING", "1", 1);
+    setenv("POSTOFFICE_NO_SUCH", "1", 1);
+    config = load_bytes("{\"socketPort\":1}", 16, true);
+    assert_non_null(config);
+    assert_int_equal(config->socket_port, 8000);
+    assert_int_equal(config->limits.connections_per_ip, 7);
+    assert_int_equal(config->connections_max, 9);
+    assert_false(config->auth.required);
+    assert_int_equal(config->auth.origins.count, 2);
+    assert_string_equal(config->auth.origins.items[1], "https://c.d");
+    assert_has(warnings(), "POSTOFFICE_NO_SUCH");
+    assert_lacks(warnings(), "POSTOFFICE_TEST_ANYTHING");
+    config_free(config);
+    config = load_good("{\"socketPort\":1}"); /* and only when it is asked for */
+    assert_int_equal(config->socket_port, 1);
+    config_free(config);
+
+    setenv("POSTOFFICE_SOCKET_PORT", "8000x", 1);
+    setenv("POSTOFFICE_AUTH_REQUIRED", "no", 1);
+    setenv("POSTOFFICE_AUTH_ORIGINS", "nonsense", 1);
+    assert_null(load_bytes("{}", 2, true));
+    assert_has(errors(), "POSTOFFICE_SOCKET_PORT: found \"8000x\", allowed a whole number");
+    assert_has(errors(), "POSTOFFICE_AUTH_REQUIRED: found \"no\", allowed true or false");
+    assert_has(errors(), "POSTOFFICE_AUTH_ORIGINS");
+    assert_lines_whole();
+    unsetenv("POSTOFFICE_SOCKET_PORT");
+    unsetenv("POSTOFFICE_LIMITS_CONNECTIONS_PER_IP");
+    unsetenv("POSTOFFICE_MAX_WEB_SOCKET_CONNECTIONS");
+    unsetenv("POSTOFFICE_LISTEN");
+    unsetenv("POSTOFFICE_AUTH_REQUIRED");
+    unsetenv("POSTOFFICE_AUTH_ORIGINS");
+    unsetenv("POSTOFFICE_NO_SUCH");
+}
+
+static void explain_names_every_key(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 1 << 20);
+    config_explain(&out);
+    assert_false(out.failed);
+    for (size_t i = 0; i < config_key_rows; i++) {
+        char variable[KEY_VARIABLE_MAX];
+        if (!config_keys[i].help)
+            continue;
+        assert_has(buf_text(&out), config_keys[i].name);
+        if (key_variable(&config_keys[i], variable))
+            assert_has(buf_text(&out), variable);
+    }
+    assert_has(buf_text(&out), "swap");
+    buf_fini(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_number_has_its_bounds),
+        cmocka_unit_test(every_key_refuses_every_other_type),
+        cmocka_unit_test(every_number_is_whole_and_exact),
+        cmocka_unit_test(no_string_holds_control_characters_or_is_endless),
+        cmocka_unit_test(the_defaults_are_the_documented_ones),
+        cmocka_unit_test(the_seeds_keys_alone_are_enough),
+        cmocka_unit_test(what_is_not_json_is_refused_with_its_line),
+        cmocka_unit_test(nesting_is_bounded),
+        cmocka_unit_test(no_prefix_of_a_file_is_a_file),
+        cmocka_unit_test(a_key_written_twice_is_refused),
+        cmocka_unit_test(names_are_case_sensitive_and_a_slip_gets_a_hint),
+        cmocka_unit_test(every_problem_is_reported),
+        cmocka_unit_test(strings_keep_their_rules),
+        cmocka_unit_test(origins_are_exact),
+        cmocka_unit_test(tokens_may_be_waived_on_loopback_only),
+        cmocka_unit_test(impossible_combinations_are_refused),
+        cmocka_unit_test(the_environment_overrides_and_is_named_in_errors),
+        cmocka_unit_test(explain_names_every_key),
+    };
+
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
+}
