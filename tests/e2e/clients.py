@@ -19,6 +19,7 @@ import harness
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 _numbers = itertools.count(1)
+_open_sockets = []
 
 
 def run(coroutine, deadline=None):
@@ -26,7 +27,13 @@ def run(coroutine, deadline=None):
     limit = deadline or (600 if harness.SANITIZED else 180)
 
     async def limited():
-        return await asyncio.wait_for(coroutine, limit)
+        try:
+            return await asyncio.wait_for(coroutine, limit)
+        finally:
+            # Whoever is still there leaves without a word, so that no test has to wait for a close handshake.
+            while _open_sockets:
+                _open_sockets.pop().transport.abort()
+            await asyncio.sleep(0)
 
     return asyncio.run(limited())
 
@@ -160,7 +167,7 @@ def target(server, address, device="", path="/ws", query=None, token=None, token
         parameters["token"] = token
     parameters.update(query or {})
     parameters = {name: value for name, value in parameters.items() if value is not None}
-    url = f"ws://127.0.0.1:{server.port}{path}?{urllib.parse.urlencode(parameters)}"
+    url = f"ws://127.0.0.1:{server.port}{path}?{urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote)}"
     return url, headers, protocols
 
 
@@ -177,6 +184,7 @@ class PythonClient(Client):
             url, extra_headers={**own_headers, **(headers or {})}, subprotocols=protocols or own_protocols or None,
             max_size=None, max_queue=None, ping_interval=None, open_timeout=harness.DEADLINE,
             close_timeout=harness.DEADLINE)
+        _open_sockets.append(self.socket)
         self.reader = asyncio.ensure_future(self._read())
         if welcome:
             self.welcome = await self.said("welcome")
