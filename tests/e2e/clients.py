@@ -288,18 +288,21 @@ class NodeClient(Client):
 
 
 async def open_on(server, slot, address, open_client, **options):
-    """Opens sessions until one lands on the wanted worker; the others are closed again."""
-    held = []
+    """Opens the session until it lands on the wanted worker. Decoys make the others the busier ones, which
+    leave the next connection to it.
+    """
+    decoys = []
     try:
-        for _ in range(200):
+        for _ in range(100):
             client = await open_client(server, address, **options)
             if client.welcome["worker"] == slot:
                 return client
-            held.append(client)  # kept open, so that the next one lands elsewhere
+            await client.close()
+            decoys.append(await PythonClient.open(server, f"decoy{next(_numbers)}"))
     finally:
-        for other in held:
-            await other.close()
-    raise AssertionError(f"no session of 200 landed on worker {slot}")
+        for decoy in decoys:
+            await decoy.close()
+    raise AssertionError(f"no session of 100 landed on worker {slot}")
 
 
 # ------------------------------------------------------------------------------------------------- raw
