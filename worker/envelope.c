@@ -38,7 +38,8 @@ static void note_member(void *context, const struct json_member *member)
     struct envelope_parse *parse = context;
     enum envelope_field field = envelope_field_find(&member->key);
 
-    if (field == FIELD_UNKNOWN)
+    /* A field that comes again: among many members the scan refuses that only at the end. */
+    if (field == FIELD_UNKNOWN || envelope_has(parse, field))
         return;
     parse->values[field] = member->value;
     parse->present |= (uint32_t)1 << field;

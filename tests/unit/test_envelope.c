@@ -227,6 +227,27 @@ static void a_field_given_twice_is_bad_json_however_written(void **state)
     assert_verdict(WITH("\"own\":{\"x\":1,\"x\":1}"), "bad-json", NULL);
 }
 
+/* Many members are searched for repetitions at their end only; until then each is told. */
+static void fields_repeated_among_many_members_are_bad_json(void **state)
+{
+    struct buf buf;
+
+    (void)state;
+    for (int repeats = 1; repeats <= 40; repeats++) {
+        buf_init(&buf, 1 << 16);
+        buf_add_text(&buf, "{" HEAD "," REST);
+        for (int i = 0; i < 30; i++)
+            buf_addf(&buf, ",\"x%d\":0", i);
+        for (int i = 0; i < repeats; i++)
+            buf_add_text(&buf, ",\"token\":\"t\",\"t\\u006f\":\"b\"");
+        buf_add_text(&buf, "}");
+        assert_false(buf.failed);
+        assert_verdict(buf_text(&buf), "bad-json", NULL);
+        assert_string_equal(fault.message, "key given twice");
+        buf_fini(&buf);
+    }
+}
+
 static void nul_and_lone_surrogates_are_bad_json(void **state)
 {
     (void)state;
@@ -680,6 +701,7 @@ int main(void)
         cmocka_unit_test(a_command_has_its_tags_decoded_and_counted),
         cmocka_unit_test(what_is_not_an_object_is_bad_json),
         cmocka_unit_test(a_field_given_twice_is_bad_json_however_written),
+        cmocka_unit_test(fields_repeated_among_many_members_are_bad_json),
         cmocka_unit_test(nul_and_lone_surrogates_are_bad_json),
         cmocka_unit_test(nesting_is_limited_to_32),
         cmocka_unit_test(a_binary_message_is_checked_for_utf8),
