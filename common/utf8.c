@@ -53,7 +53,7 @@ static inline bool is_tail(uint8_t byte)
 static inline size_t whole_sequence(const uint8_t *at)
 {
     struct utf8_state begun;
-    bool two_tails = is_tail(at[1]) & is_tail(at[2]);
+    bool two_tails = is_tail(at[1]) && is_tail(at[2]);
 
     if (at[0] > 0xe0 && at[0] < 0xf0 && at[0] != 0xed)
         return two_tails ? 3 : 0;
