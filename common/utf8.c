@@ -53,7 +53,8 @@ static inline bool is_tail(uint8_t byte)
 static inline size_t whole_sequence(const uint8_t *at)
 {
     struct utf8_state begun;
-    bool two_tails = is_tail(at[1]) && is_tail(at[2]);
+    bool two_tails =
+        (((at[1] ^ 0x80) | (at[2] ^ 0x80)) & 0xc0) == 0; /* one test, no branch between */
 
     if (at[0] > 0xe0 && at[0] < 0xf0 && at[0] != 0xed)
         return two_tails ? 3 : 0;
