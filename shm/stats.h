@@ -64,21 +64,21 @@
     X(rate_in)              /* gauge: messages_in in the last second */                            \
     X(rate_out)             /* gauge: messages_out in the last second */
 
-enum stat {
+enum stat_id {
 #define X(name) STAT_##name,
     STATS(X)
 #undef X
     STAT_COUNT
 };
 
-const char *stat_name(enum stat stat);
+const char *stat_name(enum stat_id stat);
 /* The row of one worker, to be written by it alone. */
 struct stats_row;
 struct stats_row *stats_row(struct region *region, uint32_t slot);
-void stats_add(struct stats_row *row, enum stat stat, uint64_t n);
-void stats_set(struct stats_row *row, enum stat stat, uint64_t value); /* gauges */
-uint64_t stats_get(const struct stats_row *row, enum stat stat);
+void stats_add(struct stats_row *row, enum stat_id stat, uint64_t n);
+void stats_set(struct stats_row *row, enum stat_id stat, uint64_t value); /* gauges */
+uint64_t stats_get(const struct stats_row *row, enum stat_id stat);
 /* All live workers and the retired row together; gauges of live workers only. */
-uint64_t stats_sum(const struct region *region, enum stat stat);
+uint64_t stats_sum(const struct region *region, enum stat_id stat);
 
 #endif

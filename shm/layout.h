@@ -1,0 +1,195 @@
+/*
+ * What lies where in the shared mapping: for the .c files of shm/ and for their tests only.
+ *
+ * Every word that more than one process sees is an atomic, and names its one writer. Nothing is
+ * initialised: a page that was never touched reads as zeros and costs no memory, so zero always
+ * means "empty" (links are an index + 1, state 0 is absent, incarnation 0 is dead).
+ *
+ * A process finds its way by the offsets in its own struct region, computed from sessions_max,
+ * never by numbers that another process could have overwritten.
+ */
+#ifndef SHM_LAYOUT_H
+#define SHM_LAYOUT_H
+
+#include "shm/region.h"
+#include "shm/sessions.h"
+#include "shm/slots.h"
+#include "shm/stats.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
+               "a lock hidden in an atomic would not work across processes");
+
+typedef _Atomic uint64_t shared_u64;
+typedef _Atomic uint32_t shared_u32;
+
+enum {
+    LAYOUT_VERSION = 1,
+    LAYOUT_PAGE = 4096, /* what region_protect can tell apart; a larger system page is refused */
+    NODE_BYTES = 256,
+    BUCKET_BITS_MIN = 9, /* one page of heads */
+    BUCKET_BITS_MAX = 28,
+    ORIGIN_BITS_MIN = 12,
+    ORIGIN_BITS_MAX = 18,
+};
+
+/* First page. Written by region_create before anybody else can see it, constant from then on. */
+struct shared_header {
+    char magic[16];
+    uint32_t version, sessions_max;
+    uint64_t size; /* of the whole mapping */
+    uint8_t hash_key[16];
+};
+
+struct master_row {         /* what the master knows about one worker slot */
+    shared_u64 incarnation; /* 0: dead */
+    shared_u64 started_ms;
+    shared_u32 pid;
+    uint32_t unused;
+};
+
+/* Written by the master only. */
+struct master_area {
+    shared_u32 pid;
+    shared_u32 slots_used; /* slots at and above this one have never lived */
+    shared_u64 started_ms, config_generation, restarts;
+    shared_u64 incarnation_last; /* the last one given out, to whichever slot */
+    shared_u64 fold_version;     /* odd while counters move from a worker's row to `retired` */
+    char node[NODE_BYTES];       /* set before the first fork */
+    _Alignas(64) struct master_row rows[WORKERS_MAX];
+    _Alignas(64) shared_u64 retired[STAT_COUNT];
+};
+_Static_assert(sizeof(struct master_area) <= LAYOUT_PAGE,
+               "one page, so that it is protected as one");
+
+struct stats_row {
+    shared_u64 counters[STAT_COUNT];
+};
+
+/* One page a worker, written by that worker, and zeroed by the master after the worker's death. */
+struct worker_page {
+    shared_u64 heartbeat_ms;
+    shared_u32 state;
+    shared_u32 sessions_high_water; /* slots of its slab that were ever used: bounds the purge */
+    _Alignas(64) shared_u32 claims; /* seats it holds or is trying for (slot_seat_take) */
+    shared_u32 sessions;            /* seats it holds */
+    shared_u32 pending;
+    _Alignas(64) struct stats_row stats;
+};
+_Static_assert(sizeof(struct worker_page) <= LAYOUT_PAGE, "rows of two workers share no page");
+
+/* One published session: two cache lines, and a walk along a chain touches only the first. */
+struct shared_session {
+    _Alignas(128) shared_u32 next; /* in its bucket's chain: index + 1, 0 = the last */
+    shared_u32 device_len;
+    shared_u64 key_lo, key_hi;
+    shared_u64 number, since_ns;
+    shared_u64 incarnation; /* of the worker that wrote it */
+    shared_u64 device[DEVICE_BYTES_MAX / 8];
+};
+_Static_assert(sizeof(struct shared_session) == 128, "two cache lines");
+
+struct shared_origin {
+    shared_u64 key;   /* 0: never used, ends a probe */
+    shared_u32 count; /* 0 with a key: free, but a probe goes on behind it */
+    uint32_t unused;
+};
+_Static_assert(sizeof(struct shared_origin) == 16, "four to a cache line");
+
+struct layout {
+    uint32_t sessions_max;
+    uint32_t bucket_bits, map_bits, origin_bits;
+    size_t master_at, workers_at, map_at;
+    size_t slabs_at, slab_size, slab_sessions_at; /* a slab: bucket heads, then sessions */
+    size_t columns_at, column_size;
+    size_t size;
+    size_t dense; /* memory used when one worker holds sessions_max sessions */
+};
+
+struct region {
+    uint8_t *base;
+    int fd;
+    struct layout layout;
+};
+
+/* Pure. sessions_max is at most 1 << BUCKET_BITS_MAX. */
+struct layout layout_compute(uint32_t sessions_max);
+/* Master only, of a dead worker: zero-filled again, and its memory given back. */
+void region_clear(struct region *region, size_t at, size_t len);
+/* Master only, of a dead worker: what it owned in the session table and among the origins. */
+void sessions_purge(struct region *region, uint32_t slot);
+void origins_purge(struct region *region, uint32_t slot);
+/* Master only, of a dead worker: its counters go to the retired row, its row to zero. */
+void stats_retire(struct region *region, uint32_t slot);
+
+static inline void *region_at(const struct region *region, size_t at)
+{
+    return region->base + at;
+}
+
+static inline const struct shared_header *region_header(const struct region *region)
+{
+    return region_at(region, 0);
+}
+
+static inline struct master_area *region_master(const struct region *region)
+{
+    return region_at(region, region->layout.master_at);
+}
+
+static inline size_t worker_page_at(const struct layout *layout, uint32_t slot)
+{
+    assert(slot < WORKERS_MAX);
+    return layout->workers_at + (size_t)slot * LAYOUT_PAGE;
+}
+
+static inline struct worker_page *region_worker(const struct region *region, uint32_t slot)
+{
+    return region_at(region, worker_page_at(&region->layout, slot));
+}
+
+static inline shared_u64 *region_map(const struct region *region)
+{
+    return region_at(region, region->layout.map_at);
+}
+
+static inline size_t slab_at(const struct layout *layout, uint32_t slot)
+{
+    assert(slot < WORKERS_MAX);
+    return layout->slabs_at + (size_t)slot * layout->slab_size;
+}
+
+static inline shared_u64 *region_buckets(const struct region *region, uint32_t slot)
+{
+    return region_at(region, slab_at(&region->layout, slot));
+}
+
+static inline struct shared_session *region_sessions(const struct region *region, uint32_t slot)
+{
+    const struct layout *layout = &region->layout;
+
+    return region_at(region, slab_at(layout, slot) + layout->slab_sessions_at);
+}
+
+static inline size_t column_at(const struct layout *layout, uint32_t slot)
+{
+    assert(slot < WORKERS_MAX);
+    return layout->columns_at + (size_t)slot * layout->column_size;
+}
+
+static inline struct shared_origin *region_origins(const struct region *region, uint32_t slot)
+{
+    return region_at(region, column_at(&region->layout, slot));
+}
+
+/* How many slots a reader has to look at. Never beyond the mapping, whatever the word says. */
+static inline uint32_t region_slots_used(const struct region *region)
+{
+    uint32_t used = atomic_load(&region_master(region)->slots_used);
+
+    return used < WORKERS_MAX ? used : (uint32_t)WORKERS_MAX;
+}
+
+#endif

@@ -1,0 +1,308 @@
+/*
+ * Making, mapping and protecting the shared region. What lies in it: shm/layout.h, shm/README.md.
+ *
+ * The mapping is large but sparse: a slab for every possible worker, each with room for all
+ * sessions, of which only the pages that were touched cost memory. So a worker needs no share of
+ * its own to be planned, and none is ever resized.
+ */
+#include "shm/layout.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char region_magic[16] = "PostOffice shm";
+
+/* Nobody may shrink it under us: reading behind the end of a shortened file is a SIGBUS. */
+enum { REGION_SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
+
+static uint32_t bits_for(uint64_t count, uint32_t bits_min, uint32_t bits_max)
+{
+    uint32_t bits = bits_min;
+
+    while (bits < bits_max && (UINT64_C(1) << bits) < count)
+        bits++;
+    return bits;
+}
+
+static size_t whole_pages(size_t len)
+{
+    return (len + LAYOUT_PAGE - 1) & ~(size_t)(LAYOUT_PAGE - 1);
+}
+
+struct layout layout_compute(uint32_t sessions_max)
+{
+    struct layout l = { .sessions_max = sessions_max };
+    size_t map_size;
+
+    l.bucket_bits = bits_for(sessions_max, BUCKET_BITS_MIN, BUCKET_BITS_MAX);
+    /* Both are the upper bits of the hash, so all sessions of one map word lie in one chain: the
+     * writer sees by that chain alone whether its bit must stay. */
+    l.map_bits = l.bucket_bits + 1;
+    l.origin_bits = bits_for((uint64_t)sessions_max * 2, ORIGIN_BITS_MIN, ORIGIN_BITS_MAX);
+
+    l.slab_sessions_at = sizeof(uint64_t) << l.bucket_bits;
+    l.slab_size = whole_pages(l.slab_sessions_at + sizeof(struct shared_session) * sessions_max);
+    l.column_size = whole_pages(sizeof(struct shared_origin) << l.origin_bits);
+
+    l.master_at = LAYOUT_PAGE;
+    l.workers_at = l.master_at + LAYOUT_PAGE;
+    l.map_at = l.workers_at + (size_t)WORKERS_MAX * LAYOUT_PAGE;
+    map_size = sizeof(uint64_t) << l.map_bits;
+    l.slabs_at = l.map_at + map_size;
+    l.columns_at = l.slabs_at + WORKERS_MAX * l.slab_size;
+    l.size = l.columns_at + WORKERS_MAX * l.column_size;
+    l.dense = l.slabs_at + l.slab_size + l.column_size;
+    return l;
+}
+
+/* Bytes the kernel can give without swapping; SIZE_MAX when it does not say. */
+static size_t memory_available(void)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    char line[128];
+    uint64_t kib;
+    size_t available = SIZE_MAX;
+
+    if (!file)
+        return SIZE_MAX;
+    while (fgets(line, sizeof line, file)) {
+        if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) == 1) {
+            available = (size_t)kib * 1024;
+            break;
+        }
+    }
+    fclose(file);
+    return available;
+}
+
+static size_t limit_of(__rlimit_resource_t resource)
+{
+    struct rlimit limit;
+
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    return limit.rlim_cur;
+}
+
+static size_t mib(size_t bytes)
+{
+    return bytes / (1024 * 1024) + (bytes % (1024 * 1024) != 0);
+}
+
+__attribute__((format(printf, 3, 4))) static bool refuse(char *why, size_t why_size,
+                                                         const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why, why_size, format, args);
+    va_end(args);
+    return false;
+}
+
+static bool fits(const struct layout *layout, char *why, size_t why_size)
+{
+    size_t available = memory_available();
+    size_t address_space = limit_of(RLIMIT_AS);
+    size_t file_size = limit_of(RLIMIT_FSIZE);
+    uint32_t sessions = layout->sessions_max;
+
+    if (sysconf(_SC_PAGESIZE) != LAYOUT_PAGE)
+        return refuse(why, why_size,
+                      "shared memory is laid out in pages of %d bytes, here they are %ld",
+                      LAYOUT_PAGE, sysconf(_SC_PAGESIZE));
+    if (layout->dense > available)
+        return refuse(why, why_size,
+                      "%u sessions need %zu MiB of shared memory when all are there, %zu MiB of "
+                      "memory are available",
+                      sessions, mib(layout->dense), available / (1024 * 1024));
+    if (layout->size > address_space)
+        return refuse(
+            why, why_size,
+            "%u sessions need %zu MiB of address space, the limit (ulimit -v, RLIMIT_AS) is "
+            "%zu MiB",
+            sessions, mib(layout->size), address_space / (1024 * 1024));
+    if (layout->size > file_size) /* ftruncate would answer with SIGXFSZ */
+        return refuse(why, why_size,
+                      "%u sessions need a shared mapping of %zu MiB, the limit (ulimit -f, "
+                      "RLIMIT_FSIZE) is %zu MiB",
+                      sessions, mib(layout->size), file_size / (1024 * 1024));
+    return true;
+}
+
+static bool make_file(int *fd, const struct layout *layout, char *why, size_t why_size)
+{
+    *fd = memfd_create("postoffice", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (*fd < 0)
+        return refuse(why, why_size, "memfd_create: %s", strerror(errno));
+    if (ftruncate(*fd, (off_t)layout->size) != 0)
+        return refuse(why, why_size, "%u sessions need a shared mapping of %zu MiB: ftruncate: %s",
+                      layout->sessions_max, mib(layout->size), strerror(errno));
+    if (fcntl(*fd, F_ADD_SEALS, REGION_SEALS) != 0)
+        return refuse(why, why_size, "sealing the shared memory: %s", strerror(errno));
+    return true;
+}
+
+static bool map_file(struct region *region, int protection, char *why, size_t why_size)
+{
+    void *base =
+        mmap(NULL, region->layout.size, protection, MAP_SHARED | MAP_NORESERVE, region->fd, 0);
+
+    if (base == MAP_FAILED)
+        return refuse(why, why_size, "mapping %zu MiB of shared memory (%u sessions): %s",
+                      mib(region->layout.size), region->layout.sessions_max, strerror(errno));
+    region->base = base;
+    /* A core of a crashed worker needs neither gigabytes of holes nor the hash key. */
+    (void)madvise(base, region->layout.size, MADV_DONTDUMP);
+    return true;
+}
+
+static bool write_header(struct region *region, char *why, size_t why_size)
+{
+    struct shared_header *header = region_at(region, 0);
+
+    memcpy(header->magic, region_magic, sizeof header->magic);
+    header->version = LAYOUT_VERSION;
+    header->sessions_max = region->layout.sessions_max;
+    header->size = region->layout.size;
+    if (getrandom(header->hash_key, sizeof header->hash_key, 0) != sizeof header->hash_key)
+        return refuse(why, why_size, "getrandom: %s", strerror(errno));
+    return true;
+}
+
+struct region *region_create(uint32_t sessions_max, char *why, size_t why_size)
+{
+    struct region *region;
+
+    if (sessions_max == 0 || sessions_max > UINT32_C(1) << BUCKET_BITS_MAX) {
+        refuse(why, why_size, "shared memory for %u sessions: 1 to %u are possible", sessions_max,
+               UINT32_C(1) << BUCKET_BITS_MAX);
+        return NULL;
+    }
+    region = malloc(sizeof *region);
+    if (!region) {
+        refuse(why, why_size, "out of memory");
+        return NULL;
+    }
+    *region = (struct region){ .fd = -1, .layout = layout_compute(sessions_max) };
+    if (fits(&region->layout, why, why_size) &&
+        make_file(&region->fd, &region->layout, why, why_size) &&
+        map_file(region, PROT_READ | PROT_WRITE, why, why_size) &&
+        write_header(region, why, why_size))
+        return region;
+    region_close(region);
+    return NULL;
+}
+
+static bool check_file(int fd, struct layout *layout, char *why, size_t why_size)
+{
+    struct shared_header header;
+    struct stat file;
+    int seals = fcntl(fd, F_GET_SEALS);
+
+    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &file) != 0 ||
+        pread(fd, &header, sizeof header, 0) != (ssize_t)sizeof header ||
+        memcmp(header.magic, region_magic, sizeof header.magic) != 0)
+        return refuse(why, why_size, "this is not the shared memory of a PostOffice");
+    if (header.version != LAYOUT_VERSION)
+        return refuse(why, why_size,
+                      "the shared memory has layout version %u, this program knows %d",
+                      header.version, LAYOUT_VERSION);
+    if (header.sessions_max == 0 || header.sessions_max > UINT32_C(1) << BUCKET_BITS_MAX)
+        return refuse(why, why_size, "the header of the shared memory is damaged");
+    *layout = layout_compute(header.sessions_max);
+    if (header.size != layout->size || (uint64_t)file.st_size != layout->size)
+        return refuse(why, why_size, "the shared memory has %" PRIu64 " bytes, %zu were expected",
+                      (uint64_t)file.st_size, layout->size);
+    return true;
+}
+
+struct region *region_attach(int fd, char *why, size_t why_size)
+{
+    struct region *region;
+    struct layout layout;
+
+    if (!check_file(fd, &layout, why, why_size))
+        return NULL;
+    region = malloc(sizeof *region);
+    if (!region) {
+        refuse(why, why_size, "out of memory");
+        return NULL;
+    }
+    *region = (struct region){ .fd = fd, .layout = layout };
+    if (!map_file(region, PROT_READ, why, why_size)) {
+        free(region);
+        return NULL;
+    }
+    return region;
+}
+
+void region_close(struct region *region)
+{
+    if (!region)
+        return;
+    if (region->base)
+        munmap(region->base, region->layout.size);
+    if (region->fd >= 0)
+        close(region->fd);
+    free(region);
+}
+
+static bool make_writable(struct region *region, size_t at, size_t len)
+{
+    return mprotect(region->base + at, len, PROT_READ | PROT_WRITE) == 0;
+}
+
+enum err region_protect(struct region *region, uint32_t slot)
+{
+    const struct layout *l = &region->layout;
+
+    if (mprotect(region->base, l->size, PROT_READ) != 0 ||
+        !make_writable(region, worker_page_at(l, slot), LAYOUT_PAGE) ||
+        !make_writable(region, l->map_at, l->slabs_at - l->map_at) ||
+        !make_writable(region, slab_at(l, slot), l->slab_size) ||
+        !make_writable(region, column_at(l, slot), l->column_size))
+        return ERR_SYSTEM;
+    return OK;
+}
+
+void region_clear(struct region *region, size_t at, size_t len)
+{
+    if (len == 0)
+        return;
+    /* A hole reads as zeros, and making one takes time only for pages that are there. It may fail
+     * for want of memory or on an old kernel; zeros written by hand are the same, only slower. */
+    if (fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len) !=
+        0)
+        memset(region->base + at, 0, len);
+}
+
+int region_fd(const struct region *region)
+{
+    return region->fd;
+}
+
+size_t region_size(const struct region *region)
+{
+    return region->layout.size;
+}
+
+uint32_t region_sessions_max(const struct region *region)
+{
+    return region->layout.sessions_max;
+}
+
+const uint8_t *region_hash_key(const struct region *region)
+{
+    return region_header(region)->hash_key;
+}

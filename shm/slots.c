@@ -1,0 +1,257 @@
+/*
+ * Worker rows and seats.
+ *
+ * An incarnation is a number given to one worker process and never again. Whatever a worker leaves
+ * in shared memory counts only while its slot still has the incarnation it was written under, so
+ * one store of 0 by the master makes all of it absent at once, and tidying up may then take its
+ * time.
+ */
+#include "shm/layout.h"
+
+#include "common/clock.h"
+
+#include <sched.h>
+#include <string.h>
+
+enum { SEAT_TRIES_MAX = 1000 };
+
+static uint32_t read_u32(const shared_u32 *word)
+{
+    return atomic_load_explicit(word, memory_order_acquire);
+}
+
+static uint64_t read_u64(const shared_u64 *word)
+{
+    return atomic_load_explicit(word, memory_order_acquire);
+}
+
+static void write_u32(shared_u32 *word, uint32_t value)
+{
+    atomic_store_explicit(word, value, memory_order_release);
+}
+
+static void write_u64(shared_u64 *word, uint64_t value)
+{
+    atomic_store_explicit(word, value, memory_order_release);
+}
+
+static struct master_row *master_row(const struct region *region, uint32_t slot)
+{
+    assert(slot < WORKERS_MAX);
+    return &region_master(region)->rows[slot];
+}
+
+uint64_t slot_incarnation(const struct region *region, uint32_t slot)
+{
+    return read_u64(&master_row(region, slot)->incarnation);
+}
+
+/* ---- the master ---- */
+
+void slots_master_set(struct region *region, int32_t pid, const char *node)
+{
+    struct master_area *master = region_master(region);
+    size_t len = strnlen(node, NODE_BYTES - 1);
+
+    memcpy(master->node, node, len);
+    master->node[len] = '\0';
+    write_u32(&master->pid, (uint32_t)pid);
+    write_u64(&master->started_ms, clock_monotonic_ms());
+    write_u64(&master->config_generation, 1);
+}
+
+void slots_config_applied(struct region *region)
+{
+    atomic_fetch_add(&region_master(region)->config_generation, 1);
+}
+
+void slots_count_restart(struct region *region)
+{
+    atomic_fetch_add(&region_master(region)->restarts, 1);
+}
+
+uint64_t slot_begin(struct region *region, uint32_t slot)
+{
+    struct master_area *master = region_master(region);
+    struct master_row *row = master_row(region, slot);
+    uint64_t incarnation = atomic_fetch_add(&master->incarnation_last, 1) + 1;
+
+    assert(slot_incarnation(region, slot) == 0); /* one live process a slot */
+    write_u32(&row->pid, 0);
+    write_u64(&row->started_ms, clock_monotonic_ms());
+    if (slot >= read_u32(&master->slots_used))
+        atomic_store(&master->slots_used, slot + 1);
+    atomic_store(&row->incarnation, incarnation);
+    return incarnation;
+}
+
+void slot_set_pid(struct region *region, uint32_t slot, int32_t pid)
+{
+    write_u32(&master_row(region, slot)->pid, (uint32_t)pid);
+}
+
+static void clear_row(struct region *region, uint32_t slot)
+{
+    struct worker_page *page = region_worker(region, slot);
+
+    write_u32(&page->pending, 0);
+    write_u32(&page->sessions, 0);
+    atomic_store(&page->claims, 0);
+    write_u32(&page->state, WORKER_ABSENT);
+    write_u64(&page->heartbeat_ms, 0);
+}
+
+void slot_end(struct region *region, uint32_t slot)
+{
+    struct master_row *row = master_row(region, slot);
+
+    atomic_store(&row->incarnation, 0); /* from here on everything it had reads as absent */
+    write_u32(&row->pid, 0);
+    sessions_purge(region, slot);
+    origins_purge(region, slot);
+    stats_retire(region, slot);
+    clear_row(region, slot);
+}
+
+/* ---- the slot's own worker ---- */
+
+void slot_set_state(struct region *region, uint32_t slot, enum worker_state state)
+{
+    write_u32(&region_worker(region, slot)->state, state);
+}
+
+void slot_beat(struct region *region, uint32_t slot, uint64_t now_ms)
+{
+    write_u64(&region_worker(region, slot)->heartbeat_ms, now_ms);
+}
+
+void slot_set_pending(struct region *region, uint32_t slot, uint32_t pending)
+{
+    write_u32(&region_worker(region, slot)->pending, pending);
+}
+
+enum seat_word { SEATS_CLAIMED, SEATS_TAKEN };
+
+/* Over the live workers. Sequentially consistent: see slot_seat_take. */
+static uint64_t sum_seats(const struct region *region, enum seat_word word)
+{
+    uint32_t used = region_slots_used(region);
+    uint64_t sum = 0;
+
+    for (uint32_t slot = 0; slot < used; slot++) {
+        const struct worker_page *page = region_worker(region, slot);
+
+        if (atomic_load(&master_row(region, slot)->incarnation) != 0)
+            sum += atomic_load(word == SEATS_CLAIMED ? &page->claims : &page->sessions);
+    }
+    return sum;
+}
+
+/*
+ * Claim first, then count. Of all the seats that are held at some moment, look at the one claimed
+ * last: its taker counted after every other claim had been made, and found room; so never too many
+ * are held. (All these accesses are sequentially consistent, so there is a "last".)
+ *
+ * Claims that are about to be given up count too, so two workers who try for the last seat may both
+ * step back. That alone is no reason to refuse: only seats really taken are.
+ */
+enum err slot_seat_take(struct region *region, uint32_t slot)
+{
+    struct worker_page *page = region_worker(region, slot);
+    uint32_t sessions_max = region->layout.sessions_max;
+
+    for (int tries = 0; tries < SEAT_TRIES_MAX; tries++) {
+        atomic_fetch_add(&page->claims, 1);
+        if (sum_seats(region, SEATS_CLAIMED) <= sessions_max) {
+            atomic_fetch_add(&page->sessions, 1);
+            return OK;
+        }
+        atomic_fetch_sub(&page->claims, 1);
+        if (sum_seats(region, SEATS_TAKEN) >= sessions_max)
+            return ERR_FULL;
+        sched_yield();
+    }
+    return ERR_FULL;
+}
+
+void slot_seat_leave(struct region *region, uint32_t slot)
+{
+    struct worker_page *page = region_worker(region, slot);
+
+    assert(read_u32(&page->sessions) > 0);
+    atomic_fetch_sub(&page->sessions, 1);
+    atomic_fetch_sub(&page->claims, 1);
+}
+
+/* ---- anyone ---- */
+
+/* Between the fork and the worker's first word about itself it is starting. */
+static enum worker_state state_of(uint64_t incarnation, uint32_t word)
+{
+    if (incarnation == 0)
+        return WORKER_ABSENT;
+    return word == WORKER_SERVING || word == WORKER_DRAINING ? (enum worker_state)word
+                                                             : WORKER_STARTING;
+}
+
+void slot_view(const struct region *region, uint32_t slot, struct worker_view *view)
+{
+    const struct master_row *row = master_row(region, slot);
+    const struct worker_page *page = region_worker(region, slot);
+    uint64_t incarnation = slot_incarnation(region, slot);
+
+    *view = (struct worker_view){ 0 };
+    if (incarnation == 0)
+        return;
+    *view = (struct worker_view){
+        .pid = (int32_t)read_u32(&row->pid),
+        .incarnation = incarnation,
+        .state = state_of(incarnation, read_u32(&page->state)),
+        .started_ms = read_u64(&row->started_ms),
+        .heartbeat_ms = read_u64(&page->heartbeat_ms),
+        .sessions = read_u32(&page->sessions),
+        .pending = read_u32(&page->pending),
+    };
+    if (slot_incarnation(region, slot) != incarnation) /* it died while we looked */
+        *view = (struct worker_view){ 0 };
+}
+
+void server_view(const struct region *region, struct server_view *view)
+{
+    const struct master_area *master = region_master(region);
+
+    *view = (struct server_view){
+        .master_pid = (int32_t)read_u32(&master->pid),
+        .started_ms = read_u64(&master->started_ms),
+        .config_generation = read_u64(&master->config_generation),
+        .restarts = read_u64(&master->restarts),
+        .sessions_max = region->layout.sessions_max,
+    };
+    _Static_assert(sizeof view->node == NODE_BYTES, "copied whole");
+    memcpy(view->node, master->node, NODE_BYTES - 1);
+}
+
+uint32_t slots_sessions(const struct region *region)
+{
+    uint64_t sum = sum_seats(region, SEATS_TAKEN);
+
+    return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
+}
+
+uint32_t slots_least_loaded(const struct region *region)
+{
+    uint32_t used = region_slots_used(region);
+    uint32_t least = UINT32_MAX;
+
+    for (uint32_t slot = 0; slot < used; slot++) {
+        const struct worker_page *page = region_worker(region, slot);
+        uint32_t load;
+
+        if (state_of(slot_incarnation(region, slot), read_u32(&page->state)) != WORKER_SERVING)
+            continue;
+        load = read_u32(&page->sessions) + read_u32(&page->pending);
+        if (load < least)
+            least = load;
+    }
+    return least;
+}
