@@ -1,0 +1,109 @@
+/*
+ * UTF-8 checking as it streams.
+ *
+ * What may follow a lead byte is one range for the second byte and 80-BF for the rest (Unicode 15,
+ * table 3-7), so a sequence cut anywhere is remembered as how many bytes it needs and the range of
+ * the next one. Only its ends go through that memory: ASCII is passed over 32 bytes a step, and
+ * sequences that lie whole in the data are judged whole.
+ */
+#include "common/utf8.h"
+
+#define HIGH_BITS UINT64_C(0x8080808080808080)
+
+static inline uint64_t load8(const uint8_t *at)
+{
+    uint64_t word;
+
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* The first byte at or after `at` that is not ASCII, or end. */
+static const uint8_t *skip_ascii(const uint8_t *at, const uint8_t *end)
+{
+    for (; end - at >= 32; at += 32)
+        if ((load8(at) | load8(at + 8) | load8(at + 16) | load8(at + 24)) & HIGH_BITS)
+            break;
+    for (; end - at >= 8; at += 8)
+        if (load8(at) & HIGH_BITS)
+            break;
+    while (at < end && *at < 0x80)
+        at++;
+    return at;
+}
+
+/* Takes a lead byte into the state; false when no sequence begins so. The narrow ranges keep out
+ * overlong forms (E0, F0), surrogates (ED) and what lies past U+10FFFF (F4). */
+static inline bool begin_sequence(struct utf8_state *state, uint8_t lead)
+{
+    state->low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    state->high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    state->need = lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+    return lead >= 0xc2 && lead <= 0xf4;
+}
+
+static inline bool is_tail(uint8_t byte)
+{
+    return (byte & 0xc0) == 0x80;
+}
+
+/* The length of the sequence of two to four bytes at `at`, which has four bytes; 0 when it is bad.
+ */
+static inline size_t whole_sequence(const uint8_t *at)
+{
+    struct utf8_state begun;
+
+    if (!begin_sequence(&begun, at[0]) || at[1] < begun.low || at[1] > begun.high)
+        return 0;
+    if (begun.need == 1)
+        return 2;
+    if (!is_tail(at[2]))
+        return 0;
+    if (begun.need == 2)
+        return 3;
+    return is_tail(at[3]) ? 4 : 0;
+}
+
+/* One byte through the memory. */
+static inline bool step(struct utf8_state *state, uint8_t byte)
+{
+    if (state->need == 0)
+        return byte < 0x80 || begin_sequence(state, byte);
+    if (byte < state->low || byte > state->high)
+        return false;
+    state->need--;
+    state->low = 0x80;
+    state->high = 0xbf;
+    return true;
+}
+
+bool utf8_feed(struct utf8_state *state, const uint8_t *data, size_t len)
+{
+    const uint8_t *at = data, *end = data + len;
+
+    while (at < end && state->need)
+        if (!step(state, *at++))
+            return false;
+    while (end - at >= 4) {
+        if (*at < 0x80) {
+            at = skip_ascii(at, end);
+            continue;
+        }
+        size_t sequence_len = whole_sequence(at);
+        if (!sequence_len)
+            return false;
+        at += sequence_len;
+    }
+    while (at < end)
+        if (!step(state, *at++))
+            return false;
+    return true;
+}
+
+bool utf8_valid(struct slice text)
+{
+    struct utf8_state state = { 0 };
+
+    return text.len == 0 ||
+           (utf8_feed(&state, (const uint8_t *)text.data, text.len) && utf8_done(&state));
+}
