@@ -25,7 +25,7 @@ static int64_t ago_ms(uint64_t now_ms, uint64_t then_ms)
 }
 
 /* rejected_bad_json -> bad-json, the code that a client sees; false when it is no such counter. */
-static bool reject_code(enum stat stat, char *code, size_t code_size)
+static bool reject_code(enum stat_id stat, char *code, size_t code_size)
 {
     const char *name = stat_name(stat);
     size_t len = strlen(name), head = sizeof rejected - 1;
@@ -38,7 +38,7 @@ static bool reject_code(enum stat stat, char *code, size_t code_size)
 }
 
 /* The row is only read, here and in status_text: the mapping is read-only. */
-static uint64_t worker_stat(const struct region *region, uint32_t slot, enum stat stat)
+static uint64_t worker_stat(const struct region *region, uint32_t slot, enum stat_id stat)
 {
     union {
         const struct region *given;
@@ -110,11 +110,11 @@ static void counters_json(const struct region *region, struct buf *out)
 
     buf_add_text(out, ",\"totals\":{");
     for (int i = 0; i < STAT_COUNT; i++)
-        member(out, stat_name((enum stat)i), stats_sum(region, (enum stat)i));
+        member(out, stat_name((enum stat_id)i), stats_sum(region, (enum stat_id)i));
     buf_add_text(out, "},\"rejected\":{");
     for (int i = 0; i < STAT_COUNT; i++)
-        if (reject_code((enum stat)i, code, sizeof code))
-            member(out, code, stats_sum(region, (enum stat)i));
+        if (reject_code((enum stat_id)i, code, sizeof code))
+            member(out, code, stats_sum(region, (enum stat_id)i));
     buf_add_char(out, '}');
 }
 
@@ -171,15 +171,15 @@ static void rejects_text(const struct region *region, struct buf *out)
 
     buf_add_text(out, "rejected:");
     for (int i = 0; i < STAT_COUNT; i++) {
-        uint64_t count = stats_sum(region, (enum stat)i);
-        if (count && reject_code((enum stat)i, code, sizeof code))
+        uint64_t count = stats_sum(region, (enum stat_id)i);
+        if (count && reject_code((enum stat_id)i, code, sizeof code))
             buf_addf(out, " %s %llu", code, (unsigned long long)count);
     }
     buf_add_text(out, "\nhandshakes refused:");
     for (int i = STAT_handshake_400; i <= STAT_handshake_cut; i++) {
-        uint64_t count = stats_sum(region, (enum stat)i);
+        uint64_t count = stats_sum(region, (enum stat_id)i);
         if (count)
-            buf_addf(out, " %s %llu", stat_name((enum stat)i) + sizeof "handshake",
+            buf_addf(out, " %s %llu", stat_name((enum stat_id)i) + sizeof "handshake",
                      (unsigned long long)count);
     }
     buf_add_char(out, '\n');
