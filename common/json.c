@@ -20,7 +20,7 @@ struct scan {
     const char *reason; /* of the fault at `at`; NULL while there is none */
     bool no_memory;
     unsigned depth, depth_max;
-    struct json_keys keys;
+    struct json_keys *keys;
     json_member_fn *tell; /* of the outermost object's members; may be NULL */
     void *context;
     struct json_member member; /* the outermost member that is being read */
@@ -34,14 +34,9 @@ static bool fail(struct scan *scan, const char *at, const char *reason)
     return false;
 }
 
-static inline bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t'; /* RFC 8259 section 2: no others */
-}
-
 static inline void skip_space(struct scan *scan)
 {
-    while (scan->at < scan->end && is_space(*scan->at))
+    while (scan->at < scan->end && json_is_space(*scan->at))
         scan->at++;
 }
 
@@ -158,7 +153,7 @@ static bool scan_open(struct scan *scan, bool object)
         return fail(scan, scan->at, "nested too deeply");
     scan->in_object[scan->depth] = object;
     if (object)
-        json_keys_open(&scan->keys, scan->depth);
+        json_keys_open(scan->keys, scan->depth);
     scan->depth++;
     scan->at++;
     return true;
@@ -168,7 +163,7 @@ static bool scan_close(struct scan *scan)
 {
     scan->depth--;
     if (scan->in_object[scan->depth]) {
-        enum err err = json_keys_close(&scan->keys, scan->depth);
+        enum err err = json_keys_close(scan->keys, scan->depth);
         scan->no_memory = err == ERR_NOMEM;
         if (err)
             return fail(scan, scan->at, err == ERR_NOMEM ? "out of memory" : "key given twice");
@@ -188,7 +183,7 @@ static inline bool scan_key(struct scan *scan)
         return fail(scan, start, "a key must be a string");
     if (!scan_string(scan, &key))
         return false;
-    err = json_keys_add(&scan->keys, scan->depth - 1, &key);
+    err = json_keys_add(scan->keys, scan->depth - 1, &key);
     scan->no_memory = err == ERR_NOMEM;
     if (err)
         return fail(scan, start, err == ERR_NOMEM ? "out of memory" : "key given twice");
@@ -288,7 +283,7 @@ static inline bool scan_next(struct scan *scan, struct json_value *outermost)
  * is open. */
 static void scan_text(struct scan *scan, struct json_value *outermost)
 {
-    struct json_value passed;
+    struct json_value passed = { .type = JSON_NULL };
 
     for (;;) {
         struct json_value *value = scan->depth == 0   ? outermost
@@ -320,17 +315,17 @@ static void scan_text(struct scan *scan, struct json_value *outermost)
 enum err json_check_members(struct slice text, unsigned depth_max, struct json_value *value,
                             struct json_fault *fault, json_member_fn *tell, void *context)
 {
-    struct scan scan; /* large, and mostly written before it is read: not cleared */
+    struct json_keys keys; /* large, and written before it is read: not cleared */
+    struct scan scan = {
+        .at = text.data,
+        .end = text.data ? text.data + text.len : NULL,
+        .depth_max = depth_max < JSON_DEPTH_LIMIT ? depth_max : JSON_DEPTH_LIMIT,
+        .keys = &keys,
+        .tell = tell,
+        .context = context,
+    };
 
-    scan.at = text.data;
-    scan.end = text.data + text.len;
-    scan.reason = NULL;
-    scan.no_memory = false;
-    scan.depth = 0;
-    scan.depth_max = depth_max < JSON_DEPTH_LIMIT ? depth_max : JSON_DEPTH_LIMIT;
-    scan.tell = tell;
-    scan.context = context;
-    json_keys_init(&scan.keys);
+    json_keys_init(&keys);
     if (text.len == 0 || text.len > JSON_TEXT_MAX) {
         fail(&scan, scan.at, text.len ? "too large" : "empty");
     } else {
@@ -342,7 +337,7 @@ enum err json_check_members(struct slice text, unsigned depth_max, struct json_v
         if (scan.at < scan.end)
             fail(&scan, scan.at, "something follows the value");
     }
-    json_keys_fini(&scan.keys);
+    json_keys_fini(&keys);
     if (!scan.reason)
         return OK;
     *fault = (struct json_fault){ scan.reason, text.len ? (size_t)(scan.at - text.data) : 0 };

@@ -65,6 +65,8 @@ bool json_key_equal(const struct json_value *key, struct slice name);
 /* A STRING's (or a key's) characters: within the text itself when nothing is escaped, else unescaped into the
  * arena. data NULL when out of memory. */
 struct slice json_string(const struct json_value *value, struct arena *arena);
+/* The same into the caller's memory: room for value->text.len bytes. Returns how many were written. */
+size_t json_unescape(const struct json_value *value, char *out);
 /* An integer written without fraction or exponent that fits; false otherwise. */
 bool json_int(const struct json_value *value, int64_t *out);
 

@@ -2,6 +2,7 @@
 
 #include "common/json_text.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
@@ -30,32 +31,23 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint64_t hash_escaped(struct slice text)
+/* One byte and the next, up to seven, as the low bytes of a word. */
+static inline uint64_t load_tail(const char *at, size_t len)
 {
-    const char *at = text.data, *end = text.data + text.len;
-    uint64_t hash = seeds[1], word = 0, len = 0;
-    char pending[8];
-    unsigned used = 0;
+    uint32_t first, last;
 
-    while (at < end) {
-        char c[4];
-        unsigned bytes = json_next_char(&at, c);
-        for (unsigned i = 0; i < bytes; i++, len++) {
-            pending[used++] = c[i];
-            if (used < 8)
-                continue;
-            memcpy(&word, pending, 8);
-            hash = mix(hash ^ word, seeds[0]);
-            used = 0;
-        }
-    }
-    word = 0;
-    memcpy(&word, pending, used);
-    return mix(mix(hash ^ word, seeds[0]) ^ len, seeds[0]);
+    if (len == 0)
+        return 0;
+    if (len < 4) /* the first, the middle and the last cover three; bytes met twice agree */
+        return (uint64_t)(unsigned char)at[0] |
+               (uint64_t)(unsigned char)at[len / 2] << len / 2 * 8 |
+               (uint64_t)(unsigned char)at[len - 1] << (len - 1) * 8;
+    memcpy(&first, at, 4);
+    memcpy(&last, at + len - 4, 4);
+    return (uint64_t)le32toh(first) | (uint64_t)le32toh(last) << (len - 4) * 8;
 }
 
-/* The words of the text, the last one filled with zeros, then the length. hash_escaped must agree.
- */
+/* The words of the text, then one with what is left and, in its highest byte, how much that is. */
 static inline uint64_t hash_plain(struct slice text)
 {
     uint64_t hash = seeds[1], word;
@@ -64,20 +56,38 @@ static inline uint64_t hash_plain(struct slice text)
 
     for (; left >= 8; left -= 8, at += 8) {
         memcpy(&word, at, 8);
-        hash = mix(hash ^ word, seeds[0]);
+        hash = mix(hash ^ le64toh(word), seeds[0]);
     }
-    word = 0;
-    memcpy(&word, at, left);
-    return mix(mix(hash ^ word, seeds[0]) ^ text.len, seeds[0]);
+    return mix(hash ^ (load_tail(at, left) | (uint64_t)left << 56), seeds[0]);
 }
 
-static bool same_key(const struct json_key *a, const struct json_key *b)
+/* The same of what an escaped text says. */
+static uint64_t hash_escaped(struct slice text)
+{
+    const char *at = text.data, *end = text.data + text.len;
+    uint64_t hash = seeds[1], word = 0;
+    unsigned used = 0;
+
+    while (at < end) {
+        char c[4];
+        unsigned bytes = json_next_char(&at, c);
+        for (unsigned i = 0; i < bytes; i++) {
+            word |= (uint64_t)(unsigned char)c[i] << used * 8;
+            if (++used < 8)
+                continue;
+            hash = mix(hash ^ word, seeds[0]);
+            word = used = 0;
+        }
+    }
+    return mix(hash ^ (word | (uint64_t)used << 56), seeds[0]);
+}
+
+/* Of two keys whose hashes are the same. */
+static bool same_text(const struct json_key *a, const struct json_key *b)
 {
     const char *at_a = a->text, *end_a = a->text + a->len;
     const char *at_b = b->text, *end_b = b->text + b->len;
 
-    if (a->hash != b->hash)
-        return false;
     if (!a->escaped && !b->escaped)
         return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
     while (at_a < end_a && at_b < end_b) {
@@ -100,6 +110,11 @@ static bool same_key(const struct json_key *a, const struct json_key *b)
         *plain += len;
     }
     return at_a == end_a && at_b == end_b;
+}
+
+static inline bool same_key(const struct json_key *a, const struct json_key *b)
+{
+    return a->hash == b->hash && same_text(a, b);
 }
 
 void json_keys_init(struct json_keys *keys)
@@ -144,21 +159,23 @@ static enum err grow(struct json_keys *keys)
 enum err json_keys_add(struct json_keys *keys, unsigned depth, const struct json_value *key)
 {
     struct json_keys_object *object = &keys->objects[depth];
-    struct json_key new = { .text = key->text.data,
-                            .len = (uint32_t)key->text.len,
-                            .escaped = key->escaped };
+    struct json_key *new;
     uint64_t bit;
 
-    new.hash = key->escaped ? hash_escaped(key->text) : hash_plain(key->text);
-    bit = (uint64_t)1 << (new.hash & 63);
-    if ((object->seen & bit) && keys->count - object->first < FEW)
-        for (size_t i = object->first; i < keys->count; i++)
-            if (same_key(&keys->keys[i], &new))
-                return ERR_EXISTS;
-    object->seen |= bit;
     if (keys->count == keys->room && grow(keys))
         return ERR_NOMEM;
-    keys->keys[keys->count++] = new;
+    new = &keys->keys[keys->count];
+    new->text = key->text.data;
+    new->len = (uint32_t)key->text.len;
+    new->escaped = key->escaped;
+    new->hash = key->escaped ? hash_escaped(key->text) : hash_plain(key->text);
+    bit = (uint64_t)1 << (new->hash & 63);
+    if ((object->seen & bit) && keys->count - object->first < FEW)
+        for (size_t i = object->first; i < keys->count; i++)
+            if (same_key(&keys->keys[i], new))
+                return ERR_EXISTS;
+    object->seen |= bit;
+    keys->count++;
     return OK;
 }
 

@@ -50,31 +50,36 @@ unsigned json_next_char(const char **at, char out[4])
     return 4;
 }
 
-struct slice json_string(const struct json_value *value, struct arena *arena)
+size_t json_unescape(const struct json_value *value, char *out)
 {
     struct slice inside = json_inside(value);
     const char *at = inside.data, *end = inside.data + inside.len;
-    char *out, *to;
+    char *to = out;
 
-    if (!value->escaped)
-        return inside;
-    out = to = arena_take(arena, inside.len); /* an escape is longer than what it stands for */
-    if (!out)
-        return (struct slice){ NULL, 0 };
     while (at < end) {
-        const char *plain = memchr(at, '\\', (size_t)(end - at));
-        size_t len = (size_t)((plain ? plain : end) - at);
+        const char *escape = memchr(at, '\\', (size_t)(end - at));
+        size_t len = (size_t)((escape ? escape : end) - at);
         char c[4];
         memcpy(to, at, len);
         to += len;
         at += len;
-        if (at == end)
+        if (!escape)
             break;
         unsigned bytes = json_next_char(&at, c);
-        memcpy(to, c, bytes);
+        memcpy(to, c, bytes); /* never more than the escape was long */
         to += bytes;
     }
-    return slice_make(out, (size_t)(to - out));
+    return (size_t)(to - out);
+}
+
+struct slice json_string(const struct json_value *value, struct arena *arena)
+{
+    char *out;
+
+    if (!value->escaped)
+        return json_inside(value);
+    out = arena_take(arena, value->text.len);
+    return slice_make(out, out ? json_unescape(value, out) : 0);
 }
 
 bool json_key_equal(const struct json_value *key, struct slice name)
@@ -104,9 +109,12 @@ void json_walk_begin(struct json_walk *walk, const struct json_value *container)
 /* To the next byte of meaning; commas and colons have been checked and say nothing more. */
 static bool walk_on(struct json_walk *walk)
 {
-    while (walk->at < walk->end && memchr(" \n\r\t,:", *walk->at, 6))
-        walk->at++;
-    return walk->at < walk->end;
+    const char *at = walk->at;
+
+    while (at < walk->end && (*at == ',' || *at == ':' || json_is_space(*at)))
+        at++;
+    walk->at = at;
+    return at < walk->end;
 }
 
 /* `at` is on a quote; returns what follows the closing one. */
@@ -157,7 +165,7 @@ static void walk_value(struct json_walk *walk, struct json_value *value)
                       : *start == 'f' ? JSON_FALSE
                       : *start == 'n' ? JSON_NULL
                                       : JSON_NUMBER;
-        while (walk->at < walk->end && !memchr(" \n\r\t,", *walk->at, 5))
+        while (walk->at < walk->end && *walk->at != ',' && !json_is_space(*walk->at))
             walk->at++;
     }
     value->text = slice_make(start, (size_t)(walk->at - start));

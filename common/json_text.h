@@ -12,6 +12,13 @@
 /* Offsets and lengths of keys are kept in 31 bits. */
 enum { JSON_TEXT_MAX = INT32_MAX };
 
+/* RFC 8259 section 2: these four and no others. All are at most a space, which most bytes are not.
+ */
+static inline bool json_is_space(char c)
+{
+    return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
+}
+
 static inline bool json_is_special(char c)
 {
     return c == '"' || c == '\\' || (unsigned char)c < 0x20;

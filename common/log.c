@@ -18,6 +18,9 @@ static uint64_t lines_lost; /* written to a full disk, or a closed pipe */
 static size_t add(char *line, size_t used, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+static size_t vadd(char *line, size_t used, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
 /* Appends within the line; what does not fit is cut. Returns the new length. */
 static size_t vadd(char *line, size_t used, const char *format, va_list args)
 {

@@ -52,7 +52,6 @@ const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t
         file_wipe(out);
     else if (mode)
         *mode = status.st_mode;
-    errno = 0;
     return reason;
 }
 

@@ -7,6 +7,7 @@
 
 #include "config/checks.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -233,7 +234,7 @@ bool key_variable(const struct key *key, char variable[KEY_VARIABLE_MAX])
         bool upper = *c >= 'A' && *c <= 'Z';
         if (upper && c > key->name && c[-1] >= 'a' && c[-1] <= 'z')
             variable[len++] = '_'; /* connectionsPerIP: CONNECTIONS_PER_IP, not PER_I_P */
-        variable[len++] = *c == '.' ? '_' : (char)(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+        variable[len++] = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
     }
     variable[len] = 0;
     return true;

@@ -98,8 +98,22 @@ static void put_row(struct buf *out, const struct key *key, const struct config 
     }
 }
 
+/* Enough for all but odd configs. Room taken at once, because a buffer that grows leaves copies of
+ * secrets behind in freed memory. */
+static size_t size_guess(const struct config *config)
+{
+    size_t size = 32768 + config->auth.key_count * (KEY_HMAC_BYTES_MAX + 128);
+
+    for (size_t i = 0; i < config->auth.revoked.count; i++)
+        size += strlen(config->auth.revoked.items[i]) + 8;
+    return size;
+}
+
 enum err config_pack(const struct config *config, struct buf *out)
 {
+    size_t guess = size_guess(config), room = out->size_max - out->len;
+
+    buf_reserve(out, guess < room ? guess : room);
     buf_add(out, magic, sizeof magic);
     for (size_t i = 0; i < config_key_rows; i++)
         put_row(out, &config_keys[i], config);

@@ -52,8 +52,7 @@ enum err redis_uri_parse(const char *uri, struct config_redis *redis, const char
 void redis_uri_redact(const char *uri, struct buf *out);
 void redis_fini(struct config_redis *redis);
 
-/* file.c: the whole of a regular file. NULL, or why not (static, or strerror's); errno says ENOENT.
- */
+/* file.c: the whole of a regular file. NULL, or why not (static, or strerror's). */
 const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t *mode);
 /* base/path, or path itself when it is absolute; NULL when out of memory. */
 char *file_join(const char *base, const char *path);

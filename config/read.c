@@ -45,9 +45,8 @@ bool read_defaults(struct draft *draft)
             *(int64_t *)field = key->initial;
         else if (key->type == KEY_BOOL)
             *(bool *)field = key->initial;
-        else if (key->type == KEY_TEXT && !draft_text(draft, field, key->initial_text))
-            return false;
-        else if (key->type == KEY_SOURCES && !no_redis(draft, field))
+        else if ((key->type == KEY_TEXT && !draft_text(draft, field, key->initial_text)) ||
+                 (key->type == KEY_SOURCES && !no_redis(draft, field)))
             return false;
     }
     return true;

@@ -184,14 +184,18 @@ static const char *parse(const char *uri, struct config_redis *redis)
 
 enum err redis_uri_parse(const char *uri, struct config_redis *redis, const char **reason)
 {
+    struct config_redis made = { 0 };
+
     redis_fini(redis);
-    *reason = parse(uri, redis);
-    if (!*reason && !redis->host && !(redis->host = strdup("")))
+    *reason = parse(uri, &made);
+    if (!*reason && !made.host && !(made.host = strdup("")))
         *reason = "out of memory";
-    if (!*reason)
-        return OK;
-    redis_fini(redis);
-    return ERR_BAD;
+    if (*reason) {
+        redis_fini(&made);
+        return ERR_BAD;
+    }
+    *redis = made;
+    return OK;
 }
 
 /* In a uri that cannot be read the password may stand anywhere behind the first colon that is not

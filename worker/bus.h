@@ -47,12 +47,13 @@ enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t
 void bus_flush(struct bus *bus);
 
 /* The wire between workers, pure, for tests and the fuzzer: a frame, and back. Slices point into frame;
- * recipients are at most max. ERR_BAD when it is not a frame. */
+ * recipients are at most max. ERR_BAD when it is not a frame, or cannot be made one. The layout is in bus_frame.c. */
+enum { BUS_RECIPIENTS_MAX = 10000 };
 struct bus_frame {
     enum { BUS_DELIVER = 1, BUS_KICK = 2 } kind;
     int level;
     enum msg_kind msg_kind;
-    struct slice *recipients;
+    const struct slice *recipients;
     size_t recipient_count;
     struct slice body;
     uint64_t session_number;

@@ -55,7 +55,8 @@ struct envelope {
     size_t tag_count;
     int64_t type, level, state, create_time, expires_at, receipt, limit;
     bool has_state, has_create_time, has_expires_at, has_receipt, has_limit;
-    /* Members that stamping takes out or replaces; private to envelope.c, in the order of the text. */
+    /* What stamping takes out (a member) or puts brackets around (a lone string's text); private to
+     * envelope*.c, in the order of the text. */
     struct envelope_cut {
         struct slice span;
         uint8_t field;
@@ -74,7 +75,10 @@ struct envelope_fault {
 /* Parses and checks everything that needs no knowledge of the session: JSON, the five required fields
  * (unless it is a command to postmaster, of which only from, to, type and subject are required... and
  * content may be absent), types, bounds, base64, addresses, recipients_max. text must be valid UTF-8
- * when utf8_checked, else that is checked too (binary frames). OK, or ERR_BAD with the fault. */
+ * when utf8_checked, else that is checked too (binary frames). OK, or ERR_BAD with the fault;
+ * ERR_NOMEM with the fault `internal`.
+ * recipients_max bounds the entries of to and cc as written, before repetitions are taken out.
+ * `limit` is looked at in a command only; elsewhere it is an unknown field, and carried. */
 enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_checked,
                         size_t recipients_max, struct arena *arena, struct envelope_fault *fault);
 
@@ -86,7 +90,8 @@ struct envelope_stamp {
     int64_t state;         /* 0 new … ; kept as it came when keep_state (a receipt) */
     bool keep_state;
 };
-/* The outgoing message: one reference, the caller's; NULL when out of memory. Its data begins with '{'. */
+/* The outgoing message: one reference, the caller's; NULL when out of memory. Its data begins with '{'.
+ * The envelope's text and arena must still be there. */
 struct msg *envelope_stamp(const struct envelope *envelope, const struct envelope_stamp *stamp,
                            enum msg_kind kind);
 

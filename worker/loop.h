@@ -21,10 +21,10 @@ void loop_free(struct loop *loop);
 /* Runs turns until loop_stop. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
-/* CLOCK_MONOTONIC, read once a turn. */
-uint64_t loop_now_ms(const struct loop *loop);
+/* CLOCK_MONOTONIC, read at most once a turn. */
+uint64_t loop_now_ms(struct loop *loop);
 /* Unix seconds, read once a turn. */
-int64_t loop_unix_s(const struct loop *loop);
+int64_t loop_unix_s(struct loop *loop);
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 typedef void (*loop_fd_cb)(void *arg, int fd, unsigned events);

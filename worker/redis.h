@@ -3,7 +3,8 @@
  *
  * Commands of one turn leave in one write. It reconnects by itself (500 ms, growing by half with 10 %
  * jitter to 10 s), logs in, selects the database, and gives up on a connection whose oldest
- * unanswered command is older than the time-out. Nothing is queued while it is down.
+ * unanswered command is older than the time-out while nothing came for that long. Nothing is queued
+ * while it is down.
  */
 #ifndef WORKER_REDIS_H
 #define WORKER_REDIS_H
@@ -46,7 +47,8 @@ bool redis_tried(const struct redis *redis);
 
 typedef void (*redis_cb)(void *arg, const struct redis_reply *reply);
 /* Every argument is a binary-safe slice; never a format. callback (NULL: not interested) is called exactly
- * once when OK is returned, never from inside this call. ERR_DOWN: not connected, nothing was queued. */
+ * once when OK is returned, never from inside this call nor from redis_flush. It may call anything here, redis_free
+ * included. ERR_DOWN: not connected, nothing was queued. ERR_FULL: too much waits for an answer already. */
 enum err redis_command(struct redis *redis, const struct slice *args, size_t arg_count,
                        redis_cb callback, void *arg);
 

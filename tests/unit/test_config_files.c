@@ -120,8 +120,6 @@ static void listed_keys_are_read_and_checked(void **state)
         "{\"kid\":\"a\",\"kty\":\"ed25519\",\"publicFile\":\"a.txt\",\"notAfter\":\"x\"}",
         "{\"kid\":\"a\",\"kty\":\"ed25519\",\"publicFile\":\"a.txt\",\"notAfter\":-1}",
         "{\"kid\":\"a\",\"kty\":\"ed25519\",\"publicFile\":\"a.txt\",\"more\":1}",
-        "{\"kid\":\"a\",\"kty\":\"ed25519\",\"publicFile\":\"a.txt\"},"
-        "{\"kid\":\"a\",\"kty\":\"ed25519\",\"publicFile\":\"a.txt\"}",
     };
     char text[512];
     struct config *config;
@@ -132,6 +130,9 @@ static void listed_keys_are_read_and_checked(void **state)
         snprintf(text, sizeof text, "{\"auth\":{\"keys\":[%s]}}", bad[i]);
         refused(text, "auth.keys[");
     }
+    refused("{\"auth\":{\"keys\":[{\"kid\":\"a\",\"kty\":\"hmac\",\"secretFile\":\"a.txt\"},"
+            "{\"kid\":\"a\",\"kty\":\"hmac\",\"secretFile\":\"a.txt\"}]}}",
+            "auth.keys[1]: found kid \"a\" twice");
     config = load_good(
         "{\"auth\":{\"keys\":[{\"kid\":\"a\",\"kty\":\"ed25519\",\"publicFile\":\"a.txt\","
         "\"notAfter\":4000000000},{\"kid\":\"b\",\"kty\":\"hmac\",\"secretFile\":\"a.txt\"}]}}");

@@ -127,25 +127,17 @@ static mode_t mode_of(const char *name)
 
 static void a_kid_is_a_plain_name(void **state)
 {
-    static const char *const wrong[] = {
-        "",
-        ".",
-        "..",
-        ".k",
-        "../k",
-        "a/b",
-        "a b",
-        "k\n",
-        "\xc3\xa9",
-        "k*",
-        "12345678901234567890123456789012345678901234567890123456789"
-        "012345"
-    };
+    static const char *const wrong[] = { "",    ".",   "..",  ".k",       "../k",
+                                         "a/b", "a b", "k\n", "\xc3\xa9", "k*" };
+    char longest[KEYFILE_KID_SIZE + 1] = "";
     char kid[KEYFILE_KID_SIZE];
 
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(keyfile_kid_valid(wrong[i]));
+    memset(longest, 'k', KEYFILE_KID_SIZE);
+    assert_false(keyfile_kid_valid(longest));
+    assert_true(keyfile_kid_valid(longest + 1));
     assert_true(keyfile_kid_valid("key-1_A.b"));
     keyfile_kid_new(1790000000, kid);
     assert_true(keyfile_kid_valid(kid));

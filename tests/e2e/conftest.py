@@ -1,0 +1,84 @@
+"""Fixtures: a private Redis for each module, and a factory of servers that are judged at the end."""
+
+import pathlib
+
+import pytest
+
+import harness
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    outcome = yield
+    report = outcome.get_result()
+    setattr(item, f"report_{report.when}", report)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def binary():
+    assert pathlib.Path(harness.BINARY).exists(), f"{harness.BINARY} is not built: run make"
+    return harness.BINARY
+
+
+@pytest.fixture
+def directory(request):
+    """A folder of the test's own; kept, and named, when the test fails."""
+    path = harness.make_directory()
+    yield path
+    failed = any(getattr(request.node, f"report_{when}", None) and
+                 getattr(request.node, f"report_{when}").failed for when in ("setup", "call"))
+    if failed:
+        print(f"\nlogs kept in {path}")
+    else:
+        harness.remove_directory(path)
+
+
+@pytest.fixture(scope="module")
+def redis():
+    """Shared by a module's tests; a test that stops it uses `own_redis`."""
+    path = harness.make_directory()
+    instance = harness.Redis(path)
+    yield instance
+    instance.stop()
+    harness.remove_directory(path)
+
+
+@pytest.fixture
+def own_redis(directory):
+    path = directory / "redis"
+    path.mkdir()
+    path.chmod(0o755)
+    instance = harness.Redis(path)
+    yield instance
+    instance.stop()
+
+
+def servers(directory, redis):
+    made = []
+
+    def make(workers=2, config=None, start=True, **options):
+        home = directory / f"server{len(made)}"
+        home.mkdir()
+        home.chmod(0o755)
+        instance = harness.Server(home, options.pop("redis", redis), workers, config, **options)
+        made.append(instance)
+        if start:
+            instance.start()
+        return instance
+
+    yield make
+    for instance in made:
+        instance.stop()
+    for instance in made:
+        instance.judge()
+
+
+@pytest.fixture
+def server(directory, redis):
+    """server(workers=N, config={...}) starts one and waits until it serves."""
+    yield from servers(directory, redis)
+
+
+@pytest.fixture
+def server_with_own_redis(directory, own_redis):
+    yield from servers(directory, own_redis)

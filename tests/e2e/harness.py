@@ -1,0 +1,359 @@
+"""The server, its Redis and its tokens, as the tests use them.
+
+Everything lives in one directory under /tmp that workers running as `nobody` can walk through, on a
+port and a socket of its own, so that several runs never meet. Nothing here sleeps to order events:
+`wait_until` polls for a state, with a generous deadline.
+"""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import psutil
+import redis as redis_client
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("POSTOFFICE_BINARY", str(ROOT / "websocket-server"))
+SANITIZED = bool(os.environ.get("POSTOFFICE_SAN"))
+# What a test does very often it does a tenth as often under a sanitizer, and waits longer.
+DEADLINE = 60 if SANITIZED else 20
+REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:|Assertion `")
+
+
+def scaled(count, least=1):
+    return max(least, count // 10) if SANITIZED else count
+
+
+def wait_until(check, what, deadline=DEADLINE, pause=0.02):
+    """Returns the first true value of check(); fails the test when none came in time."""
+    end = time.monotonic() + deadline
+    while True:
+        value = check()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited {deadline} s in vain: {what}"
+        time.sleep(pause)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environment():
+    env = {name: value for name, value in os.environ.items() if not name.startswith("POSTOFFICE_")}
+    env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1:allocator_may_return_null=1")
+    env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
+    return env
+
+
+def command(*arguments, check=True, **options):
+    """Runs the binary to its end; the result has returncode, stdout and stderr as text."""
+    options.setdefault("env", environment())
+    result = subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True,
+                            timeout=DEADLINE, check=False, **options)
+    assert not REPORTS.search(result.stderr), result.stderr
+    if check:
+        assert result.returncode == 0, f"{arguments}: {result.returncode}\n{result.stdout}{result.stderr}"
+    return result
+
+
+# ---------------------------------------------------------------------------------------------- tokens
+
+
+def b64url(data):
+    if isinstance(data, (dict, list)):
+        data = json.dumps(data).encode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def jwt_hs256(secret, claims, header=None):
+    """A JWT by nobody's code but Python's own: an issuer independent of the server's."""
+    head = {"alg": "HS256", "typ": "JWT", **(header or {})}
+    head = {name: value for name, value in head.items() if value is not None}
+    signed = f"{b64url(head)}.{b64url(claims)}"
+    return f"{signed}.{b64url(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
+
+
+class Keys:
+    """A key folder: `main` (Ed25519, made by the binary) and `outside` (HMAC, made here)."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        command("keygen", "--kid", "main", "--kty", "ed25519", "--dir", self.directory)
+        self.secret = os.urandom(32)
+        self.add_secret("outside", self.secret)
+        self.issued = []
+
+    def add_secret(self, kid, secret):
+        path = self.directory / f"{kid}.secret"
+        path.write_text(base64.b64encode(secret).decode() + "\n")
+        path.chmod(0o600)
+        return path
+
+    def seed_file(self, kid="main"):
+        """The private half that keygen wrote beside KID.pub."""
+        found = [path for path in self.directory.glob(f"{kid}.*") if path.suffix not in (".pub", ".secret")]
+        assert len(found) == 1, f"keygen left {sorted(self.directory.iterdir())}"
+        return found[0]
+
+    def outside(self, sub, ttl=3600, header=None, secret=None, **claims):
+        """An HS256 token made by Python; a claim given as None is left out."""
+        now = int(time.time())
+        body = {"sub": sub, "exp": now + ttl, "iat": now, "jti": f"j{random.getrandbits(64):x}", **claims}
+        body = {name: value for name, value in body.items() if value is not None}
+        token = jwt_hs256(secret or self.secret, body, {"kid": "outside", **(header or {})})
+        self.issued.append(token)
+        return token
+
+    def inside(self, sub, ttl=3600, *more):
+        """A token made by the binary with the Ed25519 key."""
+        result = command("token", "issue", "--key", self.seed_file(), "--sub", sub, "--ttl", ttl, *more)
+        token = result.stdout.strip()
+        assert token and not re.search(r"\s", token), result.stdout
+        self.issued.append(token)
+        return token
+
+
+# ----------------------------------------------------------------------------------------------- redis
+
+
+class Redis:
+    """A private redis-server on a unix socket that any user may open."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.socket = self.directory / "redis.sock"
+        self.process = None
+        self.start()
+
+    def start(self):
+        assert self.process is None
+        with open(self.directory / "redis.log", "ab") as log:
+            self.process = subprocess.Popen(
+                ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "777",
+                 "--dir", str(self.directory), "--appendonly", "no", "--save", "", "--daemonize", "no"],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        wait_until(self.answers, "redis-server answers")
+
+    def answers(self):
+        try:
+            return self.client().ping()
+        except (redis_client.ConnectionError, redis_client.BusyLoadingError):
+            return False
+
+    def client(self):
+        return redis_client.Redis(unix_socket_path=str(self.socket))
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(DEADLINE)
+        self.process = None
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.resume()
+        self.process.terminate()
+        try:
+            self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    @contextlib.contextmanager
+    def monitored(self):
+        """`redis-cli monitor` while the block runs; yields a list that holds its lines afterwards."""
+        lines = []
+        marker = f"end-of-monitor-{random.getrandbits(64):x}"
+        path = self.directory / f"monitor-{random.getrandbits(32):x}.txt"
+        with open(path, "wb") as out:
+            process = subprocess.Popen(["redis-cli", "-s", str(self.socket), "monitor"], stdout=out,
+                                       stdin=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: path.read_bytes().startswith(b"OK"), "redis-cli monitors")
+            yield lines
+            self.client().echo(marker)
+            wait_until(lambda: marker.encode() in path.read_bytes(), "the monitor has caught up", pause=0.2)
+        finally:
+            process.kill()
+            process.wait()
+        lines.extend(path.read_text(errors="replace").splitlines())
+
+
+# ---------------------------------------------------------------------------------------------- server
+
+
+def merge(base, over):
+    """base with over laid on it; a key given as None is taken out."""
+    result = dict(base)
+    for name, value in over.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict) and isinstance(result.get(name), dict):
+            result[name] = merge(result[name], value)
+        else:
+            result[name] = value
+    return result
+
+
+class Server:
+    """One running server: master, workers, their configuration, their log."""
+
+    def __init__(self, directory, redis=None, workers=2, config=None, arguments=(), env=None):
+        self.directory = pathlib.Path(directory)
+        self.redis = redis
+        self.port = free_port()
+        self.keys_directory = self.directory / "keys"
+        self.keys_directory.mkdir()
+        self.keys = Keys(self.keys_directory)
+        self.pid_file = self.directory / "server.pid"
+        self.log_file = self.directory / "server.log"
+        self.config_file = self.directory / "config-test.json"
+        self.config = {
+            "socketPort": self.port,
+            "listen": "127.0.0.1",
+            "maxWebSocketConnections": 20000,
+            "workers": workers,
+            "pidFile": str(self.pid_file),
+            "auth": {"keyDir": "keys"},
+            "limits": {"messagesPerSecond": 0, "queueBytes": 64 << 20},
+            "log": {"level": "debug"},
+        }
+        if redis is not None:
+            self.config["dataSource"] = {"redis": {"private": {"uri": f"unix:{redis.socket}"}}}
+        self.write_config(config or {})
+        self.arguments = list(arguments)
+        self.env = {**environment(), **(env or {})}
+        self.process = None
+        self.expected_status = 0
+
+    # -- life
+
+    def write_config(self, over):
+        self.config = merge(self.config, over)
+        self.config_file.write_text(json.dumps(self.config, indent=2))
+
+    @property
+    def workers(self):
+        return self.config["workers"]
+
+    def start(self):
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                [BINARY, "serve", "--config", str(self.config_file), *self.arguments], env=self.env,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory)
+        self.wait_serving()
+        return self
+
+    def wait_serving(self, count=None):
+        wait_until(lambda: self.is_serving(count), f"{count or self.workers} workers serve")
+
+    def is_serving(self, count=None):
+        assert self.process.poll() is None, f"the server ended with {self.process.poll()}:\n{self.log()}"
+        status = self.status(check=False)
+        return status is not None and len(self.serving(status)) == (count or self.workers) \
+            and len(self.serving(status)) == sum(1 for row in status["workers"] if row["pid"])
+
+    @staticmethod
+    def serving(status):
+        return [row for row in status["workers"] if row["state"] == "serving"]
+
+    def status(self, check=True):
+        result = command("status", "--json", "--pid-file", self.pid_file, check=check, env=self.env)
+        return json.loads(result.stdout) if result.returncode == 0 else None
+
+    def total(self, counter):
+        return self.status()["totals"][counter]
+
+    def worker_pids(self):
+        """pid by slot, of the workers that serve."""
+        return {row["slot"]: row["pid"] for row in self.serving(self.status())}
+
+    def sessions(self):
+        return sum(row["sessions"] for row in self.status()["workers"])
+
+    def log(self):
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def reload(self, **over):
+        """Writes the changed config, sends SIGHUP and waits until it is applied."""
+        self.write_config(over)
+        before = self.status()["configGeneration"]
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: self.status()["configGeneration"] > before, "the reload is applied")
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def processes(self):
+        """The master and every descendant, as psutil processes."""
+        try:
+            master = psutil.Process(self.process.pid)
+            return [master, *master.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def stop(self, deadline=DEADLINE):
+        """SIGTERM, and the exit status. Never fails: that is for `judge`."""
+        if not self.alive():
+            return self.process.returncode if self.process else None
+        family = self.processes()
+        self.process.terminate()
+        try:
+            self.process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        for process in psutil.wait_procs(family, timeout=2)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        return self.process.returncode
+
+    def judge(self):
+        """What holds after every test: it ended well, told no secret, and no sanitizer has a complaint."""
+        log = self.log()
+        report = REPORTS.search(log)
+        assert not report, log[max(0, report.start() - 500):report.start() + 6000] if report else ""
+        if self.expected_status is not None and self.process is not None:
+            assert self.process.returncode == self.expected_status, \
+                f"exit status {self.process.returncode}\n{log[-3000:]}"
+        for token in self.keys.issued:
+            secret = token.rsplit(".", 1)[-1][-24:]
+            assert len(secret) < 16 or secret not in log, f"a token is in the log: …{secret}"
+        assert base64.b64encode(self.keys.secret).decode() not in log, "the HMAC secret is in the log"
+
+    # -- tokens
+
+    def token(self, sub, **claims):
+        return self.keys.outside(sub, **claims)
+
+
+def make_directory():
+    path = pathlib.Path(tempfile.mkdtemp(prefix="postoffice-e2e-"))
+    path.chmod(0o755)
+    return path
+
+
+def remove_directory(path):
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,152 @@
+"""Redis goes away in every way it can: sessions stay, who needs it is told, and it heals by itself."""
+
+import asyncio
+
+import pytest
+
+import harness
+from clients import PythonClient, eventually, open_on, run
+
+FAST = {"redis": {"reconnectMinMs": 50, "reconnectMaxMs": 500, "commandTimeoutMs": 500}}
+
+
+async def three(post):
+    """alice and a neighbour on worker 0, bob on worker 1."""
+    return [await open_on(post, 0, "alice", PythonClient.open), await open_on(post, 0, "near", PythonClient.open),
+            await open_on(post, 1, "bob", PythonClient.open)]
+
+
+async def talks_again(alice, bob):
+    """Tries until a signal reaches bob; what failed on the way was either told or lost with Redis."""
+    for number in range(1000):
+        sent = await alice.send("bob", "again", id=f"again-{id(bob)}-{number}")
+        try:
+            return await bob.take(lambda m: m.get("id") == sent["id"], deadline=0.3)
+        except AssertionError:
+            continue
+    raise AssertionError("it does not heal")
+
+
+async def until_rejected(alice, to="bob", **fields):
+    """Sends until the answer is storage-unavailable; returns it."""
+    for _ in range(600):
+        sent = await alice.send(to, "x", **fields)
+        try:
+            answer = await alice.take(lambda m: m["from"] == "postmaster" and m.get("inReplyTo") == sent["id"],
+                                      deadline=0.1 if fields.get("type", 2) == 2 else harness.DEADLINE)
+        except AssertionError:
+            continue
+        if answer["subject"] == "rejected":
+            return answer
+    raise AssertionError("nobody says that Redis is away")
+
+
+async def near_works(alice, near):
+    await alice.send("near", "no Redis is needed for this")
+    await near.message()
+    sent = await alice.send("near", "nor for this", type=1)
+    await alice.said("accepted", inReplyTo=sent["id"])
+    await near.message(id=sent["id"])
+
+
+@pytest.mark.parametrize("how", ["stop", "kill", "pause"])
+def test_sessions_stay_and_it_heals_by_itself(server_with_own_redis, own_redis, how):
+    post = server_with_own_redis(2, FAST)
+
+    async def scene():
+        alice, near, bob = await three(post)
+        await talks_again(alice, bob)
+        for _ in range(2):
+            getattr(own_redis, how)()
+            for kind in (2, 1):
+                answer = await until_rejected(alice, type=kind)
+                assert answer["code"] == "storage-unavailable"
+                assert answer["retryAfter"] > 0
+            await near_works(alice, near)
+            own_redis.resume() if how == "pause" else own_redis.start()
+            await talks_again(alice, bob)
+            await talks_again(bob, alice)
+        for client in (alice, near, bob):
+            assert client.close_code is None
+        assert post.total("redis_reconnects") > 0
+        assert len(post.worker_pids()) == 2 and post.status()["restarts"] == 0
+
+    run(scene())
+
+
+def test_a_restart_between_two_messages_loses_neither(server_with_own_redis, own_redis):
+    post = server_with_own_redis(2, FAST)
+
+    async def scene():
+        alice, _, bob = await three(post)
+        await talks_again(alice, bob)
+        own_redis.stop()
+        own_redis.start()
+        await talks_again(alice, bob)
+        for number in range(100):
+            await alice.send("bob", str(number), id=f"n{number}")
+        got = [(await bob.take(lambda m: m.get("id", "").startswith("n")))["id"] for _ in range(100)]
+        assert got == [f"n{number}" for number in range(100)]
+
+    run(scene())
+
+
+def test_the_server_starts_without_redis_and_finds_it_later(server_with_own_redis, own_redis):
+    own_redis.stop()
+    post = server_with_own_redis(2, FAST)
+
+    async def scene():
+        alice, near, bob = await three(post)
+        await near_works(alice, near)
+        await until_rejected(alice)
+        own_redis.start()
+        await talks_again(alice, bob)
+
+    run(scene())
+
+
+def test_it_can_be_stopped_while_redis_hangs(server_with_own_redis, own_redis):
+    post = server_with_own_redis(2, FAST)
+
+    async def scene():
+        alice, _, bob = await three(post)
+        own_redis.pause()
+        await alice.send("bob", "into the void", type=1)
+        post.process.terminate()
+        for client in (alice, bob):
+            goodbye, code = await client.closed()
+            assert code == 1001 and goodbye
+
+    run(scene())
+    assert post.process.wait(harness.DEADLINE) == 0
+
+
+def test_without_any_redis_one_host_still_talks_within_a_worker(server):
+    post = server(1, {"dataSource": None}, redis=None)
+
+    async def scene():
+        alice = await PythonClient.open(post, "alice")
+        bob = await PythonClient.open(post, "bob")
+        await alice.send("bob", "x")
+        await bob.message()
+        sent = await alice.send("bob", "y", type=1)
+        assert (await alice.said("accepted", inReplyTo=sent["id"]))["state"] in (1, 2)
+
+    run(scene())
+
+
+def test_a_redis_that_wants_a_password_gets_it_and_it_is_not_in_the_log(server_with_own_redis, own_redis):
+    own_redis.client().config_set("requirepass", "s3cret-of-redis")
+    port = harness.free_port()
+    client = own_redis.client()
+    client = type(client)(unix_socket_path=str(own_redis.socket), password="s3cret-of-redis")
+    client.config_set("port", port)
+    post = server_with_own_redis(2, {**FAST, "dataSource": {"redis": {"private": {
+        "uri": f"redis://:s3cret-of-redis@127.0.0.1:{port}/2"}}}})
+
+    async def scene():
+        alice, _, bob = await three(post)
+        await talks_again(alice, bob)
+
+    run(scene())
+    assert "s3cret-of-redis" not in post.log()

@@ -1,0 +1,223 @@
+#include "worker/outbox.h"
+
+#include "worker/ws.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+static int fds[2]; /* the outbox writes to 0, the test reads from 1 */
+static struct outbox outbox;
+static struct outbox_sent sent;
+
+static int setup(void **state)
+{
+    (void)state;
+    outbox = (struct outbox){ 0 };
+    sent = (struct outbox_sent){ 0 };
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    outbox_fini(&outbox);
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+
+static void put(const char *text, enum msg_kind kind, int level)
+{
+    struct msg *msg = msg_new(slice_of(text), kind, level);
+
+    assert_int_equal(outbox_put(&outbox, msg), OK);
+    msg_unref(msg);
+}
+
+static void put_bytes(size_t len, char fill)
+{
+    struct msg *msg = msg_make(len, MSG_MAIL, 0);
+
+    memset(msg->data, fill, len);
+    assert_int_equal(outbox_put(&outbox, msg), OK);
+    msg_unref(msg);
+}
+
+/* Reads what is there and returns the payloads, each ended by ';'. Frames of at most 125 bytes. */
+static const char *received(void)
+{
+    static char text[1 << 16];
+    uint8_t bytes[1 << 16];
+    ssize_t n = read(fds[1], bytes, sizeof bytes);
+    size_t used = 0;
+
+    for (ssize_t at = 0; at < n; at += 2 + bytes[at + 1])
+        used += (size_t)snprintf(text + used, sizeof text - used, "%.*s;", bytes[at + 1], bytes + at + 2);
+    text[used] = 0;
+    return text;
+}
+
+static void frames_leave_by_lane_then_level_then_order(void **state)
+{
+    (void)state;
+    put("bye", MSG_LAST, 0);
+    put("m0a", MSG_MAIL, 0);
+    put("low", MSG_SIGNAL, -9);
+    put("m0b", MSG_SIGNAL, 0);
+    put("high", MSG_SIGNAL, 9);
+    put("answer", MSG_ANSWER, 0);
+    put("m0c", MSG_MAIL, 0);
+    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_EMPTY);
+    assert_string_equal(received(), "answer;high;m0a;m0b;m0c;low;bye;");
+    assert_int_equal(outbox.bytes, 0);
+    assert_int_equal(sent.messages, 5);
+    assert_int_equal(sent.answers, 2);
+}
+
+static void nothing_is_owned_when_nothing_waits(void **state)
+{
+    (void)state;
+    put("x", MSG_MAIL, 0);
+    assert_non_null(outbox.lanes);
+    outbox_flush(&outbox, fds[0], &sent);
+    assert_null(outbox.lanes);
+    assert_null(outbox.current);
+}
+
+/* A socket that takes a little at a time: every byte arrives once, in order, small and large frames mixed. */
+static void a_slow_socket_gets_every_byte_in_order(void **state)
+{
+    enum { FRAMES = 60 };
+    static uint8_t all[8 << 20];
+    size_t got = 0, at = 0;
+    int size = 4096;
+    enum outbox_result result;
+
+    (void)state;
+    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    for (int i = 0; i < FRAMES; i++)
+        put_bytes((size_t)(i % 3 == 0 ? 70000 : i % 3 == 1 ? 3000 : 10) + (size_t)i, (char)('A' + i % 26));
+    do {
+        ssize_t n;
+        result = outbox_flush(&outbox, fds[0], &sent);
+        n = read(fds[1], all + got, 1 + (size_t)rand() % 9000);
+        got += n > 0 ? (size_t)n : 0;
+    } while (result != OUTBOX_EMPTY);
+    for (ssize_t n; (n = read(fds[1], all + got, sizeof all - got)) > 0;)
+        got += (size_t)n;
+    for (int i = 0; i < FRAMES; i++) {
+        size_t len = (size_t)(i % 3 == 0 ? 70000 : i % 3 == 1 ? 3000 : 10) + (size_t)i;
+        uint8_t head[WS_HEAD_MAX];
+        size_t head_len = ws_encode_head(head, WS_TEXT, len);
+        assert_memory_equal(all + at, head, head_len);
+        at += head_len;
+        for (size_t j = 0; j < len; j++)
+            assert_int_equal(all[at + j], 'A' + i % 26);
+        at += len;
+    }
+    assert_int_equal(at, got);
+    assert_int_equal(sent.bytes, got);
+    assert_int_equal(outbox.bytes, 0);
+}
+
+static void shedding_takes_the_lowest_level_first_and_never_mail(void **state)
+{
+    (void)state;
+    put("keep", MSG_MAIL, -9);
+    put("s-9", MSG_SIGNAL, -9);
+    put("s0a", MSG_SIGNAL, 0);
+    put("s0b", MSG_SIGNAL, 0);
+    put("s5", MSG_SIGNAL, 5);
+    assert_int_equal(outbox_shed(&outbox, 6, 9), 2); /* 5 bytes are not enough, so the oldest of level 0 goes too */
+    assert_int_equal(outbox_shed(&outbox, 1000, 4), 1); /* nothing above level 4 */
+    outbox_flush(&outbox, fds[0], &sent);
+    assert_string_equal(received(), "s5;keep;");
+    put("mail", MSG_MAIL, 0);
+    assert_int_equal(outbox_shed(&outbox, 1000, 9), 0);
+    assert_int_equal(outbox.mail_count, 1);
+}
+
+static void only_the_latest_pong_waits(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        char text[8];
+        struct msg *pong;
+        snprintf(text, sizeof text, "%d", i);
+        pong = msg_new(slice_of(text), MSG_ANSWER, 0);
+        pong->opcode = WS_PONG;
+        assert_int_equal(outbox_put(&outbox, pong), OK);
+        msg_unref(pong);
+    }
+    assert_true(outbox.bytes < 10);
+    outbox_flush(&outbox, fds[0], &sent);
+    assert_string_equal(received(), "999;");
+}
+
+static void clearing_keeps_what_has_partly_left(void **state)
+{
+    static uint8_t all[1 << 20];
+    size_t got = 0;
+    int size = 4096;
+
+    (void)state;
+    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    put_bytes(300000, 'x');
+    put("dropped", MSG_MAIL, 0);
+    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_BLOCKED);
+    outbox_clear(&outbox);
+    put("after", MSG_MAIL, 0);
+    for (enum outbox_result result = OUTBOX_BLOCKED; result != OUTBOX_EMPTY;) {
+        ssize_t n;
+        result = outbox_flush(&outbox, fds[0], &sent);
+        while ((n = read(fds[1], all + got, sizeof all - got)) > 0)
+            got += (size_t)n;
+    }
+    assert_int_equal(got, 10 + 300000 + 2 + 5);
+    assert_memory_equal(all + got - 5, "after", 5);
+}
+
+static void a_closed_socket_is_broken(void **state)
+{
+    (void)state;
+    close(fds[1]);
+    put("x", MSG_MAIL, 0);
+    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_BROKEN);
+    fds[1] = open("/dev/null", O_RDONLY);
+}
+
+static void raw_bytes_leave_without_a_head(void **state)
+{
+    char bytes[32] = { 0 };
+    struct msg *raw = msg_new(SLICE("HTTP/1.1 101"), MSG_ANSWER, 0);
+
+    (void)state;
+    raw->opcode = OUTBOX_RAW;
+    outbox_put(&outbox, raw);
+    msg_unref(raw);
+    outbox_flush(&outbox, fds[0], &sent);
+    assert_int_equal(read(fds[1], bytes, sizeof bytes - 1), 12);
+    assert_string_equal(bytes, "HTTP/1.1 101");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(frames_leave_by_lane_then_level_then_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_owned_when_nothing_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slow_socket_gets_every_byte_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(shedding_takes_the_lowest_level_first_and_never_mail, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_the_latest_pong_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(clearing_keeps_what_has_partly_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_closed_socket_is_broken, setup, teardown),
+        cmocka_unit_test_setup_teardown(raw_bytes_leave_without_a_head, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,46 @@
+/*
+ * What the rooms of one worker share: the office. Made by worker.c, passed by pointer, no globals.
+ */
+#ifndef WORKER_OFFICE_H
+#define WORKER_OFFICE_H
+
+#include "common/arena.h"
+#include "config/config.h"
+#include "shm/region.h"
+#include "shm/sessions.h"
+#include "shm/stats.h"
+#include "worker/bus.h"
+#include "worker/conn.h"
+#include "worker/directory.h"
+#include "worker/loop.h"
+
+#include <stdint.h>
+
+struct session;
+
+struct office {
+    struct loop *loop;
+    struct config *config; /* in force; replaced by a reload */
+    struct region *region;
+    struct stats_row *stats;
+    struct sessions_writer *table;
+    struct bus *bus;
+    struct conn_host host; /* of every session's connection */
+    struct directory directory;
+    struct arena arena; /* of the message in hand; reset before each */
+    const char *node;
+    uint32_t slot;
+    uint64_t incarnation;
+
+    /* Every session by the index in its number; a free place is NULL. */
+    struct session **sessions;
+    uint32_t session_size, session_used;
+    uint32_t *free_places;
+    uint32_t free_count;
+    uint32_t next_generation;
+
+    bool draining;
+    uint16_t drain_code;
+};
+
+#endif

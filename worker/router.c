@@ -1,0 +1,360 @@
+#include "worker/router.h"
+
+#include "common/address.h"
+#include "common/clock.h"
+#include "worker/commands.h"
+#include "worker/envelope.h"
+#include "worker/postmaster.h"
+#include "worker/session.h"
+#include "worker/ticket.h"
+#include "worker/token.h"
+
+enum { RETRY_STORAGE_MS = 1000 };
+
+/* One message on its way: what the steps below hand to each other. Lives in the arena. */
+struct errand {
+    struct office *office;
+    struct session *session;
+    struct envelope envelope;
+    const struct grant *grant; /* what counts for this message: the session's, or its own token's */
+    struct grant *own_grant;   /* of the message's token; NULL otherwise */
+    struct slice id;
+    struct address_key *keys;  /* a recipient each */
+    uint64_t *elsewhere;       /* a recipient each: bit w: has sessions on worker w, not this one */
+    uint64_t workers;          /* all of those together */
+    char uuid[37];
+};
+
+static bool is_mail(const struct errand *errand)
+{
+    return errand->envelope.type != TYPE_SIGNAL; /* a receipt is treated as mail */
+}
+
+/* ---- saying no ---- */
+
+static enum stat_id reject_stat(enum reject_code code)
+{
+    switch (code) {
+#define X(name, text, stat)                                                                        \
+    case REJECT_##name:                                                                            \
+        return STAT_##stat;
+        REJECT_CODES(X)
+#undef X
+    case REJECT_NONE:
+    case REJECT_COUNT:
+        break;
+    }
+    return STAT_rejected_internal;
+}
+
+static void reject(struct session *session, const struct envelope_fault *fault, uint32_t retry_after_ms)
+{
+    struct msg *msg = postmaster_rejected(session_address(session),
+                                          &(struct postmaster_rejection){
+                                              .code = fault->code,
+                                              .message = fault->message,
+                                              .field = fault->field,
+                                              .id = fault->id,
+                                              .retry_after_ms = retry_after_ms,
+                                          });
+
+    stats_add(session->office->stats, reject_stat(fault->code), 1);
+    if (!msg || conn_send(&session->conn, msg) == ERR_NOMEM)
+        conn_abort(&session->conn); /* the sender must not wait for an answer that cannot come */
+    msg_unref(msg);
+    if (fault->code != REJECT_RATE_LIMITED && fault->code != REJECT_STORAGE_UNAVAILABLE)
+        session_count_error(session);
+}
+
+static enum err fail(struct envelope_fault *fault, enum reject_code code, const char *field,
+                     const char *message)
+{
+    fault->code = code;
+    fault->field = field;
+    fault->message = message;
+    return ERR_BAD;
+}
+
+/* ---- may it? ---- */
+
+/* Section 6: the session's own address, what its token relays, or the message's own token. */
+static enum err check_from(struct errand *errand, struct envelope_fault *fault)
+{
+    struct session *session = errand->session;
+    const struct envelope *envelope = &errand->envelope;
+    enum token_fault wrong;
+
+    errand->grant = session->grant;
+    if (slice_equal(envelope->from, session_address(session)) ||
+        grant_may_speak_for(session->grant, envelope->from))
+        return OK;
+    if (!envelope->token.data)
+        return fail(fault, REJECT_FORBIDDEN_FROM, "from", "this session may not speak for this address");
+    wrong = token_verify(session->office->config, envelope->token, loop_unix_s(session->office->loop),
+                         &errand->own_grant);
+    if (wrong != TOKEN_GOOD)
+        return fail(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
+    if (!slice_equal(slice_make(errand->own_grant->sub, errand->own_grant->sub_len), envelope->from))
+        return fail(fault, REJECT_FORBIDDEN_FROM, "from", "the message's token is for another address");
+    errand->grant = errand->own_grant;
+    return OK;
+}
+
+static enum err check_group(const struct errand *errand, struct slice group, struct envelope_fault *fault)
+{
+    if (errand->envelope.type != TYPE_SIGNAL && errand->envelope.type != TYPE_POST)
+        return fail(fault, REJECT_BAD_FIELD, "to", "a group takes posts (type 3) and signals (type 2)");
+    if (!grant_may_use_group(errand->grant, group))
+        return fail(fault, REJECT_FORBIDDEN_TO, "to", "the token does not allow this group");
+    return fail(fault, REJECT_NOT_FOUND, "to", "this version of the server has no groups");
+}
+
+static enum err check_recipient(const struct errand *errand, struct slice address,
+                                struct envelope_fault *fault)
+{
+    if (address_is_group(address))
+        return check_group(errand, address, fault);
+    if (errand->envelope.type == TYPE_POST)
+        return fail(fault, REJECT_BAD_FIELD, "to", "a post (type 3) goes to group addresses");
+    if (address_reserved(address))
+        return fail(fault, REJECT_FORBIDDEN_TO, "to",
+                    "this address is reserved; postmaster takes type 4 with no other recipient");
+    if (!grant_may_send_to(errand->grant, address))
+        return fail(fault, REJECT_FORBIDDEN_TO, "to", "the token does not allow this recipient");
+    return OK;
+}
+
+static bool is_command(const struct envelope *envelope)
+{
+    return envelope->type == TYPE_CONTROL && envelope->recipient_count == 1 &&
+           slice_equal(envelope->recipients[0], SLICE("postmaster"));
+}
+
+/* ---- where is everybody? ---- */
+
+static enum err find_places(struct errand *errand, struct envelope_fault *fault)
+{
+    struct office *office = errand->office;
+    size_t count = errand->envelope.recipient_count;
+    uint64_t here = (uint64_t)1 << office->slot;
+
+    errand->keys = arena_take(&office->arena, count * sizeof *errand->keys);
+    errand->elsewhere = arena_take(&office->arena, count * sizeof *errand->elsewhere);
+    if (!errand->keys || !errand->elsewhere)
+        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+    errand->workers = 0;
+    for (size_t i = 0; i < count; i++) {
+        errand->keys[i] = sessions_key(office->region, errand->envelope.recipients[i]);
+        errand->elsewhere[i] = sessions_workers(office->region, errand->keys[i]) & ~here;
+        errand->workers |= errand->elsewhere[i];
+    }
+    return OK;
+}
+
+/* ---- handing it over ---- */
+
+/* To every session of the address here. Returns how many took it. */
+static unsigned deliver_here(struct office *office, struct address_key key, struct slice address,
+                             struct msg *msg)
+{
+    struct directory_entry *entry = directory_find(&office->directory, key, address);
+    struct session *session, *next;
+    unsigned taken = 0;
+
+    for (session = entry ? entry->sessions : NULL; session; session = next) {
+        enum err err;
+        next = session->next_same; /* the session may leave the list when sending to it fails */
+        err = conn_send(&session->conn, msg);
+        if (!err)
+            taken++;
+        else if (err == ERR_FULL && msg->kind == MSG_MAIL) {
+            /* Mail is never shed. There is no mailbox yet that it could be read from later, so the
+             * device is told by the close that it missed something. */
+            stats_add(office->stats, STAT_slow_closed, 1);
+            stats_add(office->stats, STAT_mail_undelivered, 1);
+            conn_close_now(&session->conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
+        }
+    }
+    return taken;
+}
+
+void router_deliver(struct office *office, const struct slice *recipients, size_t recipient_count,
+                    struct msg *msg)
+{
+    for (size_t i = 0; i < recipient_count; i++)
+        if (deliver_here(office, sessions_key(office->region, recipients[i]), recipients[i], msg) == 0)
+            stats_add(office->stats, STAT_deliveries_missed, 1);
+}
+
+/* The recipients that have sessions on this worker: their addresses and indexes, in the arena. */
+static size_t select_for(const struct errand *errand, uint32_t slot, struct slice *addresses,
+                         uint32_t *indexes)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < errand->envelope.recipient_count; i++)
+        if (errand->elsewhere[i] >> slot & 1) {
+            addresses[count] = errand->envelope.recipients[i];
+            indexes[count++] = (uint32_t)i;
+        }
+    return count;
+}
+
+/* One PUBLISH to each worker; ticket NULL: nobody waits to hear who was served. */
+static void publish_elsewhere(struct errand *errand, struct msg *msg, struct ticket *ticket)
+{
+    struct office *office = errand->office;
+    size_t room = errand->envelope.recipient_count;
+    struct slice *addresses = arena_take(&office->arena, room * sizeof *addresses);
+    uint32_t *indexes = arena_take(&office->arena, room * sizeof *indexes);
+
+    if (!addresses || !indexes)
+        return; /* the ticket says who was not served */
+    for (uint64_t left = errand->workers; left; left &= left - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(left);
+        size_t count = select_for(errand, slot, addresses, indexes);
+        struct ticket_part *part = ticket ? ticket_wait(ticket, indexes, count) : NULL;
+        if (ticket && !part)
+            continue;
+        if (bus_publish(office->bus, slot, addresses, count, msg, part ? ticket_heard : NULL, part) &&
+            part)
+            ticket_unsent(part);
+    }
+}
+
+/* To those here; marks the served ones in the ticket, or counts them. */
+static size_t deliver_all_here(struct errand *errand, struct msg *msg, struct ticket *ticket)
+{
+    size_t served = 0;
+
+    for (size_t i = 0; i < errand->envelope.recipient_count; i++) {
+        bool taken = deliver_here(errand->office, errand->keys[i], errand->envelope.recipients[i],
+                                  msg) > 0;
+        served += taken;
+        if (ticket)
+            ticket->recipients[i].served = taken;
+        else if (!taken && !errand->elsewhere[i] && !is_mail(errand))
+            stats_add(errand->office->stats, STAT_signals_unheard, 1);
+    }
+    return served;
+}
+
+static enum err send_signal(struct errand *errand, struct msg *msg, struct envelope_fault *fault)
+{
+    /* All or nothing: with a part of the recipients out of reach the sender is told to try again. */
+    if (errand->workers && !bus_is_up(errand->office->bus))
+        return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
+                    "a recipient is on another worker, and Redis is away");
+    deliver_all_here(errand, msg, NULL);
+    publish_elsewhere(errand, msg, NULL);
+    return OK;
+}
+
+static bool can_answer_at_once(const struct errand *errand)
+{
+    return errand->workers == 0 && !errand->session->tickets && errand->envelope.recipient_count == 1;
+}
+
+static enum err send_mail(struct errand *errand, struct msg *msg, struct envelope_fault *fault)
+{
+    struct session *session = errand->session;
+    struct ticket *ticket;
+
+    if (can_answer_at_once(errand) && deliver_all_here(errand, msg, NULL) == 1) {
+        struct msg *answer = postmaster_accepted(session_address(session), errand->id, NULL, 0);
+        stats_add(errand->office->stats, STAT_accepted, 1);
+        if (!answer || conn_send(&session->conn, answer) == ERR_NOMEM)
+            conn_abort(&session->conn);
+        msg_unref(answer);
+        return OK;
+    }
+    ticket = ticket_new(session, errand->id, errand->envelope.recipients,
+                        errand->envelope.recipient_count);
+    if (!ticket)
+        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+    deliver_all_here(errand, msg, ticket);
+    publish_elsewhere(errand, msg, ticket);
+    ticket_settle(ticket);
+    return OK;
+}
+
+static struct msg *stamp(struct errand *errand)
+{
+    const struct envelope *envelope = &errand->envelope;
+
+    if (envelope->id.data) {
+        errand->id = envelope->id;
+    } else {
+        uint8_t random[10];
+        token_random(random, sizeof random);
+        envelope_uuid7(errand->uuid, clock_unix_ms(), random);
+        errand->id = slice_of(errand->uuid);
+    }
+    return envelope_stamp(envelope,
+                          &(struct envelope_stamp){
+                              .id = errand->id,
+                              .from_tag = session_device(errand->session),
+                              .now_s = loop_unix_s(errand->office->loop),
+                              .keep_state = envelope->type == TYPE_CONTROL && envelope->has_state,
+                          },
+                          is_mail(errand) ? MSG_MAIL : MSG_SIGNAL);
+}
+
+static enum err route(struct errand *errand, struct envelope_fault *fault)
+{
+    struct msg *msg;
+    enum err err;
+
+    err = check_from(errand, fault);
+    if (err)
+        return err;
+    if (is_command(&errand->envelope))
+        return command_run(errand->session, &errand->envelope, fault);
+    for (size_t i = 0; i < errand->envelope.recipient_count; i++)
+        if (check_recipient(errand, errand->envelope.recipients[i], fault))
+            return ERR_BAD;
+    err = find_places(errand, fault);
+    if (err)
+        return err;
+    msg = stamp(errand);
+    if (!msg)
+        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+    err = is_mail(errand) ? send_mail(errand, msg, fault) : send_signal(errand, msg, fault);
+    msg_unref(msg);
+    return err;
+}
+
+void router_message(struct conn *conn, enum ws_opcode opcode, struct slice payload)
+{
+    struct session *session = (struct session *)conn;
+    struct office *office = session->office;
+    const struct config *config = office->config;
+    struct errand errand = { .office = office, .session = session };
+    struct envelope_fault fault = { 0 };
+    uint32_t wait_ms;
+    enum err err;
+
+    stats_add(office->stats, STAT_messages_in, 1);
+    arena_reset(&office->arena);
+    wait_ms = limiter_take(&session->limiter, (uint32_t)config->limits.messages_per_s,
+                           (uint32_t)config->limits.burst, loop_now_ms(office->loop));
+    err = envelope_parse(&errand.envelope, payload, opcode == WS_TEXT,
+                         (size_t)config->limits.recipients, &office->arena, &fault);
+    if (wait_ms) {
+        /* Parsed all the same, so that the sender learns which message it was. */
+        struct slice id = err ? fault.id : errand.envelope.id;
+        fault = (struct envelope_fault){ .code = REJECT_RATE_LIMITED,
+                                         .message = "too many messages: limits.messagesPerSecond",
+                                         .id = id };
+        reject(session, &fault, wait_ms);
+        return;
+    }
+    if (!err) {
+        fault = (struct envelope_fault){ .id = errand.envelope.id };
+        err = route(&errand, &fault);
+    }
+    if (err)
+        reject(session, &fault,
+               fault.code == REJECT_STORAGE_UNAVAILABLE ? RETRY_STORAGE_MS : 0);
+    grant_unref(errand.own_grant);
+}

@@ -1,0 +1,18 @@
+/*
+ * The router: the only place that knows where a message goes.
+ *
+ * May it be sent, who is where, hand it over: to sessions here at once, to other workers by one
+ * PUBLISH each, however many recipients a message has there.
+ */
+#ifndef WORKER_ROUTER_H
+#define WORKER_ROUTER_H
+
+#include "worker/office.h"
+
+/* A whole WebSocket message of a session; for conn_calls. */
+void router_message(struct conn *conn, enum ws_opcode opcode, struct slice payload);
+/* From another worker, for addresses here; for bus_events. Returns nothing: who is not here any more is counted. */
+void router_deliver(struct office *office, const struct slice *recipients, size_t recipient_count,
+                    struct msg *msg);
+
+#endif

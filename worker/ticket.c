@@ -1,0 +1,174 @@
+#include "worker/ticket.h"
+
+#include "worker/postmaster.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct ticket_part {
+    struct ticket *ticket;
+    uint32_t count;
+    uint32_t indexes[];
+};
+
+static size_t addresses_len(const struct slice *addresses, size_t count)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < count; i++)
+        len += addresses[i].len;
+    return len;
+}
+
+static void append(struct session *session, struct ticket *ticket)
+{
+    if (session->tickets_last)
+        session->tickets_last->next = ticket;
+    else
+        session->tickets = ticket;
+    session->tickets_last = ticket;
+}
+
+struct ticket *ticket_new(struct session *session, struct slice id, const struct slice *recipients,
+                          size_t recipient_count)
+{
+    size_t rows_size = recipient_count * sizeof(struct ticket_recipient);
+    struct ticket *ticket;
+    char *text;
+
+    assert(id.len <= ENVELOPE_ID_MAX);
+    ticket = malloc(sizeof *ticket + rows_size + addresses_len(recipients, recipient_count));
+    if (!ticket)
+        return NULL;
+    *ticket = (struct ticket){ .session = session,
+                               .waiting = 1, /* the maker's hold, until ticket_settle */
+                               .recipient_count = (uint32_t)recipient_count,
+                               .id_len = (uint8_t)id.len };
+    memcpy(ticket->id, id.data, id.len);
+    text = (char *)ticket->recipients + rows_size;
+    for (size_t i = 0; i < recipient_count; i++) {
+        memcpy(text, recipients[i].data, recipients[i].len);
+        ticket->recipients[i] = (struct ticket_recipient){
+            .address = slice_make(text, recipients[i].len), .refusal = REJECT_STORAGE_UNAVAILABLE
+        };
+        text += recipients[i].len;
+    }
+    append(session, ticket);
+    return ticket;
+}
+
+struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, size_t count)
+{
+    struct ticket_part *part = malloc(sizeof *part + count * sizeof *indexes);
+
+    if (!part)
+        return NULL;
+    part->ticket = ticket;
+    part->count = (uint32_t)count;
+    memcpy(part->indexes, indexes, count * sizeof *indexes);
+    ticket->waiting++;
+    return part;
+}
+
+static struct msg *answer_of(const struct ticket *ticket)
+{
+    struct slice to = session_address(ticket->session), id = slice_make(ticket->id, ticket->id_len);
+    struct postmaster_refusal *refused = malloc(ticket->recipient_count * sizeof *refused);
+    size_t refused_count = 0;
+    struct msg *msg;
+
+    if (!refused)
+        return NULL;
+    for (uint32_t i = 0; i < ticket->recipient_count; i++)
+        if (!ticket->recipients[i].served)
+            refused[refused_count++] = (struct postmaster_refusal){ ticket->recipients[i].address,
+                                                                    ticket->recipients[i].refusal };
+    if (refused_count < ticket->recipient_count)
+        msg = postmaster_accepted(to, id, refused, refused_count);
+    else
+        msg = postmaster_rejected(
+            to, &(struct postmaster_rejection){
+                    .code = refused[0].code,
+                    .message = "no recipient is connected, and nothing can be stored for them",
+                    .id = id,
+                    .retry_after_ms = 1000,
+                    .refused = refused,
+                    .refused_count = refused_count });
+    stats_add(ticket->session->office->stats, STAT_recipients_refused, refused_count);
+    stats_add(ticket->session->office->stats,
+              refused_count < ticket->recipient_count ? STAT_accepted
+                                                      : STAT_rejected_storage_unavailable,
+              1);
+    free(refused);
+    return msg;
+}
+
+static void answer(const struct ticket *ticket)
+{
+    struct msg *msg = answer_of(ticket);
+
+    /* Without memory for the answer the sender would wait for ever: it is told by the close. */
+    if (!msg || conn_send(&ticket->session->conn, msg) == ERR_NOMEM)
+        conn_abort(&ticket->session->conn);
+    msg_unref(msg);
+}
+
+static void answer_ready(struct session *session)
+{
+    struct ticket *ticket;
+
+    while ((ticket = session->tickets) && ticket->waiting == 0) {
+        session->tickets = ticket->next;
+        if (!session->tickets)
+            session->tickets_last = NULL;
+        answer(ticket);
+        free(ticket);
+    }
+}
+
+/* One that was waited for is done. */
+static void settle(struct ticket *ticket)
+{
+    ticket->waiting--;
+    if (ticket->waiting)
+        return;
+    if (ticket->session)
+        answer_ready(ticket->session);
+    else
+        free(ticket);
+}
+
+void ticket_settle(struct ticket *ticket)
+{
+    settle(ticket);
+}
+
+void ticket_heard(void *arg, bool heard)
+{
+    struct ticket_part *part = arg;
+    struct ticket *ticket = part->ticket;
+
+    for (uint32_t i = 0; heard && i < part->count; i++)
+        ticket->recipients[part->indexes[i]].served = true;
+    free(part);
+    settle(ticket);
+}
+
+void ticket_unsent(struct ticket_part *part)
+{
+    ticket_heard(part, false);
+}
+
+void tickets_orphan(struct session *session)
+{
+    struct ticket *ticket;
+
+    while ((ticket = session->tickets)) {
+        session->tickets = ticket->next;
+        ticket->session = NULL;
+        ticket->next = NULL;
+        if (ticket->waiting == 0)
+            free(ticket);
+    }
+    session->tickets_last = NULL;
+}

@@ -1,0 +1,46 @@
+/*
+ * A message whose sender still waits for its answer: it has gone to other workers, and only when they
+ * have heard it (or not) is it known who was served.
+ *
+ * A session's tickets are answered strictly in the order in which its messages came, whatever finishes
+ * first; a message that can be answered at once still takes a ticket when older ones wait.
+ */
+#ifndef WORKER_TICKET_H
+#define WORKER_TICKET_H
+
+#include "worker/envelope.h"
+#include "worker/session.h"
+
+struct ticket_recipient {
+    struct slice address; /* in the ticket's own memory */
+    bool served;
+    enum reject_code refusal; /* when not served */
+};
+
+struct ticket {
+    struct ticket *next;
+    struct session *session; /* NULL: the sender has gone; nobody is told */
+    uint32_t waiting;        /* workers that have not answered, and the maker until ticket_settle */
+    uint32_t recipient_count;
+    char id[ENVELOPE_ID_MAX];
+    uint8_t id_len;
+    struct ticket_recipient recipients[];
+};
+
+/* For the recipients, none served yet, refusal storage-unavailable. NULL when out of memory. */
+struct ticket *ticket_new(struct session *session, struct slice id, const struct slice *recipients,
+                          size_t recipient_count);
+/* A worker will answer for these recipients (indexes into ticket->recipients); the handle goes to
+ * ticket_heard. NULL when out of memory. */
+struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, size_t count);
+/* bus_publish's callback; arg is the part. */
+void ticket_heard(void *arg, bool heard);
+/* The part was never sent. */
+void ticket_unsent(struct ticket_part *part);
+/* The maker is done with it: all that can be known now is. Answers as many of the session's tickets as are
+ * ready. The ticket must not be used afterwards. */
+void ticket_settle(struct ticket *ticket);
+/* The session ends: its tickets live on without it until their workers have answered. */
+void tickets_orphan(struct session *session);
+
+#endif

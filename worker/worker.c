@@ -1,0 +1,380 @@
+#include "worker/worker.h"
+
+#include "common/control.h"
+#include "common/log.h"
+#include "shm/slots.h"
+#include "worker/gate.h"
+#include "worker/office.h"
+#include "worker/router.h"
+#include "worker/session.h"
+#include "worker/token.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    BEAT_MS = 1000,
+    ARENA_SIZE = 256 * 1024,
+    ANSWER_BYTES_MAX = 256 * 1024, /* of answers a session does not read; then it is not read either */
+    CLOSE_MS = 5000,               /* for the peer's half of a close handshake */
+    WAIT_FOR_REDIS_MS = 1000,      /* before serving without it */
+    DRAIN_STEP = 256,              /* goodbyes a turn */
+    ORPHAN_DRAIN_MS = 10000,       /* the master is gone */
+};
+
+struct worker {
+    struct office office;
+    struct gate *gate;
+    struct loop_watch control_watch;
+    struct control_reader control;
+    struct loop_timer tick, beat, start_late, deadline;
+    int control_fd;
+    bool serving, failed;
+    uint32_t drain_cursor;
+    uint64_t drain_until_ms;
+    uint64_t last_in, last_out; /* for the rates */
+};
+
+/* A signal handler only sets a flag (SIGTERM sent to a worker itself: it leaves, the master replaces it). */
+static volatile sig_atomic_t term_flag;
+
+static void on_term(int number)
+{
+    (void)number;
+    term_flag = 1;
+}
+
+/* ---- configuration ---- */
+
+static void apply_limits(struct office *office)
+{
+    const struct config *config = office->config;
+    struct conn_host *host = &office->host;
+
+    host->message_bytes_max = (uint64_t)config->limits.message_bytes;
+    host->queue_bytes_max = (uint64_t)config->limits.queue_bytes;
+    host->answer_bytes_max = ANSWER_BYTES_MAX;
+    host->ping_ms = (uint32_t)config->limits.ping_s * 1000;
+    host->pong_ms = (uint32_t)config->limits.pong_s * 1000;
+    host->slow_ms = (uint32_t)config->limits.slow_consumer_s * 1000;
+    host->close_ms = CLOSE_MS;
+}
+
+static void apply_log_level(const struct config *config)
+{
+    static const char *const names[] = { "debug", "info", "warn", "error" };
+
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(config->log.level, names[i]) == 0)
+            log_set_level((enum log_level)i);
+}
+
+static void on_new_config(struct worker *worker, struct slice packed)
+{
+    struct office *office = &worker->office;
+    struct config *config = config_unpack(packed);
+
+    if (!config) {
+        log_error("config_not_applied", "reason=\"not a packed config\"");
+        return;
+    }
+    config_free(office->config);
+    office->config = config;
+    apply_limits(office);
+    apply_log_level(config);
+    session_check_revoked(office);
+    control_send(worker->control_fd, CONTROL_APPLIED, SLICE(""), -1);
+}
+
+/* ---- draining ---- */
+
+static void drain_step(struct worker *worker)
+{
+    struct office *office = &worker->office;
+
+    if (session_drain_some(office, &worker->drain_cursor, DRAIN_STEP, office->drain_code,
+                           worker->drain_until_ms))
+        loop_again(office->loop);
+}
+
+static void drain(struct worker *worker, uint16_t code, uint32_t deadline_ms)
+{
+    struct office *office = &worker->office;
+
+    if (office->draining)
+        return;
+    log_info("draining", "sessions=%u code=%u", office->host.open_count, code);
+    office->draining = true;
+    office->drain_code = code;
+    worker->drain_until_ms = loop_now_ms(office->loop) + deadline_ms;
+    slot_set_state(office->region, office->slot, WORKER_DRAINING);
+    gate_close(worker->gate);
+    loop_timer_set(&worker->deadline, deadline_ms);
+}
+
+static void on_drain_deadline(void *arg)
+{
+    struct worker *worker = arg;
+
+    log_warn("drain_deadline", "sessions=%u", worker->office.host.open_count);
+    loop_stop(worker->office.loop);
+}
+
+/* ---- the master ---- */
+
+static void on_log_fd(struct worker *worker)
+{
+    int fd = control_take_fd(&worker->control);
+
+    if (fd < 0)
+        return;
+    fd = log_set_fd(fd);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+static void on_control_frame(struct worker *worker, enum control_type type, struct slice payload)
+{
+    struct control_drain order;
+
+    switch (type) {
+    case CONTROL_CONFIG:
+        on_new_config(worker, payload);
+        break;
+    case CONTROL_DRAIN:
+        if (payload.len != sizeof order)
+            break;
+        memcpy(&order, payload.data, sizeof order);
+        drain(worker, order.close_code, order.deadline_ms);
+        break;
+    case CONTROL_LOG:
+        on_log_fd(worker);
+        break;
+    case CONTROL_READY:
+    case CONTROL_APPLIED:
+        break;
+    }
+}
+
+static void on_control(void *arg, int fd, unsigned events)
+{
+    struct worker *worker = arg;
+    enum control_type type;
+    struct slice payload;
+    enum err err = control_fill(&worker->control, fd);
+
+    (void)events;
+    while (control_next(&worker->control, &type, &payload) == OK)
+        on_control_frame(worker, type, payload);
+    if (err != ERR_DOWN && err != ERR_BAD)
+        return;
+    loop_unwatch(&worker->control_watch);
+    if (!worker->office.draining)
+        log_error("master_gone", "sessions=%u", worker->office.host.open_count);
+    drain(worker, WS_CLOSE_RESTARTING, ORPHAN_DRAIN_MS);
+}
+
+/* ---- serving ---- */
+
+static void serve(struct worker *worker)
+{
+    struct office *office = &worker->office;
+
+    if (worker->serving || office->draining)
+        return;
+    if (gate_open(worker->gate)) {
+        log_error("gate_not_opened", "errno=%d", errno);
+        worker->failed = true;
+        loop_stop(office->loop);
+        return;
+    }
+    worker->serving = true;
+    loop_timer_cancel(&worker->start_late);
+    slot_set_state(office->region, office->slot, WORKER_SERVING);
+    control_send(worker->control_fd, CONTROL_READY, SLICE(""), -1);
+    log_info("worker_serving", "redis=%s", bus_is_up(office->bus) ? "up" : "away");
+}
+
+static void on_start_late(void *arg)
+{
+    serve(arg);
+}
+
+/* ---- the bus ---- */
+
+static void on_bus_deliver(void *arg, const struct slice *recipients, size_t recipient_count,
+                           struct msg *msg)
+{
+    router_deliver(&((struct worker *)arg)->office, recipients, recipient_count, msg);
+}
+
+static void on_bus_kick(void *arg, uint64_t session_number, uint16_t close_code)
+{
+    struct office *office = &((struct worker *)arg)->office;
+    struct session *session = session_by_number(office, session_number);
+
+    if (!session || !conn_is_open(&session->conn))
+        return;
+    stats_add(office->stats, STAT_replaced, 1);
+    session_say_goodbye(session, close_code, "a newer session took its place", 0);
+}
+
+static void on_bus_up(void *arg)
+{
+    struct worker *worker = arg;
+
+    session_check_replaced(&worker->office);
+    serve(worker);
+}
+
+/* ---- the clock ---- */
+
+static void on_tick(void *arg)
+{
+    struct worker *worker = arg;
+    struct office *office = &worker->office;
+    uint64_t now_ms = loop_now_ms(office->loop);
+
+    wheel_run(&office->host.wheel, now_ms);
+    gate_tick(worker->gate, now_ms);
+    if (term_flag)
+        drain(worker, WS_CLOSE_DRAINING, (uint32_t)office->config->shutdown_s * 1000);
+    if (!worker->serving && bus_decided(office->bus))
+        serve(worker);
+    loop_timer_set(&worker->tick, WHEEL_TICK_MS);
+}
+
+static void on_beat(void *arg)
+{
+    struct worker *worker = arg;
+    struct office *office = &worker->office;
+    uint64_t in = stats_get(office->stats, STAT_messages_in);
+    uint64_t out = stats_get(office->stats, STAT_messages_out);
+
+    slot_beat(office->region, office->slot, loop_now_ms(office->loop));
+    stats_set(office->stats, STAT_rate_in, in - worker->last_in);
+    stats_set(office->stats, STAT_rate_out, out - worker->last_out);
+    worker->last_in = in;
+    worker->last_out = out;
+    loop_timer_set(&worker->beat, BEAT_MS);
+}
+
+/* The end of each turn: everything for Redis in one write, everything for a socket in one write. */
+static void on_turn_end(void *arg)
+{
+    struct worker *worker = arg;
+    struct office *office = &worker->office;
+
+    if (office->draining)
+        drain_step(worker);
+    bus_flush(office->bus);
+    conn_host_flush(&office->host);
+    gate_flush(worker->gate);
+    if (office->draining && office->host.open_count == 0 && gate_pending(worker->gate) == 0)
+        loop_stop(office->loop);
+}
+
+/* ---- life ---- */
+
+static const struct conn_calls session_calls = {
+    .message = router_message,
+    .deadline = session_on_deadline,
+    .closing = session_on_closing,
+    .gone = session_on_gone,
+};
+
+static enum err open_office(struct worker *worker, const struct worker_start *start)
+{
+    struct office *office = &worker->office;
+    struct buf packed;
+
+    office->region = start->region;
+    office->slot = start->slot;
+    office->incarnation = start->incarnation;
+    office->node = start->node;
+    office->stats = stats_row(start->region, start->slot);
+    arena_init(&office->arena, ARENA_SIZE);
+    buf_init(&packed, CONTROL_BYTES_MAX);
+    if (config_pack(start->config, &packed) == OK)
+        office->config = config_unpack(buf_slice(&packed)); /* a copy of its own, replaced by reloads */
+    buf_fini(&packed);
+    office->loop = loop_new();
+    office->table = sessions_writer_new(start->region, start->slot);
+    if (!office->config || !office->loop || !office->table || directory_init(&office->directory))
+        return ERR_NOMEM;
+    conn_host_init(&office->host, office->loop, office->stats, &session_calls, office);
+    apply_limits(office);
+    apply_log_level(office->config);
+    return OK;
+}
+
+static enum err open_rest(struct worker *worker, const struct worker_start *start)
+{
+    struct office *office = &worker->office;
+    struct bus_events bus_events = {
+        .deliver = on_bus_deliver, .kick = on_bus_kick, .up = on_bus_up, .arg = worker
+    };
+
+    office->bus = bus_new(office->loop, office->config, office->region, office->stats, office->node,
+                          office->slot, office->incarnation, &bus_events);
+    worker->gate = gate_new(office, start->listen_fd);
+    if (!office->bus || !worker->gate)
+        return ERR_NOMEM;
+    control_reader_init(&worker->control);
+    worker->control_fd = start->control_fd;
+    if (loop_watch(office->loop, &worker->control_watch, start->control_fd, LOOP_READ, on_control, worker))
+        return ERR_SYSTEM;
+    loop_add_hook(office->loop, on_turn_end, worker);
+    loop_timer_init(office->loop, &worker->tick, on_tick, worker);
+    loop_timer_init(office->loop, &worker->beat, on_beat, worker);
+    loop_timer_init(office->loop, &worker->start_late, on_start_late, worker);
+    loop_timer_init(office->loop, &worker->deadline, on_drain_deadline, worker);
+    on_tick(worker);
+    on_beat(worker);
+    loop_timer_set(&worker->start_late, WAIT_FOR_REDIS_MS);
+    return OK;
+}
+
+/* At the deadline sessions may be left: their sockets are closed, and what they held is counted. */
+static void close_office(struct worker *worker)
+{
+    struct office *office = &worker->office;
+
+    for (uint32_t i = 0; i < office->session_used; i++)
+        if (office->sessions[i])
+            conn_abort(&office->sessions[i]->conn);
+    bus_free(office->bus);
+    conn_host_flush(&office->host);
+    gate_free(worker->gate);
+    sessions_writer_free(office->table);
+    directory_fini(&office->directory);
+    arena_fini(&office->arena);
+    control_reader_fini(&worker->control);
+    loop_unwatch(&worker->control_watch);
+    free(office->sessions);
+    free(office->free_places);
+    config_free(office->config);
+    loop_free(office->loop);
+}
+
+int worker_run(const struct worker_start *start)
+{
+    static struct worker worker;
+    struct sigaction action = { .sa_handler = on_term };
+
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    log_set_worker((int)start->slot);
+    if (token_init() || region_protect(start->region, start->slot) || open_office(&worker, start) ||
+        open_rest(&worker, start)) {
+        log_error("worker_not_started", "reason=\"no memory or no descriptors\"");
+        return WORKER_EXIT_FATAL;
+    }
+    loop_run(worker.office.loop);
+    log_info("worker_leaves", "sessions=%u", worker.office.host.open_count);
+    close_office(&worker);
+    return worker.failed ? WORKER_EXIT_FATAL : 0;
+}
