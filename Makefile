@@ -135,3 +135,9 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/websocket-server $(DESTDIR)/etc/init.d/websocket-server
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/postoffice
+
+bench-idle: $(BIN) $(B)/tests/bench/bench_idle
+	@POSTOFFICE_BINARY=$(abspath $(BIN)) $(PYTHON) tests/bench/bench_idle.py $(B)/tests/bench/bench_idle
+
+bench-echo: $(BIN) $(B)/tests/bench/bench_echo
+	@POSTOFFICE_BINARY=$(abspath $(BIN)) $(PYTHON) tests/bench/bench_echo.py $(B)/tests/bench/bench_echo
