@@ -263,6 +263,16 @@ static void free_session(struct session *session)
     free(session);
 }
 
+static void log_life(const struct session *session, const char *event)
+{
+    struct log_text address, device;
+
+    if (log_threshold > LOG_DEBUG)
+        return;
+    log_debug(event, "session=%llx address=%s device=%s", (unsigned long long)session->number,
+              log_quote(&address, session_address(session)), log_quote(&device, session_device(session)));
+}
+
 struct session *session_open(struct office *office, int fd, const struct session_claim *claim)
 {
     struct session *session = make(office, claim);
@@ -286,6 +296,7 @@ struct session *session_open(struct office *office, int fd, const struct session
         return NULL;
     }
     stats_add(office->stats, STAT_sessions_opened, 1);
+    log_life(session, "session_opened");
     if (conn_send_raw(&session->conn, claim->answer))
         conn_abort(&session->conn);
     send_welcome(session, !claim->asked_replay);
@@ -358,6 +369,7 @@ void session_on_gone(struct conn *conn)
     struct session *session = of_conn(conn);
 
     stats_add(session->office->stats, STAT_sessions_closed, 1);
+    log_life(session, "session_closed");
     free_session(session);
 }
 
