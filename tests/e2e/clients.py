@@ -19,6 +19,7 @@ import harness
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 _numbers = itertools.count(1)
+_open_sockets = []
 
 
 def run(coroutine, deadline=None):
@@ -26,7 +27,13 @@ def run(coroutine, deadline=None):
     limit = deadline or (600 if harness.SANITIZED else 180)
 
     async def limited():
-        return await asyncio.wait_for(coroutine, limit)
+        try:
+            return await asyncio.wait_for(coroutine, limit)
+        finally:
+            # Whoever is still there leaves without a word, so that no test has to wait for a close handshake.
+            while _open_sockets:
+                _open_sockets.pop().transport.abort()
+            await asyncio.sleep(0)
 
     return asyncio.run(limited())
 
@@ -160,7 +167,7 @@ def target(server, address, device="", path="/ws", query=None, token=None, token
         parameters["token"] = token
     parameters.update(query or {})
     parameters = {name: value for name, value in parameters.items() if value is not None}
-    url = f"ws://127.0.0.1:{server.port}{path}?{urllib.parse.urlencode(parameters)}"
+    url = f"ws://127.0.0.1:{server.port}{path}?{urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote)}"
     return url, headers, protocols
 
 
@@ -177,6 +184,7 @@ class PythonClient(Client):
             url, extra_headers={**own_headers, **(headers or {})}, subprotocols=protocols or own_protocols or None,
             max_size=None, max_queue=None, ping_interval=None, open_timeout=harness.DEADLINE,
             close_timeout=harness.DEADLINE)
+        _open_sockets.append(self.socket)
         self.reader = asyncio.ensure_future(self._read())
         if welcome:
             self.welcome = await self.said("welcome")
@@ -280,20 +288,21 @@ class NodeClient(Client):
 
 
 async def open_on(server, slot, address, open_client, **options):
-    """Opens sessions until one lands on the wanted worker. Between tries a filler of another address takes
-    the place on the worker that was not wanted, so that the next one goes to another."""
-    fillers = []
+    """Opens the session until it lands on the wanted worker. Decoys make the others the busier ones, which
+    leave the next connection to it.
+    """
+    decoys = []
     try:
-        for number in range(200):
+        for _ in range(100):
             client = await open_client(server, address, **options)
             if client.welcome["worker"] == slot:
                 return client
             await client.close()
-            fillers.append(await open_client(server, f"filler-{address}-{number}"))
+            decoys.append(await PythonClient.open(server, f"decoy{next(_numbers)}"))
     finally:
-        for other in fillers:
-            await other.close()
-    raise AssertionError(f"no session of 200 landed on worker {slot}")
+        for decoy in decoys:
+            await decoy.close()
+    raise AssertionError(f"no session of 100 landed on worker {slot}")
 
 
 # ------------------------------------------------------------------------------------------------- raw

@@ -178,4 +178,4 @@ def test_shared_memory_that_does_not_fit_is_refused_at_start(directory, redis):
     result = subprocess.run([harness.BINARY, "serve", "--config", str(path)], capture_output=True, text=True,
                             timeout=harness.DEADLINE, preexec_fn=little_memory, check=False)
     assert result.returncode not in (0, 2)
-    assert "maxWebSocketConnections" in result.stderr or "memory" in result.stderr
+    assert "maxWebSocketConnections" in result.stderr or "address space" in result.stderr

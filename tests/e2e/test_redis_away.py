@@ -16,12 +16,12 @@ async def three(post):
             await open_on(post, 1, "bob", PythonClient.open)]
 
 
-async def talks_again(alice, bob):
-    """Tries until a signal reaches bob; what failed on the way was either told or lost with Redis."""
+async def talks_again(sender, reader):
+    """Tries until a signal arrives; what failed on the way was either told or lost with Redis."""
     for number in range(1000):
-        sent = await alice.send("bob", "again", id=f"again-{id(bob)}-{number}")
+        sent = await sender.send(reader.address, "again", id=f"again-{number}")
         try:
-            return await bob.take(lambda m: m.get("id") == sent["id"], deadline=0.3)
+            return await reader.take(lambda m: m.get("id") == sent["id"], deadline=0.3)
         except AssertionError:
             continue
     raise AssertionError("it does not heal")

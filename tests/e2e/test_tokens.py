@@ -188,7 +188,9 @@ def wrong_forms(post):
     yield "head changed", f"{b64url({'alg': 'HS256', 'kid': 'second'})}.{claims}.{signature}"
     yield "white space", f"{head}. {claims}.{signature}"
     yield "standard base64", f"{head}.{claims}.{signature[:-1]}+"
-    yield "no JSON", jwt_hs256(secret, body, {"kid": "outside"}).replace(claims, b64url(b"{"))
+    yield "claims that are no JSON", jwt_hs256(secret, b'{"sub": "alice", ', {"kid": "outside"})
+    yield "claims that are a list", jwt_hs256(secret, [body], {"kid": "outside"})
+    yield "claims with sub twice", jwt_hs256(secret, json.dumps(body).encode()[:-1] + b', "sub": "bob"}', {"kid": "outside"})
     yield "nonsense", "nonsense"
     yield "dots", "..."
     yield "over 4 KiB", made(post, foo="x" * 5000)
