@@ -356,8 +356,10 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
         on_ws_event(conn, &event);
     }
     /* The peer does not read what it causes: read no more of it until half has left. */
-    if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max)
+    if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max) {
         conn->read_paused = true;
+        rewatch(conn); /* here: one that waits for its socket is not flushed at the end of the turn */
+    }
 }
 
 void conn_feed(struct conn *conn, struct slice bytes)
