@@ -136,6 +136,7 @@ static void check_open(struct conn *conn, uint64_t now_ms)
         conn_set_patience(conn, now_ms + LINGER_MS);
     } else if (!conn->ping_sent && now_ms >= silence_due) {
         conn->ping_sent = true;
+        conn->last_in_ms = now_ms - host->ping_ms; /* pong_ms runs from now, however late we come */
         tally(host, STAT_pings_sent, 1);
         send_control(conn, WS_PING, SLICE(""));
     }
