@@ -104,6 +104,19 @@ static void set_timer(struct conn *conn)
         wheel_set(&conn->host->wheel, &conn->timer, due);
 }
 
+/* Everything that is to leave goes through here. */
+static enum err queue(struct conn *conn, struct msg *msg)
+{
+    enum err err;
+
+    if (conn->outbox.bytes == 0) /* nothing waited until now */
+        conn->progress_ms = loop_now_ms(conn->host->loop);
+    err = outbox_put(&conn->outbox, msg);
+    if (!err)
+        mark_dirty(conn);
+    return err;
+}
+
 static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice payload)
 {
     struct msg *msg = msg_new(payload, opcode == WS_CLOSE ? MSG_LAST : MSG_ANSWER, 0);
@@ -113,10 +126,8 @@ static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice 
         return;
     }
     msg->opcode = (uint8_t)opcode;
-    if (outbox_put(&conn->outbox, msg))
+    if (queue(conn, msg))
         die(conn);
-    else
-        mark_dirty(conn);
     msg_unref(msg);
 }
 
@@ -467,7 +478,6 @@ static bool make_room(struct conn *conn, const struct msg *msg)
 enum err conn_send(struct conn *conn, struct msg *msg)
 {
     bool bounded = msg->kind == MSG_SIGNAL || msg->kind == MSG_MAIL;
-    enum err err;
 
     if (conn->state != CONN_OPEN)
         return ERR_DOWN;
@@ -476,12 +486,7 @@ enum err conn_send(struct conn *conn, struct msg *msg)
             tally(conn->host, STAT_signals_shed, 1);
         return ERR_FULL;
     }
-    if (conn->outbox.bytes == 0)
-        conn->progress_ms = loop_now_ms(conn->host->loop);
-    err = outbox_put(&conn->outbox, msg);
-    if (!err)
-        mark_dirty(conn);
-    return err;
+    return queue(conn, msg);
 }
 
 enum err conn_send_raw(struct conn *conn, struct slice bytes)
