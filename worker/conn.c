@@ -358,6 +358,8 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
 
     conn->last_in_ms = loop_now_ms(conn->host->loop);
     conn->ping_sent = false;
+    if (ws_decoder_idle(&conn->decoder)) /* a reload may have changed it; a message under way keeps its own */
+        conn->decoder.message_max = conn->host->message_bytes_max;
     while (conn->state == CONN_OPEN || conn->state == CONN_CLOSING) {
         struct ws_event event;
         at += ws_decode(&conn->decoder, data + at, len - at, &event);
