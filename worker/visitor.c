@@ -82,6 +82,7 @@ static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
     struct office *office = visitor->visitors->office;
     struct buf answer;
 
+    visitor->answered = true; /* whatever comes of it: nobody is refused twice */
     count_refusal(office->stats, refusal->status);
     log_debug("handshake_refused", "status=%d code=%s", refusal->status, refusal->code);
     buf_init(&answer, 4096);
@@ -95,7 +96,6 @@ static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
     }
     buf_fini(&answer);
     buf_fini(&visitor->head);
-    visitor->answered = true;
     wheel_set(&visitor->visitors->wheel, &visitor->timer, loop_now_ms(office->loop) + LINGER_MS);
 }
 
