@@ -105,6 +105,11 @@ static void refuse_busy(struct visitor *visitor, const char *code, const char *m
                         .status = 503, .code = code, .message = message, .retry_after_s = RETRY_AFTER_S });
 }
 
+static void refuse_bad(struct visitor *visitor, const char *message)
+{
+    refuse(visitor, &(struct http_refusal){ .status = 400, .code = "bad-request", .message = message });
+}
+
 /* The token, in the order of section 1; *from_cookie tells that it came by itself. */
 static struct slice find_token(const struct office *office, const struct http_upgrade *upgrade,
                                bool *from_cookie)
@@ -165,8 +170,12 @@ static struct grant *check_token(struct visitor *visitor, const struct http_upgr
                             .status = 403, .code = "forbidden-origin", .message = "this Origin is not allowed" });
         return NULL;
     }
-    if (!office->config->auth.required && token.len == 0)
-        return grant_default(upgrade->client_id);
+    if (!office->config->auth.required && token.len == 0) {
+        if (upgrade->client_id.data)
+            return grant_default(upgrade->client_id);
+        refuse_bad(visitor, "clientID is needed where no token is");
+        return NULL;
+    }
     fault = token.len ? token_verify(office->config, token, loop_unix_s(office->loop), &grant)
                       : TOKEN_ABSENT;
     if (fault == TOKEN_GOOD)
@@ -188,10 +197,8 @@ static bool check_names(struct visitor *visitor, const struct http_upgrade *upgr
                   "white space at either end, not reserved";
     else if (upgrade->device.data && !device_valid(upgrade->device))
         message = "device must be at most 64 bytes of UTF-8 without control characters";
-    else if (!upgrade->client_id.data && !visitor->visitors->office->config->auth.required)
-        message = "clientID is needed where no token is";
     if (message)
-        refuse(visitor, &(struct http_refusal){ .status = 400, .code = "bad-request", .message = message });
+        refuse_bad(visitor, message);
     return !message;
 }
 
