@@ -24,6 +24,9 @@ FUZZ_SECONDS ?= 60
 PYTHON ?= /usr/bin/python3
 VERSION := 0.1.0
 MAKEFLAGS += --no-builtin-rules
+# make V=1 shows the commands
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1)")
 
 comma := ,
 KEY := $(notdir $(firstword $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
@@ -57,18 +60,22 @@ BENCH := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 all: $(BIN)
 
 $(BIN): $(MAIN) $(ARCHIVE)
-	$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $(MAIN) $(ARCHIVE) $(LIBS)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $(MAIN) $(ARCHIVE) $(LIBS)
 
 $(ARCHIVE): $(filter-out $(MAIN),$(OBJECTS))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR   $@)
+	$(Q)ar rcs $@ $^
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(POCFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC   $@)
+	$(Q)$(CC) $(POCFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/tests/%: $(B)/tests/%.o $(ARCHIVE)
-	$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS) -lcmocka
+	$(call say,LINK $@)
+	$(Q)$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS) -lcmocka
 
 -include $(OBJECTS:.o=.d) $(wildcard $(B)/tests/*/*.d)
 
@@ -94,7 +101,8 @@ layers:
 
 # The fuzz targets as ordinary programs that replay their corpora.
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(ARCHIVE)
-	$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $< $(B)/tests/fuzz/replay.o $(ARCHIVE) $(LIBS)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $< $(B)/tests/fuzz/replay.o $(ARCHIVE) $(LIBS)
 
 corpora: $(FUZZ:%=$(B)/tests/fuzz/fuzz_%)
 	@set -e; for t in $(FUZZ); do $(B)/tests/fuzz/fuzz_$$t tests/fuzz/corpus/$$t; done

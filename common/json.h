@@ -36,7 +36,8 @@ enum err json_check(struct slice text, unsigned depth_max, struct json_value *va
                     struct json_fault *fault);
 
 /* json_check, which tells the outermost object's members as it passes them, so that one pass both
- * checks and finds. What was told counts only when OK comes back. */
+ * checks and finds. What was told counts only when OK comes back; until then it may hold a key twice,
+ * for a large object is searched for repetitions when it closes. */
 struct json_member {
     struct json_value key; /* text between the quotes, see json_key_equal */
     struct json_value value;

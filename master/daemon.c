@@ -21,6 +21,8 @@ static _Noreturn void wait_for(int fd)
     while (n < 0 && errno == EINTR);
     if (n != 1)
         fprintf(stderr, "websocket-server: ended before it was accepting connections\n");
+    else if (status)
+        fputs("websocket-server: did not start; the log says why\n", stderr);
     _exit(n == 1 ? status : 1);
 }
 

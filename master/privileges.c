@@ -95,7 +95,7 @@ static uint32_t needed_capabilities(const struct privileges *privileges)
         return 0;
     log_warn("privilege_kept",
              "capability=dac_override user=%s socket=%s cure=\"set unixsocketperm in redis.conf, "
-             "or name a `user` that may write to the socket\"",
+             "or name a user that may write to it\"",
              privileges->user, privileges->redis_socket);
     return UINT32_C(1) << CAP_DAC_OVERRIDE;
 }

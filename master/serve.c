@@ -248,6 +248,9 @@ int serve(const struct options *options)
                              .log_fd = -1 };
     int status = EXIT_FAILED;
 
+    /* Whatever the caller left open is none of ours, nor of our workers for as long as they live.
+     */
+    close_range(3, ~0U, 0);
     signals_block();
     server.config = load(options);
     if (!server.config)

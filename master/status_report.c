@@ -165,24 +165,36 @@ static void workers_text(const struct region *region, uint64_t now_ms, struct bu
 }
 
 /* What is zero goes without saying. */
+static void line_end(struct buf *out, bool none)
+{
+    buf_add_text(out, none ? " none\n" : "\n");
+}
+
 static void rejects_text(const struct region *region, struct buf *out)
 {
     char code[64];
+    bool none = true;
 
     buf_add_text(out, "rejected:");
     for (int i = 0; i < STAT_COUNT; i++) {
         uint64_t count = stats_sum(region, (enum stat_id)i);
-        if (count && reject_code((enum stat_id)i, code, sizeof code))
-            buf_addf(out, " %s %llu", code, (unsigned long long)count);
+        if (!count || !reject_code((enum stat_id)i, code, sizeof code))
+            continue;
+        none = false;
+        buf_addf(out, " %s %llu", code, (unsigned long long)count);
     }
-    buf_add_text(out, "\nhandshakes refused:");
+    line_end(out, none);
+    none = true;
+    buf_add_text(out, "handshakes refused:");
     for (int i = STAT_handshake_400; i <= STAT_handshake_cut; i++) {
         uint64_t count = stats_sum(region, (enum stat_id)i);
-        if (count)
-            buf_addf(out, " %s %llu", stat_name((enum stat_id)i) + sizeof "handshake",
-                     (unsigned long long)count);
+        if (!count)
+            continue;
+        none = false;
+        buf_addf(out, " %s %llu", stat_name((enum stat_id)i) + sizeof "handshake",
+                 (unsigned long long)count);
     }
-    buf_add_char(out, '\n');
+    line_end(out, none);
 }
 
 void status_text(const struct region *region, struct buf *out)

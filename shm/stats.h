@@ -47,7 +47,8 @@
     X(signals_shed)         /* dropped from a full queue */                                        \
     X(mail_undelivered)     /* mail in the queue of a session that closed before it was written */ \
     X(deliveries_missed)    /* from another worker, for an address with no session here any more */ \
-    X(publishes)            /* to other workers, through Redis */                                  \
+    X(publishes)            /* of messages to other workers, through Redis */                      \
+    X(kicks_sent)           /* asks to other workers to close a session that was replaced */       \
     X(publishes_unheard)    /* nobody was subscribed, or Redis went away before it answered */     \
     X(bus_in)               /* from other workers */                                               \
     X(bus_bad)              /* not understood */                                                   \

@@ -140,7 +140,7 @@ static enum err publish(struct bus *bus, uint32_t slot, uint64_t incarnation,
     if (!err)
         err = send_publish(bus, heard, arg);
     if (!err)
-        stats_add(bus->stats, STAT_publishes, 1);
+        stats_add(bus->stats, frame->kind == BUS_KICK ? STAT_kicks_sent : STAT_publishes, 1);
     if (bus->frame.size > FRAME_KEEP_MAX)
         buf_fini(&bus->frame);
     return err == ERR_FULL ? ERR_DOWN

@@ -38,7 +38,8 @@ static void note_member(void *context, const struct json_member *member)
     struct envelope_parse *parse = context;
     enum envelope_field field = envelope_field_find(&member->key);
 
-    if (field == FIELD_UNKNOWN)
+    /* A field that comes again: among many members the scan refuses that only at the end. */
+    if (field == FIELD_UNKNOWN || envelope_has(parse, field))
         return;
     parse->values[field] = member->value;
     parse->present |= (uint32_t)1 << field;
@@ -118,18 +119,23 @@ static bool is_command(const struct envelope *envelope)
            slice_equal(envelope->recipients[0], SLICE("postmaster"));
 }
 
+/* What a command says in fields that a message only carries. */
+static enum err take_command(struct envelope_parse *parse)
+{
+    enum err err = OK;
+
+    if (envelope_has(parse, FIELD_TAGS))
+        err = envelope_tags_take(parse);
+    if (!err && envelope_has(parse, FIELD_LIMIT)) {
+        err = envelope_field_take(parse, FIELD_LIMIT);
+        parse->envelope->has_limit = !err;
+    }
+    return err;
+}
+
 static enum err take_rest(struct envelope_parse *parse)
 {
-    struct envelope *envelope = parse->envelope;
-    enum err err;
-
-    if (!is_command(envelope))
-        return require(parse, FIELD_CONTENT);
-    if (!envelope_has(parse, FIELD_LIMIT))
-        return OK;
-    err = envelope_field_take(parse, FIELD_LIMIT);
-    envelope->has_limit = !err;
-    return err;
+    return is_command(parse->envelope) ? take_command(parse) : require(parse, FIELD_CONTENT);
 }
 
 enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_checked,

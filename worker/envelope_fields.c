@@ -178,15 +178,62 @@ static bool count_of_type(const struct json_value *array, enum json_type type, s
     return true;
 }
 
-static enum err take_tags(struct envelope_parse *parse, size_t count)
+static enum err bad_field(struct envelope_parse *parse, enum envelope_field field)
+{
+    return envelope_fail(parse, REJECT_BAD_FIELD, field, rules[field].message);
+}
+
+static enum err take_string(struct envelope_parse *parse, enum envelope_field field)
+{
+    const struct rule *rule = &rules[field];
+    const struct json_value *value = &parse->values[field];
+    struct slice string;
+
+    if (value->type != JSON_STRING)
+        return bad_field(parse, field);
+    string = json_string(value, parse->arena);
+    if (!string.data)
+        return envelope_fail_nomem(parse);
+    if (!string_good(rule, string))
+        return bad_field(parse, field);
+    if (rule->offset != NOWHERE)
+        memcpy((char *)parse->envelope + rule->offset, &string, sizeof string);
+    return OK;
+}
+
+enum err envelope_field_take(struct envelope_parse *parse, enum envelope_field field)
+{
+    const struct rule *rule = &rules[field];
+    const struct json_value *value = &parse->values[field];
+    size_t count;
+
+    switch (rule->kind) {
+    case CARRIED:
+        return OK;
+    case INTEGER:
+    case STATE:
+        return take_integer(rule, value, parse->envelope) ? OK : bad_field(parse, field);
+    case STRINGS:
+        return count_of_type(value, JSON_STRING, &count) ? OK : bad_field(parse, field);
+    case OBJECTS:
+        return count_of_type(value, JSON_OBJECT, &count) ? OK : bad_field(parse, field);
+    default:
+        return take_string(parse, field);
+    }
+}
+
+enum err envelope_tags_take(struct envelope_parse *parse)
 {
     struct envelope *envelope = parse->envelope;
     struct json_walk walk;
     struct json_value element;
+    size_t count;
 
-    if (count == 0)
-        return OK;
-    envelope->tags = arena_take(parse->arena, count * sizeof *envelope->tags);
+    count_of_type(&parse->values[FIELD_TAGS], JSON_STRING, &count); /* found good before */
+    if (count > parse->recipients_max)
+        return envelope_fail(parse, REJECT_BAD_FIELD, FIELD_TAGS,
+                             "a command takes no more tags than a message takes recipients");
+    envelope->tags = arena_take(parse->arena, (count ? count : 1) * sizeof *envelope->tags);
     if (!envelope->tags)
         return envelope_fail_nomem(parse);
     json_walk_begin(&walk, &parse->values[FIELD_TAGS]);
@@ -198,42 +245,4 @@ static enum err take_tags(struct envelope_parse *parse, size_t count)
         envelope->tags[envelope->tag_count++] = tag;
     }
     return OK;
-}
-
-enum err envelope_field_take(struct envelope_parse *parse, enum envelope_field field)
-{
-    const struct rule *rule = &rules[field];
-    const struct json_value *value = &parse->values[field];
-    struct slice string;
-    size_t count;
-
-    switch (rule->kind) {
-    case CARRIED:
-        return OK;
-    case INTEGER:
-    case STATE:
-        if (!take_integer(rule, value, parse->envelope))
-            break;
-        return OK;
-    case STRINGS:
-        if (!count_of_type(value, JSON_STRING, &count))
-            break;
-        return take_tags(parse, count);
-    case OBJECTS:
-        if (!count_of_type(value, JSON_OBJECT, &count))
-            break;
-        return OK;
-    default:
-        if (value->type != JSON_STRING)
-            break;
-        string = json_string(value, parse->arena);
-        if (!string.data)
-            return envelope_fail_nomem(parse);
-        if (!string_good(rule, string))
-            break;
-        if (rule->offset != NOWHERE)
-            memcpy((char *)parse->envelope + rule->offset, &string, sizeof string);
-        return OK;
-    }
-    return envelope_fail(parse, REJECT_BAD_FIELD, field, rule->message);
 }

@@ -63,6 +63,9 @@ enum err envelope_fail(struct envelope_parse *parse, enum reject_code code,
 enum err envelope_fail_nomem(struct envelope_parse *parse);
 /* Checks a field that is present against its rule and takes its value into the envelope. */
 enum err envelope_field_take(struct envelope_parse *parse, enum envelope_field field);
+/* Decodes the tags of a command, which have been checked. Elsewhere they are only carried, and a
+ * million of them must cost no memory. */
+enum err envelope_tags_take(struct envelope_parse *parse);
 /* to and cc: checked, decoded, each address once. */
 enum err envelope_recipients_take(struct envelope_parse *parse);
 

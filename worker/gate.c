@@ -17,8 +17,9 @@ enum {
     EMERGENCY_MS = 500,    /* how long to pause when the system has no descriptors or memory */
     YIELD_MS = 5,          /* how long to leave a connection to less loaded workers */
     YIELD_PATIENCE_MS = 250, /* how long in all, before taking it anyway */
-    LEAD_MIN = 4,          /* connections that a worker may be ahead of the least loaded one … */
+    LEAD_MIN = 4,          /* connections that a worker may be ahead of the least loaded one in a rush … */
     LEAD_SHIFT = 5,        /* … and a 32nd of what it has */
+    CALM_MS = 3,           /* no connection for so long: no rush, and even a lead of one gives way once */
 };
 
 struct gate {
@@ -26,7 +27,7 @@ struct gate {
     struct visitors visitors;
     struct loop_watch watch;
     struct loop_timer resume;
-    uint64_t yielding_since_ms, resumed_at_ms;
+    uint64_t yielding_since_ms, resumed_at_ms, active_at_ms;
     int listen_fd;
     bool open, watching;
 };
@@ -53,23 +54,30 @@ static void on_resume(void *arg)
         loop_timer_set(&gate->resume, EMERGENCY_MS);
 }
 
-/* Should this connection be left to a worker that has fewer? Not for longer than YIELD_PATIENCE_MS while
- * connections keep waiting: the others may be unable to come. */
+/* A clear lead gives way, but not for longer than YIELD_PATIENCE_MS while connections keep waiting: the
+ * others may be unable to come. */
+static bool yield_clear_lead(struct gate *gate, uint64_t now_ms)
+{
+    /* Called right after a pause: the same connections are still waiting. Otherwise these are new ones. */
+    if (gate->yielding_since_ms == 0 || now_ms > gate->resumed_at_ms + YIELD_MS)
+        gate->yielding_since_ms = now_ms;
+    return now_ms - gate->yielding_since_ms < YIELD_PATIENCE_MS;
+}
+
+/* Should this connection be left to a worker that has fewer? */
 static bool should_yield(struct gate *gate)
 {
     struct office *office = gate->office;
     uint32_t mine = office->host.open_count + gate->visitors.count;
     uint32_t least = slots_least_loaded(office->region);
     uint64_t now_ms = loop_now_ms(office->loop);
+    bool calm = now_ms >= gate->active_at_ms + CALM_MS + YIELD_MS;
 
-    if (least >= mine || mine - least <= LEAD_MIN + (mine >> LEAD_SHIFT)) {
-        gate->yielding_since_ms = 0;
-        return false;
-    }
-    /* Called right after a pause: the same connections are still waiting. Otherwise these are new ones. */
-    if (gate->yielding_since_ms == 0 || now_ms > gate->resumed_at_ms + YIELD_MS)
-        gate->yielding_since_ms = now_ms;
-    return now_ms - gate->yielding_since_ms < YIELD_PATIENCE_MS;
+    gate->active_at_ms = now_ms;
+    if (least < mine && mine - least > LEAD_MIN + (mine >> LEAD_SHIFT))
+        return yield_clear_lead(gate, now_ms);
+    gate->yielding_since_ms = 0;
+    return least < mine && calm;
 }
 
 /* Returns false when there is nothing more to accept now. */

@@ -44,8 +44,9 @@ struct request {
     const char *head;
     struct arena *arena;
     struct slice
-        first[HEADER_COUNT];      /* the first line of each name; data NULL when there is none */
-    uint32_t lines[HEADER_COUNT]; /* how many there are */
+        first[HEADER_COUNT];         /* the first line of each name; data NULL when there is none */
+    uint32_t lines[HEADER_COUNT];    /* how many there are */
+    uint8_t known[HTTP_HEADERS_MAX]; /* which of the names each line of the head has */
 };
 
 static enum err refuse(struct http_fault *fault, int status, const char *code, const char *message)
@@ -72,7 +73,7 @@ static struct slice value_of(const struct request *request, uint32_t i)
 }
 
 /* Which known header line i is; HEADER_COUNT for none. */
-static enum known which(const struct request *request, uint32_t i)
+static enum known recognise(const struct request *request, uint32_t i)
 {
     const struct http_header *header = &request->parser->headers[i];
     struct slice name = slice_make(request->head + header->name_at, header->name_len);
@@ -86,7 +87,8 @@ static enum known which(const struct request *request, uint32_t i)
 static void sort_headers(struct request *request)
 {
     for (uint32_t i = 0; i < request->parser->header_count; i++) {
-        enum known known = which(request, i);
+        enum known known = recognise(request, i);
+        request->known[i] = (uint8_t)known;
         if (known == HEADER_COUNT)
             continue;
         if (request->lines[known]++ == 0)
@@ -127,7 +129,7 @@ static bool lists(const struct request *request, enum known known, struct slice 
 {
     for (uint32_t i = 0; i < request->parser->header_count; i++) {
         struct slice value, element;
-        if (which(request, i) != known)
+        if (request->known[i] != known)
             continue;
         value = value_of(request, i);
         while (take_element(&value, ',', &element))
@@ -147,14 +149,14 @@ static struct slice join(const struct request *request, enum known known, const 
     if (request->lines[known] <= 1)
         return request->first[known];
     for (uint32_t i = 0; i < request->parser->header_count; i++)
-        if (which(request, i) == known)
+        if (request->known[i] == known)
             room += value_of(request, i).len + 2;
     text = arena_take(request->arena, room);
     if (!text)
         return (struct slice){ NULL, 0 };
     for (uint32_t i = 0; i < request->parser->header_count; i++) {
         struct slice value = value_of(request, i);
-        if (which(request, i) != known)
+        if (request->known[i] != known)
             continue;
         if (len) {
             memcpy(text + len, separator, 2);
@@ -311,7 +313,7 @@ static enum err check_upgrade_wanted(const struct request *request, struct http_
         !lists(request, HEADER_connection, SLICE("upgrade")))
         return refuse(fault, 426, "upgrade-required", "this is a WebSocket endpoint");
     for (uint32_t i = 0; i < request->parser->header_count; i++)
-        if (which(request, i) == HEADER_version && !slice_equal(value_of(request, i), SLICE("13")))
+        if (request->known[i] == HEADER_version && !slice_equal(value_of(request, i), SLICE("13")))
             return refuse(fault, 426, "upgrade-required", "only WebSocket version 13 is spoken");
     if (!request->lines[HEADER_version])
         return refuse(fault, 426, "upgrade-required", "Sec-WebSocket-Version is missing");
@@ -391,7 +393,7 @@ static enum err take_protocols(const struct request *request, struct http_upgrad
 {
     for (uint32_t i = 0; i < request->parser->header_count; i++) {
         struct slice value, offer;
-        if (which(request, i) != HEADER_protocol)
+        if (request->known[i] != HEADER_protocol)
             continue;
         value = value_of(request, i);
         while (take_element(&value, ',', &offer))

@@ -280,16 +280,18 @@ class NodeClient(Client):
 
 
 async def open_on(server, slot, address, open_client, **options):
-    """Opens sessions until one lands on the wanted worker; the others are closed again."""
-    held = []
+    """Opens sessions until one lands on the wanted worker. Between tries a filler of another address takes
+    the place on the worker that was not wanted, so that the next one goes to another."""
+    fillers = []
     try:
-        for _ in range(200):
+        for number in range(200):
             client = await open_client(server, address, **options)
             if client.welcome["worker"] == slot:
                 return client
-            held.append(client)  # kept open, so that the next one lands elsewhere
+            await client.close()
+            fillers.append(await open_client(server, f"filler-{address}-{number}"))
     finally:
-        for other in held:
+        for other in fillers:
             await other.close()
     raise AssertionError(f"no session of 200 landed on worker {slot}")
 

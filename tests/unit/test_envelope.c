@@ -121,8 +121,7 @@ static void every_field_is_taken(void **state)
                                          "d\xc3\xa9");
     assert_slice(envelope.subject, "hi \xf0\x9f\x98\x80");
     assert_int_equal(envelope.level, -9);
-    assert_int_equal(envelope.tag_count, 3);
-    assert_slice(envelope.tags[2], "c\n");
+    assert_int_equal(envelope.tag_count, 0);
     assert_slice(envelope.references, "r");
     assert_slice(envelope.in_reply_to, "i");
     assert_slice(envelope.subject_id, "s");
@@ -162,6 +161,7 @@ static void a_command_needs_no_content(void **state)
                    NULL, NULL);
     assert_true(envelope.has_limit);
     assert_int_equal(envelope.limit, 200);
+    assert_slice(envelope.references, "1-2");
     assert_verdict("{\"from\":\"a\",\"to\":\"postmaster\",\"subject\":\"s\",\"type\":1}",
                    "missing-field", "content");
     assert_verdict("{\"from\":\"a\",\"to\":\"bob\",\"subject\":\"s\",\"type\":4}", "missing-field",
@@ -177,6 +177,31 @@ static void a_command_needs_no_content(void **state)
     assert_verdict("{\"from\":\"a\",\"to\":\"postmaster\",\"subject\":\"s\",\"type\":4,"
                    "\"content\":5}",
                    "bad-field", "content");
+}
+
+static void a_command_has_its_tags_decoded_and_counted(void **state)
+{
+    (void)state;
+    for (int count = 0; count <= RECIPIENTS_MAX + 1; count++) {
+        struct buf buf;
+        buf_init(&buf, 1 << 16);
+        buf_add_text(&buf, "{\"from\":\"a\",\"to\":\"postmaster\",\"subject\":\"subscribe\","
+                           "\"type\":4,\"tags\":[");
+        for (int i = 0; i < count; i++)
+            buf_addf(&buf, "%s\"\\u0023g%d\"", i ? "," : "", i);
+        buf_add_text(&buf, "]}");
+        assert_false(buf.failed);
+        assert_verdict(buf_text(&buf), count <= RECIPIENTS_MAX ? NULL : "bad-field",
+                       count <= RECIPIENTS_MAX ? NULL : "tags");
+        if (count <= RECIPIENTS_MAX)
+            assert_int_equal(envelope.tag_count, count);
+        if (count > 0 && count <= RECIPIENTS_MAX)
+            assert_slice(envelope.tags[0], "#g0");
+        buf_fini(&buf);
+    }
+    assert_verdict("{\"from\":\"a\",\"to\":\"postmaster\",\"subject\":\"s\",\"type\":4,"
+                   "\"tags\":[1]}",
+                   "bad-field", "tags");
 }
 
 static void what_is_not_an_object_is_bad_json(void **state)
@@ -200,6 +225,27 @@ static void a_field_given_twice_is_bad_json_however_written(void **state)
     assert_verdict(WITH("\"x\":1,\"x\":1"), "bad-json", NULL);
     assert_verdict(WITH("\"token\":\"a\",\"tok\\u0065n\":\"b\""), "bad-json", NULL);
     assert_verdict(WITH("\"own\":{\"x\":1,\"x\":1}"), "bad-json", NULL);
+}
+
+/* Many members are searched for repetitions at their end only; until then each is told. */
+static void fields_repeated_among_many_members_are_bad_json(void **state)
+{
+    struct buf buf;
+
+    (void)state;
+    for (int repeats = 1; repeats <= 40; repeats++) {
+        buf_init(&buf, 1 << 16);
+        buf_add_text(&buf, "{" HEAD "," REST);
+        for (int i = 0; i < 30; i++)
+            buf_addf(&buf, ",\"x%d\":0", i);
+        for (int i = 0; i < repeats; i++)
+            buf_add_text(&buf, ",\"token\":\"t\",\"t\\u006f\":\"b\"");
+        buf_add_text(&buf, "}");
+        assert_false(buf.failed);
+        assert_verdict(buf_text(&buf), "bad-json", NULL);
+        assert_string_equal(fault.message, "key given twice");
+        buf_fini(&buf);
+    }
 }
 
 static void nul_and_lone_surrogates_are_bad_json(void **state)
@@ -652,8 +698,10 @@ int main(void)
         cmocka_unit_test(every_field_is_taken),
         cmocka_unit_test(each_missing_field_is_named),
         cmocka_unit_test(a_command_needs_no_content),
+        cmocka_unit_test(a_command_has_its_tags_decoded_and_counted),
         cmocka_unit_test(what_is_not_an_object_is_bad_json),
         cmocka_unit_test(a_field_given_twice_is_bad_json_however_written),
+        cmocka_unit_test(fields_repeated_among_many_members_are_bad_json),
         cmocka_unit_test(nul_and_lone_surrogates_are_bad_json),
         cmocka_unit_test(nesting_is_limited_to_32),
         cmocka_unit_test(a_binary_message_is_checked_for_utf8),

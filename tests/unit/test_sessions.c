@@ -192,12 +192,19 @@ static void a_worker_can_write_only_what_is_its_own(void **state)
 
 static void what_does_not_fit_is_refused_with_a_reason(void **state)
 {
+    struct rlimit before, small;
     char why[256] = "";
 
     (void)state;
     assert_null(region_create(0, why, sizeof why));
     assert_null(region_create(UINT32_MAX, why, sizeof why));
-    assert_null(region_create(UINT32_C(1) << BUCKET_BITS_MAX, why, sizeof why)); /* 34 GiB */
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 1024 * 1024;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_null(region_create(SESSIONS, why, sizeof why));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_non_null(strstr(why, "RLIMIT_FSIZE"));
     assert_non_null(strstr(why, "MiB"));
 }
 

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include <stdlib.h>
 
 /* Another way to say what UTF-8 is: decode the number, then ask whether it may be written so. */
 static bool naive_valid(const uint8_t *text, size_t len)

@@ -1,0 +1,69 @@
+/*
+ * A head must be judged the same whether it comes whole or byte by byte, and what is accepted must
+ * hold what RFC 6455 demands, found here in the plainest way.
+ */
+#include "worker/http.h"
+
+#include "common/utf8.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { HEAD_MAX = 1024 };
+
+static void must(bool condition)
+{
+    if (!condition)
+        abort();
+}
+
+static void check(const struct http_parser *parser, const char *head)
+{
+    struct http_upgrade upgrade;
+    struct http_fault fault = { 0 };
+    struct arena arena;
+    struct buf out;
+
+    arena_init(&arena, 256);
+    buf_init(&out, 4096);
+    if (http_check_upgrade(parser, head, false, &arena, &upgrade, &fault) == OK) {
+        must(upgrade.key.len == 24 && upgrade.host.len > 0 && memcmp(head, "GET /", 5) == 0);
+        must(!upgrade.client_id.data || utf8_valid(upgrade.client_id));
+        must(!upgrade.client_id.len || !memchr(upgrade.client_id.data, 0, upgrade.client_id.len));
+        http_cookie(upgrade.cookie, SLICE("a"));
+        http_origin_is_host(upgrade.origin, upgrade.host);
+        http_answer_upgrade(&out, upgrade.key, upgrade.offers_v1 ? "postoffice.v1" : NULL);
+    } else {
+        must(fault.status >= 400 && fault.code && fault.message);
+        http_answer_refusal(&out, &(struct http_refusal){ .status = fault.status,
+                                                          .code = fault.code,
+                                                          .message = fault.message });
+    }
+    must(!out.failed);
+    buf_fini(&out);
+    arena_fini(&arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct http_parser whole, bytewise;
+    struct http_fault fault = { 0 }, fault_bytewise = { 0 };
+    size_t head_len = 0, head_len_bytewise = 0;
+    const char *head = (const char *)data;
+    enum http_progress progress, progress_bytewise = HTTP_MORE;
+
+    http_parser_init(&whole, HEAD_MAX);
+    http_parser_init(&bytewise, HEAD_MAX);
+    progress = http_parse(&whole, head, size, &head_len, &fault);
+    for (size_t len = 0; len <= size && progress_bytewise == HTTP_MORE; len++)
+        progress_bytewise = http_parse(&bytewise, head, len, &head_len_bytewise, &fault_bytewise);
+    must(progress == progress_bytewise && head_len == head_len_bytewise);
+    must(fault.status == fault_bytewise.status && fault.message == fault_bytewise.message);
+    must(whole.at == bytewise.at && whole.header_count == bytewise.header_count);
+    if (progress == HTTP_WHOLE) {
+        must(head_len <= HEAD_MAX && memcmp(head + head_len - 4, "\r\n\r\n", 4) == 0);
+        check(&whole, head);
+    }
+    return 0;
+}
