@@ -75,6 +75,12 @@ static void count_refusal(struct stats_row *stats, int status)
     stats_add(stats, STAT_handshake_400, 1);
 }
 
+/* So many are here, refused ones that linger among them, that no more may linger. */
+static bool crowded(const struct visitors *visitors)
+{
+    return visitors->count > 2 * (uint64_t)visitors->office->config->limits.pending_handshakes;
+}
+
 /* Answers, ends our side, and waits for the peer's end of file, so that no reset overtakes the answer.
  * What else the peer sends is never looked at. */
 static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
@@ -89,7 +95,7 @@ static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
     http_answer_refusal(&answer, refusal);
     /* A fresh socket's buffer takes a few hundred bytes whole. */
     if (send(visitor->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0 ||
-        shutdown(visitor->fd, SHUT_WR) < 0) {
+        shutdown(visitor->fd, SHUT_WR) < 0 || crowded(visitor->visitors)) {
         buf_fini(&answer);
         part(visitor);
         return;

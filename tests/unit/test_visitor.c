@@ -394,6 +394,26 @@ static void too_many_who_have_not_asked_yet_are_sent_away(void **state)
     assert_int_equal(visitors.count, 1);
 }
 
+static void the_refused_do_not_pile_up(void **state)
+{
+    struct peer waiting[100];
+
+    (void)state;
+    office.config->limits.pending_handshakes = 16;
+    for (int i = 0; i < 100; i++) {
+        arrive(&waiting[i]);
+        assert_in_range(visitors.count, 1, 32);
+        if (i >= 16)
+            expect_status(&waiting[i], 503);
+    }
+    for (int i = 0; i < 16; i++)
+        expect_nothing(&waiting[i]);
+    for (int i = 0; i < 100; i++)
+        peer_close(&waiting[i]);
+    turns(1);
+    assert_int_equal(visitors.count, 0);
+}
+
 static void everybody_is_turned_away_when_the_worker_leaves(void **state)
 {
     struct peer waiting[3];
@@ -475,6 +495,7 @@ int main(void)
         T(a_cookie_counts_only_from_the_servers_own_pages),
         T(a_full_house_is_told_before_the_token),
         T(too_many_who_have_not_asked_yet_are_sent_away),
+        T(the_refused_do_not_pile_up),
         T(everybody_is_turned_away_when_the_worker_leaves),
         T(connections_of_one_address_are_counted),
     };
