@@ -75,8 +75,7 @@ static enum err presence(struct session *session, const struct envelope *envelop
 
     if (envelope->tag_count == 0)
         return fail(fault, REJECT_MISSING_FIELD, "tags", "tags must name the addresses");
-    if (envelope->tag_count > (size_t)office->config->limits.recipients)
-        return fail(fault, REJECT_TOO_MANY_RECIPIENTS, "tags", "more addresses than limits.recipients");
+    /* No more than limits.recipients: envelope_parse has seen to it. */
     for (size_t i = 0; i < envelope->tag_count; i++) {
         if (!address_valid(envelope->tags[i]))
             return fail(fault, REJECT_BAD_FIELD, "tags", "each tag must be an address");

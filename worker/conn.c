@@ -104,6 +104,19 @@ static void set_timer(struct conn *conn)
         wheel_set(&conn->host->wheel, &conn->timer, due);
 }
 
+/* Everything that is to leave goes through here. */
+static enum err queue(struct conn *conn, struct msg *msg)
+{
+    enum err err;
+
+    if (conn->outbox.bytes == 0) /* nothing waited until now */
+        conn->progress_ms = loop_now_ms(conn->host->loop);
+    err = outbox_put(&conn->outbox, msg);
+    if (!err)
+        mark_dirty(conn);
+    return err;
+}
+
 static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice payload)
 {
     struct msg *msg = msg_new(payload, opcode == WS_CLOSE ? MSG_LAST : MSG_ANSWER, 0);
@@ -113,10 +126,8 @@ static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice 
         return;
     }
     msg->opcode = (uint8_t)opcode;
-    if (outbox_put(&conn->outbox, msg))
+    if (queue(conn, msg))
         die(conn);
-    else
-        mark_dirty(conn);
     msg_unref(msg);
 }
 
@@ -136,6 +147,7 @@ static void check_open(struct conn *conn, uint64_t now_ms)
         conn_set_patience(conn, now_ms + LINGER_MS);
     } else if (!conn->ping_sent && now_ms >= silence_due) {
         conn->ping_sent = true;
+        conn->last_in_ms = now_ms - host->ping_ms; /* pong_ms runs from now, however late we come */
         tally(host, STAT_pings_sent, 1);
         send_control(conn, WS_PING, SLICE(""));
     }
@@ -346,6 +358,8 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
 
     conn->last_in_ms = loop_now_ms(conn->host->loop);
     conn->ping_sent = false;
+    if (ws_decoder_idle(&conn->decoder)) /* a reload may have changed it; a message under way keeps its own */
+        conn->decoder.message_max = conn->host->message_bytes_max;
     while (conn->state == CONN_OPEN || conn->state == CONN_CLOSING) {
         struct ws_event event;
         at += ws_decode(&conn->decoder, data + at, len - at, &event);
@@ -356,8 +370,10 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
         on_ws_event(conn, &event);
     }
     /* The peer does not read what it causes: read no more of it until half has left. */
-    if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max)
+    if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max) {
         conn->read_paused = true;
+        rewatch(conn); /* here: one that waits for its socket is not flushed at the end of the turn */
+    }
 }
 
 void conn_feed(struct conn *conn, struct slice bytes)
@@ -464,7 +480,6 @@ static bool make_room(struct conn *conn, const struct msg *msg)
 enum err conn_send(struct conn *conn, struct msg *msg)
 {
     bool bounded = msg->kind == MSG_SIGNAL || msg->kind == MSG_MAIL;
-    enum err err;
 
     if (conn->state != CONN_OPEN)
         return ERR_DOWN;
@@ -473,12 +488,7 @@ enum err conn_send(struct conn *conn, struct msg *msg)
             tally(conn->host, STAT_signals_shed, 1);
         return ERR_FULL;
     }
-    if (conn->outbox.bytes == 0)
-        conn->progress_ms = loop_now_ms(conn->host->loop);
-    err = outbox_put(&conn->outbox, msg);
-    if (!err)
-        mark_dirty(conn);
-    return err;
+    return queue(conn, msg);
 }
 
 enum err conn_send_raw(struct conn *conn, struct slice bytes)

@@ -68,6 +68,7 @@ void loop_run(struct loop *loop)
         for (unsigned i = 0; i < loop->hook_count; i++)
             loop->hooks[i].run(loop->hooks[i].arg);
     }
+    loop->stopping = false; /* it may be run again */
 }
 
 void loop_stop(struct loop *loop)

@@ -18,7 +18,7 @@ struct loop;
 /* NULL when out of memory or descriptors. Make it after the fork. */
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
-/* Runs turns until loop_stop. */
+/* Runs turns until loop_stop; one that was called before ends it at once. May be called again. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* CLOCK_MONOTONIC, read at most once a turn. */

@@ -216,9 +216,12 @@ static void publish_elsewhere(struct errand *errand, struct msg *msg, struct tic
         struct ticket_part *part = ticket ? ticket_wait(ticket, indexes, count) : NULL;
         if (ticket && !part)
             continue;
-        if (bus_publish(office->bus, slot, addresses, count, msg, part ? ticket_heard : NULL, part) &&
-            part)
+        if (bus_publish(office->bus, slot, addresses, count, msg, part ? ticket_heard : NULL, part) == OK)
+            continue;
+        if (part)
             ticket_unsent(part);
+        else
+            stats_add(office->stats, STAT_publishes_unheard, 1); /* a signal that never left */
     }
 }
 

@@ -75,6 +75,12 @@ static void count_refusal(struct stats_row *stats, int status)
     stats_add(stats, STAT_handshake_400, 1);
 }
 
+/* So many are here, refused ones that linger among them, that no more may linger. */
+static bool crowded(const struct visitors *visitors)
+{
+    return visitors->count > 2 * (uint64_t)visitors->office->config->limits.pending_handshakes;
+}
+
 /* Answers, ends our side, and waits for the peer's end of file, so that no reset overtakes the answer.
  * What else the peer sends is never looked at. */
 static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
@@ -82,20 +88,20 @@ static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
     struct office *office = visitor->visitors->office;
     struct buf answer;
 
+    visitor->answered = true; /* whatever comes of it: nobody is refused twice */
     count_refusal(office->stats, refusal->status);
     log_debug("handshake_refused", "status=%d code=%s", refusal->status, refusal->code);
     buf_init(&answer, 4096);
     http_answer_refusal(&answer, refusal);
     /* A fresh socket's buffer takes a few hundred bytes whole. */
     if (send(visitor->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0 ||
-        shutdown(visitor->fd, SHUT_WR) < 0) {
+        shutdown(visitor->fd, SHUT_WR) < 0 || crowded(visitor->visitors)) {
         buf_fini(&answer);
         part(visitor);
         return;
     }
     buf_fini(&answer);
     buf_fini(&visitor->head);
-    visitor->answered = true;
     wheel_set(&visitor->visitors->wheel, &visitor->timer, loop_now_ms(office->loop) + LINGER_MS);
 }
 
@@ -103,6 +109,11 @@ static void refuse_busy(struct visitor *visitor, const char *code, const char *m
 {
     refuse(visitor, &(struct http_refusal){
                         .status = 503, .code = code, .message = message, .retry_after_s = RETRY_AFTER_S });
+}
+
+static void refuse_bad(struct visitor *visitor, const char *message)
+{
+    refuse(visitor, &(struct http_refusal){ .status = 400, .code = "bad-request", .message = message });
 }
 
 /* The token, in the order of section 1; *from_cookie tells that it came by itself. */
@@ -165,8 +176,12 @@ static struct grant *check_token(struct visitor *visitor, const struct http_upgr
                             .status = 403, .code = "forbidden-origin", .message = "this Origin is not allowed" });
         return NULL;
     }
-    if (!office->config->auth.required && token.len == 0)
-        return grant_default(upgrade->client_id);
+    if (!office->config->auth.required && token.len == 0) {
+        if (upgrade->client_id.data)
+            return grant_default(upgrade->client_id);
+        refuse_bad(visitor, "clientID is needed where no token is");
+        return NULL;
+    }
     fault = token.len ? token_verify(office->config, token, loop_unix_s(office->loop), &grant)
                       : TOKEN_ABSENT;
     if (fault == TOKEN_GOOD)
@@ -188,10 +203,8 @@ static bool check_names(struct visitor *visitor, const struct http_upgrade *upgr
                   "white space at either end, not reserved";
     else if (upgrade->device.data && !device_valid(upgrade->device))
         message = "device must be at most 64 bytes of UTF-8 without control characters";
-    else if (!upgrade->client_id.data && !visitor->visitors->office->config->auth.required)
-        message = "clientID is needed where no token is";
     if (message)
-        refuse(visitor, &(struct http_refusal){ .status = 400, .code = "bad-request", .message = message });
+        refuse_bad(visitor, message);
     return !message;
 }
 
