@@ -65,8 +65,8 @@ static void add_devices(struct buf *out, const struct region *region, struct sli
     buf_add_char(out, ']');
 }
 
-/* Who of these is connected, and on which devices; who is not has an empty list. Asking about an address
- * takes the same right as writing to it. */
+/* Who of these is connected, and on which devices; who is not has an empty list. Asking about an
+ * address takes the same right as writing to it. */
 static enum err presence(struct session *session, const struct envelope *envelope,
                          struct envelope_fault *fault)
 {
@@ -81,7 +81,8 @@ static enum err presence(struct session *session, const struct envelope *envelop
             return fail(fault, REJECT_BAD_FIELD, "tags", "each tag must be an address");
         if (!grant_may_send_to(session->grant, envelope->tags[i]) &&
             !slice_equal(envelope->tags[i], session_address(session)))
-            return fail(fault, REJECT_FORBIDDEN_TO, "tags", "the token does not allow this address");
+            return fail(fault, REJECT_FORBIDDEN_TO, "tags",
+                        "the token does not allow this address");
     }
     out = begin_result(session, envelope);
     buf_add_text(out, ",\"online\":{");
@@ -117,7 +118,8 @@ static enum err renew(struct session *session, const struct envelope *envelope,
                      slice_make(session->grant->sub, session->grant->sub_len)) ||
         !grant_may_speak_for(grant, session_address(session))) {
         grant_unref(grant);
-        return fail(fault, REJECT_BAD_TOKEN, "token", "the token is not for the same sub and address");
+        return fail(fault, REJECT_BAD_TOKEN, "token",
+                    "the token is not for the same sub and address");
     }
     session_renew(session, grant);
     out = begin_result(session, envelope);

@@ -85,15 +85,16 @@ static uint64_t next_due(const struct conn *conn)
 
     if (conn->state != CONN_OPEN)
         return conn->close_at_ms;
-    if (!conn->read_paused) /* while we do not read, no pong can be seen: then only progress counts */
+    if (!conn->read_paused) /* while we do not read, no pong can be seen: then only progress counts
+                             */
         due = min64(due, conn->last_in_ms + host->ping_ms + (conn->ping_sent ? host->pong_ms : 0));
     if (conn->outbox.bytes)
         due = min64(due, conn->progress_ms + host->slow_ms);
     return due;
 }
 
-/* A deadline that moves later is found out when the wheel gets there; one that moves earlier must be
- * moved at once. */
+/* A deadline that moves later is found out when the wheel gets there; one that moves earlier must
+ * be moved at once. */
 static void set_timer(struct conn *conn)
 {
     uint64_t due = next_due(conn);
@@ -220,8 +221,8 @@ void conn_close_now(struct conn *conn, uint16_t code, struct slice reason)
     conn_close(conn, code, reason);
 }
 
-/* Nothing more is read; when our close frame has left, our side of the connection ends, and the peer's
- * end of file is awaited so that no reset overtakes the close frame. */
+/* Nothing more is read; when our close frame has left, our side of the connection ends, and the
+ * peer's end of file is awaited so that no reset overtakes the close frame. */
 static void linger(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
@@ -242,7 +243,8 @@ static void on_peer_close(struct conn *conn, const struct ws_event *event)
     linger(conn);
 }
 
-/* RFC 6455 7.1.7: fail the connection: a close frame with the reason, then nothing of it is read. */
+/* RFC 6455 7.1.7: fail the connection: a close frame with the reason, then nothing of it is read.
+ */
 static void on_broken(struct conn *conn, const struct ws_event *event)
 {
     tally(conn->host, STAT_protocol_errors, 1);
@@ -298,8 +300,9 @@ static void on_data(struct conn *conn, const struct ws_event *event)
     }
     if (!event->end)
         return;
-    conn->host->calls->message(conn, (enum ws_opcode)event->opcode,
-                               slice_make(conn->message ? (char *)conn->message : "", conn->message_len));
+    conn->host->calls->message(
+        conn, (enum ws_opcode)event->opcode,
+        slice_make(conn->message ? (char *)conn->message : "", conn->message_len));
     message_drop(conn);
 }
 
@@ -358,7 +361,8 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
 
     conn->last_in_ms = loop_now_ms(conn->host->loop);
     conn->ping_sent = false;
-    if (ws_decoder_idle(&conn->decoder)) /* a reload may have changed it; a message under way keeps its own */
+    if (ws_decoder_idle(
+            &conn->decoder)) /* a reload may have changed it; a message under way keeps its own */
         conn->decoder.message_max = conn->host->message_bytes_max;
     while (conn->state == CONN_OPEN || conn->state == CONN_CLOSING) {
         struct ws_event event;
@@ -372,7 +376,8 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
     /* The peer does not read what it causes: read no more of it until half has left. */
     if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max) {
         conn->read_paused = true;
-        rewatch(conn); /* here: one that waits for its socket is not flushed at the end of the turn */
+        rewatch(
+            conn); /* here: one that waits for its socket is not flushed at the end of the turn */
     }
 }
 
@@ -471,7 +476,8 @@ static bool make_room(struct conn *conn, const struct msg *msg)
     if (waiting + bytes <= host->queue_bytes_max || waiting == 0)
         return true;
     if (conn->outbox.signal_bytes) {
-        unsigned shed = outbox_shed(&conn->outbox, waiting + bytes - host->queue_bytes_max, level_max);
+        unsigned shed =
+            outbox_shed(&conn->outbox, waiting + bytes - host->queue_bytes_max, level_max);
         tally(host, STAT_signals_shed, shed);
     }
     return conn->outbox.bytes + bytes <= host->queue_bytes_max;

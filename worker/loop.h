@@ -47,7 +47,8 @@ struct loop_timer {
     void *arg;
 };
 /* Once for each timer, before the others. */
-void loop_timer_init(struct loop *loop, struct loop_timer *timer, loop_timer_cb callback, void *arg);
+void loop_timer_init(struct loop *loop, struct loop_timer *timer, loop_timer_cb callback,
+                     void *arg);
 /* Fires once after delay_ms; set again, it moves. */
 void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms);
 void loop_timer_cancel(struct loop_timer *timer);

@@ -138,7 +138,8 @@ static struct session *make(struct office *office, const struct session_claim *c
     session->origin_key = claim->origin_key;
     session->device_len = (uint8_t)claim->device.len;
     memcpy(session->device, claim->device.data, claim->device.len);
-    limiter_init(&session->limiter, (uint32_t)office->config->limits.burst, loop_now_ms(office->loop));
+    limiter_init(&session->limiter, (uint32_t)office->config->limits.burst,
+                 loop_now_ms(office->loop));
     return session;
 }
 
@@ -190,7 +191,8 @@ static bool same_device(const struct session_place *a, const struct session_plac
 }
 
 /* Where this session stands among `count` places; count when it is not there. */
-static size_t find_self(const struct session *session, const struct session_place *places, size_t count)
+static size_t find_self(const struct session *session, const struct session_place *places,
+                        size_t count)
 {
     size_t i = 0;
 
@@ -218,14 +220,15 @@ static size_t oldest_of(const struct session_place *places, size_t count)
     return oldest;
 }
 
-/* A new session takes the place of an older one of the same device; of the rest, the oldest give way when
- * there are too many. Each session only ever turns out older ones, so two that start at once on two
- * workers come to the same end. */
+/* A new session takes the place of an older one of the same device; of the rest, the oldest give
+ * way when there are too many. Each session only ever turns out older ones, so two that start at
+ * once on two workers come to the same end. */
 static void make_room(struct session *session)
 {
     struct session_place places[PLACES_MAX], me;
     struct office *office = session->office;
-    size_t count = all_places(session, places), self = find_self(session, places, count), others = 0;
+    size_t count = all_places(session, places), self = find_self(session, places, count),
+           others = 0;
 
     if (self == count)
         return;
@@ -270,7 +273,8 @@ static void log_life(const struct session *session, const char *event)
     if (log_threshold > LOG_DEBUG)
         return;
     log_debug(event, "session=%llx address=%s device=%s", (unsigned long long)session->number,
-              log_quote(&address, session_address(session)), log_quote(&device, session_device(session)));
+              log_quote(&address, session_address(session)),
+              log_quote(&device, session_device(session)));
 }
 
 struct session *session_open(struct office *office, int fd, const struct session_claim *claim)
