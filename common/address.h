@@ -1,4 +1,5 @@
-/* Addresses (docs/protocol.md, section 1) and the patterns of a token that cover them (section 6). */
+/* Addresses (docs/protocol.md, section 1) and the patterns of a token that cover them (section 6).
+ */
 #ifndef COMMON_ADDRESS_H
 #define COMMON_ADDRESS_H
 
@@ -6,7 +7,8 @@
 
 enum { ADDRESS_BYTES_MAX = 255 };
 
-/* 1 to 255 bytes of UTF-8, no control characters (C0, DEL, C1), no white space (Unicode's) at either end. */
+/* 1 to 255 bytes of UTF-8, no control characters (C0, DEL, C1), no white space (Unicode's) at
+ * either end. */
 bool address_valid(struct slice address);
 bool address_is_group(struct slice address); /* begins with '#' */
 /* "postmaster", "#all", anything beginning with '$'. */

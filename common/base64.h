@@ -1,4 +1,5 @@
-/* Base64: RFC 4648 section 4 with padding (content, WebSocket keys), strict: no white space, zero pad bits. */
+/* Base64: RFC 4648 section 4 with padding (content, WebSocket keys), strict: no white space, zero
+ * pad bits. */
 #ifndef COMMON_BASE64_H
 #define COMMON_BASE64_H
 

@@ -1,8 +1,9 @@
 /*
- * A byte buffer that grows up to a bound it is told when made, so that no stranger can grow it further.
+ * A byte buffer that grows up to a bound it is told when made, so that no stranger can grow it
+ * further.
  *
- * A failed append leaves the buffer as it was and is remembered in `failed`, so that a row of appends
- * can be checked once at its end.
+ * A failed append leaves the buffer as it was and is remembered in `failed`, so that a row of
+ * appends can be checked once at its end.
  */
 #ifndef COMMON_BUF_H
 #define COMMON_BUF_H
@@ -13,7 +14,8 @@
 #include <stdint.h>
 
 struct buf {
-    char *data; /* NULL until something is appended; not NUL-terminated unless buf_text was called */
+    char
+        *data; /* NULL until something is appended; not NUL-terminated unless buf_text was called */
     size_t len, size, size_max;
     bool failed;
 };

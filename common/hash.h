@@ -1,4 +1,5 @@
-/* SipHash-2-4 with 64 and 128 bits of result: a keyed hash, so that no stranger can craft collisions. */
+/* SipHash-2-4 with 64 and 128 bits of result: a keyed hash, so that no stranger can craft
+ * collisions. */
 #ifndef COMMON_HASH_H
 #define COMMON_HASH_H
 

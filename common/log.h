@@ -4,9 +4,9 @@
  *
  *   2026-11-23T06:55:30.123Z warn pid=812 worker=3 event=worker_exited signal=11
  *
- * The event name is stable and can be searched for; key=value pairs follow. Never log a payload or a
- * token. Text that came from a stranger goes through log_quote. A line is cut at 1,024 bytes.
- * A line that cannot be written (disk full) is counted, and the count is logged when there is room.
+ * The event name is stable and can be searched for; key=value pairs follow. Never log a payload or
+ * a token. Text that came from a stranger goes through log_quote. A line is cut at 1,024 bytes. A
+ * line that cannot be written (disk full) is counted, and the count is logged when there is room.
  */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
@@ -34,13 +34,15 @@ void log_set_level(enum log_level level);
 /* Borrows fd (2 until called); returns the descriptor used before. */
 int log_set_fd(int fd);
 int log_fd(void);
-/* The worker's slot for the prefix of each line; -1 (the default) is the master: "worker=" is left out. */
+/* The worker's slot for the prefix of each line; -1 (the default) is the master: "worker=" is left
+ * out. */
 void log_set_worker(int slot);
 
 struct log_text {
     char text[160];
 };
-/* A stranger's text made harmless: quoted, control characters and non-ASCII escaped as \xNN, cut with
+/* A stranger's text made harmless: quoted, control characters and non-ASCII escaped as \xNN, cut
+ * with
  * "..." when long. Returns text->text. */
 const char *log_quote(struct log_text *text, struct slice raw);
 

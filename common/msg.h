@@ -1,8 +1,8 @@
 /*
  * An outgoing message: serialised once, immutable, shared by reference by all who receive it.
  *
- * `data` is the whole payload of one WebSocket message. For an envelope it begins with '{', so that a
- * recipient's own fields (`seq`) can be put into a short head of its own: head, then data + 1.
+ * `data` is the whole payload of one WebSocket message. For an envelope it begins with '{', so that
+ * a recipient's own fields (`seq`) can be put into a short head of its own: head, then data + 1.
  */
 #ifndef COMMON_MSG_H
 #define COMMON_MSG_H
@@ -27,7 +27,8 @@ struct msg {
     char data[];
 };
 
-/* A message with one reference, owned by the caller, its data not yet filled; NULL when out of memory. */
+/* A message with one reference, owned by the caller, its data not yet filled; NULL when out of
+ * memory. */
 struct msg *msg_make(size_t len, enum msg_kind kind, int level);
 /* The same, with a copy of payload; a text message. */
 struct msg *msg_new(struct slice payload, enum msg_kind kind, int level);

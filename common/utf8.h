@@ -1,4 +1,5 @@
-/* UTF-8 checking as it streams: RFC 3629, no overlong forms, no surrogates, nothing past U+10FFFF. */
+/* UTF-8 checking as it streams: RFC 3629, no overlong forms, no surrogates, nothing past U+10FFFF.
+ */
 #ifndef COMMON_UTF8_H
 #define COMMON_UTF8_H
 
@@ -7,11 +8,12 @@
 #include <stdint.h>
 
 struct utf8_state {
-    uint8_t need;     /* continuation bytes still to come */
+    uint8_t need;      /* continuation bytes still to come */
     uint8_t low, high; /* bounds of the next one */
 };
 
-/* A zeroed state begins. Returns false at the first byte that cannot be. ASCII goes a vector at a time. */
+/* A zeroed state begins. Returns false at the first byte that cannot be. ASCII goes a vector at a
+ * time. */
 bool utf8_feed(struct utf8_state *state, const uint8_t *data, size_t len);
 /* No sequence is left unfinished. */
 static inline bool utf8_done(const struct utf8_state *state)

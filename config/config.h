@@ -1,9 +1,10 @@
 /*
- * The configuration: ONE table of keys (keys.c) drives reading, checking, explain-config and reload.
+ * The configuration: ONE table of keys (keys.c) drives reading, checking, explain-config and
+ * reload.
  *
  * A struct config is immutable once loaded. The master loads it (files, environment, key files, the
- * revocation list) and hands workers the same bytes with config_pack, so a worker that has dropped its
- * privileges never has to read a file.
+ * revocation list) and hands workers the same bytes with config_pack, so a worker that has dropped
+ * its privileges never has to read a file.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -27,7 +28,7 @@ struct config_redis {
     enum config_redis_kind kind;
     char *host; /* TCP */
     int64_t port;
-    char *path; /* UNIX */
+    char *path;            /* UNIX */
     char *user, *password; /* "" when the uri names none; never printed */
     int64_t db;
 };
@@ -52,15 +53,16 @@ struct config {
     int64_t workers;         /* as written: 0 = one a core */
     int64_t ssl_port;        /* 0: none */
     char *ssl_cert_path, *ssl_key_path;
-    char *pid_file; /* absolute, or relative to the working directory; "" : the default (see pidfile) */
+    char *pid_file; /* absolute, or relative to the working directory; "" : the default (see
+                       pidfile) */
     char *user, *group;
     char *node_id; /* "" : the host name */
     struct config_redis redis;
 
     struct {
         bool required, allow_unending;
-        char *audience, *issuer; /* "" : not checked */
-        char *cookie;            /* "" : no token from a cookie */
+        char *audience, *issuer;      /* "" : not checked */
+        char *cookie;                 /* "" : no token from a cookie */
         char *key_dir, *revoked_file; /* absolute */
         int64_t leeway_s;
         struct config_list origins; /* empty: any */
@@ -72,9 +74,10 @@ struct config {
     struct {
         int64_t message_bytes, header_bytes, handshake_s, ping_s, pong_s, recipients;
         int64_t messages_per_s, burst; /* messages_per_s 0: no limit */
-        int64_t queue_bytes, slow_consumer_s, connections_per_ip; /* connections_per_ip 0: no limit */
-        int64_t pending_handshakes;    /* a worker */
-        int64_t errors_per_minute;     /* rejected messages; past it close 4503; 0: no limit */
+        int64_t queue_bytes, slow_consumer_s,
+            connections_per_ip;     /* connections_per_ip 0: no limit */
+        int64_t pending_handshakes; /* a worker */
+        int64_t errors_per_minute;  /* rejected messages; past it close 4503; 0: no limit */
     } limits;
 
     struct {
@@ -102,8 +105,9 @@ struct config_source {
     const char *config_dir; /* --config-dir DIR */
 };
 
-/* What there is to say: one line of text each, ended by '\n', for standard error. An error line names
- * the file, the path of the key, what was found and what is allowed. No secret is ever in one. */
+/* What there is to say: one line of text each, ended by '\n', for standard error. An error line
+ * names the file, the path of the key, what was found and what is allowed. No secret is ever in
+ * one. */
 struct config_report {
     struct buf errors, warnings;
 };
@@ -133,8 +137,8 @@ struct config_change {
     const char *key; /* static */
     enum config_apply apply;
 };
-/* Which keys differ; returns how many there are, the first `max` of them in changes. Changed key files
- * and revocations count as auth.keyDir and auth.revoked. */
+/* Which keys differ; returns how many there are, the first `max` of them in changes. Changed key
+ * files and revocations count as auth.keyDir and auth.revoked. */
 size_t config_diff(const struct config *before, const struct config *after,
                    struct config_change *changes, size_t max);
 /* A copy of `after` in which every key that needs a restart has the value of `before`: what really

@@ -1,9 +1,9 @@
 /*
- * The workers as the master sees them: forks, reaps, replaces, drains and watches them. What to do is
- * decided in supervisor.c; here it is done.
+ * The workers as the master sees them: forks, reaps, replaces, drains and watches them. What to do
+ * is decided in supervisor.c; here it is done.
  *
- * Seat i is worker slot i of the shared memory. A seat is given away only after its process has been
- * reaped, so there is never more than one live process in a slot.
+ * Seat i is worker slot i of the shared memory. A seat is given away only after its process has
+ * been reaped, so there is never more than one live process in a slot.
  */
 #ifndef MASTER_CREW_H
 #define MASTER_CREW_H
@@ -22,13 +22,13 @@ struct seat {
     int control_fd; /* -1: none */
     struct control_reader reader;
     uint32_t backoff_ms;
-    uint64_t due_ms;     /* WAITING: when to fork */
-    uint64_t started_ms; /* when it was forked */
-    uint64_t kill_ms;    /* DRAINING: when patience ends */
-    uint64_t aborted_ms; /* the watchdog sent SIGABRT then; 0: not */
-    bool killed;         /* SIGKILL is on its way */
-    bool stale;          /* lives by an old config that only a new process can change */
-    int replaced_by;     /* the seat that takes its place; -1: none */
+    uint64_t due_ms;      /* WAITING: when to fork */
+    uint64_t started_ms;  /* when it was forked */
+    uint64_t kill_ms;     /* DRAINING: when patience ends */
+    uint64_t aborted_ms;  /* the watchdog sent SIGABRT then; 0: not */
+    bool killed;          /* SIGKILL is on its way */
+    bool stale;           /* lives by an old config that only a new process can change */
+    int replaced_by;      /* the seat that takes its place; -1: none */
     uint64_t replaced_ms; /* since when that is awaited */
 };
 
@@ -42,12 +42,12 @@ struct crew {
     int listen_fd;
     int private_fds[3]; /* the master's own, closed in workers; -1: none */
     /* What has been. */
-    bool served;          /* some worker has been ready once */
+    bool served;           /* some worker has been ready once */
     uint32_t early_deaths; /* before that */
-    bool gave_up;         /* before that, and there is no point in going on */
-    bool unclean;         /* a worker that was told to leave had to be killed, or crashed */
-    uint64_t watched_ms;  /* the watchdog's last look */
-    uint64_t awake_ms;    /* silence before this was the whole machine's, not the worker's */
+    bool gave_up;          /* before that, and there is no point in going on */
+    bool unclean;          /* a worker that was told to leave had to be killed, or crashed */
+    uint64_t watched_ms;   /* the watchdog's last look */
+    uint64_t awake_ms;     /* silence before this was the whole machine's, not the worker's */
 };
 
 void crew_init(struct crew *crew, struct region *region, const struct config *config,
@@ -58,7 +58,8 @@ void crew_fini(struct crew *crew);
 void crew_want(struct crew *crew, uint32_t wanted);
 /* Every worker is to be replaced by a new one, which is ready before the old one leaves. */
 void crew_swap(struct crew *crew);
-/* To each worker. One that cannot take it is killed (and replaced): it must not go on with old rules. */
+/* To each worker. One that cannot take it is killed (and replaced): it must not go on with old
+ * rules. */
 void crew_tell(struct crew *crew, enum control_type type, struct slice payload, int fd_pass);
 /* All are to leave, and none comes. */
 void crew_drain_all(struct crew *crew, uint16_t close_code, uint32_t deadline_ms);

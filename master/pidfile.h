@@ -1,8 +1,8 @@
 /*
  * The pid file: its lock, not its text, says that a server runs.
  *
- * The lock (an open file description lock) is held for the master's life and goes with it however it
- * dies, so a number left behind by a dead master is never taken for a running one.
+ * The lock (an open file description lock) is held for the master's life and goes with it however
+ * it dies, so a number left behind by a dead master is never taken for a running one.
  */
 #ifndef MASTER_PIDFILE_H
 #define MASTER_PIDFILE_H
@@ -25,8 +25,8 @@ void pidfile_leave(struct pidfile *pidfile);
 /* Who holds it? OK with *pid; ERR_ABSENT: there is none; ERR_DOWN: it was left behind by a dead
  * server; ERR_SYSTEM. Takes no lock itself, so it cannot disturb a server that starts meanwhile. */
 enum err pidfile_read(const char *path, pid_t *pid);
-/* Where it lies when the config names none: /run for root, else $XDG_RUNTIME_DIR; NULL: nowhere. The
- * caller's to free. */
+/* Where it lies when the config names none: /run for root, else $XDG_RUNTIME_DIR; NULL: nowhere.
+ * The caller's to free. */
 char *pidfile_default_path(int64_t port);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * A worker reads strangers' bytes, so it runs as nobody: when the server is started as root, workers
- * become config->user before they read anything, and cannot go back. The master stays what it was:
- * it must read key files at a reload.
+ * A worker reads strangers' bytes, so it runs as nobody: when the server is started as root,
+ * workers become config->user before they read anything, and cannot go back. The master stays what
+ * it was: it must read key files at a reload.
  */
 #ifndef MASTER_PRIVILEGES_H
 #define MASTER_PRIVILEGES_H

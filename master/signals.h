@@ -1,7 +1,7 @@
 /*
  * The master's signals arrive through a descriptor, so nothing ever runs in a handler and none is
- * lost between a check and a wait. They are blocked from the first moment of `serve` on, so one that
- * comes during the start is answered as soon as the loop runs.
+ * lost between a check and a wait. They are blocked from the first moment of `serve` on, so one
+ * that comes during the start is answered as soon as the loop runs.
  */
 #ifndef MASTER_SIGNALS_H
 #define MASTER_SIGNALS_H

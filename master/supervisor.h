@@ -46,7 +46,8 @@ struct seat_view {
     bool leaving; /* another seat takes its place as soon as that one serves */
 };
 enum seat_action { SEAT_KEEP, SEAT_OPEN, SEAT_LEAVE };
-/* What makes the number of workers `wanted`: opens the lowest free seats, or lets the highest go. */
+/* What makes the number of workers `wanted`: opens the lowest free seats, or lets the highest go.
+ */
 void supervisor_balance(const struct seat_view *seats, size_t count, uint32_t wanted,
                         enum seat_action *actions);
 

@@ -1,6 +1,7 @@
 /*
  * How many connections each address of origin (IP) has, all workers together: each worker counts in
- * a column of its own, readers sum. IPv4 by address, IPv6 by /64 (a host has a whole /64), v4-mapped as IPv4.
+ * a column of its own, readers sum. IPv4 by address, IPv6 by /64 (a host has a whole /64),
+ * v4-mapped as IPv4.
  */
 #ifndef SHM_ORIGINS_H
 #define SHM_ORIGINS_H

@@ -13,7 +13,7 @@
 
 enum worker_state {
     WORKER_ABSENT,
-    WORKER_STARTING,  /* forked, not yet accepting */
+    WORKER_STARTING, /* forked, not yet accepting */
     WORKER_SERVING,
     WORKER_DRAINING,
 };
@@ -23,15 +23,15 @@ struct worker_view { /* a copy, for reading at leisure */
     uint64_t incarnation;
     enum worker_state state;
     uint64_t started_ms, heartbeat_ms; /* CLOCK_MONOTONIC */
-    uint32_t sessions;  /* open WebSocket sessions */
-    uint32_t pending;   /* connections before their upgrade */
+    uint32_t sessions;                 /* open WebSocket sessions */
+    uint32_t pending;                  /* connections before their upgrade */
 };
 
 struct server_view {
     int32_t master_pid;
-    uint64_t started_ms;      /* CLOCK_MONOTONIC */
+    uint64_t started_ms;        /* CLOCK_MONOTONIC */
     uint64_t config_generation; /* 1 at start, +1 with each applied reload */
-    uint64_t restarts;        /* workers that died unasked */
+    uint64_t restarts;          /* workers that died unasked */
     uint32_t sessions_max;
     char node[256];
 };
@@ -40,11 +40,12 @@ struct server_view {
 void slots_master_set(struct region *region, int32_t pid, const char *node);
 void slots_config_applied(struct region *region);
 void slots_count_restart(struct region *region);
-/* Gives the slot a new incarnation (never 0, never one used before on this slot) before the fork; returns it. */
+/* Gives the slot a new incarnation (never 0, never one used before on this slot) before the fork;
+ * returns it. */
 uint64_t slot_begin(struct region *region, uint32_t slot);
 void slot_set_pid(struct region *region, uint32_t slot, int32_t pid);
-/* After waitpid: the slot's sessions are absent from here on (O(1)); then purges what the slot owned
- * in sessions, origins and stats (its counters are added to the retired row). */
+/* After waitpid: the slot's sessions are absent from here on (O(1)); then purges what the slot
+ * owned in sessions, origins and stats (its counters are added to the retired row). */
 void slot_end(struct region *region, uint32_t slot);
 
 /* The slot's own worker only. */
@@ -60,7 +61,8 @@ void slot_seat_leave(struct region *region, uint32_t slot);
 void slot_view(const struct region *region, uint32_t slot, struct worker_view *view);
 void server_view(const struct region *region, struct server_view *view);
 uint32_t slots_sessions(const struct region *region); /* all live workers together */
-/* The fewest connections (sessions + pending) any worker in WORKER_SERVING has; UINT32_MAX when none serves. */
+/* The fewest connections (sessions + pending) any worker in WORKER_SERVING has; UINT32_MAX when
+ * none serves. */
 uint32_t slots_least_loaded(const struct region *region);
 /* 0 when dead. One load. */
 uint64_t slot_incarnation(const struct region *region, uint32_t slot);

@@ -1,6 +1,6 @@
 /*
- * Counters: one row a worker, written by that worker only, summed on reading. What a dead worker had
- * counted is added to a retired row, which the master writes, so totals never go back.
+ * Counters: one row a worker, written by that worker only, summed on reading. What a dead worker
+ * had counted is added to a retired row, which the master writes, so totals never go back.
  */
 #ifndef SHM_STATS_H
 #define SHM_STATS_H
@@ -21,12 +21,12 @@
     X(handshake_426)                                                                               \
     X(handshake_431)                                                                               \
     X(handshake_503)                                                                               \
-    X(handshake_cut)        /* gone before an answer */                                            \
+    X(handshake_cut) /* gone before an answer */                                                   \
     X(bytes_in)                                                                                    \
     X(bytes_out)                                                                                   \
-    X(messages_in)          /* envelopes from clients, refused ones included */                    \
-    X(messages_out)         /* envelopes handed to sessions, one for each session */               \
-    X(answers_out)          /* postmaster's: welcome, accepted, rejected, result, goodbye */       \
+    X(messages_in)  /* envelopes from clients, refused ones included */                            \
+    X(messages_out) /* envelopes handed to sessions, one for each session */                       \
+    X(answers_out)  /* postmaster's: welcome, accepted, rejected, result, goodbye */               \
     X(accepted)                                                                                    \
     X(rejected_bad_json)                                                                           \
     X(rejected_missing_field)                                                                      \
@@ -42,34 +42,34 @@
     X(rejected_unknown_command)                                                                    \
     X(rejected_not_found)                                                                          \
     X(rejected_internal)                                                                           \
-    X(recipients_refused)   /* in `refused` of an accepted message */                              \
-    X(signals_unheard)      /* recipients of a signal that had no session anywhere */              \
-    X(signals_shed)         /* dropped from a full queue */                                        \
-    X(mail_undelivered)     /* mail in the queue of a session that closed before it was written */ \
-    X(deliveries_missed)    /* from another worker, for an address with no session here any more */ \
-    X(publishes)            /* of messages to other workers, through Redis */                      \
-    X(kicks_sent)           /* asks to other workers to close a session that was replaced */       \
-    X(publishes_unheard)    /* nobody was subscribed, or Redis went away before it answered */     \
-    X(bus_in)               /* from other workers */                                               \
-    X(bus_bad)              /* not understood */                                                   \
+    X(recipients_refused) /* in `refused` of an accepted or rejected message */                    \
+    X(signals_unheard)    /* recipients of a signal that had no session anywhere */                \
+    X(signals_shed)       /* dropped from a full queue */                                          \
+    X(mail_undelivered)   /* mail in the queue of a session that closed before it was written */   \
+    X(deliveries_missed)  /* from another worker, for an address with no session here any more */  \
+    X(publishes)          /* of messages to other workers, through Redis */                        \
+    X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \
+    X(publishes_unheard)  /* nobody was subscribed, or Redis went away before it answered */       \
+    X(bus_in)             /* from other workers */                                                 \
+    X(bus_bad)            /* not understood */                                                     \
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \
     X(pings_sent)                                                                                  \
-    X(peers_dead)           /* closed for silence */                                               \
-    X(slow_closed)          /* close 4002 */                                                       \
-    X(replaced)             /* close 4500 */                                                       \
-    X(protocol_errors)      /* close 1002, 1003, 1007, 1009 */                                     \
-    X(tokens_expired)       /* close 4001 */                                                       \
-    X(tokens_revoked)       /* close 4501 */                                                       \
-    X(accept_paused)        /* out of descriptors or memory */                                     \
-    X(rate_in)              /* gauge: messages_in in the last second */                            \
-    X(rate_out)             /* gauge: messages_out in the last second */
+    X(peers_dead)      /* closed for silence */                                                    \
+    X(slow_closed)     /* close 4002 */                                                            \
+    X(replaced)        /* close 4500 */                                                            \
+    X(protocol_errors) /* close 1002, 1003, 1007, 1009 */                                          \
+    X(tokens_expired)  /* close 4001 */                                                            \
+    X(tokens_revoked)  /* close 4501 */                                                            \
+    X(accept_paused)   /* out of descriptors or memory */                                          \
+    X(rate_in)         /* gauge: messages_in in the last second */                                 \
+    X(rate_out)        /* gauge: messages_out in the last second */
 
 enum stat_id {
 #define X(name) STAT_##name,
     STATS(X)
 #undef X
-    STAT_COUNT
+        STAT_COUNT
 };
 
 const char *stat_name(enum stat_id stat);

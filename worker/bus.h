@@ -1,8 +1,10 @@
 /*
- * Between workers: one Redis channel a worker; one PUBLISH carries a message to all its recipients there.
+ * Between workers: one Redis channel a worker; one PUBLISH carries a message to all its recipients
+ * there.
  *
- * Channel: PREFIX w: NODE : SLOT : INCARNATION, so nothing meant for a dead worker reaches its successor.
- * Pub/sub is at most once: whoever publishes mail looks at the answer (how many heard it).
+ * Channel: PREFIX w: NODE : SLOT : INCARNATION, so nothing meant for a dead worker reaches its
+ * successor. Pub/sub is at most once: whoever publishes mail looks at the answer (how many heard
+ * it).
  */
 #ifndef WORKER_BUS_H
 #define WORKER_BUS_H
@@ -17,9 +19,12 @@
 struct bus;
 
 struct bus_events {
-    /* A message from another worker for these addresses here. All borrowed; msg may be referenced. */
-    void (*deliver)(void *arg, const struct slice *recipients, size_t recipient_count, struct msg *msg);
-    /* Another worker asks to close one of our sessions: a newer one took its place, or there are too many. */
+    /* A message from another worker for these addresses here. All borrowed; msg may be referenced.
+     */
+    void (*deliver)(void *arg, const struct slice *recipients, size_t recipient_count,
+                    struct msg *msg);
+    /* Another worker asks to close one of our sessions: a newer one took its place, or there are
+     * too many. */
     void (*kick)(void *arg, uint64_t session_number, uint16_t close_code);
     /* Both connections are up (again): what may have been missed must be looked at. */
     void (*up)(void *arg);
@@ -33,11 +38,13 @@ struct bus *bus_new(struct loop *loop, const struct config *config, struct regio
 void bus_free(struct bus *bus);
 /* Commands can be sent and messages are received. */
 bool bus_is_up(const struct bus *bus);
-/* Up, or not configured, or at least one attempt has failed: no point in waiting longer to serve. */
+/* Up, or not configured, or at least one attempt has failed: no point in waiting longer to serve.
+ */
 bool bus_decided(const struct bus *bus);
 
-/* One PUBLISH to the worker in `slot`. heard (may be NULL) is called exactly once when OK is returned,
- * never from inside this call: true when that worker's subscription received it. ERR_DOWN: nothing was sent. */
+/* One PUBLISH to the worker in `slot`. heard (may be NULL) is called exactly once when OK is
+ * returned, never from inside this call: true when that worker's subscription received it.
+ * ERR_DOWN: nothing was sent. */
 typedef void (*bus_heard_cb)(void *arg, bool heard);
 enum err bus_publish(struct bus *bus, uint32_t slot, const struct slice *recipients,
                      size_t recipient_count, const struct msg *msg, bus_heard_cb heard, void *arg);
@@ -46,8 +53,9 @@ enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t
 /* End of a turn. */
 void bus_flush(struct bus *bus);
 
-/* The wire between workers, pure, for tests and the fuzzer: a frame, and back. Slices point into frame;
- * recipients are at most max. ERR_BAD when it is not a frame, or cannot be made one. The layout is in bus_frame.c. */
+/* The wire between workers, pure, for tests and the fuzzer: a frame, and back. Slices point into
+ * frame; recipients are at most max. ERR_BAD when it is not a frame, or cannot be made one. The
+ * layout is in bus_frame.c. */
 enum { BUS_RECIPIENTS_MAX = 10000 };
 struct bus_frame {
     enum { BUS_DELIVER = 1, BUS_KICK = 2 } kind;

@@ -65,8 +65,8 @@ static void add_devices(struct buf *out, const struct region *region, struct sli
     buf_add_char(out, ']');
 }
 
-/* Who of these is connected, and on which devices; who is not has an empty list. Asking about an address
- * takes the same right as writing to it. */
+/* Who of these is connected, and on which devices; who is not has an empty list. Asking about an
+ * address takes the same right as writing to it. */
 static enum err presence(struct session *session, const struct envelope *envelope,
                          struct envelope_fault *fault)
 {
@@ -75,14 +75,14 @@ static enum err presence(struct session *session, const struct envelope *envelop
 
     if (envelope->tag_count == 0)
         return fail(fault, REJECT_MISSING_FIELD, "tags", "tags must name the addresses");
-    if (envelope->tag_count > (size_t)office->config->limits.recipients)
-        return fail(fault, REJECT_TOO_MANY_RECIPIENTS, "tags", "more addresses than limits.recipients");
+    /* No more than limits.recipients: envelope_parse has seen to it. */
     for (size_t i = 0; i < envelope->tag_count; i++) {
         if (!address_valid(envelope->tags[i]))
             return fail(fault, REJECT_BAD_FIELD, "tags", "each tag must be an address");
         if (!grant_may_send_to(session->grant, envelope->tags[i]) &&
             !slice_equal(envelope->tags[i], session_address(session)))
-            return fail(fault, REJECT_FORBIDDEN_TO, "tags", "the token does not allow this address");
+            return fail(fault, REJECT_FORBIDDEN_TO, "tags",
+                        "the token does not allow this address");
     }
     out = begin_result(session, envelope);
     buf_add_text(out, ",\"online\":{");
@@ -118,7 +118,8 @@ static enum err renew(struct session *session, const struct envelope *envelope,
                      slice_make(session->grant->sub, session->grant->sub_len)) ||
         !grant_may_speak_for(grant, session_address(session))) {
         grant_unref(grant);
-        return fail(fault, REJECT_BAD_TOKEN, "token", "the token is not for the same sub and address");
+        return fail(fault, REJECT_BAD_TOKEN, "token",
+                    "the token is not for the same sub and address");
     }
     session_renew(session, grant);
     out = begin_result(session, envelope);

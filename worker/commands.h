@@ -1,4 +1,5 @@
-/* Commands to the postmaster (docs/protocol.md, section 4): a type 4 message, its subject the verb. */
+/* Commands to the postmaster (docs/protocol.md, section 4): a type 4 message, its subject the verb.
+ */
 #ifndef WORKER_COMMANDS_H
 #define WORKER_COMMANDS_H
 

@@ -85,15 +85,16 @@ static uint64_t next_due(const struct conn *conn)
 
     if (conn->state != CONN_OPEN)
         return conn->close_at_ms;
-    if (!conn->read_paused) /* while we do not read, no pong can be seen: then only progress counts */
+    if (!conn->read_paused) /* while we do not read, no pong can be seen: then only progress counts
+                             */
         due = min64(due, conn->last_in_ms + host->ping_ms + (conn->ping_sent ? host->pong_ms : 0));
     if (conn->outbox.bytes)
         due = min64(due, conn->progress_ms + host->slow_ms);
     return due;
 }
 
-/* A deadline that moves later is found out when the wheel gets there; one that moves earlier must be
- * moved at once. */
+/* A deadline that moves later is found out when the wheel gets there; one that moves earlier must
+ * be moved at once. */
 static void set_timer(struct conn *conn)
 {
     uint64_t due = next_due(conn);
@@ -102,6 +103,19 @@ static void set_timer(struct conn *conn)
         return;
     if (!conn->timer.at || due < conn->timer.due_ms)
         wheel_set(&conn->host->wheel, &conn->timer, due);
+}
+
+/* Everything that is to leave goes through here. */
+static enum err queue(struct conn *conn, struct msg *msg)
+{
+    enum err err;
+
+    if (conn->outbox.bytes == 0) /* nothing waited until now */
+        conn->progress_ms = loop_now_ms(conn->host->loop);
+    err = outbox_put(&conn->outbox, msg);
+    if (!err)
+        mark_dirty(conn);
+    return err;
 }
 
 static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice payload)
@@ -113,10 +127,8 @@ static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice 
         return;
     }
     msg->opcode = (uint8_t)opcode;
-    if (outbox_put(&conn->outbox, msg))
+    if (queue(conn, msg))
         die(conn);
-    else
-        mark_dirty(conn);
     msg_unref(msg);
 }
 
@@ -136,6 +148,7 @@ static void check_open(struct conn *conn, uint64_t now_ms)
         conn_set_patience(conn, now_ms + LINGER_MS);
     } else if (!conn->ping_sent && now_ms >= silence_due) {
         conn->ping_sent = true;
+        conn->last_in_ms = now_ms - host->ping_ms; /* pong_ms runs from now, however late we come */
         tally(host, STAT_pings_sent, 1);
         send_control(conn, WS_PING, SLICE(""));
     }
@@ -208,8 +221,8 @@ void conn_close_now(struct conn *conn, uint16_t code, struct slice reason)
     conn_close(conn, code, reason);
 }
 
-/* Nothing more is read; when our close frame has left, our side of the connection ends, and the peer's
- * end of file is awaited so that no reset overtakes the close frame. */
+/* Nothing more is read; when our close frame has left, our side of the connection ends, and the
+ * peer's end of file is awaited so that no reset overtakes the close frame. */
 static void linger(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
@@ -230,7 +243,8 @@ static void on_peer_close(struct conn *conn, const struct ws_event *event)
     linger(conn);
 }
 
-/* RFC 6455 7.1.7: fail the connection: a close frame with the reason, then nothing of it is read. */
+/* RFC 6455 7.1.7: fail the connection: a close frame with the reason, then nothing of it is read.
+ */
 static void on_broken(struct conn *conn, const struct ws_event *event)
 {
     tally(conn->host, STAT_protocol_errors, 1);
@@ -286,8 +300,9 @@ static void on_data(struct conn *conn, const struct ws_event *event)
     }
     if (!event->end)
         return;
-    conn->host->calls->message(conn, (enum ws_opcode)event->opcode,
-                               slice_make(conn->message ? (char *)conn->message : "", conn->message_len));
+    conn->host->calls->message(
+        conn, (enum ws_opcode)event->opcode,
+        slice_make(conn->message ? (char *)conn->message : "", conn->message_len));
     message_drop(conn);
 }
 
@@ -346,6 +361,9 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
 
     conn->last_in_ms = loop_now_ms(conn->host->loop);
     conn->ping_sent = false;
+    if (ws_decoder_idle(
+            &conn->decoder)) /* a reload may have changed it; a message under way keeps its own */
+        conn->decoder.message_max = conn->host->message_bytes_max;
     while (conn->state == CONN_OPEN || conn->state == CONN_CLOSING) {
         struct ws_event event;
         at += ws_decode(&conn->decoder, data + at, len - at, &event);
@@ -356,8 +374,11 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
         on_ws_event(conn, &event);
     }
     /* The peer does not read what it causes: read no more of it until half has left. */
-    if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max)
+    if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max) {
         conn->read_paused = true;
+        rewatch(
+            conn); /* here: one that waits for its socket is not flushed at the end of the turn */
+    }
 }
 
 void conn_feed(struct conn *conn, struct slice bytes)
@@ -455,7 +476,8 @@ static bool make_room(struct conn *conn, const struct msg *msg)
     if (waiting + bytes <= host->queue_bytes_max || waiting == 0)
         return true;
     if (conn->outbox.signal_bytes) {
-        unsigned shed = outbox_shed(&conn->outbox, waiting + bytes - host->queue_bytes_max, level_max);
+        unsigned shed =
+            outbox_shed(&conn->outbox, waiting + bytes - host->queue_bytes_max, level_max);
         tally(host, STAT_signals_shed, shed);
     }
     return conn->outbox.bytes + bytes <= host->queue_bytes_max;
@@ -464,7 +486,6 @@ static bool make_room(struct conn *conn, const struct msg *msg)
 enum err conn_send(struct conn *conn, struct msg *msg)
 {
     bool bounded = msg->kind == MSG_SIGNAL || msg->kind == MSG_MAIL;
-    enum err err;
 
     if (conn->state != CONN_OPEN)
         return ERR_DOWN;
@@ -473,12 +494,7 @@ enum err conn_send(struct conn *conn, struct msg *msg)
             tally(conn->host, STAT_signals_shed, 1);
         return ERR_FULL;
     }
-    if (conn->outbox.bytes == 0)
-        conn->progress_ms = loop_now_ms(conn->host->loop);
-    err = outbox_put(&conn->outbox, msg);
-    if (!err)
-        mark_dirty(conn);
-    return err;
+    return queue(conn, msg);
 }
 
 enum err conn_send_raw(struct conn *conn, struct slice bytes)

@@ -1,11 +1,11 @@
 /*
- * One WebSocket connection after its upgrade: socket bytes in, whole messages out, and back; ping and
- * pong, the close handshake, back-pressure. It knows nothing of envelopes, addresses or Redis; whoever
- * owns it (session, echo) is called through its host.
+ * One WebSocket connection after its upgrade: socket bytes in, whole messages out, and back; ping
+ * and pong, the close handshake, back-pressure. It knows nothing of envelopes, addresses or Redis;
+ * whoever owns it (session, echo) is called through its host.
  *
- * The one idea: it owns nothing while idle. Bytes are read into one buffer of the worker and decoded
- * there in place; only what a partial frame or message leaves over is kept. What is to be sent waits in
- * the outbox until the end of the turn, then leaves in one writev.
+ * The one idea: it owns nothing while idle. Bytes are read into one buffer of the worker and
+ * decoded there in place; only what a partial frame or message leaves over is kept. What is to be
+ * sent waits in the outbox until the end of the turn, then leaves in one writev.
  *
  * A connection is freed only at the end of a turn, never inside its own callbacks.
  */
@@ -30,7 +30,8 @@ struct conn_calls {
     void (*message)(struct conn *conn, enum ws_opcode opcode, struct slice payload);
     /* The deadline that the owner set with conn_set_deadline has come. */
     void (*deadline)(struct conn *conn);
-    /* It can no longer be sent to: closing has begun, from either side. Called once, before gone. */
+    /* It can no longer be sent to: closing has begun, from either side. Called once, before gone.
+     */
     void (*closing)(struct conn *conn);
     /* The socket is closed; free the memory. Called once, at the end of a turn. */
     void (*gone)(struct conn *conn);
@@ -45,8 +46,9 @@ struct conn_host {
     void *owner;
 
     uint64_t message_bytes_max;
-    uint64_t queue_bytes_max; /* unsent bytes of one connection */
-    uint32_t answer_bytes_max; /* of the peer's own answers; past it nothing is read until half has left */
+    uint64_t queue_bytes_max;  /* unsent bytes of one connection */
+    uint32_t answer_bytes_max; /* of the peer's own answers; past it nothing is read until half has
+                                  left */
     uint32_t ping_ms, pong_ms, slow_ms, close_ms;
 
     struct conn *dirty, *dead; /* to be flushed, to be freed at the end of this turn */
@@ -56,7 +58,8 @@ struct conn_host {
 enum conn_state {
     CONN_OPEN,
     CONN_CLOSING,   /* our close frame is queued or sent; waiting for the peer's */
-    CONN_LINGERING, /* both have closed, or the peer broke the protocol: we wait for its end of file */
+    CONN_LINGERING, /* both have closed, or the peer broke the protocol: we wait for its end of file
+                     */
     CONN_DEAD,
 };
 
@@ -68,12 +71,13 @@ struct conn {
     struct outbox outbox;
     uint8_t *message; /* of a message that came in pieces; NULL otherwise */
     uint32_t message_len, message_size;
-    uint8_t *leftover; /* bytes of a frame's head, or of a control frame, that is not whole; NULL otherwise */
+    uint8_t *leftover; /* bytes of a frame's head, or of a control frame, that is not whole; NULL
+                          otherwise */
     struct conn *next_dirty, *next_dead;
-    uint64_t last_in_ms;    /* something came */
-    uint64_t progress_ms;   /* the socket took something, or nothing waited */
-    uint64_t deadline_ms;   /* the owner's; UINT64_MAX: none */
-    uint64_t close_at_ms;   /* CLOSING, LINGERING: the end of patience */
+    uint64_t last_in_ms;  /* something came */
+    uint64_t progress_ms; /* the socket took something, or nothing waited */
+    uint64_t deadline_ms; /* the owner's; UINT64_MAX: none */
+    uint64_t close_at_ms; /* CLOSING, LINGERING: the end of patience */
     int fd;
     uint8_t leftover_len;
     uint8_t state;
@@ -85,17 +89,19 @@ void conn_host_init(struct conn_host *host, struct loop *loop, struct stats_row 
 /* The end of a turn: writes what the turn has queued, then frees what has gone. A loop hook. */
 void conn_host_flush(struct conn_host *host);
 
-/* Takes fd over and starts; conn is the owner's zeroed memory. ERR_SYSTEM: fd is closed, nothing started. */
+/* Takes fd over and starts; conn is the owner's zeroed memory. ERR_SYSTEM: fd is closed, nothing
+ * started. */
 enum err conn_start(struct conn *conn, struct conn_host *host, int fd);
 /* Bytes that came behind the upgrade request, before conn reads by itself. */
 void conn_feed(struct conn *conn, struct slice bytes);
-/* Queues a message (adds its own reference). ERR_FULL: the queue is full and msg was not taken: a signal
- * is dropped and counted; whether mail that finds no room ends the connection is the owner's decision.
- * ERR_DOWN: closing. */
+/* Queues a message (adds its own reference). ERR_FULL: the queue is full and msg was not taken: a
+ * signal is dropped and counted; whether mail that finds no room ends the connection is the owner's
+ * decision. ERR_DOWN: closing. */
 enum err conn_send(struct conn *conn, struct msg *msg);
 /* Queues bytes that are no frame: the 101 answer. */
 enum err conn_send_raw(struct conn *conn, struct slice bytes);
-/* Starts the close handshake; what is queued leaves first. Does nothing when it is closing already. */
+/* Starts the close handshake; what is queued leaves first. Does nothing when it is closing already.
+ */
 void conn_close(struct conn *conn, uint16_t code, struct slice reason);
 /* The same, with everything that waits dropped: for a peer that does not read. */
 void conn_close_now(struct conn *conn, uint16_t code, struct slice reason);

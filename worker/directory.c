@@ -76,7 +76,9 @@ struct directory_entry *directory_need(struct directory *directory, struct addre
     if (!entry)
         return NULL;
     bucket = bucket_of(directory, key);
-    *entry = (struct directory_entry){ .next = *bucket, .key = key, .address_len = (uint8_t)address.len };
+    *entry = (struct directory_entry){ .next = *bucket,
+                                       .key = key,
+                                       .address_len = (uint8_t)address.len };
     memcpy(entry->address, address.data, address.len);
     *bucket = entry;
     directory->entry_count++;

@@ -1,6 +1,6 @@
 /*
- * The worker's own directory: address -> its sessions on this worker. A private hash table; what other
- * workers may know of it is in shm/sessions.
+ * The worker's own directory: address -> its sessions on this worker. A private hash table; what
+ * other workers may know of it is in shm/sessions.
  */
 #ifndef WORKER_DIRECTORY_H
 #define WORKER_DIRECTORY_H

@@ -1,7 +1,7 @@
 /*
- * `echo-test`: a bare echo of messages by the very codec and connection code of the server, so that any
- * outside WebSocket suite or load generator can drive it. Loopback only, no token, no Redis; never
- * reachable in normal operation.
+ * `echo-test`: a bare echo of messages by the very codec and connection code of the server, so that
+ * any outside WebSocket suite or load generator can drive it. Loopback only, no token, no Redis;
+ * never reachable in normal operation.
  */
 #include "worker/worker.h"
 
@@ -84,8 +84,9 @@ static void refuse(struct guest *guest, const struct http_fault *fault)
     struct buf answer;
 
     buf_init(&answer, 4096);
-    http_answer_refusal(&answer, &(struct http_refusal){
-                                     .status = fault->status, .code = fault->code, .message = fault->message });
+    http_answer_refusal(&answer, &(struct http_refusal){ .status = fault->status,
+                                                         .code = fault->code,
+                                                         .message = fault->message });
     if (send(guest->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0)
         log_debug("echo_refusal_not_sent", "errno=%d", errno);
     buf_fini(&answer);

@@ -1,9 +1,9 @@
 /*
  * The envelope (docs/protocol.md, section 2): parse once, check, stamp.
  *
- * Parsing gives slices of the text that came; stamping makes the one outgoing message from those very
- * bytes, with only the server's own fields put in and `token` taken out. Nothing carried is printed
- * again.
+ * Parsing gives slices of the text that came; stamping makes the one outgoing message from those
+ * very bytes, with only the server's own fields put in and `token` taken out. Nothing carried is
+ * printed again.
  */
 #ifndef WORKER_ENVELOPE_H
 #define WORKER_ENVELOPE_H
@@ -37,7 +37,7 @@ enum reject_code {
 #define X(name, text, stat) REJECT_##name,
     REJECT_CODES(X)
 #undef X
-    REJECT_COUNT
+        REJECT_COUNT
 };
 const char *reject_code_text(enum reject_code code);
 
@@ -46,8 +46,8 @@ enum envelope_type { TYPE_MAIL = 1, TYPE_SIGNAL = 2, TYPE_POST = 3, TYPE_CONTROL
 enum { ENVELOPE_ID_MAX = 64, ENVELOPE_SUBJECT_MAX = 998, ENVELOPE_DEPTH_MAX = 32 };
 
 struct envelope {
-    struct slice text;   /* the whole message */
-    struct slice from;   /* decoded, in the text or the arena, as all below; data NULL when absent */
+    struct slice text; /* the whole message */
+    struct slice from; /* decoded, in the text or the arena, as all below; data NULL when absent */
     struct slice *recipients; /* of to and cc together, in order, each once; in the arena */
     size_t recipient_count;
     struct slice subject, id, in_reply_to, references, subject_id, token, from_tag;
@@ -72,27 +72,28 @@ struct envelope_fault {
     struct slice id;     /* the message's id when it could be read; data NULL otherwise */
 };
 
-/* Parses and checks everything that needs no knowledge of the session: JSON, the five required fields
- * (unless it is a command to postmaster, of which only from, to, type and subject are required... and
- * content may be absent), types, bounds, base64, addresses, recipients_max. text must be valid UTF-8
- * when utf8_checked, else that is checked too (binary frames). OK, or ERR_BAD with the fault;
- * ERR_NOMEM with the fault `internal`.
- * recipients_max bounds the entries of to and cc as written, before repetitions are taken out.
- * Of a command alone: `tags` is decoded (recipients_max of them at most; elsewhere they are checked
- * and carried), and `limit` is looked at (elsewhere it is an unknown field, and carried). */
+/* Parses and checks everything that needs no knowledge of the session: JSON, the five required
+ * fields (unless it is a command to postmaster, of which only from, to, type and subject are
+ * required... and content may be absent), types, bounds, base64, addresses, recipients_max. text
+ * must be valid UTF-8 when utf8_checked, else that is checked too (binary frames). OK, or ERR_BAD
+ * with the fault; ERR_NOMEM with the fault `internal`. recipients_max bounds the entries of to and
+ * cc as written, before repetitions are taken out. Of a command alone: `tags` is decoded
+ * (recipients_max of them at most; elsewhere they are checked and carried), and `limit` is looked
+ * at (elsewhere it is an unknown field, and carried). */
 enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_checked,
                         size_t recipients_max, struct arena *arena, struct envelope_fault *fault);
 
 /* What the server sets (section 2). */
 struct envelope_stamp {
-    struct slice id;       /* used when the envelope has none */
-    struct slice from_tag; /* the session's device; used when the envelope has none and it is not empty */
-    int64_t now_s;         /* lastUpdateTime; createTime when absent */
-    int64_t state;         /* 0 new … ; kept as it came when keep_state (a receipt) */
+    struct slice id; /* used when the envelope has none */
+    struct slice
+        from_tag;  /* the session's device; used when the envelope has none and it is not empty */
+    int64_t now_s; /* lastUpdateTime; createTime when absent */
+    int64_t state; /* 0 new … ; kept as it came when keep_state (a receipt) */
     bool keep_state;
 };
-/* The outgoing message: one reference, the caller's; NULL when out of memory. Its data begins with '{'.
- * The envelope's text and arena must still be there. */
+/* The outgoing message: one reference, the caller's; NULL when out of memory. Its data begins with
+ * '{'. The envelope's text and arena must still be there. */
 struct msg *envelope_stamp(const struct envelope *envelope, const struct envelope_stamp *stamp,
                            enum msg_kind kind);
 

@@ -1,9 +1,10 @@
 /*
- * The gate: accepts connections and takes them through the HTTP upgrade; who passes becomes a session.
+ * The gate: accepts connections and takes them through the HTTP upgrade; who passes becomes a
+ * session.
  *
- * All workers share one listening socket. So that connections spread evenly, a worker that has clearly
- * more than the least loaded one leaves the next to the others for a moment; when none of them comes
- * for it (they may be stuck), it takes it after all.
+ * All workers share one listening socket. So that connections spread evenly, a worker that has
+ * clearly more than the least loaded one leaves the next to the others for a moment; when none of
+ * them comes for it (they may be stuck), it takes it after all.
  */
 #ifndef WORKER_GATE_H
 #define WORKER_GATE_H

@@ -2,8 +2,8 @@
  * The head of the HTTP upgrade request: a small, strict, incremental parser, and the answers.
  *
  * Pure. It never looks at a byte twice, trusts nothing, and knows only what RFC 9112 and RFC 6455
- * section 4 need of a GET that wants to become a WebSocket. The caller keeps the bytes of the head in
- * one growing buffer (at most limits.headerBytes) and gives all of it each time.
+ * section 4 need of a GET that wants to become a WebSocket. The caller keeps the bytes of the head
+ * in one growing buffer (at most limits.headerBytes) and gives all of it each time.
  */
 #ifndef WORKER_HTTP_H
 #define WORKER_HTTP_H
@@ -21,9 +21,9 @@ struct http_header {
 };
 
 struct http_parser {
-    uint32_t at;         /* bytes looked at so far */
+    uint32_t at; /* bytes looked at so far */
     uint32_t head_max;
-    uint32_t line_at;    /* where the current line began */
+    uint32_t line_at; /* where the current line began */
     uint32_t method_len, target_at, target_len;
     uint32_t header_count;
     uint8_t state;
@@ -49,17 +49,18 @@ enum http_progress http_parse(struct http_parser *parser, const char *head, size
 
 /* What a good upgrade request says. Slices lie in the head or in the arena. */
 struct http_upgrade {
-    struct slice key;      /* Sec-WebSocket-Key */
+    struct slice key;                                 /* Sec-WebSocket-Key */
     struct slice host, origin, authorization, cookie; /* data NULL when absent */
-    struct slice client_id, device, since, epoch, query_token; /* percent-decoded; data NULL when absent */
+    struct slice client_id, device, since, epoch,
+        query_token;              /* percent-decoded; data NULL when absent */
     struct slice bearer_protocol; /* T of an offered "bearer.T" */
     bool offers_v1;               /* "postoffice.v1" was offered */
-    struct slice extensions;      /* Sec-WebSocket-Extensions, joined; for permessage-deflate later */
+    struct slice extensions; /* Sec-WebSocket-Extensions, joined; for permessage-deflate later */
 };
 
 /* Checks a whole head in the order of docs/protocol.md section 1: method (405), path (404; any path
- * when any_path), version and upgrade (426), Host, key, bodies, duplicates, query (400). OK, or ERR_BAD
- * with the fault. */
+ * when any_path), version and upgrade (426), Host, key, bodies, duplicates, query (400). OK, or
+ * ERR_BAD with the fault. */
 enum err http_check_upgrade(const struct http_parser *parser, const char *head, bool any_path,
                             struct arena *arena, struct http_upgrade *upgrade,
                             struct http_fault *fault);
@@ -71,9 +72,10 @@ bool http_origin_is_host(struct slice origin, struct slice host);
 
 /* Appends the 101 answer; protocol NULL: none selected. */
 void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol);
-/* Appends a whole refusal: status line, Content-Type, Content-Length, Connection: close, the headers
- * that the status demands (401 WWW-Authenticate: Bearer error="bearer_error", error_description="message";
- * 405 Allow; 426 Sec-WebSocket-Version and Upgrade; 503 Retry-After: retry_after_s), JSON body. */
+/* Appends a whole refusal: status line, Content-Type, Content-Length, Connection: close, the
+ * headers that the status demands (401 WWW-Authenticate: Bearer error="bearer_error",
+ * error_description="message"; 405 Allow; 426 Sec-WebSocket-Version and Upgrade; 503 Retry-After:
+ * retry_after_s), JSON body. */
 struct http_refusal {
     int status;
     const char *code, *message;

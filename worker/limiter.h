@@ -11,7 +11,8 @@ struct limiter {
 
 /* A full bucket. */
 void limiter_init(struct limiter *limiter, uint32_t burst, uint64_t now_ms);
-/* Takes one message. Returns 0, or in how many milliseconds one will be there. per_s 0: no limit. */
+/* Takes one message. Returns 0, or in how many milliseconds one will be there. per_s 0: no limit.
+ */
 uint32_t limiter_take(struct limiter *limiter, uint32_t per_s, uint32_t burst, uint64_t now_ms);
 
 #endif

@@ -64,10 +64,12 @@ void loop_run(struct loop *loop)
         loop->again = false;
         loop->now_ms = 0; /* read again by whoever asks first */
         if (event_base_loop(loop->base, flags) < 0)
-            abort(); /* epoll itself failed: nothing can be served; the master starts another worker */
+            abort(); /* epoll itself failed: nothing can be served; the master starts another worker
+                      */
         for (unsigned i = 0; i < loop->hook_count; i++)
             loop->hooks[i].run(loop->hooks[i].arg);
     }
+    loop->stopping = false; /* it may be run again */
 }
 
 void loop_stop(struct loop *loop)

@@ -18,7 +18,7 @@ struct loop;
 /* NULL when out of memory or descriptors. Make it after the fork. */
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
-/* Runs turns until loop_stop. */
+/* Runs turns until loop_stop; one that was called before ends it at once. May be called again. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* CLOCK_MONOTONIC, read at most once a turn. */
@@ -47,7 +47,8 @@ struct loop_timer {
     void *arg;
 };
 /* Once for each timer, before the others. */
-void loop_timer_init(struct loop *loop, struct loop_timer *timer, loop_timer_cb callback, void *arg);
+void loop_timer_init(struct loop *loop, struct loop_timer *timer, loop_timer_cb callback,
+                     void *arg);
 /* Fires once after delay_ms; set again, it moves. */
 void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms);
 void loop_timer_cancel(struct loop_timer *timer);

@@ -15,11 +15,11 @@ enum {
     LANE_LAST = LANE_TOP + 2 * LEVEL_MAX + 1,
     LANE_COUNT,
 
-    BATCH_FRAMES = 256,        /* of one writev */
-    COPY_MAX = 2048,           /* a smaller payload is cheaper copied than named in an iovec */
+    BATCH_FRAMES = 256, /* of one writev */
+    COPY_MAX = 2048,    /* a smaller payload is cheaper copied than named in an iovec */
     SCRATCH_SIZE = 64 * 1024,
-    FAIR_SHARE = 512 * 1024,   /* bytes a connection may write in one turn */
-    POOL_MAX = 4096,           /* lanes and frames kept for the next use */
+    FAIR_SHARE = 512 * 1024, /* bytes a connection may write in one turn */
+    POOL_MAX = 4096,         /* lanes and frames kept for the next use */
 };
 
 struct frame {
@@ -29,7 +29,7 @@ struct frame {
 
 struct outbox_lanes {
     struct frame *head[LANE_COUNT], *tail[LANE_COUNT];
-    uint32_t occupied; /* a bit a lane */
+    uint32_t occupied;  /* a bit a lane */
     struct frame *pong; /* the one pong that waits, if any */
 };
 
@@ -295,7 +295,8 @@ static void batch_add(struct batch *batch, struct msg *msg, uint32_t skip)
     if (msg->len - data_skip <= COPY_MAX)
         batch_copy(batch, msg->data + data_skip, msg->len - data_skip);
     else
-        batch->iov[batch->iov_count++] = (struct iovec){ msg->data + data_skip, msg->len - data_skip };
+        batch->iov[batch->iov_count++] =
+            (struct iovec){ msg->data + data_skip, msg->len - data_skip };
 }
 
 static bool batch_has_room(const struct batch *batch)
@@ -304,7 +305,8 @@ static bool batch_has_room(const struct batch *batch)
            batch->scratch_used + COPY_MAX + WS_HEAD_MAX <= SCRATCH_SIZE;
 }
 
-/* Takes frames out of the outbox; their messages' references and their count stay with the batch. */
+/* Takes frames out of the outbox; their messages' references and their count stay with the batch.
+ */
 static void batch_fill(struct batch *batch, struct outbox *outbox)
 {
     batch->count = batch->iov_count = 0;
@@ -326,8 +328,8 @@ static void count_sent(struct outbox_sent *sent, const struct msg *msg)
         sent->answers++;
 }
 
-/* Settles the batch after `written` bytes have left: what left whole is done with, the one that left in
- * part becomes current, the rest goes back where it was. */
+/* Settles the batch after `written` bytes have left: what left whole is done with, the one that
+ * left in part becomes current, the rest goes back where it was. */
 static void batch_settle(struct batch *batch, struct outbox *outbox, size_t written,
                          struct outbox_sent *sent)
 {
@@ -350,7 +352,8 @@ static void batch_settle(struct batch *batch, struct outbox *outbox, size_t writ
         outbox->current_sent = skip + (uint32_t)written;
     }
     for (unsigned i = batch->count; i-- > done;) {
-        struct frame *frame = frame_new(batch->msgs[i]); /* from the pool: it was dropped there just now */
+        struct frame *frame =
+            frame_new(batch->msgs[i]); /* from the pool: it was dropped there just now */
         if (!frame)
             abort();
         msg_unref(batch->msgs[i]);

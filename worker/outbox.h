@@ -1,9 +1,10 @@
 /*
  * The queue of unsent frames of one connection.
  *
- * An idle connection owns none of it: the lanes are taken from a pool with the first frame and go back
- * with the last. Frames leave by lane: the server's answers first, then messages by level, in order
- * within each, `goodbye` and close last. A frame that has partly left is always finished first.
+ * An idle connection owns none of it: the lanes are taken from a pool with the first frame and go
+ * back with the last. Frames leave by lane: the server's answers first, then messages by level, in
+ * order within each, `goodbye` and close last. A frame that has partly left is always finished
+ * first.
  */
 #ifndef WORKER_OUTBOX_H
 #define WORKER_OUTBOX_H
@@ -31,8 +32,8 @@ enum { OUTBOX_RAW = 0xff };
 
 /* Adds its own reference to msg. ERR_NOMEM. */
 enum err outbox_put(struct outbox *outbox, struct msg *msg);
-/* Drops waiting signals of at most level_max, the lowest level first, within it the oldest first, until
- * at least `bytes` have been freed or none is left. Returns how many were dropped. */
+/* Drops waiting signals of at most level_max, the lowest level first, within it the oldest first,
+ * until at least `bytes` have been freed or none is left. Returns how many were dropped. */
 unsigned outbox_shed(struct outbox *outbox, uint64_t bytes, int level_max);
 /* Drops everything but what has partly left. */
 void outbox_clear(struct outbox *outbox);

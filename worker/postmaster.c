@@ -53,7 +53,8 @@ struct msg *postmaster_welcome(const struct postmaster_welcome *welcome)
     const struct config *config = welcome->config;
 
     postmaster_begin(welcome->address, "welcome");
-    buf_addf(&text, ",\"session\":\"%u-%llx\"", welcome->worker, (unsigned long long)welcome->session);
+    buf_addf(&text, ",\"session\":\"%u-%llx\"", welcome->worker,
+             (unsigned long long)welcome->session);
     add_text_member("node", slice_of(welcome->node));
     add_int_member("worker", welcome->worker);
     add_text_member("address", welcome->address);

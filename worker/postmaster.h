@@ -12,8 +12,8 @@
 
 struct config;
 
-/* An envelope in the making: begin, add members to buf (each with its own leading comma), end. The buffer
- * is one for the whole worker, so only one can be in the making. */
+/* An envelope in the making: begin, add members to buf (each with its own leading comma), end. The
+ * buffer is one for the whole worker, so only one can be in the making. */
 struct buf *postmaster_begin(struct slice to, const char *subject);
 struct msg *postmaster_end(enum msg_kind kind);
 
@@ -41,7 +41,8 @@ struct postmaster_rejection {
     const char *field;       /* NULL: none is at fault */
     struct slice id;         /* data NULL: could not be read */
     uint32_t retry_after_ms; /* 0: waiting does not help */
-    const struct postmaster_refusal *refused; /* for a message with recipients, none of whom could be served */
+    const struct postmaster_refusal
+        *refused; /* for a message with recipients, none of whom could be served */
     size_t refused_count;
 };
 struct msg *postmaster_rejected(struct slice to, const struct postmaster_rejection *rejection);

@@ -19,9 +19,9 @@ struct errand {
     const struct grant *grant; /* what counts for this message: the session's, or its own token's */
     struct grant *own_grant;   /* of the message's token; NULL otherwise */
     struct slice id;
-    struct address_key *keys;  /* a recipient each */
-    uint64_t *elsewhere;       /* a recipient each: bit w: has sessions on worker w, not this one */
-    uint64_t workers;          /* all of those together */
+    struct address_key *keys; /* a recipient each */
+    uint64_t *elsewhere;      /* a recipient each: bit w: has sessions on worker w, not this one */
+    uint64_t workers;         /* all of those together */
     char uuid[37];
 };
 
@@ -47,16 +47,17 @@ static enum stat_id reject_stat(enum reject_code code)
     return STAT_rejected_internal;
 }
 
-static void reject(struct session *session, const struct envelope_fault *fault, uint32_t retry_after_ms)
+static void reject(struct session *session, const struct envelope_fault *fault,
+                   uint32_t retry_after_ms)
 {
-    struct msg *msg = postmaster_rejected(session_address(session),
-                                          &(struct postmaster_rejection){
-                                              .code = fault->code,
-                                              .message = fault->message,
-                                              .field = fault->field,
-                                              .id = fault->id,
-                                              .retry_after_ms = retry_after_ms,
-                                          });
+    struct msg *msg =
+        postmaster_rejected(session_address(session), &(struct postmaster_rejection){
+                                                          .code = fault->code,
+                                                          .message = fault->message,
+                                                          .field = fault->field,
+                                                          .id = fault->id,
+                                                          .retry_after_ms = retry_after_ms,
+                                                      });
 
     stats_add(session->office->stats, reject_stat(fault->code), 1);
     if (!msg || conn_send(&session->conn, msg) == ERR_NOMEM)
@@ -89,21 +90,26 @@ static enum err check_from(struct errand *errand, struct envelope_fault *fault)
         grant_may_speak_for(session->grant, envelope->from))
         return OK;
     if (!envelope->token.data)
-        return fail(fault, REJECT_FORBIDDEN_FROM, "from", "this session may not speak for this address");
-    wrong = token_verify(session->office->config, envelope->token, loop_unix_s(session->office->loop),
-                         &errand->own_grant);
+        return fail(fault, REJECT_FORBIDDEN_FROM, "from",
+                    "this session may not speak for this address");
+    wrong = token_verify(session->office->config, envelope->token,
+                         loop_unix_s(session->office->loop), &errand->own_grant);
     if (wrong != TOKEN_GOOD)
         return fail(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
-    if (!slice_equal(slice_make(errand->own_grant->sub, errand->own_grant->sub_len), envelope->from))
-        return fail(fault, REJECT_FORBIDDEN_FROM, "from", "the message's token is for another address");
+    if (!slice_equal(slice_make(errand->own_grant->sub, errand->own_grant->sub_len),
+                     envelope->from))
+        return fail(fault, REJECT_FORBIDDEN_FROM, "from",
+                    "the message's token is for another address");
     errand->grant = errand->own_grant;
     return OK;
 }
 
-static enum err check_group(const struct errand *errand, struct slice group, struct envelope_fault *fault)
+static enum err check_group(const struct errand *errand, struct slice group,
+                            struct envelope_fault *fault)
 {
     if (errand->envelope.type != TYPE_SIGNAL && errand->envelope.type != TYPE_POST)
-        return fail(fault, REJECT_BAD_FIELD, "to", "a group takes posts (type 3) and signals (type 2)");
+        return fail(fault, REJECT_BAD_FIELD, "to",
+                    "a group takes posts (type 3) and signals (type 2)");
     if (!grant_may_use_group(errand->grant, group))
         return fail(fault, REJECT_FORBIDDEN_TO, "to", "the token does not allow this group");
     return fail(fault, REJECT_NOT_FOUND, "to", "this version of the server has no groups");
@@ -182,7 +188,8 @@ void router_deliver(struct office *office, const struct slice *recipients, size_
                     struct msg *msg)
 {
     for (size_t i = 0; i < recipient_count; i++)
-        if (deliver_here(office, sessions_key(office->region, recipients[i]), recipients[i], msg) == 0)
+        if (deliver_here(office, sessions_key(office->region, recipients[i]), recipients[i], msg) ==
+            0)
             stats_add(office->stats, STAT_deliveries_missed, 1);
 }
 
@@ -216,9 +223,13 @@ static void publish_elsewhere(struct errand *errand, struct msg *msg, struct tic
         struct ticket_part *part = ticket ? ticket_wait(ticket, indexes, count) : NULL;
         if (ticket && !part)
             continue;
-        if (bus_publish(office->bus, slot, addresses, count, msg, part ? ticket_heard : NULL, part) &&
-            part)
+        if (bus_publish(office->bus, slot, addresses, count, msg, part ? ticket_heard : NULL,
+                        part) == OK)
+            continue;
+        if (part)
             ticket_unsent(part);
+        else
+            stats_add(office->stats, STAT_publishes_unheard, 1); /* a signal that never left */
     }
 }
 
@@ -228,8 +239,8 @@ static size_t deliver_all_here(struct errand *errand, struct msg *msg, struct ti
     size_t served = 0;
 
     for (size_t i = 0; i < errand->envelope.recipient_count; i++) {
-        bool taken = deliver_here(errand->office, errand->keys[i], errand->envelope.recipients[i],
-                                  msg) > 0;
+        bool taken =
+            deliver_here(errand->office, errand->keys[i], errand->envelope.recipients[i], msg) > 0;
         served += taken;
         if (ticket)
             ticket->recipients[i].served = taken;
@@ -241,7 +252,8 @@ static size_t deliver_all_here(struct errand *errand, struct msg *msg, struct ti
 
 static enum err send_signal(struct errand *errand, struct msg *msg, struct envelope_fault *fault)
 {
-    /* All or nothing: with a part of the recipients out of reach the sender is told to try again. */
+    /* All or nothing: with a part of the recipients out of reach the sender is told to try again.
+     */
     if (errand->workers && !bus_is_up(errand->office->bus))
         return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
                     "a recipient is on another worker, and Redis is away");
@@ -252,7 +264,8 @@ static enum err send_signal(struct errand *errand, struct msg *msg, struct envel
 
 static bool can_answer_at_once(const struct errand *errand)
 {
-    return errand->workers == 0 && !errand->session->tickets && errand->envelope.recipient_count == 1;
+    return errand->workers == 0 && !errand->session->tickets &&
+           errand->envelope.recipient_count == 1;
 }
 
 static enum err send_mail(struct errand *errand, struct msg *msg, struct envelope_fault *fault)
@@ -354,7 +367,6 @@ void router_message(struct conn *conn, enum ws_opcode opcode, struct slice paylo
         err = route(&errand, &fault);
     }
     if (err)
-        reject(session, &fault,
-               fault.code == REJECT_STORAGE_UNAVAILABLE ? RETRY_STORAGE_MS : 0);
+        reject(session, &fault, fault.code == REJECT_STORAGE_UNAVAILABLE ? RETRY_STORAGE_MS : 0);
     grant_unref(errand.own_grant);
 }

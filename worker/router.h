@@ -11,7 +11,8 @@
 
 /* A whole WebSocket message of a session; for conn_calls. */
 void router_message(struct conn *conn, enum ws_opcode opcode, struct slice payload);
-/* From another worker, for addresses here; for bus_events. Returns nothing: who is not here any more is counted. */
+/* From another worker, for addresses here; for bus_events. Returns nothing: who is not here any
+ * more is counted. */
 void router_deliver(struct office *office, const struct slice *recipients, size_t recipient_count,
                     struct msg *msg);
 

@@ -138,7 +138,8 @@ static struct session *make(struct office *office, const struct session_claim *c
     session->origin_key = claim->origin_key;
     session->device_len = (uint8_t)claim->device.len;
     memcpy(session->device, claim->device.data, claim->device.len);
-    limiter_init(&session->limiter, (uint32_t)office->config->limits.burst, loop_now_ms(office->loop));
+    limiter_init(&session->limiter, (uint32_t)office->config->limits.burst,
+                 loop_now_ms(office->loop));
     return session;
 }
 
@@ -190,7 +191,8 @@ static bool same_device(const struct session_place *a, const struct session_plac
 }
 
 /* Where this session stands among `count` places; count when it is not there. */
-static size_t find_self(const struct session *session, const struct session_place *places, size_t count)
+static size_t find_self(const struct session *session, const struct session_place *places,
+                        size_t count)
 {
     size_t i = 0;
 
@@ -218,14 +220,15 @@ static size_t oldest_of(const struct session_place *places, size_t count)
     return oldest;
 }
 
-/* A new session takes the place of an older one of the same device; of the rest, the oldest give way when
- * there are too many. Each session only ever turns out older ones, so two that start at once on two
- * workers come to the same end. */
+/* A new session takes the place of an older one of the same device; of the rest, the oldest give
+ * way when there are too many. Each session only ever turns out older ones, so two that start at
+ * once on two workers come to the same end. */
 static void make_room(struct session *session)
 {
     struct session_place places[PLACES_MAX], me;
     struct office *office = session->office;
-    size_t count = all_places(session, places), self = find_self(session, places, count), others = 0;
+    size_t count = all_places(session, places), self = find_self(session, places, count),
+           others = 0;
 
     if (self == count)
         return;
@@ -263,6 +266,17 @@ static void free_session(struct session *session)
     free(session);
 }
 
+static void log_life(const struct session *session, const char *event)
+{
+    struct log_text address, device;
+
+    if (log_threshold > LOG_DEBUG)
+        return;
+    log_debug(event, "session=%llx address=%s device=%s", (unsigned long long)session->number,
+              log_quote(&address, session_address(session)),
+              log_quote(&device, session_device(session)));
+}
+
 struct session *session_open(struct office *office, int fd, const struct session_claim *claim)
 {
     struct session *session = make(office, claim);
@@ -286,6 +300,7 @@ struct session *session_open(struct office *office, int fd, const struct session
         return NULL;
     }
     stats_add(office->stats, STAT_sessions_opened, 1);
+    log_life(session, "session_opened");
     if (conn_send_raw(&session->conn, claim->answer))
         conn_abort(&session->conn);
     send_welcome(session, !claim->asked_replay);
@@ -358,6 +373,7 @@ void session_on_gone(struct conn *conn)
     struct session *session = of_conn(conn);
 
     stats_add(session->office->stats, STAT_sessions_closed, 1);
+    log_life(session, "session_closed");
     free_session(session);
 }
 

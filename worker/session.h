@@ -2,8 +2,8 @@
  * A session: one WebSocket connection that speaks for an address on a device.
  *
  * It registers itself in the worker's directory and in the shared table, so that it is found from
- * everywhere, and leaves both when it ends. A newer session of the same address and device takes its
- * place, wherever on the node that is.
+ * everywhere, and leaves both when it ends. A newer session of the same address and device takes
+ * its place, wherever on the node that is.
  */
 #ifndef WORKER_SESSION_H
 #define WORKER_SESSION_H
@@ -27,22 +27,23 @@ struct session {
     struct limiter limiter;
     uint32_t shm_index;
     uint32_t errors; /* rejected messages in the current minute */
-    bool listed; /* in the directory and in the shared table */
+    bool listed;     /* in the directory and in the shared table */
     uint8_t device_len;
     char device[];
 };
 
 struct session_claim {
     struct slice address, device;
-    struct grant *grant;  /* the session takes a reference of its own */
-    uint64_t origin_key;  /* counted in origins already; the session gives it back */
-    struct slice answer;  /* the 101 */
-    struct slice early;   /* bytes that came behind the request */
-    bool asked_replay;    /* `since` was given */
+    struct grant *grant; /* the session takes a reference of its own */
+    uint64_t origin_key; /* counted in origins already; the session gives it back */
+    struct slice answer; /* the 101 */
+    struct slice early;  /* bytes that came behind the request */
+    bool asked_replay;   /* `since` was given */
 };
 
-/* Takes fd over; the caller has taken a seat, which the session gives back. Sends the answer and `welcome`,
- * then turns older sessions of the same device out. NULL: fd is closed and nothing is left behind. */
+/* Takes fd over; the caller has taken a seat, which the session gives back. Sends the answer and
+ * `welcome`, then turns older sessions of the same device out. NULL: fd is closed and nothing is
+ * left behind. */
 struct session *session_open(struct office *office, int fd, const struct session_claim *claim);
 /* The session with this number, or NULL when it has gone. */
 struct session *session_by_number(const struct office *office, uint64_t number);
@@ -54,17 +55,19 @@ static inline struct slice session_device(const struct session *session)
 {
     return (struct slice){ session->device, session->device_len };
 }
-/* `goodbye`, then the close handshake. code and what it tells the client: docs/protocol.md section 7. */
+/* `goodbye`, then the close handshake. code and what it tells the client: docs/protocol.md
+ * section 7. */
 void session_say_goodbye(struct session *session, uint16_t code, const char *message,
                          uint32_t retry_after_ms);
 /* A fresh grant for the same session (renew): its end is the session's new end. */
 void session_renew(struct session *session, struct grant *grant);
 /* After a reload: ends sessions whose token has been revoked. */
 void session_check_revoked(struct office *office);
-/* After the bus was away: closes sessions here that a newer one elsewhere has replaced meanwhile. */
+/* After the bus was away: closes sessions here that a newer one elsewhere has replaced meanwhile.
+ */
 void session_check_replaced(struct office *office);
-/* Goodbye to the sessions from place *cursor on, at most `count` of them; moves the cursor. Returns false
- * when all have been told. */
+/* Goodbye to the sessions from place *cursor on, at most `count` of them; moves the cursor. Returns
+ * false when all have been told. */
 bool session_drain_some(struct office *office, uint32_t *cursor, unsigned count, uint16_t code,
                         uint64_t patience_at_ms);
 

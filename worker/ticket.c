@@ -48,9 +48,9 @@ struct ticket *ticket_new(struct session *session, struct slice id, const struct
     text = (char *)ticket->recipients + rows_size;
     for (size_t i = 0; i < recipient_count; i++) {
         memcpy(text, recipients[i].data, recipients[i].len);
-        ticket->recipients[i] = (struct ticket_recipient){
-            .address = slice_make(text, recipients[i].len), .refusal = REJECT_STORAGE_UNAVAILABLE
-        };
+        ticket->recipients[i] =
+            (struct ticket_recipient){ .address = slice_make(text, recipients[i].len),
+                                       .refusal = REJECT_STORAGE_UNAVAILABLE };
         text += recipients[i].len;
     }
     append(session, ticket);

@@ -1,9 +1,9 @@
 /*
- * A message whose sender still waits for its answer: it has gone to other workers, and only when they
- * have heard it (or not) is it known who was served.
+ * A message whose sender still waits for its answer: it has gone to other workers, and only when
+ * they have heard it (or not) is it known who was served.
  *
- * A session's tickets are answered strictly in the order in which its messages came, whatever finishes
- * first; a message that can be answered at once still takes a ticket when older ones wait.
+ * A session's tickets are answered strictly in the order in which its messages came, whatever
+ * finishes first; a message that can be answered at once still takes a ticket when older ones wait.
  */
 #ifndef WORKER_TICKET_H
 #define WORKER_TICKET_H
@@ -37,8 +37,8 @@ struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, 
 void ticket_heard(void *arg, bool heard);
 /* The part was never sent. */
 void ticket_unsent(struct ticket_part *part);
-/* The maker is done with it: all that can be known now is. Answers as many of the session's tickets as are
- * ready. The ticket must not be used afterwards. */
+/* The maker is done with it: all that can be known now is. Answers as many of the session's tickets
+ * as are ready. The ticket must not be used afterwards. */
 void ticket_settle(struct ticket *ticket);
 /* The session ends: its tickets live on without it until their workers have answered. */
 void tickets_orphan(struct session *session);

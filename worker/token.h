@@ -22,34 +22,39 @@ enum err token_init(void);
 /* Random bytes (libsodium's randombytes_buf), for ids and keys. */
 void token_random(void *out, size_t len);
 
-/* What a good token allows. Immutable, counted: a session and the messages under way may share one. */
+/* What a good token allows. Immutable, counted: a session and the messages under way may share one.
+ */
 struct grant {
     uint32_t refs;
     char *sub; /* NUL-terminated; a valid user address, not reserved */
     size_t sub_len;
-    char *jti; /* "" when none */
-    int64_t expires_at; /* Unix seconds; INT64_MAX: unending */
+    char *jti;                              /* "" when none */
+    int64_t expires_at;                     /* Unix seconds; INT64_MAX: unending */
     struct config_list send, groups, relay; /* patterns */
     bool broadcast, admin;
 };
 struct grant *grant_ref(struct grant *grant);
 void grant_unref(struct grant *grant); /* NULL is allowed */
-/* A grant as a token for `sub` with no `po` would give (auth.required false, tests); NULL: no memory. */
+/* A grant as a token for `sub` with no `po` would give (auth.required false, tests); NULL: no
+ * memory. */
 struct grant *grant_default(struct slice sub);
-bool grant_may_speak_for(const struct grant *grant, struct slice address); /* sub, or relay covers it */
-bool grant_may_send_to(const struct grant *grant, struct slice address);   /* user addresses: send */
-bool grant_may_use_group(const struct grant *grant, struct slice group);   /* groups; #all: broadcast */
+bool grant_may_speak_for(const struct grant *grant,
+                         struct slice address); /* sub, or relay covers it */
+bool grant_may_send_to(const struct grant *grant, struct slice address); /* user addresses: send */
+bool grant_may_use_group(const struct grant *grant,
+                         struct slice group); /* groups; #all: broadcast */
 
 enum token_fault {
     TOKEN_GOOD,
     TOKEN_ABSENT,        /* empty */
     TOKEN_MALFORMED,     /* not a token, or over TOKEN_BYTES_MAX */
-    TOKEN_UNKNOWN_KEY,   /* kid unknown, or none and not exactly one key of the kind; or the key's notAfter is past */
+    TOKEN_UNKNOWN_KEY,   /* kid unknown, or none and not exactly one key of the kind; or the key's
+                            notAfter is past */
     TOKEN_BAD_ALGORITHM, /* alg is not what the key is for, or unknown */
     TOKEN_BAD_SIGNATURE,
-    TOKEN_BAD_CLAIMS,    /* sub missing or not an address; a claim of the wrong type; no exp */
+    TOKEN_BAD_CLAIMS, /* sub missing or not an address; a claim of the wrong type; no exp */
     TOKEN_EXPIRED,
-    TOKEN_NOT_YET,       /* nbf or iat in the future */
+    TOKEN_NOT_YET, /* nbf or iat in the future */
     TOKEN_WRONG_AUDIENCE,
     TOKEN_WRONG_ISSUER,
     TOKEN_REVOKED,
@@ -58,7 +63,8 @@ enum token_fault {
 /* A short text for people: "token expired". The same whoever asks; never anything of the token. */
 const char *token_fault_text(enum token_fault fault);
 
-/* Verifies against config->auth at now_s (Unix seconds). TOKEN_GOOD with one reference in *grant. */
+/* Verifies against config->auth at now_s (Unix seconds). TOKEN_GOOD with one reference in *grant.
+ */
 enum token_fault token_verify(const struct config *config, struct slice token, int64_t now_s,
                               struct grant **grant);
 bool token_revoked(const struct config *config, const char *jti);
@@ -68,8 +74,9 @@ enum token_format { TOKEN_JWT_EDDSA, TOKEN_JWT_HS256, TOKEN_PASETO };
 struct token_request {
     enum token_format format;
     const char *kid, *sub, *audience, *issuer, *jti; /* NULL: left out (jti: a random one) */
-    int64_t now_s, ttl_s;       /* ttl_s 0: unending */
-    const char *const *send, *const *groups, *const *relay; /* NULL-terminated, or NULL for the default */
+    int64_t now_s, ttl_s;                            /* ttl_s 0: unending */
+    const char *const *send, *const *groups,
+                                 *const *relay; /* NULL-terminated, or NULL for the default */
     bool broadcast, admin;
 };
 /* seed: the 32-byte Ed25519 seed, or the HMAC secret. Appends the token. */

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 enum {
-    LINGER_MS = 2000,      /* after a refusal, for the peer's end of file */
+    LINGER_MS = 2000, /* after a refusal, for the peer's end of file */
     RETRY_AFTER_S = 1,
-    READ_STEP = 2048,      /* what most heads fit in */
+    READ_STEP = 2048, /* what most heads fit in */
 };
 
 struct visitor {
@@ -26,7 +26,7 @@ struct visitor {
     struct buf head;
     uint64_t origin_key;
     int fd;
-    bool answered; /* refused: reads and forgets until the peer's end of file */
+    bool answered;  /* refused: reads and forgets until the peer's end of file */
     bool uncounted; /* past limits.connectionsPerIP */
     struct http_parser parser;
 };
@@ -75,34 +75,47 @@ static void count_refusal(struct stats_row *stats, int status)
     stats_add(stats, STAT_handshake_400, 1);
 }
 
-/* Answers, ends our side, and waits for the peer's end of file, so that no reset overtakes the answer.
- * What else the peer sends is never looked at. */
+/* So many are here, refused ones that linger among them, that no more may linger. */
+static bool crowded(const struct visitors *visitors)
+{
+    return visitors->count > 2 * (uint64_t)visitors->office->config->limits.pending_handshakes;
+}
+
+/* Answers, ends our side, and waits for the peer's end of file, so that no reset overtakes the
+ * answer. What else the peer sends is never looked at. */
 static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
 {
     struct office *office = visitor->visitors->office;
     struct buf answer;
 
+    visitor->answered = true; /* whatever comes of it: nobody is refused twice */
     count_refusal(office->stats, refusal->status);
     log_debug("handshake_refused", "status=%d code=%s", refusal->status, refusal->code);
     buf_init(&answer, 4096);
     http_answer_refusal(&answer, refusal);
     /* A fresh socket's buffer takes a few hundred bytes whole. */
     if (send(visitor->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0 ||
-        shutdown(visitor->fd, SHUT_WR) < 0) {
+        shutdown(visitor->fd, SHUT_WR) < 0 || crowded(visitor->visitors)) {
         buf_fini(&answer);
         part(visitor);
         return;
     }
     buf_fini(&answer);
     buf_fini(&visitor->head);
-    visitor->answered = true;
     wheel_set(&visitor->visitors->wheel, &visitor->timer, loop_now_ms(office->loop) + LINGER_MS);
 }
 
 static void refuse_busy(struct visitor *visitor, const char *code, const char *message)
 {
-    refuse(visitor, &(struct http_refusal){
-                        .status = 503, .code = code, .message = message, .retry_after_s = RETRY_AFTER_S });
+    refuse(visitor,
+           &(struct http_refusal){
+               .status = 503, .code = code, .message = message, .retry_after_s = RETRY_AFTER_S });
+}
+
+static void refuse_bad(struct visitor *visitor, const char *message)
+{
+    refuse(visitor,
+           &(struct http_refusal){ .status = 400, .code = "bad-request", .message = message });
 }
 
 /* The token, in the order of section 1; *from_cookie tells that it came by itself. */
@@ -113,8 +126,8 @@ static struct slice find_token(const struct office *office, const struct http_up
 
     *from_cookie = false;
     if (upgrade->authorization.data) {
-        struct slice scheme = slice_make(upgrade->authorization.data,
-                                         upgrade->authorization.len < 7 ? 0 : 7);
+        struct slice scheme =
+            slice_make(upgrade->authorization.data, upgrade->authorization.len < 7 ? 0 : 7);
         if (slice_equal_nocase(scheme, SLICE("bearer ")))
             token = slice_make(upgrade->authorization.data + 7, upgrade->authorization.len - 7);
         while (token.len && *token.data == ' ')
@@ -161,21 +174,27 @@ static struct grant *check_token(struct visitor *visitor, const struct http_upgr
     enum token_fault fault;
 
     if (!origin_allowed(office, upgrade, from_cookie)) {
-        refuse(visitor, &(struct http_refusal){
-                            .status = 403, .code = "forbidden-origin", .message = "this Origin is not allowed" });
+        refuse(visitor, &(struct http_refusal){ .status = 403,
+                                                .code = "forbidden-origin",
+                                                .message = "this Origin is not allowed" });
         return NULL;
     }
-    if (!office->config->auth.required && token.len == 0)
-        return grant_default(upgrade->client_id);
+    if (!office->config->auth.required && token.len == 0) {
+        if (upgrade->client_id.data)
+            return grant_default(upgrade->client_id);
+        refuse_bad(visitor, "clientID is needed where no token is");
+        return NULL;
+    }
     fault = token.len ? token_verify(office->config, token, loop_unix_s(office->loop), &grant)
                       : TOKEN_ABSENT;
     if (fault == TOKEN_GOOD)
         return grant;
-    refuse(visitor, &(struct http_refusal){ .status = 401,
-                                            .code = "bad-token",
-                                            .message = token_fault_text(fault),
-                                            .bearer_error = fault == TOKEN_ABSENT ? "invalid_request"
-                                                                                  : "invalid_token" });
+    refuse(visitor,
+           &(struct http_refusal){ .status = 401,
+                                   .code = "bad-token",
+                                   .message = token_fault_text(fault),
+                                   .bearer_error = fault == TOKEN_ABSENT ? "invalid_request"
+                                                                         : "invalid_token" });
     return NULL;
 }
 
@@ -184,19 +203,18 @@ static bool check_names(struct visitor *visitor, const struct http_upgrade *upgr
     const char *message = NULL;
 
     if (upgrade->client_id.data && !address_may_speak(upgrade->client_id))
-        message = "clientID must be a user address: 1 to 255 bytes of UTF-8, no control characters, no "
-                  "white space at either end, not reserved";
+        message =
+            "clientID must be a user address: 1 to 255 bytes of UTF-8, no control characters, no "
+            "white space at either end, not reserved";
     else if (upgrade->device.data && !device_valid(upgrade->device))
         message = "device must be at most 64 bytes of UTF-8 without control characters";
-    else if (!upgrade->client_id.data && !visitor->visitors->office->config->auth.required)
-        message = "clientID is needed where no token is";
     if (message)
-        refuse(visitor, &(struct http_refusal){ .status = 400, .code = "bad-request", .message = message });
+        refuse_bad(visitor, message);
     return !message;
 }
 
-/* Everything is in order: takes a seat and becomes a session. The visitor's descriptor, and its place in
- * origins, go with it. */
+/* Everything is in order: takes a seat and becomes a session. The visitor's descriptor, and its
+ * place in origins, go with it. */
 static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, struct grant *grant,
                    size_t head_len)
 {
@@ -210,17 +228,18 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
     buf_init(&answer, 1024);
     http_answer_upgrade(&answer, upgrade->key, upgrade->offers_v1 ? "postoffice.v1" : NULL);
     leave(visitor);
-    session_open(office, visitor->fd,
-                 &(struct session_claim){
-                     .address = upgrade->client_id.data ? upgrade->client_id
-                                                        : slice_make(grant->sub, grant->sub_len),
-                     .device = upgrade->device.data ? upgrade->device : SLICE(""),
-                     .grant = grant,
-                     .origin_key = visitor->origin_key,
-                     .answer = buf_slice(&answer),
-                     .early = slice_make(visitor->head.data + head_len, visitor->head.len - head_len),
-                     .asked_replay = upgrade->since.data != NULL,
-                 });
+    session_open(
+        office, visitor->fd,
+        &(struct session_claim){
+            .address = upgrade->client_id.data ? upgrade->client_id
+                                               : slice_make(grant->sub, grant->sub_len),
+            .device = upgrade->device.data ? upgrade->device : SLICE(""),
+            .grant = grant,
+            .origin_key = visitor->origin_key,
+            .answer = buf_slice(&answer),
+            .early = slice_make(visitor->head.data + head_len, visitor->head.len - head_len),
+            .asked_replay = upgrade->since.data != NULL,
+        });
     buf_fini(&answer);
 }
 
@@ -232,7 +251,8 @@ static void check(struct visitor *visitor, size_t head_len)
     struct grant *grant;
 
     arena_reset(&office->arena);
-    if (http_check_upgrade(&visitor->parser, visitor->head.data, false, &office->arena, &upgrade, &fault)) {
+    if (http_check_upgrade(&visitor->parser, visitor->head.data, false, &office->arena, &upgrade,
+                           &fault)) {
         refuse(visitor, &(struct http_refusal){
                             .status = fault.status, .code = fault.code, .message = fault.message });
         return;
@@ -255,16 +275,17 @@ static void check(struct visitor *visitor, size_t head_len)
         return;
     }
     if (upgrade.client_id.data && !grant_may_speak_for(grant, upgrade.client_id))
-        refuse(visitor, &(struct http_refusal){ .status = 403,
-                                                .code = "forbidden-address",
-                                                .message = "the token does not cover this clientID" });
+        refuse(visitor,
+               &(struct http_refusal){ .status = 403,
+                                       .code = "forbidden-address",
+                                       .message = "the token does not cover this clientID" });
     else
         let_in(visitor, &upgrade, grant, head_len);
     grant_unref(grant);
 }
 
-/* Reads at most one byte more than a head may have: enough to see that it is too long, and what comes
- * behind the head stays in the socket for the session. */
+/* Reads at most one byte more than a head may have: enough to see that it is too long, and what
+ * comes behind the head stays in the socket for the session. */
 static ssize_t fill(struct visitor *visitor, size_t head_max)
 {
     size_t room = head_max + 1 - visitor->head.len;
@@ -314,7 +335,8 @@ static void on_readable(void *arg, int fd, unsigned events)
         return;
     }
     stats_add(office->stats, STAT_bytes_in, (uint64_t)n);
-    switch (http_parse(&visitor->parser, visitor->head.data, visitor->head.len, &head_len, &fault)) {
+    switch (
+        http_parse(&visitor->parser, visitor->head.data, visitor->head.len, &head_len, &fault)) {
     case HTTP_MORE:
         break;
     case HTTP_WHOLE:
@@ -335,9 +357,10 @@ static void on_due(struct wheel_node *node, uint64_t now_ms)
     if (visitor->answered)
         part(visitor);
     else
-        refuse(visitor, &(struct http_refusal){ .status = 408,
-                                                .code = "timeout",
-                                                .message = "the request head did not arrive in time" });
+        refuse(visitor,
+               &(struct http_refusal){ .status = 408,
+                                       .code = "timeout",
+                                       .message = "the request head did not arrive in time" });
 }
 
 void visitors_init(struct visitors *visitors, struct office *office)

@@ -1,6 +1,6 @@
 /*
- * A visitor: a connection that has not been upgraded yet. It has limits.handshakeSeconds in all, and
- * limits.headerBytes, to say who it is; it leaves as a session, or with a refusal.
+ * A visitor: a connection that has not been upgraded yet. It has limits.handshakeSeconds in all,
+ * and limits.headerBytes, to say who it is; it leaves as a session, or with a refusal.
  */
 #ifndef WORKER_VISITOR_H
 #define WORKER_VISITOR_H

@@ -25,8 +25,8 @@ struct wheel {
     wheel_cb due;
 };
 
-/* now_ms: CLOCK_MONOTONIC. due is called for each node whose time has come, after it was taken out; it
- * may set it again, and may cancel others. */
+/* now_ms: CLOCK_MONOTONIC. due is called for each node whose time has come, after it was taken out;
+ * it may set it again, and may cancel others. */
 void wheel_init(struct wheel *wheel, uint64_t now_ms, wheel_cb due);
 /* Sets, or moves, the node (zeroed before its first use). */
 void wheel_set(struct wheel *wheel, struct wheel_node *node, uint64_t due_ms);

@@ -18,11 +18,12 @@
 enum {
     BEAT_MS = 1000,
     ARENA_SIZE = 256 * 1024,
-    ANSWER_BYTES_MAX = 256 * 1024, /* of answers a session does not read; then it is not read either */
-    CLOSE_MS = 5000,               /* for the peer's half of a close handshake */
-    WAIT_FOR_REDIS_MS = 1000,      /* before serving without it */
-    DRAIN_STEP = 256,              /* goodbyes a turn */
-    ORPHAN_DRAIN_MS = 10000,       /* the master is gone */
+    ANSWER_BYTES_MAX =
+        256 * 1024,           /* of answers a session does not read; then it is not read either */
+    CLOSE_MS = 5000,          /* for the peer's half of a close handshake */
+    WAIT_FOR_REDIS_MS = 1000, /* before serving without it */
+    DRAIN_STEP = 256,         /* goodbyes a turn */
+    ORPHAN_DRAIN_MS = 10000,  /* the master is gone */
 };
 
 struct worker {
@@ -38,7 +39,8 @@ struct worker {
     uint64_t last_in, last_out; /* for the rates */
 };
 
-/* A signal handler only sets a flag (SIGTERM sent to a worker itself: it leaves, the master replaces it). */
+/* A signal handler only sets a flag (SIGTERM sent to a worker itself: it leaves, the master
+ * replaces it). */
 static volatile sig_atomic_t term_flag;
 
 static void on_term(int number)
@@ -299,7 +301,8 @@ static enum err open_office(struct worker *worker, const struct worker_start *st
     arena_init(&office->arena, ARENA_SIZE);
     buf_init(&packed, CONTROL_BYTES_MAX);
     if (config_pack(start->config, &packed) == OK)
-        office->config = config_unpack(buf_slice(&packed)); /* a copy of its own, replaced by reloads */
+        office->config =
+            config_unpack(buf_slice(&packed)); /* a copy of its own, replaced by reloads */
     buf_fini(&packed);
     office->loop = loop_new();
     office->table = sessions_writer_new(start->region, start->slot);
@@ -325,7 +328,8 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
         return ERR_NOMEM;
     control_reader_init(&worker->control);
     worker->control_fd = start->control_fd;
-    if (loop_watch(office->loop, &worker->control_watch, start->control_fd, LOOP_READ, on_control, worker))
+    if (loop_watch(office->loop, &worker->control_watch, start->control_fd, LOOP_READ, on_control,
+                   worker))
         return ERR_SYSTEM;
     loop_add_hook(office->loop, on_turn_end, worker);
     loop_timer_init(office->loop, &worker->tick, on_tick, worker);

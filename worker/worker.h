@@ -1,8 +1,9 @@
 /*
- * One worker: an event loop, its sessions, its Redis connections. Wires the rooms of worker/ together.
+ * One worker: an event loop, its sessions, its Redis connections. Wires the rooms of worker/
+ * together.
  *
- * The master forks and calls worker_run; nothing of the event loop, of Redis or of random state exists
- * before that fork.
+ * The master forks and calls worker_run; nothing of the event loop, of Redis or of random state
+ * exists before that fork.
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
@@ -14,19 +15,19 @@ struct worker_start {
     struct region *region;
     uint32_t slot;
     uint64_t incarnation;
-    int listen_fd;  /* shared by all workers, non-blocking, owned by the master */
-    int control_fd; /* this worker's end of the socketpair, non-blocking */
+    int listen_fd;               /* shared by all workers, non-blocking, owned by the master */
+    int control_fd;              /* this worker's end of the socketpair, non-blocking */
     const struct config *config; /* borrowed; the worker keeps a copy of its own */
-    const char *node; /* this host's name */
+    const char *node;            /* this host's name */
 };
 
-/* Serves until told to drain, or until the master is gone. Returns the exit status: 0 after a drain,
- * WORKER_EXIT_FATAL when it could not start (the master then does not try again at once). */
+/* Serves until told to drain, or until the master is gone. Returns the exit status: 0 after a
+ * drain, WORKER_EXIT_FATAL when it could not start (the master then does not try again at once). */
 enum { WORKER_EXIT_FATAL = 70 };
 int worker_run(const struct worker_start *start);
 
-/* `echo-test`: on 127.0.0.1:port, no token, no Redis: echoes text and binary messages up to 32 MiB by
- * the same codec and session code. Returns the exit status; ends on SIGTERM or SIGINT. */
+/* `echo-test`: on 127.0.0.1:port, no token, no Redis: echoes text and binary messages up to 32 MiB
+ * by the same codec and session code. Returns the exit status; ends on SIGTERM or SIGINT. */
 int worker_echo_test(uint16_t port);
 
 #endif

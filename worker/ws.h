@@ -1,9 +1,9 @@
 /*
  * The RFC 6455 codec: bytes in, events out. Pure: no socket, no clock, no globals, no allocation.
  *
- * Decoding works in place on the caller's bytes: it unmasks there and hands out slices of them. Payload
- * of data frames streams through as it comes; frame heads and control frames are taken only whole, so
- * at most WS_LEFTOVER_MAX bytes are ever left for the caller to keep.
+ * Decoding works in place on the caller's bytes: it unmasks there and hands out slices of them.
+ * Payload of data frames streams through as it comes; frame heads and control frames are taken only
+ * whole, so at most WS_LEFTOVER_MAX bytes are ever left for the caller to keep.
  */
 #ifndef WORKER_WS_H
 #define WORKER_WS_H
@@ -15,74 +15,77 @@
 #include <stdint.h>
 
 enum ws_opcode { /* RFC 6455 5.2 */
-    WS_CONTINUATION = 0,
-    WS_TEXT = 1,
-    WS_BINARY = 2,
-    WS_CLOSE = 8,
-    WS_PING = 9,
-    WS_PONG = 10,
+                 WS_CONTINUATION = 0,
+                 WS_TEXT = 1,
+                 WS_BINARY = 2,
+                 WS_CLOSE = 8,
+                 WS_PING = 9,
+                 WS_PONG = 10,
 };
 
 enum { /* RFC 6455 7.4.1, and the protocol's own (docs/protocol.md, section 7) */
-    WS_CLOSE_NORMAL = 1000,
-    WS_CLOSE_GOING_AWAY = 1001,
-    WS_CLOSE_PROTOCOL = 1002,
-    WS_CLOSE_UNSUPPORTED = 1003,
-    WS_CLOSE_NO_STATUS = 1005, /* never sent */
-    WS_CLOSE_BAD_DATA = 1007,
-    WS_CLOSE_POLICY = 1008,
-    WS_CLOSE_TOO_BIG = 1009,
-    WS_CLOSE_INTERNAL = 1011,
-    WS_CLOSE_RESTARTING = 1012,
-    WS_CLOSE_OVERLOADED = 1013,
-    WS_CLOSE_DRAINING = 4000,
-    WS_CLOSE_TOKEN_EXPIRED = 4001,
-    WS_CLOSE_TOO_SLOW = 4002,
-    WS_CLOSE_RESYNC = 4003,
-    WS_CLOSE_REPLACED = 4500,
-    WS_CLOSE_REVOKED = 4501,
-    WS_CLOSE_ADMIN = 4502,
-    WS_CLOSE_ERRORS = 4503,
+       WS_CLOSE_NORMAL = 1000,
+       WS_CLOSE_GOING_AWAY = 1001,
+       WS_CLOSE_PROTOCOL = 1002,
+       WS_CLOSE_UNSUPPORTED = 1003,
+       WS_CLOSE_NO_STATUS = 1005, /* never sent */
+       WS_CLOSE_BAD_DATA = 1007,
+       WS_CLOSE_POLICY = 1008,
+       WS_CLOSE_TOO_BIG = 1009,
+       WS_CLOSE_INTERNAL = 1011,
+       WS_CLOSE_RESTARTING = 1012,
+       WS_CLOSE_OVERLOADED = 1013,
+       WS_CLOSE_DRAINING = 4000,
+       WS_CLOSE_TOKEN_EXPIRED = 4001,
+       WS_CLOSE_TOO_SLOW = 4002,
+       WS_CLOSE_RESYNC = 4003,
+       WS_CLOSE_REPLACED = 4500,
+       WS_CLOSE_REVOKED = 4501,
+       WS_CLOSE_ADMIN = 4502,
+       WS_CLOSE_ERRORS = 4503,
 };
 
 enum { WS_CONTROL_MAX = 125, WS_LEFTOVER_MAX = 14 + WS_CONTROL_MAX, WS_HEAD_MAX = 10 };
 
 struct ws_decoder {
-    uint64_t frame_left;   /* payload bytes of the current data frame still to come */
-    uint64_t message_len;  /* payload bytes of the current message so far, this frame's whole length included */
+    uint64_t frame_left;  /* payload bytes of the current data frame still to come */
+    uint64_t message_len; /* payload bytes of the current message so far, this frame's whole length
+                             included */
     uint64_t message_max;
-    uint32_t mask;         /* of the current frame, rotated to the next byte */
-    uint32_t fragments;    /* frames of the current message so far */
+    uint32_t mask;      /* of the current frame, rotated to the next byte */
+    uint32_t fragments; /* frames of the current message so far */
     struct utf8_state utf8;
-    uint8_t opcode;        /* of the current message; 0 between messages */
+    uint8_t opcode; /* of the current message; 0 between messages */
     bool in_frame, fin, started;
 };
 
 enum ws_event_type {
-    WS_EVENT_MORE,  /* nothing more can be made of what is there */
-    WS_EVENT_DATA,  /* a piece of a message: opcode, payload, begin, end */
+    WS_EVENT_MORE, /* nothing more can be made of what is there */
+    WS_EVENT_DATA, /* a piece of a message: opcode, payload, begin, end */
     WS_EVENT_PING,
     WS_EVENT_PONG,
     WS_EVENT_CLOSE, /* close_code (1005 when none was given) and payload = reason */
-    WS_EVENT_ERROR, /* the peer broke the protocol: close with close_code; reason is a static text */
+    WS_EVENT_ERROR, /* the peer broke the protocol: close with close_code; reason is a static text
+                     */
 };
 
 struct ws_event {
     enum ws_event_type type;
-    uint8_t opcode;        /* DATA: WS_TEXT or WS_BINARY */
-    bool begin, end;       /* DATA: the first, the last piece of its message; both: a whole message */
-    uint16_t close_code;   /* CLOSE, ERROR */
-    struct slice payload;  /* unmasked, within the caller's bytes; text is checked UTF-8, whole at `end` */
-    const char *reason;    /* ERROR */
+    uint8_t opcode;      /* DATA: WS_TEXT or WS_BINARY */
+    bool begin, end;     /* DATA: the first, the last piece of its message; both: a whole message */
+    uint16_t close_code; /* CLOSE, ERROR */
+    struct slice
+        payload; /* unmasked, within the caller's bytes; text is checked UTF-8, whole at `end` */
+    const char *reason; /* ERROR */
 };
 
 /* message_max: bytes of one message, all fragments together; past it an ERROR with 1009, from the
  * frame's head alone. */
 void ws_decoder_init(struct ws_decoder *decoder, uint64_t message_max);
-/* Takes the next event from data. Returns how many bytes were used up; the rest is to be given again,
- * with more behind it after WS_EVENT_MORE. An empty non-final piece is not reported. After ERROR the
- * decoder must not be used again. A message in more than WS_FRAGMENTS_MAX frames that carries fewer than
- * one byte a frame is an ERROR with 1008: a flood of empty fragments. */
+/* Takes the next event from data. Returns how many bytes were used up; the rest is to be given
+ * again, with more behind it after WS_EVENT_MORE. An empty non-final piece is not reported. After
+ * ERROR the decoder must not be used again. A message in more than WS_FRAGMENTS_MAX frames that
+ * carries fewer than one byte a frame is an ERROR with 1008: a flood of empty fragments. */
 enum { WS_FRAGMENTS_MAX = 4096 };
 size_t ws_decode(struct ws_decoder *decoder, uint8_t *data, size_t len, struct ws_event *event);
 /* True between two messages with no frame begun: nothing is held. */
@@ -90,7 +93,8 @@ bool ws_decoder_idle(const struct ws_decoder *decoder);
 
 /* Writes the head of an unmasked, final server frame; returns its length (2, 4 or 10). */
 size_t ws_encode_head(uint8_t head[WS_HEAD_MAX], enum ws_opcode opcode, uint64_t payload_len);
-/* A whole close frame (head, code, reason cut to 123 bytes at a character's edge); returns its length. */
+/* A whole close frame (head, code, reason cut to 123 bytes at a character's edge); returns its
+ * length. */
 size_t ws_encode_close(uint8_t frame[2 + WS_CONTROL_MAX], uint16_t code, struct slice reason);
 /* May a peer send this code in a close frame (RFC 6455 7.4)? 1000-1003, 1007-1014, 3000-4999. */
 bool ws_close_code_valid(uint16_t code);

@@ -19,7 +19,8 @@ static int replay(const char *folder, const char *name)
         return 0;
     len = fread(bytes, 1, sizeof bytes, file);
     fclose(file);
-    uint8_t *copy = malloc(len ? len : 1); /* exact size, so that a sanitizer sees reads past the end */
+    uint8_t *copy =
+        malloc(len ? len : 1); /* exact size, so that a sanitizer sees reads past the end */
     if (!copy)
         return 0;
     for (size_t i = 0; i < len; i++)

@@ -59,7 +59,8 @@ static const char *received(void)
     size_t used = 0;
 
     for (ssize_t at = 0; at < n; at += 2 + bytes[at + 1])
-        used += (size_t)snprintf(text + used, sizeof text - used, "%.*s;", bytes[at + 1], bytes + at + 2);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%.*s;", bytes[at + 1],
+                                 bytes + at + 2);
     text[used] = 0;
     return text;
 }
@@ -91,7 +92,8 @@ static void nothing_is_owned_when_nothing_waits(void **state)
     assert_null(outbox.current);
 }
 
-/* A socket that takes a little at a time: every byte arrives once, in order, small and large frames mixed. */
+/* A socket that takes a little at a time: every byte arrives once, in order, small and large frames
+ * mixed. */
 static void a_slow_socket_gets_every_byte_in_order(void **state)
 {
     enum { FRAMES = 60 };
@@ -103,7 +105,11 @@ static void a_slow_socket_gets_every_byte_in_order(void **state)
     (void)state;
     setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     for (int i = 0; i < FRAMES; i++)
-        put_bytes((size_t)(i % 3 == 0 ? 70000 : i % 3 == 1 ? 3000 : 10) + (size_t)i, (char)('A' + i % 26));
+        put_bytes((size_t)(i % 3 == 0   ? 70000
+                           : i % 3 == 1 ? 3000
+                                        : 10) +
+                      (size_t)i,
+                  (char)('A' + i % 26));
     do {
         ssize_t n;
         result = outbox_flush(&outbox, fds[0], &sent);
@@ -135,7 +141,8 @@ static void shedding_takes_the_lowest_level_first_and_never_mail(void **state)
     put("s0a", MSG_SIGNAL, 0);
     put("s0b", MSG_SIGNAL, 0);
     put("s5", MSG_SIGNAL, 5);
-    assert_int_equal(outbox_shed(&outbox, 6, 9), 2); /* 5 bytes are not enough, so the oldest of level 0 goes too */
+    assert_int_equal(outbox_shed(&outbox, 6, 9),
+                     2); /* 5 bytes are not enough, so the oldest of level 0 goes too */
     assert_int_equal(outbox_shed(&outbox, 1000, 4), 1); /* nothing above level 4 */
     outbox_flush(&outbox, fds[0], &sent);
     assert_string_equal(received(), "s5;keep;");
@@ -210,10 +217,12 @@ static void raw_bytes_leave_without_a_head(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(frames_leave_by_lane_then_level_then_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(frames_leave_by_lane_then_level_then_order, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(nothing_is_owned_when_nothing_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(a_slow_socket_gets_every_byte_in_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(shedding_takes_the_lowest_level_first_and_never_mail, setup, teardown),
+        cmocka_unit_test_setup_teardown(shedding_takes_the_lowest_level_first_and_never_mail, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(only_the_latest_pong_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(clearing_keeps_what_has_partly_left, setup, teardown),
         cmocka_unit_test_setup_teardown(a_closed_socket_is_broken, setup, teardown),

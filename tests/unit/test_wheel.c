@@ -90,7 +90,8 @@ static void set_again(struct wheel_node *node, uint64_t now_ms)
 {
     on_due(node, now_ms);
     wheel_cancel(&nodes[1]);
-    wheel_set(&wheel, node, now_ms); /* due at once: must wait for the next tick, not loop for ever */
+    wheel_set(&wheel, node,
+              now_ms); /* due at once: must wait for the next tick, not loop for ever */
 }
 
 static void a_callback_may_set_itself_and_cancel_others(void **state)

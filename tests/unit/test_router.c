@@ -1,0 +1,447 @@
+#include "office_fixture.h"
+
+static struct client alice, bob, bob2;
+
+static int setup(void **state)
+{
+    (void)state;
+    office_open("");
+    client_enter(&alice, "alice", "APP");
+    client_enter(&bob, "bob", "APP");
+    client_enter(&bob2, "bob", "TAB");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    office_close();
+    peer_close(&alice.peer);
+    peer_close(&bob.peer);
+    peer_close(&bob2.peer);
+    return 0;
+}
+
+static void rejected(struct client *client, const char *code)
+{
+    char part[64];
+
+    hear_subject(client, "rejected");
+    snprintf(part, sizeof part, "\"code\":\"%s\"", code);
+    assert_has(client->said, part);
+    assert_has(client->said, "\"state\":9");
+    assert_has(client->said, "\"inReplyTo\":\"m1\"");
+    expect_nothing(&client->peer);
+}
+
+static void mail_reaches_every_session_and_is_accepted(void **state)
+{
+    (void)state;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\","
+                "\"x\":9007199254740993,\"token\":\"secret\"}");
+    assert_has(hear(&bob), "\"x\":9007199254740993");
+    assert_has(bob.said, "\"id\":\"m1\"");
+    assert_has(bob.said, "\"fromTag\":\"APP\"");
+    assert_lacks(bob.said, "secret");
+    assert_string_equal(hear(&bob2), bob.said);
+    expect_nothing(&bob.peer);
+    hear_subject(&alice, "accepted");
+    assert_has(alice.said, "\"inReplyTo\":\"m1\"");
+    assert_has(alice.said, "\"state\":1");
+    assert_lacks(alice.said, "refused");
+    expect_nothing(&alice.peer);
+    assert_int_equal(counted(STAT_accepted), 1);
+    assert_int_equal(counted(STAT_messages_in), 1);
+    assert_int_equal(counted(STAT_messages_out), 2);
+}
+
+static void mail_without_an_id_is_answered_by_the_id_it_was_given(void **state)
+{
+    char *id;
+
+    (void)state;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1}");
+    id = strstr(hear(&bob), "\"id\":\"");
+    assert_non_null(id);
+    id[6 + 36] = 0;
+    assert_has(hear_subject(&alice, "accepted"), id + 6);
+}
+
+static void a_signal_is_delivered_and_not_answered(void **state)
+{
+    (void)state;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\",\"nobody\"]," LETTER ",\"type\":2}");
+    assert_has(hear(&bob), "\"type\":2");
+    assert_has(hear(&bob2), "\"type\":2");
+    expect_nothing(&alice.peer);
+    assert_int_equal(counted(STAT_signals_unheard), 1);
+}
+
+static void who_writes_to_itself_hears_itself(void **state)
+{
+    (void)state;
+    say(&bob, "{\"from\":\"bob\",\"to\":\"bob\"," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    assert_has(hear(&bob2), "\"to\":[\"bob\"]");
+    hear_subject(&bob, "accepted"); /* answers leave before messages */
+    assert_has(hear(&bob), "\"to\":[\"bob\"]");
+}
+
+static void an_address_named_twice_is_one_delivery(void **state)
+{
+    (void)state;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\",\"bob\"],\"cc\":[\"bob\"]," LETTER
+                ",\"type\":1,\"id\":\"m1\"}");
+    assert_has(hear(&bob), "\"id\":\"m1\"");
+    expect_nothing(&bob.peer);
+    hear_subject(&alice, "accepted");
+}
+
+static void who_is_not_connected_is_named_in_refused(void **state)
+{
+    (void)state;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"],\"cc\":[\"nobody\"]," LETTER
+                ",\"type\":1,\"id\":\"m1\"}");
+    hear_subject(&alice, "accepted");
+    assert_has(alice.said,
+               "\"refused\":[{\"address\":\"nobody\",\"code\":\"storage-unavailable\"}]");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"nobody\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    rejected(&alice, "storage-unavailable");
+    assert_has(alice.said,
+               "\"refused\":[{\"address\":\"nobody\",\"code\":\"storage-unavailable\"}]");
+    assert_has(alice.said, "\"retryAfter\":");
+    assert_int_equal(counted(STAT_rejected_storage_unavailable), 1);
+}
+
+static void without_redis_mail_reaches_those_who_are_here(void **state)
+{
+    (void)state;
+    elsewhere_add("carol", "APP");
+    elsewhere_add("bob", "CAR");
+    say(&alice,
+        "{\"from\":\"alice\",\"to\":[\"carol\",\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    assert_has(hear(&bob), "\"id\":\"m1\"");
+    hear_subject(&alice, "accepted");
+    assert_has(alice.said,
+               "\"refused\":[{\"address\":\"carol\",\"code\":\"storage-unavailable\"}]");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"carol\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    rejected(&alice, "storage-unavailable");
+}
+
+static void without_redis_a_signal_is_all_or_nothing(void **state)
+{
+    (void)state;
+    elsewhere_add("carol", "APP");
+    say(&alice,
+        "{\"from\":\"alice\",\"to\":[\"bob\",\"carol\"]," LETTER ",\"type\":2,\"id\":\"m1\"}");
+    rejected(&alice, "storage-unavailable");
+    assert_has(alice.said, "\"retryAfter\":");
+    expect_nothing(&bob.peer);
+}
+
+static void from_must_be_allowed(void **state)
+{
+    const char *const relay[] = { "device/*", NULL };
+    struct client gateway;
+    struct buf token;
+
+    (void)state;
+    say(&alice, "{\"from\":\"bob\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    rejected(&alice, "forbidden-from");
+    assert_has(alice.said, "\"field\":\"from\"");
+    expect_nothing(&bob.peer);
+    office_trust_key(false);
+    client_enter_as(
+        &gateway, grant_of((struct token_request){ .sub = "gateway", .ttl_s = 60, .relay = relay }),
+        "gateway", "");
+    say(&gateway, "{\"from\":\"device/7\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    assert_has(hear(&bob), "\"from\":\"device/7\"");
+    hear_subject(&gateway, "accepted");
+    say(&gateway, "{\"from\":\"carol\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    rejected(&gateway, "forbidden-from");
+    /* The message's own token speaks for its sub, and for nobody else. */
+    issue(&token, (struct token_request){ .sub = "carol", .ttl_s = 60 });
+    say(&gateway,
+        "{\"from\":\"carol\",\"to\":[\"bob\"]," LETTER
+        ",\"type\":1,\"id\":\"m1\",\"token\":\"%s\"}",
+        buf_text(&token));
+    assert_has(hear(&bob), "\"from\":\"carol\"");
+    assert_lacks(bob.said, "token");
+    hear_subject(&gateway, "accepted");
+    say(&gateway,
+        "{\"from\":\"dave\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\",\"token\":\"%s\"}",
+        buf_text(&token));
+    rejected(&gateway, "forbidden-from");
+    say(&gateway, "{\"from\":\"dave\",\"to\":[\"bob\"]," LETTER
+                  ",\"type\":1,\"id\":\"m1\",\"token\":\"rubbish\"}");
+    rejected(&gateway, "bad-token");
+    buf_fini(&token);
+    peer_close(&gateway.peer);
+}
+
+static void a_messages_own_token_brings_its_own_rights(void **state)
+{
+    const char *const only_alice[] = { "alice", NULL };
+    struct buf token;
+
+    (void)state;
+    office_trust_key(false);
+    issue(&token, (struct token_request){ .sub = "carol", .ttl_s = 60, .send = only_alice });
+    say(&alice,
+        "{\"from\":\"carol\",\"to\":[\"bob\"]," LETTER
+        ",\"type\":1,\"id\":\"m1\",\"token\":\"%s\"}",
+        buf_text(&token));
+    rejected(&alice, "forbidden-to");
+    buf_fini(&token);
+}
+
+static void recipients_must_be_allowed(void **state)
+{
+    const char *const send[] = { "bob", "team-*", NULL };
+    struct client carol;
+
+    (void)state;
+    office_trust_key(false);
+    client_enter_as(&carol,
+                    grant_of((struct token_request){ .sub = "carol", .ttl_s = 60, .send = send }),
+                    "carol", "");
+    say(&carol,
+        "{\"from\":\"carol\",\"to\":[\"bob\",\"alice\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    rejected(&carol, "forbidden-to");
+    expect_nothing(&bob.peer); /* nobody gets a message that may not go to all */
+    say(&carol, "{\"from\":\"carol\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    hear_subject(&carol, "accepted");
+    peer_close(&carol.peer);
+}
+
+static void groups_are_not_there_yet(void **state)
+{
+    const char *const groups[] = { "#news", NULL };
+    struct client carol;
+
+    (void)state;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"#news\"]," LETTER ",\"type\":3,\"id\":\"m1\"}");
+    rejected(&alice, "forbidden-to");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"#all\"]," LETTER ",\"type\":2,\"id\":\"m1\"}");
+    rejected(&alice, "forbidden-to");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"#news\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    rejected(&alice, "bad-field");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":3,\"id\":\"m1\"}");
+    rejected(&alice, "bad-field");
+    office_trust_key(false);
+    client_enter_as(
+        &carol, grant_of((struct token_request){ .sub = "carol", .ttl_s = 60, .groups = groups }),
+        "carol", "");
+    say(&carol, "{\"from\":\"carol\",\"to\":[\"#news\"]," LETTER ",\"type\":3,\"id\":\"m1\"}");
+    rejected(&carol, "not-found");
+    peer_close(&carol.peer);
+}
+
+static void the_postmaster_takes_commands_and_nothing_else(void **state)
+{
+    (void)state;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"postmaster\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    rejected(&alice, "forbidden-to");
+    say(&alice,
+        "{\"from\":\"alice\",\"to\":[\"postmaster\",\"bob\"]," LETTER ",\"type\":4,\"id\":\"m1\"}");
+    rejected(&alice, "forbidden-to");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"$anything\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    rejected(&alice, "forbidden-to");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"postmaster\"],\"subject\":\"dance\",\"type\":4,"
+                "\"id\":\"m1\"}");
+    rejected(&alice, "unknown-command");
+    expect_nothing(&bob.peer);
+}
+
+static void a_receipt_keeps_its_state(void **state)
+{
+    (void)state;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER
+                ",\"type\":4,\"state\":3,\"inReplyTo\":\"m0\",\"id\":\"m1\"}");
+    assert_has(hear(&bob), "\"state\":3");
+    assert_has(hear_subject(&alice, "accepted"), "\"inReplyTo\":\"m1\"");
+}
+
+static void what_cannot_be_read_is_answered_too(void **state)
+{
+    (void)state;
+    say(&alice, "this is not json");
+    assert_has(hear_subject(&alice, "rejected"), "\"code\":\"bad-json\"");
+    assert_lacks(alice.said, "inReplyTo");
+    peer_frame(&alice.peer, 0x80 | WS_BINARY, "{\"\xff\":1}", 7);
+    turns(1);
+    assert_has(hear_subject(&alice, "rejected"), "\"code\":\"bad-json\"");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"],\"subject\":\"s\",\"type\":1,\"id\":\"m1\"}");
+    rejected(&alice, "missing-field");
+    assert_has(alice.said, "\"field\":\"content\"");
+    assert_true(conn_is_open(&alice.session->conn));
+    assert_int_equal(counted(STAT_rejected_bad_json), 2);
+    assert_int_equal(counted(STAT_rejected_missing_field), 1);
+}
+
+static void higher_levels_leave_first_and_each_in_order(void **state)
+{
+    struct buf bytes;
+    char text[256];
+
+    (void)state;
+    buf_init(&bytes, 65536);
+    for (int i = 0; i < 4; i++) {
+        int len = snprintf(text, sizeof text,
+                           "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER
+                           ",\"type\":2,\"level\":%d,\"id\":\"m%d\"}",
+                           i < 2 ? 0 : 5, i);
+        frame_add(&bytes, 0x80 | WS_TEXT, text, (size_t)len);
+    }
+    peer_send(&alice.peer, bytes.data, bytes.len);
+    turns(1);
+    assert_has(hear(&bob), "\"id\":\"m2\"");
+    assert_has(hear(&bob), "\"id\":\"m3\"");
+    assert_has(hear(&bob), "\"id\":\"m0\"");
+    assert_has(hear(&bob), "\"id\":\"m1\"");
+    buf_fini(&bytes);
+}
+
+static void too_many_messages_are_rejected_by_name(void **state)
+{
+    (void)state;
+    office.config->limits.messages_per_s = 10;
+    office.config->limits.burst = 2;
+    alice.session->limiter.left_k = 2000;
+    for (int i = 0; i < 2; i++) {
+        say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+        hear_subject(&alice, "accepted");
+    }
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    rejected(&alice, "rate-limited");
+    assert_has(alice.said, "\"retryAfter\":100");
+    clock_ms += 100;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    hear_subject(&alice, "accepted");
+}
+
+static void too_many_errors_end_the_session_when_that_is_wanted(void **state)
+{
+    (void)state;
+    office.config->limits.errors_per_minute = 2;
+    say(&alice, "?");
+    say(&alice, "?");
+    hear_subject(&alice, "rejected");
+    hear_subject(&alice, "rejected");
+    pass_ms(61000);
+    say(&alice, "?");
+    say(&alice, "?");
+    hear_subject(&alice, "rejected");
+    hear_subject(&alice, "rejected");
+    expect_nothing(&alice.peer);
+    say(&alice, "?");
+    hear_subject(&alice, "rejected");
+    assert_has(hear_subject(&alice, "goodbye"), "\"code\":4503");
+    expect_close(&alice.peer, WS_CLOSE_ERRORS);
+}
+
+static void mail_that_finds_no_room_ends_the_reader_and_is_told(void **state)
+{
+    static char content[100000];
+    struct buf text;
+
+    (void)state;
+    memset(content, 'A', sizeof content);
+    buf_init(&text, 1 << 20);
+    buf_addf(&text,
+             "{\"from\":\"alice\",\"to\":[\"bob\"],\"subject\":\"s\",\"type\":1,\"id\":\"m1\","
+             "\"content\":\"%.*s\"}",
+             (int)sizeof content, content);
+    office.host.queue_bytes_max = 400000;
+    client_leave(&bob2);
+    for (int i = 0; i < 20 && conn_is_open(&bob.session->conn); i++) {
+        peer_frame(&alice.peer, 0x80 | WS_TEXT, text.data, text.len);
+        turns(4);
+        hear(&alice);
+        assert_has(alice.said, i == 0 || conn_is_open(&bob.session->conn)
+                                   ? "\"subject\":\"accepted\""
+                                   : "\"code\":\"storage-unavailable\"");
+    }
+    assert_false(conn_is_open(&bob.session->conn));
+    assert_int_equal(counted(STAT_slow_closed), 1);
+    assert_true(counted(STAT_mail_undelivered) > 1);
+    assert_int_equal(counted(STAT_rejected_storage_unavailable), 1);
+    buf_fini(&text);
+}
+
+static void its_own_full_queue_ends_a_session_that_writes_to_itself(void **state)
+{
+    static char content[100000];
+    struct buf text;
+
+    (void)state;
+    memset(content, 'A', sizeof content);
+    buf_init(&text, 1 << 20);
+    buf_addf(&text,
+             "{\"from\":\"alice\",\"to\":[\"alice\",\"bob\"],\"subject\":\"s\",\"type\":1,"
+             "\"content\":\"%.*s\"}",
+             (int)sizeof content, content);
+    office.host.queue_bytes_max = 400000;
+    for (int i = 0; i < 20 && conn_is_open(&alice.session->conn); i++) {
+        peer_frame(&alice.peer, 0x80 | WS_TEXT, text.data, text.len);
+        turns(4);
+        while (*hear(&bob) || *hear(&bob2))
+            turns(1);
+    }
+    assert_false(conn_is_open(&alice.session->conn));
+    buf_fini(&text);
+}
+
+static void what_another_worker_brings_is_delivered_or_counted(void **state)
+{
+    struct slice recipients[] = { SLICE("bob"), SLICE("nobody") };
+    struct msg *msg = msg_new(SLICE("{\"from\":\"far\"}"), MSG_MAIL, 0);
+
+    (void)state;
+    router_deliver(&office, recipients, 2, msg);
+    msg_unref(msg);
+    turns(1);
+    assert_string_equal(hear(&bob), "{\"from\":\"far\"}");
+    assert_string_equal(hear(&bob2), "{\"from\":\"far\"}");
+    assert_int_equal(counted(STAT_deliveries_missed), 1);
+}
+
+static void a_session_that_closes_is_written_to_no_more(void **state)
+{
+    (void)state;
+    session_say_goodbye(bob.session, WS_CLOSE_ADMIN, "go", 0);
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    hear_subject(&alice, "accepted");
+    assert_has(hear(&bob2), "\"id\":\"m1\"");
+    hear_subject(&bob, "goodbye");
+    expect_close(&bob.peer, WS_CLOSE_ADMIN);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(mail_reaches_every_session_and_is_accepted),
+        T(mail_without_an_id_is_answered_by_the_id_it_was_given),
+        T(a_signal_is_delivered_and_not_answered),
+        T(who_writes_to_itself_hears_itself),
+        T(an_address_named_twice_is_one_delivery),
+        T(who_is_not_connected_is_named_in_refused),
+        T(without_redis_mail_reaches_those_who_are_here),
+        T(without_redis_a_signal_is_all_or_nothing),
+        T(from_must_be_allowed),
+        T(a_messages_own_token_brings_its_own_rights),
+        T(recipients_must_be_allowed),
+        T(groups_are_not_there_yet),
+        T(the_postmaster_takes_commands_and_nothing_else),
+        T(a_receipt_keeps_its_state),
+        T(what_cannot_be_read_is_answered_too),
+        T(higher_levels_leave_first_and_each_in_order),
+        T(too_many_messages_are_rejected_by_name),
+        T(too_many_errors_end_the_session_when_that_is_wanted),
+        T(mail_that_finds_no_room_ends_the_reader_and_is_told),
+        T(its_own_full_queue_ends_a_session_that_writes_to_itself),
+        T(what_another_worker_brings_is_delivered_or_counted),
+        T(a_session_that_closes_is_written_to_no_more),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
