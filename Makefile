@@ -119,6 +119,10 @@ fuzz-%:
 e2e: $(BIN)
 	@POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_SAN="$(SAN)" $(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e
 
+# Echo by our codec and connections beside a bare epoll loop, in one run: CPU a message.
+bench-echo: $(BIN) $(B)/tests/bench/bench_echo
+	@$(B)/tests/bench/bench_echo $(abspath $(BIN)) $(ROUNDS)
+
 lint:
 	@scripts/lint
 
