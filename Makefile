@@ -119,6 +119,10 @@ fuzz-%:
 e2e: $(BIN)
 	@POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_SAN="$(SAN)" $(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e
 
+# Memory of 20,000 idle sessions: fails above 1.5 KiB each.
+bench-idle: $(BIN) $(B)/tests/bench/bench_idle
+	@POSTOFFICE_BINARY=$(abspath $(BIN)) $(PYTHON) tests/bench/idle.py $(abspath $(B)/tests/bench/bench_idle)
+
 # Echo by our codec and connections beside a bare epoll loop, in one run: CPU a message.
 bench-echo: $(BIN) $(B)/tests/bench/bench_echo
 	@$(B)/tests/bench/bench_echo $(abspath $(BIN)) $(ROUNDS)
