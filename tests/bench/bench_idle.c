@@ -1,132 +1,188 @@
 /*
- * Opens many upgraded sessions and holds them idle, for bench_idle.py.
+ * Holds many idle sessions against a real server: the clients of `make bench-idle`
+ * (tests/bench/idle.py starts several, for a process may have only so many descriptors and an
+ * address only so many ports).
  *
- * A process may have 20,000 descriptors, and one source address some 28,000 ports; so each child
- * opens its share from an address of its own, says how many it holds, and keeps them until standard
- * input ends.
- *
- *   bench_idle PORT CHILDREN < tokens, one a line, an empty line at the end
+ * Each session has an address, a token and a `jti` of its own, as in life: what sessions could
+ * share must not flatter the figure. It says `held N` when all have had their welcome, answers
+ * pings, and leaves when its standard input ends. A session that the server closes is a failure.
  */
+#include "common/base64.h"
+#include "common/buf.h"
+#include "worker/token.h"
+
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
-#include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CHILDREN_MAX = 64, TOKEN_SIZE = 1024, HEAD_SIZE = 2048 };
+enum { SECRET_MAX = 256, ANSWER_MAX = 8192, EVENTS_MAX = 256 };
 
-struct tokens {
-    char (*lines)[TOKEN_SIZE];
-    size_t count;
-};
+static uint8_t secret[SECRET_MAX];
+static size_t secret_len;
 
-static struct tokens read_tokens(void)
+static _Noreturn void fail(const char *what)
 {
-    struct tokens tokens = { 0 };
-    size_t room = 0;
-    char line[TOKEN_SIZE];
-
-    while (fgets(line, sizeof line, stdin) && line[0] != '\n') {
-        if (tokens.count == room) {
-            room = room ? room * 2 : 1024;
-            tokens.lines = realloc(tokens.lines, room * sizeof *tokens.lines);
-            if (!tokens.lines) {
-                perror("bench_idle");
-                exit(1);
-            }
-        }
-        line[strcspn(line, "\n")] = 0;
-        memcpy(tokens.lines[tokens.count++], line, sizeof line);
-    }
-    return tokens;
+    fprintf(stderr, "bench_idle: %s: %s\n", what, errno ? strerror(errno) : "not as it should be");
+    exit(1);
 }
 
-static int connect_from(uint32_t source, uint16_t port)
+static void read_secret(const char *path)
 {
-    struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(source) };
-    struct sockaddr_in to = { .sin_family = AF_INET,
-                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                              .sin_port = htons(port) };
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char text[2 * SECRET_MAX];
+    FILE *file = fopen(path, "r");
+    size_t len = file ? fread(text, 1, sizeof text, file) : 0;
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&from, sizeof from) ||
-        connect(fd, (struct sockaddr *)&to, sizeof to)) {
-        perror("bench_idle: connect");
-        exit(1);
-    }
+    if (!file)
+        fail(path);
+    fclose(file);
+    while (len && text[len - 1] == '\n')
+        len--;
+    if (!base64_decode(slice_make(text, len), secret, sizeof secret, &secret_len) ||
+        secret_len == 0)
+        fail(path);
+}
+
+static int connect_from(const char *source, uint16_t port)
+{
+    struct sockaddr_in from = { .sin_family = AF_INET };
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || inet_pton(AF_INET, source, &from.sin_addr) != 1 ||
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) ||
+        bind(fd, (struct sockaddr *)&from, sizeof from) ||
+        connect(fd, (struct sockaddr *)&to, sizeof to))
+        fail("connect");
     return fd;
 }
 
-/* The status of the answer. The welcome behind it stays in the kernel or is read along; it is not
- * looked at. */
-static int upgrade(int fd, const char *token)
+static void send_request(int fd, const char *address)
 {
-    char head[HEAD_SIZE];
-    size_t used = 0;
-    ssize_t n;
-    int len = snprintf(
-        head, sizeof head,
-        "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        "Authorization: Bearer %s\r\n\r\n",
-        token);
+    struct token_request what = { .format = TOKEN_JWT_HS256,
+                                  .kid = "outside",
+                                  .sub = address,
+                                  .now_s = time(NULL),
+                                  .ttl_s = 3600 };
+    struct buf request;
 
-    if (len < 0 || (size_t)len >= sizeof head || write(fd, head, (size_t)len) != len)
-        return 0;
-    do {
-        n = read(fd, head + used, sizeof head - 1 - used);
-        if (n <= 0)
-            return 0;
-        used += (size_t)n;
-        head[used] = 0;
-    } while (!strstr(head, "\r\n\r\n") && used < sizeof head - 1);
-    return used > 12 ? (int)strtol(head + 9, NULL, 10) : 0;
+    buf_init(&request, 4096);
+    if (buf_addf(&request,
+                 "GET /ws?clientID=%s&device=web HTTP/1.1\r\nHost: localhost\r\n"
+                 "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                 "Sec-WebSocket-Version: 13\r\nAuthorization: Bearer ",
+                 address) ||
+        token_issue(&what, secret, secret_len, &request) || buf_addf(&request, "\r\n\r\n"))
+        fail("request");
+    if (send(fd, request.data, request.len, MSG_NOSIGNAL) != (ssize_t)request.len)
+        fail("send");
+    buf_fini(&request);
 }
 
-static void child(uint16_t port, const struct tokens *tokens, size_t first, size_t step)
+/* The length of the answer and of the one frame behind it, 0 while they are not whole. */
+static size_t whole_welcome(const uint8_t *data, size_t len)
 {
-    size_t held = 0;
-    int status = 101;
+    const uint8_t *end = memmem(data, len, "\r\n\r\n", 4);
+    size_t at = end ? (size_t)(end - data) + 4 : 0;
 
-    for (size_t i = first; i < tokens->count && status == 101; i += step) {
-        status =
-            upgrade(connect_from(INADDR_LOOPBACK + 1 + (uint32_t)first, port), tokens->lines[i]);
-        held += status == 101;
+    if (len >= 13 && memcmp(data, "HTTP/1.1 101 ", 13) != 0) {
+        fprintf(stderr, "bench_idle: %.*s\n", (int)len, (const char *)data);
+        exit(1);
     }
-    printf("%zu %d\n", held, status);
-    fflush(stdout);
-    pause(); /* until the parent says that it is over */
-    _exit(0);
+    if (!end || len < at + 4)
+        return 0;
+    at += (data[at + 1] & 0x7f) == 126 ? 4u + ((size_t)data[at + 2] << 8 | data[at + 3])
+                                       : 2u + (data[at + 1] & 0x7f);
+    return len >= at ? at : 0;
+}
+
+static void await_welcome(int fd)
+{
+    uint8_t answer[ANSWER_MAX];
+    size_t len = 0, whole;
+
+    do {
+        ssize_t n = recv(fd, answer + len, sizeof answer - len, 0);
+        if (n <= 0)
+            fail("handshake");
+        len += (size_t)n;
+    } while (!(whole = whole_welcome(answer, len)));
+    if (whole != len || !memmem(answer, len, "welcome", 7)) {
+        errno = 0;
+        fail("welcome");
+    }
+}
+
+static void answer_ping(int fd)
+{
+    static const uint8_t pong[6] = { 0x8a, 0x80 }; /* masked with zeros, empty */
+    uint8_t ping[ANSWER_MAX];
+    ssize_t n = recv(fd, ping, sizeof ping, 0);
+
+    if (n == 2 && ping[0] == 0x89 && ping[1] == 0 && send(fd, pong, sizeof pong, MSG_NOSIGNAL) > 0)
+        return;
+    if (n >= 0)
+        errno = 0;
+    fail("a session did not stay");
+}
+
+static void watch(int epoll_fd, int fd)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event))
+        fail("epoll_ctl");
+}
+
+/* Until standard input ends. */
+static void hold(int epoll_fd)
+{
+    static struct epoll_event events[EVENTS_MAX];
+
+    for (;;) {
+        int count = epoll_wait(epoll_fd, events, EVENTS_MAX, -1);
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.fd == STDIN_FILENO)
+                return;
+            answer_ping(events[i].data.fd);
+        }
+    }
 }
 
 int main(int argc, char **argv)
 {
-    long port = argc == 3 ? strtol(argv[1], NULL, 10) : 0;
-    long children = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
-    pid_t pids[CHILDREN_MAX];
-    struct tokens tokens;
+    unsigned long port, first, count;
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 
-    if (port < 1 || port > 65535 || children < 1 || children > CHILDREN_MAX) {
-        fputs("usage: bench_idle PORT CHILDREN < tokens\n", stderr);
+    if (argc != 6) {
+        fprintf(stderr, "usage: bench_idle PORT SECRET-FILE SOURCE-ADDRESS FIRST COUNT\n");
         return 2;
     }
-    tokens = read_tokens();
-    for (long i = 0; i < children; i++) {
-        pids[i] = fork();
-        if (pids[i] == 0)
-            child((uint16_t)port, &tokens, (size_t)i, (size_t)children);
+    port = strtoul(argv[1], NULL, 10);
+    first = strtoul(argv[4], NULL, 10);
+    count = strtoul(argv[5], NULL, 10);
+    if (token_init())
+        fail("token_init");
+    read_secret(argv[2]);
+    watch(epoll_fd, STDIN_FILENO);
+    for (unsigned long i = first; i < first + count; i++) {
+        char address[32];
+        int fd = connect_from(argv[3], (uint16_t)port);
+        snprintf(address, sizeof address, "user-%08lu", i);
+        send_request(fd, address);
+        await_welcome(fd);
+        watch(epoll_fd, fd);
     }
-    while (getchar() != EOF)
-        ;
-    for (long i = 0; i < children; i++)
-        kill(pids[i], SIGTERM);
-    while (wait(NULL) > 0)
-        ;
-    free(tokens.lines);
+    printf("held %lu\n", count);
+    fflush(stdout);
+    hold(epoll_fd);
     return 0;
 }
