@@ -62,10 +62,15 @@ void conn_abort(struct conn *conn)
     die(conn);
 }
 
+static bool not_reading(const struct conn *conn)
+{
+    return conn->read_paused || conn->held;
+}
+
 /* Watches for what matters now. */
 static void rewatch(struct conn *conn)
 {
-    unsigned events = (conn->read_paused ? 0u : LOOP_READ) | (conn->write_wanted ? LOOP_WRITE : 0u);
+    unsigned events = (not_reading(conn) ? 0u : LOOP_READ) | (conn->write_wanted ? LOOP_WRITE : 0u);
 
     if (conn->state != CONN_DEAD && loop_rewatch(conn->host->loop, &conn->watch, events))
         die(conn);
@@ -85,7 +90,7 @@ static uint64_t next_due(const struct conn *conn)
 
     if (conn->state != CONN_OPEN)
         return conn->close_at_ms;
-    if (!conn->read_paused) /* while we do not read, no pong can be seen: then only progress counts
+    if (!not_reading(conn)) /* while we do not read, no pong can be seen: then only progress counts
                              */
         due = min64(due, conn->last_in_ms + host->ping_ms + (conn->ping_sent ? host->pong_ms : 0));
     if (conn->outbox.bytes)
@@ -106,13 +111,13 @@ static void set_timer(struct conn *conn)
 }
 
 /* Everything that is to leave goes through here. */
-static enum err queue(struct conn *conn, struct msg *msg)
+static enum err queue(struct conn *conn, struct msg *msg, struct outbox_position position)
 {
     enum err err;
 
     if (conn->outbox.bytes == 0) /* nothing waited until now */
         conn->progress_ms = loop_now_ms(conn->host->loop);
-    err = outbox_put(&conn->outbox, msg);
+    err = outbox_put_at(&conn->outbox, msg, position);
     if (!err)
         mark_dirty(conn);
     return err;
@@ -127,7 +132,7 @@ static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice 
         return;
     }
     msg->opcode = (uint8_t)opcode;
-    if (queue(conn, msg))
+    if (queue(conn, msg, (struct outbox_position){ 0 }))
         die(conn);
     msg_unref(msg);
 }
@@ -140,7 +145,7 @@ static void check_open(struct conn *conn, uint64_t now_ms)
     if (conn->outbox.bytes && now_ms >= conn->progress_ms + host->slow_ms) {
         tally(host, STAT_slow_closed, 1);
         conn_close_now(conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
-    } else if (conn->read_paused) {
+    } else if (not_reading(conn)) {
         return;
     } else if (conn->ping_sent && now_ms >= silence_due + host->pong_ms) {
         tally(host, STAT_peers_dead, 1);
@@ -207,7 +212,7 @@ void conn_close(struct conn *conn, uint16_t code, struct slice reason)
     if (conn->state != CONN_OPEN)
         return;
     enter(conn, CONN_CLOSING);
-    conn->read_paused = false; /* or the peer's close would never be seen */
+    conn->read_paused = conn->held = false; /* or the peer's close would never be seen */
     send_close(conn, code, reason);
     rewatch(conn);
     conn_set_patience(conn, loop_now_ms(conn->host->loop) + conn->host->close_ms);
@@ -229,7 +234,7 @@ static void linger(struct conn *conn)
         return;
     enter(conn, CONN_LINGERING);
     conn->end_after_flush = true;
-    conn->read_paused = false;
+    conn->read_paused = conn->held = false;
     mark_dirty(conn);
     conn_set_patience(conn, loop_now_ms(conn->host->loop) + LINGER_MS);
 }
@@ -416,10 +421,27 @@ static void on_readable(struct conn *conn)
 
 /* ---- writing ---- */
 
+static void tell_stored(void *arg, struct outbox_position position)
+{
+    struct conn *conn = arg;
+
+    conn->host->calls->stored_left(conn, position);
+}
+
+/* At the end of a turn; what the owner now asks of Redis leaves with the next. */
+static void tell_room(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN || conn->outbox.bytes >= conn->room_mark)
+        return;
+    conn->room_mark = 0;
+    loop_again(conn->host->loop);
+    conn->host->calls->has_room(conn);
+}
+
 static void flush(struct conn *conn)
 {
     struct conn_host *host = conn->host;
-    struct outbox_sent sent = { 0 };
+    struct outbox_sent sent = { .stored = host->calls->stored_left ? tell_stored : NULL, .arg = conn };
     enum outbox_result result = outbox_flush(&conn->outbox, conn->fd, &sent);
 
     if (sent.bytes) {
@@ -450,6 +472,8 @@ static void flush(struct conn *conn)
         mark_dirty(conn);
         loop_again(host->loop);
     }
+    if (conn->room_mark)
+        tell_room(conn);
 }
 
 static void on_event(void *arg, int fd, unsigned events)
@@ -494,7 +518,34 @@ enum err conn_send(struct conn *conn, struct msg *msg)
             tally(conn->host, STAT_signals_shed, 1);
         return ERR_FULL;
     }
-    return queue(conn, msg);
+    return queue(conn, msg, (struct outbox_position){ 0 });
+}
+
+enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position position)
+{
+    return conn->state == CONN_OPEN ? queue(conn, msg, position) : ERR_DOWN;
+}
+
+void conn_ask_for_room(struct conn *conn, uint64_t mark)
+{
+    conn->room_mark = mark;
+    mark_dirty(conn); /* there may be room already */
+}
+
+void conn_hold(struct conn *conn)
+{
+    conn->held = true;
+    rewatch(conn);
+}
+
+void conn_release(struct conn *conn)
+{
+    if (!conn->held)
+        return;
+    conn->held = false;
+    conn->last_in_ms = loop_now_ms(conn->host->loop); /* its silence was ours */
+    rewatch(conn);
+    set_timer(conn);
 }
 
 enum err conn_send_raw(struct conn *conn, struct slice bytes)

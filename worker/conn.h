@@ -30,6 +30,10 @@ struct conn_calls {
     void (*message)(struct conn *conn, enum ws_opcode opcode, struct slice payload);
     /* The deadline that the owner set with conn_set_deadline has come. */
     void (*deadline)(struct conn *conn);
+    /* A stored message has left whole; in the order of leaving. NULL: nobody asks. */
+    void (*stored_left)(struct conn *conn, struct outbox_position position);
+    /* What waits has fallen under the mark that conn_ask_for_room named. May be NULL. */
+    void (*has_room)(struct conn *conn);
     /* It can no longer be sent to: closing has begun, from either side. Called once, before gone.
      */
     void (*closing)(struct conn *conn);
@@ -77,11 +81,14 @@ struct conn {
     uint64_t last_in_ms;  /* something came */
     uint64_t progress_ms; /* the socket took something, or nothing waited */
     uint64_t deadline_ms; /* the owner's; UINT64_MAX: none */
+    uint64_t room_mark; /* call has_room when fewer bytes wait; 0: nobody asks */
     uint64_t close_at_ms; /* CLOSING, LINGERING: the end of patience */
     int fd;
     uint8_t leftover_len;
     uint8_t state;
-    bool is_dirty, ping_sent, read_paused, write_wanted, end_after_flush;
+    bool is_dirty, ping_sent, write_wanted, end_after_flush;
+    bool read_paused; /* its answers wait unread */
+    bool held;        /* the owner takes no messages yet */
 };
 
 void conn_host_init(struct conn_host *host, struct loop *loop, struct stats_row *stats,
@@ -98,6 +105,19 @@ void conn_feed(struct conn *conn, struct slice bytes);
  * signal is dropped and counted; whether mail that finds no room ends the connection is the owner's
  * decision. ERR_DOWN: closing. */
 enum err conn_send(struct conn *conn, struct msg *msg);
+/* The same for a stored message; `position` is told in front of it. It is the owner's to see to that not
+ * too much waits (conn_ask_for_room): the queue's bound is not held against it. */
+enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position position);
+/* Bytes that wait unsent. */
+static inline uint64_t conn_waiting(const struct conn *conn)
+{
+    return conn->outbox.bytes;
+}
+/* Calls has_room once, at the end of a turn, as soon as fewer than `mark` bytes wait. */
+void conn_ask_for_room(struct conn *conn, uint64_t mark);
+/* Stops reading until conn_release; for an owner that cannot take messages yet. */
+void conn_hold(struct conn *conn);
+void conn_release(struct conn *conn);
 /* Queues bytes that are no frame: the 101 answer. */
 enum err conn_send_raw(struct conn *conn, struct slice bytes);
 /* Starts the close handshake; what is queued leaves first. Does nothing when it is closing already.

@@ -25,6 +25,8 @@ enum {
 struct frame {
     struct frame *next;
     struct msg *msg;
+    struct outbox_position position;
+    uint8_t position_len; /* of {"seq":"MS-N", in place of the first '{'; 0: none */
 };
 
 struct outbox_lanes {
@@ -52,12 +54,14 @@ static inline struct frame *frame_new(struct msg *msg)
     }
     frame->msg = msg_ref(msg);
     frame->next = NULL;
+    frame->position = (struct outbox_position){ 0 };
+    frame->position_len = 0;
     return frame;
 }
 
-/* The frame only; its message goes its own way. */
 static inline void frame_drop(struct frame *frame)
 {
+    msg_unref(frame->msg);
     if (frame_pool_count >= POOL_MAX) {
         free(frame);
         return;
@@ -100,29 +104,93 @@ static inline unsigned lane_of(const struct msg *msg)
     return (unsigned)(LANE_TOP + LEVEL_MAX - msg->level);
 }
 
-static inline uint32_t head_len(const struct msg *msg)
+/* ---- {"seq":"MS-N", ---- */
+
+enum { POSITION_MAX = sizeof "{\"seq\":\"18446744073709551615-18446744073709551615\"," - 1 };
+
+static unsigned digits_of(uint64_t value)
 {
-    if (msg->opcode == OUTBOX_RAW)
-        return 0;
-    return msg->len < 126 ? 2 : msg->len < 65536 ? 4 : 10;
+    unsigned count = 1;
+
+    while (value >= 10) {
+        value /= 10;
+        count++;
+    }
+    return count;
 }
 
-static inline uint32_t frame_bytes(const struct msg *msg)
+static uint8_t *write_number(uint8_t *to, uint64_t value)
 {
-    return head_len(msg) + msg->len;
+    unsigned len = digits_of(value);
+
+    for (unsigned i = len; i-- > 0; value /= 10)
+        to[i] = (uint8_t)('0' + value % 10);
+    return to + len;
+}
+
+static uint8_t position_len(struct outbox_position position)
+{
+    return (uint8_t)(sizeof "{\"seq\":\"-\"," - 1 + digits_of(position.ms) + digits_of(position.n));
+}
+
+static uint8_t *write_position(uint8_t *to, struct outbox_position position)
+{
+    static const char before[] = "{\"seq\":\"";
+
+    memcpy(to, before, sizeof before - 1);
+    to = write_number(to + sizeof before - 1, position.ms);
+    *to++ = '-';
+    to = write_number(to, position.n);
+    memcpy(to, "\",", 2);
+    return to + 2;
+}
+
+/* ---- a frame's bytes: head, position, data ---- */
+
+/* How many of the message's bytes are its own: the first gives way to the position. */
+static inline uint32_t data_skipped(const struct frame *frame)
+{
+    return frame->position_len ? 1 : 0;
+}
+
+static inline uint32_t payload_len(const struct frame *frame)
+{
+    return frame->position_len + frame->msg->len - data_skipped(frame);
+}
+
+static inline uint32_t head_len(const struct frame *frame)
+{
+    uint32_t len = payload_len(frame);
+
+    if (frame->msg->opcode == OUTBOX_RAW)
+        return 0;
+    return len < 126 ? 2 : len < 65536 ? 4 : 10;
+}
+
+static inline uint32_t frame_bytes(const struct frame *frame)
+{
+    return head_len(frame) + payload_len(frame);
+}
+
+/* Everything before the message's own bytes. */
+static inline uint8_t *write_head(uint8_t *to, const struct frame *frame)
+{
+    if (frame->msg->opcode != OUTBOX_RAW)
+        to += ws_encode_head(to, (enum ws_opcode)frame->msg->opcode, payload_len(frame));
+    return frame->position_len ? write_position(to, frame->position) : to;
 }
 
 /* One place counts what waits, in (+1) and out (-1). */
-static inline void count(struct outbox *outbox, const struct msg *msg, int sign)
+static inline void count(struct outbox *outbox, const struct frame *frame, int sign)
 {
-    int64_t bytes = sign * (int64_t)frame_bytes(msg);
+    int64_t bytes = sign * (int64_t)frame_bytes(frame);
 
     outbox->bytes += (uint64_t)bytes;
-    if (msg->kind == MSG_SIGNAL)
+    if (frame->msg->kind == MSG_SIGNAL)
         outbox->signal_bytes += (uint64_t)bytes;
-    else if (msg->kind == MSG_MAIL)
+    else if (frame->msg->kind == MSG_MAIL)
         outbox->mail_count += (uint64_t)sign;
-    else if (msg->kind == MSG_ANSWER)
+    else if (frame->msg->kind == MSG_ANSWER)
         outbox->answer_bytes += (uint32_t)bytes;
 }
 
@@ -134,14 +202,14 @@ static bool replace_pong(struct outbox *outbox, struct msg *msg)
 
     if (!pong)
         return false;
-    count(outbox, pong->msg, -1);
+    count(outbox, pong, -1);
     msg_unref(pong->msg);
     pong->msg = msg_ref(msg);
-    count(outbox, msg, +1);
+    count(outbox, pong, +1);
     return true;
 }
 
-enum err outbox_put(struct outbox *outbox, struct msg *msg)
+enum err outbox_put_at(struct outbox *outbox, struct msg *msg, struct outbox_position position)
 {
     unsigned lane = lane_of(msg);
     struct outbox_lanes *lanes;
@@ -155,6 +223,11 @@ enum err outbox_put(struct outbox *outbox, struct msg *msg)
     frame = frame_new(msg);
     if (!frame)
         return ERR_NOMEM;
+    if (position.ms || position.n) {
+        assert(msg->len && msg->data[0] == '{');
+        frame->position = position;
+        frame->position_len = position_len(position);
+    }
     if (lanes->occupied & 1u << lane)
         lanes->tail[lane]->next = frame;
     else
@@ -163,8 +236,13 @@ enum err outbox_put(struct outbox *outbox, struct msg *msg)
     lanes->occupied |= 1u << lane;
     if (msg->opcode == WS_PONG)
         lanes->pong = frame;
-    count(outbox, msg, +1);
+    count(outbox, frame, +1);
     return OK;
+}
+
+enum err outbox_put(struct outbox *outbox, struct msg *msg)
+{
+    return outbox_put_at(outbox, msg, (struct outbox_position){ 0 });
 }
 
 static inline struct frame *take_first(struct outbox_lanes *lanes)
@@ -201,11 +279,10 @@ static unsigned shed_lane(struct outbox *outbox, unsigned lane, uint64_t *bytes)
 
     while ((frame = *at)) {
         if (*bytes && frame->msg->kind == MSG_SIGNAL) {
-            uint64_t freed = frame_bytes(frame->msg);
+            uint64_t freed = frame_bytes(frame);
             *at = frame->next;
             *bytes -= freed < *bytes ? freed : *bytes;
-            count(outbox, frame->msg, -1);
-            msg_unref(frame->msg);
+            count(outbox, frame, -1);
             frame_drop(frame);
             dropped++;
         } else {
@@ -237,8 +314,7 @@ void outbox_clear(struct outbox *outbox)
         return;
     while (outbox->lanes->occupied) {
         struct frame *frame = take_first(outbox->lanes);
-        count(outbox, frame->msg, -1);
-        msg_unref(frame->msg);
+        count(outbox, frame, -1);
         frame_drop(frame);
     }
     lanes_drop(outbox->lanes);
@@ -248,14 +324,15 @@ void outbox_clear(struct outbox *outbox)
 void outbox_fini(struct outbox *outbox)
 {
     outbox_clear(outbox);
-    msg_unref(outbox->current);
+    if (outbox->current)
+        frame_drop(outbox->current);
     *outbox = (struct outbox){ 0 };
 }
 
 /* What goes into one writev. Small frames are copied one behind the other into the scratch bytes; a
  * large payload is named where it lies. */
 struct batch {
-    struct msg *msgs[BATCH_FRAMES];
+    struct frame *frames[BATCH_FRAMES];
     unsigned count;
     struct iovec iov[2 * BATCH_FRAMES + 1];
     unsigned iov_count;
@@ -275,67 +352,67 @@ static inline void batch_name_scratch(struct batch *batch, uint8_t *from)
         batch->iov[batch->iov_count++] = (struct iovec){ from, len };
 }
 
-/* What is left of a frame of which `skip` bytes of head and data have left before. */
-static void batch_add_rest(struct batch *batch, struct msg *msg, uint32_t skip)
+/* What is left of a frame of which `skip` bytes have left before, or whose data is named, not
+ * copied. */
+static void batch_add_rest(struct batch *batch, struct frame *frame, uint32_t skip)
 {
-    uint8_t head[WS_HEAD_MAX], *to = scratch + batch->scratch_used;
-    uint32_t head_size = head_len(msg), data_skip = skip < head_size ? 0 : skip - head_size;
+    uint8_t head[WS_HEAD_MAX + POSITION_MAX], *to = scratch + batch->scratch_used;
+    uint32_t head_size = (uint32_t)(write_head(head, frame) - head);
+    uint32_t data_at = data_skipped(frame) + (skip < head_size ? 0 : skip - head_size);
+    struct msg *msg = frame->msg;
 
     if (skip < head_size) {
-        ws_encode_head(head, (enum ws_opcode)msg->opcode, msg->len);
         memcpy(to, head + skip, head_size - skip);
         batch->scratch_used += head_size - skip;
         batch_name_scratch(batch, to);
     }
-    if (data_skip < msg->len)
-        batch->iov[batch->iov_count++] =
-            (struct iovec){ msg->data + data_skip, msg->len - data_skip };
+    if (data_at < msg->len)
+        batch->iov[batch->iov_count++] = (struct iovec){ msg->data + data_at, msg->len - data_at };
 }
 
-static inline void batch_add(struct batch *batch, struct msg *msg, uint32_t skip)
+static inline void batch_add(struct batch *batch, struct frame *frame, uint32_t skip)
 {
     uint8_t *from = scratch + batch->scratch_used, *to = from;
+    uint32_t data_at = data_skipped(frame);
+    struct msg *msg = frame->msg;
 
-    batch->msgs[batch->count++] = msg;
-    batch->bytes += frame_bytes(msg) - skip;
+    batch->frames[batch->count++] = frame;
+    batch->bytes += frame_bytes(frame) - skip;
     if (skip || msg->len > COPY_MAX) {
-        batch_add_rest(batch, msg, skip);
+        batch_add_rest(batch, frame, skip);
         return;
     }
-    if (msg->opcode != OUTBOX_RAW)
-        to += ws_encode_head(to, (enum ws_opcode)msg->opcode, msg->len);
-    memcpy(to, msg->data, msg->len);
-    batch->scratch_used += (size_t)(to - from) + msg->len;
+    to = write_head(to, frame);
+    memcpy(to, msg->data + data_at, msg->len - data_at);
+    batch->scratch_used += (size_t)(to - from) + msg->len - data_at;
     batch_name_scratch(batch, from);
 }
 
 static bool batch_has_room(const struct batch *batch)
 {
     return batch->count < BATCH_FRAMES && batch->bytes < FAIR_SHARE &&
-           batch->scratch_used + COPY_MAX + WS_HEAD_MAX <= SCRATCH_SIZE;
+           batch->scratch_used + COPY_MAX + WS_HEAD_MAX + POSITION_MAX <= SCRATCH_SIZE;
 }
 
-/* Takes frames out of the outbox; their messages' references and their count stay with the batch.
- */
+/* Takes frames out of the outbox; they stay counted until they have left. */
 static void batch_fill(struct batch *batch, struct outbox *outbox)
 {
     batch->count = batch->iov_count = 0;
     batch->scratch_used = batch->bytes = 0;
     if (outbox->current)
         batch_add(batch, outbox->current, outbox->current_sent);
-    while (outbox->lanes && outbox->lanes->occupied && batch_has_room(batch)) {
-        struct frame *frame = take_first(outbox->lanes);
-        batch_add(batch, frame->msg, 0);
-        frame_drop(frame);
-    }
+    while (outbox->lanes && outbox->lanes->occupied && batch_has_room(batch))
+        batch_add(batch, take_first(outbox->lanes), 0);
 }
 
-static void count_sent(struct outbox_sent *sent, const struct msg *msg)
+static inline void tell_sent(struct outbox_sent *sent, const struct frame *frame)
 {
-    if (msg->kind == MSG_SIGNAL || msg->kind == MSG_MAIL)
+    if (frame->msg->kind == MSG_SIGNAL || frame->msg->kind == MSG_MAIL)
         sent->messages++;
-    else if (msg->opcode == WS_TEXT)
+    else if (frame->msg->opcode == WS_TEXT)
         sent->answers++;
+    if (frame->position_len && sent->stored)
+        sent->stored(sent->arg, frame->position);
 }
 
 /* Settles the batch after `written` bytes have left: what left whole is done with, the one that
@@ -349,26 +426,20 @@ static void batch_settle(struct batch *batch, struct outbox *outbox, size_t writ
     sent->bytes += written;
     outbox->current = NULL;
     outbox->current_sent = 0;
-    while (done < batch->count && written >= frame_bytes(batch->msgs[done]) - skip) {
-        struct msg *msg = batch->msgs[done++];
-        written -= frame_bytes(msg) - skip;
+    while (done < batch->count && written >= frame_bytes(batch->frames[done]) - skip) {
+        struct frame *frame = batch->frames[done++];
+        written -= frame_bytes(frame) - skip;
         skip = 0;
-        count(outbox, msg, -1);
-        count_sent(sent, msg);
-        msg_unref(msg);
+        count(outbox, frame, -1);
+        tell_sent(sent, frame);
+        frame_drop(frame);
     }
     if (done < batch->count && (written || skip)) {
-        outbox->current = batch->msgs[done++];
+        outbox->current = batch->frames[done++];
         outbox->current_sent = skip + (uint32_t)written;
     }
-    for (unsigned i = batch->count; i-- > done;) {
-        struct frame *frame =
-            frame_new(batch->msgs[i]); /* from the pool: it was dropped there just now */
-        if (!frame)
-            abort();
-        msg_unref(batch->msgs[i]);
-        put_back(outbox->lanes, frame);
-    }
+    for (unsigned i = batch->count; i-- > done;)
+        put_back(outbox->lanes, batch->frames[i]);
 }
 
 static ssize_t batch_send(struct batch *batch, int fd)

@@ -15,11 +15,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct frame;
 struct outbox_lanes;
+
+/* The place of a stored message in its recipient's mailbox, told in front of it as `seq`. Zero: it
+ * has none. */
+struct outbox_position {
+    uint64_t ms, n;
+};
 
 struct outbox {
     struct outbox_lanes *lanes; /* NULL: nothing waits */
-    struct msg *current;        /* has partly left */
+    struct frame *current;      /* has partly left */
     uint32_t current_sent;      /* bytes of its head and data that have */
     uint32_t answer_bytes;      /* of MSG_ANSWER: what the peer itself has caused */
     uint64_t bytes;             /* unsent, heads included */
@@ -32,6 +39,9 @@ enum { OUTBOX_RAW = 0xff };
 
 /* Adds its own reference to msg. ERR_NOMEM. */
 enum err outbox_put(struct outbox *outbox, struct msg *msg);
+/* The same for a stored message, whose data begins with '{': it leaves as {"seq":"MS-N", and the
+ * rest. */
+enum err outbox_put_at(struct outbox *outbox, struct msg *msg, struct outbox_position position);
 /* Drops waiting signals of at most level_max, the lowest level first, within it the oldest first,
  * until at least `bytes` have been freed or none is left. Returns how many were dropped. */
 unsigned outbox_shed(struct outbox *outbox, uint64_t bytes, int level_max);
@@ -47,6 +57,10 @@ enum outbox_result {
     OUTBOX_BROKEN,  /* the socket is gone */
 };
 struct outbox_sent {
+    /* Told of each stored message that has left whole, in the order of leaving; NULL: nobody asks.
+     */
+    void (*stored)(void *arg, struct outbox_position position);
+    void *arg;
     uint64_t bytes;
     uint32_t messages; /* signals and mail that left whole */
     uint32_t answers;
