@@ -129,6 +129,7 @@ static bool behind(const struct feed *feed)
 static enum feed_step read_on(struct feed *feed, bool has_room)
 {
     feed->state = has_room ? FEED_READING : FEED_WAITING;
+    feed->newest_when_asked = feed->newest;
     return has_room ? FEED_READ : FEED_WAIT;
 }
 
@@ -186,9 +187,9 @@ enum feed_step feed_page(struct feed *feed, struct seq last, unsigned count, boo
     weigh(feed, count, bytes);
     if (!end)
         return read_on(feed, has_room);
-    /* Nothing lay behind it when it was read. What was heard of since is newer; what was heard of
-     * before and is not there has been recalled or removed. */
-    if (count && behind(feed))
+    /* Nothing lay behind it when it was read. What was heard of since may be newer; what was heard
+     * of before and was not there has been removed. */
+    if (behind(feed) && seq_compare(feed->newest, feed->newest_when_asked) > 0)
         return read_on(feed, has_room);
     feed->newest = feed->queued;
     return arrive(feed);

@@ -41,6 +41,7 @@ enum feed_state {
 struct feed {
     struct seq queued; /* everything up to here has been queued, or was not for this session */
     struct seq newest; /* known to be in the mailbox */
+    struct seq newest_when_asked; /* the same, when the page that is awaited was asked for */
     struct feed_acks acks;
     uint8_t state;
     bool said_replayed;
