@@ -441,7 +441,8 @@ static void tell_room(struct conn *conn)
 static void flush(struct conn *conn)
 {
     struct conn_host *host = conn->host;
-    struct outbox_sent sent = { .stored = host->calls->stored_left ? tell_stored : NULL, .arg = conn };
+    struct outbox_sent sent = { .stored = host->calls->stored_left ? tell_stored : NULL,
+                                .arg = conn };
     enum outbox_result result = outbox_flush(&conn->outbox, conn->fd, &sent);
 
     if (sent.bytes) {

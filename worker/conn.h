@@ -81,7 +81,7 @@ struct conn {
     uint64_t last_in_ms;  /* something came */
     uint64_t progress_ms; /* the socket took something, or nothing waited */
     uint64_t deadline_ms; /* the owner's; UINT64_MAX: none */
-    uint64_t room_mark; /* call has_room when fewer bytes wait; 0: nobody asks */
+    uint64_t room_mark;   /* call has_room when fewer bytes wait; 0: nobody asks */
     uint64_t close_at_ms; /* CLOSING, LINGERING: the end of patience */
     int fd;
     uint8_t leftover_len;
@@ -105,8 +105,8 @@ void conn_feed(struct conn *conn, struct slice bytes);
  * signal is dropped and counted; whether mail that finds no room ends the connection is the owner's
  * decision. ERR_DOWN: closing. */
 enum err conn_send(struct conn *conn, struct msg *msg);
-/* The same for a stored message; `position` is told in front of it. It is the owner's to see to that not
- * too much waits (conn_ask_for_room): the queue's bound is not held against it. */
+/* The same for a stored message; `position` is told in front of it. It is the owner's to see to
+ * that not too much waits (conn_ask_for_room): the queue's bound is not held against it. */
 enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position position);
 /* Bytes that wait unsent. */
 static inline uint64_t conn_waiting(const struct conn *conn)

@@ -55,35 +55,34 @@ static void runs_drop(struct feed_acks *acks, uint32_t count)
         feed_acks_fini(acks); /* an idle session owns nothing */
 }
 
-/* Too many: the two oldest become one. An acknowledgement within it then covers less than it could,
- * never more: it is looked for in the oldest run first. */
-static void runs_merge_oldest(struct feed_acks *acks)
+static void runs_forget_oldest(struct feed_acks *acks)
 {
-    struct feed_run a = acks->runs[0], *b = &acks->runs[1];
+    struct seq first = acks->runs[0].first;
 
-    if (seq_compare(a.first, b->first) < 0)
-        b->first = a.first;
-    b->last = seq_max(a.last, b->last);
+    if (is_zero(acks->forgotten) || seq_compare(first, acks->forgotten) < 0)
+        acks->forgotten = first;
     runs_drop(acks, 1);
 }
 
-enum err feed_acks_sent(struct feed_acks *acks, struct seq seq)
+void feed_acks_sent(struct feed_acks *acks, struct seq seq, uint64_t number)
 {
     struct feed_run *newest = acks->count ? &acks->runs[acks->count - 1] : NULL;
 
-    if (newest && seq_compare(seq, newest->last) > 0) {
+    if (newest && number == newest->last_number + 1) {
         newest->last = seq;
-        return OK;
+        newest->last_number = number;
+        return;
     }
-    if (runs_reserve(acks))
-        return ERR_NOMEM;
-    acks->runs[acks->count++] = (struct feed_run){ seq, seq };
-    if (acks->count > FEED_RUNS_MAX)
-        runs_merge_oldest(acks);
-    return OK;
+    if (acks->count == FEED_RUNS_MAX)
+        runs_forget_oldest(acks);
+    if (runs_reserve(acks)) {
+        if (is_zero(acks->forgotten) || seq_compare(seq, acks->forgotten) < 0)
+            acks->forgotten = seq;
+        return;
+    }
+    acks->runs[acks->count++] = (struct feed_run){ seq, seq, number };
 }
 
-/* The oldest run that may have held it: where runs overlap, what is covered is the least. */
 static uint32_t runs_find(const struct feed_acks *acks, struct seq seq)
 {
     uint32_t i = 0;
@@ -94,21 +93,28 @@ static uint32_t runs_find(const struct feed_acks *acks, struct seq seq)
     return i;
 }
 
+static void take_older(struct seq *oldest, struct seq seq)
+{
+    if (!is_zero(seq) && (is_zero(*oldest) || seq_compare(seq, *oldest) < 0))
+        *oldest = seq;
+}
+
 bool feed_acks_take(struct feed_acks *acks, struct seq seq, struct seq unsent_first,
                     struct seq *cursor)
 {
     uint32_t found = runs_find(acks, seq);
-    struct seq highest = seq, oldest = unsent_first; /* acknowledged; unacknowledged (zero: none) */
+    struct seq highest = seq;         /* acknowledged */
+    struct seq oldest = unsent_first; /* unacknowledged; zero: none */
 
     if (found == acks->count)
         return false;
     for (uint32_t i = 0; i < found; i++)
         highest = seq_max(highest, acks->runs[i].last);
     acks->runs[found].first = seq_after(seq);
+    take_older(&oldest, acks->forgotten);
     runs_drop(acks, found + (seq_compare(seq, acks->runs[found].last) >= 0));
     for (uint32_t i = 0; i < acks->count; i++)
-        if (is_zero(oldest) || seq_compare(acks->runs[i].first, oldest) < 0)
-            oldest = acks->runs[i].first;
+        take_older(&oldest, acks->runs[i].first);
     *cursor = is_zero(oldest) || seq_compare(highest, oldest) < 0 ? highest : seq_before(oldest);
     return true;
 }
@@ -116,7 +122,8 @@ bool feed_acks_take(struct feed_acks *acks, struct seq seq, struct seq unsent_fi
 void feed_acks_fini(struct feed_acks *acks)
 {
     free(acks->runs);
-    *acks = (struct feed_acks){ 0 };
+    acks->runs = NULL;
+    acks->count = acks->size = 0;
 }
 
 /* ---- feeding ---- */

@@ -20,15 +20,19 @@
 
 enum { FEED_RUNS_MAX = 256 };
 
-/* Messages that left one behind the other with growing seq; where one of higher level overtook, a
- * new run begins. */
+/* Messages that left one behind the other just as they lie in the mailbox; where one of higher
+ * level overtook, a new run begins. So runs never overlap, and one is enough as long as all have
+ * one level. */
 struct feed_run {
     struct seq first, last;
+    uint64_t last_number; /* as queued: 1, 2, 3, … */
 };
 
 struct feed_acks {
     struct feed_run *runs; /* unacknowledged, in the order of leaving */
     uint32_t count, size;
+    struct seq
+        forgotten; /* the oldest that there was no room to remember: it stays unacknowledged */
 };
 
 enum feed_state {
@@ -45,14 +49,15 @@ struct feed {
     struct feed_acks acks;
     uint8_t state;
     bool said_replayed;
+    uint64_t numbers;    /* messages queued so far */
     uint16_t page_count; /* entries to ask for next: grows and shrinks with what they weigh */
 };
 
 /* ---- acknowledgements, pure ---- */
 
-/* A message has left. ERR_NOMEM: what it was is then taken as unacknowledged for ever (it comes
- * again). */
-enum err feed_acks_sent(struct feed_acks *acks, struct seq seq);
+/* A message has left; number is its place in the order of queueing. What cannot be remembered (more
+ * than FEED_RUNS_MAX runs, or no memory) stays unacknowledged for this session, and comes again. */
+void feed_acks_sent(struct feed_acks *acks, struct seq seq, uint64_t number);
 /* The client acknowledges up to and including the sending of `seq`. unsent_first: the oldest that
  * is queued and has not left (zero: none). Returns false when nothing that was sent is meant; else
  * *cursor is the newest seq below or at which nothing is unacknowledged. */

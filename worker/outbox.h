@@ -18,10 +18,10 @@
 struct frame;
 struct outbox_lanes;
 
-/* The place of a stored message in its recipient's mailbox, told in front of it as `seq`. Zero: it
- * has none. */
+/* The place of a stored message in its recipient's mailbox, told in front of it as `seq` (zero: it
+ * has none), and its number among those queued to this connection. */
 struct outbox_position {
-    uint64_t ms, n;
+    uint64_t ms, n, number;
 };
 
 struct outbox {
@@ -42,6 +42,8 @@ enum err outbox_put(struct outbox *outbox, struct msg *msg);
 /* The same for a stored message, whose data begins with '{': it leaves as {"seq":"MS-N", and the
  * rest. */
 enum err outbox_put_at(struct outbox *outbox, struct msg *msg, struct outbox_position position);
+/* The oldest stored message that waits; zero: none does. */
+struct outbox_position outbox_oldest(const struct outbox *outbox);
 /* Drops waiting signals of at most level_max, the lowest level first, within it the oldest first,
  * until at least `bytes` have been freed or none is left. Returns how many were dropped. */
 unsigned outbox_shed(struct outbox *outbox, uint64_t bytes, int level_max);
