@@ -122,6 +122,8 @@ static void choose_source(struct draft *draft)
 
 /* ---- combinations ---- */
 
+/* While there is no TLS nothing depends on the files, so what is wrong with them is said, and a
+ * file with the seed's keys still serves. */
 static void check_ssl(struct draft *draft)
 {
     const struct config *config = draft->config;
@@ -132,11 +134,11 @@ static void check_ssl(struct draft *draft)
         return;
     for (size_t i = 0; i < 2; i++) {
         if (!*paths[i])
-            report_error(draft->report, draft_place(draft, names[i]),
-                         "found nothing, allowed a readable file, because sslPort is set");
+            report_warning(draft->report, draft_place(draft, names[i]),
+                           "found nothing, allowed a readable file, because sslPort is set");
         else if (access(paths[i], R_OK) != 0)
-            report_error(draft->report, draft_place(draft, names[i]),
-                         "found \"%s\", which cannot be read, allowed a readable file", paths[i]);
+            report_warning(draft->report, draft_place(draft, names[i]),
+                           "found \"%s\", which cannot be read, allowed a readable file", paths[i]);
     }
     if (config->ssl_port == config->socket_port)
         report_error(draft->report, draft_place(draft, "sslPort"),

@@ -42,7 +42,7 @@
     X(rejected_unknown_command)                                                                    \
     X(rejected_not_found)                                                                          \
     X(rejected_internal)                                                                           \
-    X(recipients_refused) /* in `refused` of an accepted message */                                \
+    X(recipients_refused) /* in `refused` of an accepted or rejected message */                    \
     X(signals_unheard)    /* recipients of a signal that had no session anywhere */                \
     X(signals_shed)       /* dropped from a full queue */                                          \
     X(mail_undelivered)   /* mail in the queue of a session that closed before it was written */   \

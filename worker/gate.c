@@ -30,6 +30,7 @@ struct gate {
     uint64_t yielding_since_ms, resumed_at_ms, active_at_ms;
     int listen_fd;
     bool open, watching;
+    bool gave_way; /* in calm times, to the one that waits now: once is enough */
 };
 
 uint32_t gate_pending(const struct gate *gate)
@@ -72,13 +73,14 @@ static bool should_yield(struct gate *gate)
     uint32_t mine = office->host.open_count + gate->visitors.count;
     uint32_t least = slots_least_loaded(office->region);
     uint64_t now_ms = loop_now_ms(office->loop);
-    bool calm = now_ms >= gate->active_at_ms + CALM_MS + YIELD_MS;
+    bool calm = now_ms >= gate->active_at_ms + CALM_MS + YIELD_MS && !gate->gave_way;
 
     gate->active_at_ms = now_ms;
     if (least < mine && mine - least > LEAD_MIN + (mine >> LEAD_SHIFT))
         return yield_clear_lead(gate, now_ms);
     gate->yielding_since_ms = 0;
-    return least < mine && calm;
+    gate->gave_way = least < mine && calm;
+    return gate->gave_way;
 }
 
 /* Returns false when there is nothing more to accept now. */

@@ -40,7 +40,7 @@ def test_start_status_stop(init):
     assert init("start") == 0, "starting what runs is no error"
     assert init.pid() == pid
     assert init("stop") == 0
-    assert not os.path.exists(f"/proc/{pid}")
+    harness.wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "process 1 has reaped it")
     assert init("stop") == 0, "stopping what does not run is no error"
     assert init("status") in (1, 3)
 

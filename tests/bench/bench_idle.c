@@ -1,0 +1,188 @@
+/*
+ * Holds many idle sessions against a real server: the clients of `make bench-idle`
+ * (tests/bench/idle.py starts several, for a process may have only so many descriptors and an
+ * address only so many ports).
+ *
+ * Each session has an address, a token and a `jti` of its own, as in life: what sessions could
+ * share must not flatter the figure. It says `held N` when all have had their welcome, answers
+ * pings, and leaves when its standard input ends. A session that the server closes is a failure.
+ */
+#include "common/base64.h"
+#include "common/buf.h"
+#include "worker/token.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SECRET_MAX = 256, ANSWER_MAX = 8192, EVENTS_MAX = 256 };
+
+static uint8_t secret[SECRET_MAX];
+static size_t secret_len;
+
+static _Noreturn void fail(const char *what)
+{
+    fprintf(stderr, "bench_idle: %s: %s\n", what, errno ? strerror(errno) : "not as it should be");
+    exit(1);
+}
+
+static void read_secret(const char *path)
+{
+    char text[2 * SECRET_MAX];
+    FILE *file = fopen(path, "r");
+    size_t len = file ? fread(text, 1, sizeof text, file) : 0;
+
+    if (!file)
+        fail(path);
+    fclose(file);
+    while (len && text[len - 1] == '\n')
+        len--;
+    if (!base64_decode(slice_make(text, len), secret, sizeof secret, &secret_len) ||
+        secret_len == 0)
+        fail(path);
+}
+
+static int connect_from(const char *source, uint16_t port)
+{
+    struct sockaddr_in from = { .sin_family = AF_INET };
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || inet_pton(AF_INET, source, &from.sin_addr) != 1 ||
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) ||
+        bind(fd, (struct sockaddr *)&from, sizeof from) ||
+        connect(fd, (struct sockaddr *)&to, sizeof to))
+        fail("connect");
+    return fd;
+}
+
+static void send_request(int fd, const char *address)
+{
+    struct token_request what = { .format = TOKEN_JWT_HS256,
+                                  .kid = "outside",
+                                  .sub = address,
+                                  .now_s = time(NULL),
+                                  .ttl_s = 3600 };
+    struct buf request;
+
+    buf_init(&request, 4096);
+    if (buf_addf(&request,
+                 "GET /ws?clientID=%s&device=web HTTP/1.1\r\nHost: localhost\r\n"
+                 "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                 "Sec-WebSocket-Version: 13\r\nAuthorization: Bearer ",
+                 address) ||
+        token_issue(&what, secret, secret_len, &request) || buf_addf(&request, "\r\n\r\n"))
+        fail("request");
+    if (send(fd, request.data, request.len, MSG_NOSIGNAL) != (ssize_t)request.len)
+        fail("send");
+    buf_fini(&request);
+}
+
+/* The length of the answer and of the one frame behind it, 0 while they are not whole. */
+static size_t whole_welcome(const uint8_t *data, size_t len)
+{
+    const uint8_t *end = memmem(data, len, "\r\n\r\n", 4);
+    size_t at = end ? (size_t)(end - data) + 4 : 0;
+
+    if (len >= 13 && memcmp(data, "HTTP/1.1 101 ", 13) != 0) {
+        fprintf(stderr, "bench_idle: %.*s\n", (int)len, (const char *)data);
+        exit(1);
+    }
+    if (!end || len < at + 4)
+        return 0;
+    at += (data[at + 1] & 0x7f) == 126 ? 4u + ((size_t)data[at + 2] << 8 | data[at + 3])
+                                       : 2u + (data[at + 1] & 0x7f);
+    return len >= at ? at : 0;
+}
+
+static void await_welcome(int fd)
+{
+    uint8_t answer[ANSWER_MAX];
+    size_t len = 0, whole;
+
+    do {
+        ssize_t n = recv(fd, answer + len, sizeof answer - len, 0);
+        if (n <= 0)
+            fail("handshake");
+        len += (size_t)n;
+    } while (!(whole = whole_welcome(answer, len)));
+    if (whole != len || !memmem(answer, len, "welcome", 7)) {
+        errno = 0;
+        fail("welcome");
+    }
+}
+
+static void answer_ping(int fd)
+{
+    static const uint8_t pong[6] = { 0x8a, 0x80 }; /* masked with zeros, empty */
+    uint8_t ping[ANSWER_MAX];
+    ssize_t n = recv(fd, ping, sizeof ping, 0);
+
+    if (n == 2 && ping[0] == 0x89 && ping[1] == 0 && send(fd, pong, sizeof pong, MSG_NOSIGNAL) > 0)
+        return;
+    if (n >= 0)
+        errno = 0;
+    fail("a session did not stay");
+}
+
+static void watch(int epoll_fd, int fd)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event))
+        fail("epoll_ctl");
+}
+
+/* Until standard input ends. */
+static void hold(int epoll_fd)
+{
+    static struct epoll_event events[EVENTS_MAX];
+
+    for (;;) {
+        int count = epoll_wait(epoll_fd, events, EVENTS_MAX, -1);
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.fd == STDIN_FILENO)
+                return;
+            answer_ping(events[i].data.fd);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long port, first, count;
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+
+    if (argc != 6) {
+        fprintf(stderr, "usage: bench_idle PORT SECRET-FILE SOURCE-ADDRESS FIRST COUNT\n");
+        return 2;
+    }
+    port = strtoul(argv[1], NULL, 10);
+    first = strtoul(argv[4], NULL, 10);
+    count = strtoul(argv[5], NULL, 10);
+    if (token_init())
+        fail("token_init");
+    read_secret(argv[2]);
+    watch(epoll_fd, STDIN_FILENO);
+    for (unsigned long i = first; i < first + count; i++) {
+        char address[32];
+        int fd = connect_from(argv[3], (uint16_t)port);
+        snprintf(address, sizeof address, "user-%08lu", i);
+        send_request(fd, address);
+        await_welcome(fd);
+        watch(epoll_fd, fd);
+    }
+    printf("held %lu\n", count);
+    fflush(stdout);
+    hold(epoll_fd);
+    return 0;
+}
