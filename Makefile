@@ -148,7 +148,7 @@ bench-idle: $(BIN) $(B)/tests/bench/bench_idle
 
 # Echo by our codec and connections beside a bare epoll loop, in one run: CPU a message.
 bench-echo: $(BIN) $(B)/tests/bench/bench_echo
-	@$(B)/tests/bench/bench_echo $(abspath $(BIN)) $(ROUNDS)
+	@$(B)/tests/bench/bench_echo $(abspath $(BIN)) $(ROUNDS) $(MS)
 
 lint:
 	@scripts/lint

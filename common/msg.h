@@ -24,6 +24,7 @@ struct msg {
     int8_t level;   /* -9 to 9 */
     uint8_t kind;   /* enum msg_kind */
     uint8_t opcode; /* RFC 6455 5.2: 1 text, 2 binary */
+    uint8_t pool;   /* where its memory goes back to; msg.c's alone */
     char data[];
 };
 

@@ -111,33 +111,36 @@ enum err loop_watch(struct loop *loop, struct loop_watch *watch, int fd, unsigne
 {
     watch->callback = callback;
     watch->arg = arg;
+    watch->events = 0;
     if (event_assign(&watch->event, loop->base, fd, event_flags(events), on_fd, watch) != 0)
         return ERR_SYSTEM;
     if (events && event_add(&watch->event, NULL) != 0)
         return ERR_SYSTEM;
+    watch->events = events;
     return OK;
 }
 
 enum err loop_rewatch(struct loop *loop, struct loop_watch *watch, unsigned events)
 {
-    short wanted = event_flags(events);
     evutil_socket_t fd = event_get_fd(&watch->event);
-    bool added = event_pending(&watch->event, EV_READ | EV_WRITE, NULL) != 0;
 
-    if (event_get_events(&watch->event) == wanted && added == (events != 0))
+    if (watch->events == events) /* asked after every flush, so the answer must cost nothing */
         return OK;
-    if (added)
+    if (watch->events)
         event_del(&watch->event);
-    if (event_assign(&watch->event, loop->base, fd, wanted, on_fd, watch) != 0)
+    watch->events = 0;
+    if (event_assign(&watch->event, loop->base, fd, event_flags(events), on_fd, watch) != 0)
         return ERR_SYSTEM;
     if (events && event_add(&watch->event, NULL) != 0)
         return ERR_SYSTEM;
+    watch->events = events;
     return OK;
 }
 
 void loop_unwatch(struct loop_watch *watch)
 {
     event_del(&watch->event);
+    watch->events = 0;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)

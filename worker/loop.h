@@ -32,6 +32,7 @@ struct loop_watch {
     struct event event;
     loop_fd_cb callback;
     void *arg;
+    unsigned events; /* watched for now */
 };
 /* Starts watching; the watch is the caller's memory and must stay until loop_unwatch. */
 enum err loop_watch(struct loop *loop, struct loop_watch *watch, int fd, unsigned events,

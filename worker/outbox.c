@@ -40,7 +40,7 @@ static struct outbox_lanes *lanes_pool[64];
 static unsigned lanes_pool_count;
 static uint8_t scratch[SCRATCH_SIZE];
 
-static struct frame *frame_new(struct msg *msg)
+static inline struct frame *frame_new(struct msg *msg)
 {
     struct frame *frame = frame_pool;
 
@@ -56,7 +56,7 @@ static struct frame *frame_new(struct msg *msg)
 }
 
 /* The frame only; its message goes its own way. */
-static void frame_drop(struct frame *frame)
+static inline void frame_drop(struct frame *frame)
 {
     if (frame_pool_count >= POOL_MAX) {
         free(frame);
@@ -86,7 +86,7 @@ static void lanes_drop(struct outbox_lanes *lanes)
         free(lanes);
 }
 
-static unsigned lane_of(const struct msg *msg)
+static inline unsigned lane_of(const struct msg *msg)
 {
     switch ((enum msg_kind)msg->kind) {
     case MSG_ANSWER:
@@ -100,20 +100,20 @@ static unsigned lane_of(const struct msg *msg)
     return (unsigned)(LANE_TOP + LEVEL_MAX - msg->level);
 }
 
-static uint32_t head_len(const struct msg *msg)
+static inline uint32_t head_len(const struct msg *msg)
 {
     if (msg->opcode == OUTBOX_RAW)
         return 0;
     return msg->len < 126 ? 2 : msg->len < 65536 ? 4 : 10;
 }
 
-static uint32_t frame_bytes(const struct msg *msg)
+static inline uint32_t frame_bytes(const struct msg *msg)
 {
     return head_len(msg) + msg->len;
 }
 
 /* One place counts what waits, in (+1) and out (-1). */
-static void count(struct outbox *outbox, const struct msg *msg, int sign)
+static inline void count(struct outbox *outbox, const struct msg *msg, int sign)
 {
     int64_t bytes = sign * (int64_t)frame_bytes(msg);
 
@@ -167,7 +167,7 @@ enum err outbox_put(struct outbox *outbox, struct msg *msg)
     return OK;
 }
 
-static struct frame *take_first(struct outbox_lanes *lanes)
+static inline struct frame *take_first(struct outbox_lanes *lanes)
 {
     unsigned lane = (unsigned)__builtin_ctz(lanes->occupied);
     struct frame *frame = lanes->head[lane];
@@ -263,40 +263,50 @@ struct batch {
     size_t bytes;
 };
 
-static void batch_copy(struct batch *batch, const void *data, size_t len)
+/* Bytes that lie in the scratch from `from` to its end as it now is. */
+static inline void batch_name_scratch(struct batch *batch, uint8_t *from)
 {
+    size_t len = (size_t)(scratch + batch->scratch_used - from);
     struct iovec *last = batch->iov_count ? &batch->iov[batch->iov_count - 1] : NULL;
-    uint8_t *to = scratch + batch->scratch_used;
 
-    memcpy(to, data, len);
-    batch->scratch_used += len;
-    if (last && (uint8_t *)last->iov_base + last->iov_len == to)
+    if (last && (uint8_t *)last->iov_base + last->iov_len == from)
         last->iov_len += len;
-    else
-        batch->iov[batch->iov_count++] = (struct iovec){ to, len };
+    else if (len)
+        batch->iov[batch->iov_count++] = (struct iovec){ from, len };
 }
 
-/* skip: bytes of head and data that have left before. */
-static void batch_add(struct batch *batch, struct msg *msg, uint32_t skip)
+/* What is left of a frame of which `skip` bytes of head and data have left before. */
+static void batch_add_rest(struct batch *batch, struct msg *msg, uint32_t skip)
 {
-    uint8_t head[WS_HEAD_MAX];
-    uint32_t head_size = head_len(msg), data_skip = 0;
+    uint8_t head[WS_HEAD_MAX], *to = scratch + batch->scratch_used;
+    uint32_t head_size = head_len(msg), data_skip = skip < head_size ? 0 : skip - head_size;
 
-    batch->msgs[batch->count++] = msg;
-    batch->bytes += head_size + msg->len - skip;
-    if (head_size)
+    if (skip < head_size) {
         ws_encode_head(head, (enum ws_opcode)msg->opcode, msg->len);
-    if (skip < head_size)
-        batch_copy(batch, head + skip, head_size - skip);
-    else
-        data_skip = skip - head_size;
-    if (msg->len - data_skip == 0)
-        return;
-    if (msg->len - data_skip <= COPY_MAX)
-        batch_copy(batch, msg->data + data_skip, msg->len - data_skip);
-    else
+        memcpy(to, head + skip, head_size - skip);
+        batch->scratch_used += head_size - skip;
+        batch_name_scratch(batch, to);
+    }
+    if (data_skip < msg->len)
         batch->iov[batch->iov_count++] =
             (struct iovec){ msg->data + data_skip, msg->len - data_skip };
+}
+
+static inline void batch_add(struct batch *batch, struct msg *msg, uint32_t skip)
+{
+    uint8_t *from = scratch + batch->scratch_used, *to = from;
+
+    batch->msgs[batch->count++] = msg;
+    batch->bytes += frame_bytes(msg) - skip;
+    if (skip || msg->len > COPY_MAX) {
+        batch_add_rest(batch, msg, skip);
+        return;
+    }
+    if (msg->opcode != OUTBOX_RAW)
+        to += ws_encode_head(to, (enum ws_opcode)msg->opcode, msg->len);
+    memcpy(to, msg->data, msg->len);
+    batch->scratch_used += (size_t)(to - from) + msg->len;
+    batch_name_scratch(batch, from);
 }
 
 static bool batch_has_room(const struct batch *batch)
@@ -361,20 +371,29 @@ static void batch_settle(struct batch *batch, struct outbox *outbox, size_t writ
     }
 }
 
+static ssize_t batch_send(struct batch *batch, int fd)
+{
+    struct msghdr header = { .msg_iov = batch->iov, .msg_iovlen = batch->iov_count };
+    ssize_t written;
+
+    do /* one piece is the usual case, and cheaper without a list */
+        written = batch->iov_count == 1
+                      ? send(fd, batch->iov[0].iov_base, batch->iov[0].iov_len, MSG_NOSIGNAL)
+                      : sendmsg(fd, &header, MSG_NOSIGNAL);
+    while (written < 0 && errno == EINTR);
+    return written;
+}
+
 enum outbox_result outbox_flush(struct outbox *outbox, int fd, struct outbox_sent *sent)
 {
     static struct batch batch;
     uint64_t before = sent->bytes;
 
     while (outbox->bytes) {
-        struct msghdr header;
         ssize_t written;
 
         batch_fill(&batch, outbox);
-        header = (struct msghdr){ .msg_iov = batch.iov, .msg_iovlen = batch.iov_count };
-        do
-            written = sendmsg(fd, &header, MSG_NOSIGNAL);
-        while (written < 0 && errno == EINTR);
+        written = batch_send(&batch, fd);
         batch_settle(&batch, outbox, written < 0 ? 0 : (size_t)written, sent);
         if (written < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTBOX_BLOCKED : OUTBOX_BROKEN;

@@ -33,7 +33,7 @@ enum {
     ROUNDS = 7,
     ROUNDS_MAX = 101,
     WARM_MS = 200,
-    MEASURE_MS = 1500,
+    MEASURE_MS = 1500, /* unless told otherwise */
     EVENTS_MAX = 256,
     BUFFER_SIZE = 64 * 1024,
     SERVER_CORE = 0,
@@ -395,8 +395,9 @@ static void load_run(struct load *load, unsigned ms)
     while (clock_ns(CLOCK_MONOTONIC) < end) {
         int count = epoll_wait(load->epoll_fd, events, EVENTS_MAX, 1000);
         if (count <= 0) {
-            errno = 0;
-            fail("silence");
+            if (count == 0)
+                errno = ETIMEDOUT;
+            fail("no answer");
         }
         for (int i = 0; i < count; i++)
             load_serve(load, events[i].data.fd);
@@ -409,7 +410,8 @@ struct result {
     double per_second, cpu_us;
 };
 
-static struct result measure(const struct server *server, const struct load_case *what)
+static struct result measure(const struct server *server, const struct load_case *what,
+                             unsigned measure_ms)
 {
     static struct load load;
     uint64_t began, cpu, took, messages;
@@ -419,7 +421,7 @@ static struct result measure(const struct server *server, const struct load_case
     messages = load.messages;
     began = clock_ns(CLOCK_MONOTONIC);
     cpu = clock_ns(server->cpu);
-    load_run(&load, MEASURE_MS);
+    load_run(&load, measure_ms);
     cpu = clock_ns(server->cpu) - cpu;
     took = clock_ns(CLOCK_MONOTONIC) - began;
     messages = load.messages - messages;
@@ -485,9 +487,10 @@ int main(int argc, char **argv)
 {
     struct server servers[SERVERS] = { { .name = "floor" }, { .name = "echo-test" } };
     int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : ROUNDS;
+    unsigned measure_ms = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : MEASURE_MS;
 
-    if (argc < 2 || argc > 3 || rounds < 1 || rounds > ROUNDS_MAX) {
-        fprintf(stderr, "usage: bench_echo SERVER-BINARY [ROUNDS]\n");
+    if (argc < 2 || argc > 4 || measure_ms < 1 || rounds < 1 || rounds > ROUNDS_MAX) {
+        fprintf(stderr, "usage: bench_echo SERVER-BINARY [ROUNDS [MS]]\n");
         return 2;
     }
     start_floor(&servers[FLOOR]);
@@ -499,10 +502,10 @@ int main(int argc, char **argv)
         for (int which = 0; which < CASES; which++)
             for (int i = 0; i < SERVERS; i++) {
                 int who = (i + round) % SERVERS; /* who goes first changes */
-                results[which][who][round] = measure(&servers[who], &cases[which]);
+                results[which][who][round] = measure(&servers[who], &cases[which], measure_ms);
             }
     printf("%d connections, %d rounds of %.1f s; medians; us: server CPU a message\n", CONNECTIONS,
-           rounds, MEASURE_MS / 1e3);
+           rounds, measure_ms / 1e3);
     printf("                     |      bare epoll loop    |        echo-test        | ratio of "
            "CPU\n");
     for (int which = 0; which < CASES; which++)

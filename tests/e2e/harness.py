@@ -48,9 +48,12 @@ def wait_until(check, what, deadline=DEADLINE, pause=0.02):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below those that the kernel hands out for outgoing connections, so that no client can take it."""
+    for port in random.sample(range(15000, 32000), 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            return port
+    raise AssertionError("no free port among 200")
 
 
 def environment():

@@ -1,0 +1,148 @@
+/*
+ * Mailboxes in Redis (docs/protocol.md, section 5): every address has a log, a stream.
+ *
+ * Knows keys, scripts and their answers; does not know sessions, tickets or where anybody is beyond
+ * what a script says. Everything here is asynchronous over one struct redis that the bus owns;
+ * commands of one turn leave in one write. An append has exactly one outcome, told once: stored
+ * (perhaps long ago: a repetition), refused, or unavailable before it was ever sent. One that was
+ * sent and whose answer was lost is sent again, under the same id, when Redis is back: the script's
+ * dedupe makes that safe.
+ */
+#ifndef WORKER_MAILBOX_H
+#define WORKER_MAILBOX_H
+
+#include "common/err.h"
+#include "common/slice.h"
+#include "config/config.h"
+#include "worker/redis.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A position in a mailbox: a Redis stream id. Zero is before everything. */
+struct seq {
+    uint64_t ms, n;
+};
+enum { SEQ_TEXT_MAX = 42 }; /* "18446744073709551615-18446744073709551615" and a NUL */
+static inline int seq_compare(struct seq a, struct seq b)
+{
+    if (a.ms != b.ms)
+        return a.ms < b.ms ? -1 : 1;
+    return a.n < b.n ? -1 : a.n > b.n;
+}
+/* "MS-N" or "MS"; false when it is not one. */
+bool seq_parse(struct slice text, struct seq *seq);
+/* Writes "MS-N" and a NUL; returns its length. */
+size_t seq_format(char out[SEQ_TEXT_MAX], struct seq seq);
+
+struct mailbox; /* a worker's door to all of them */
+
+struct mailbox_events {
+    /* Appends can be taken (again): everything that was unanswered has been sent again before this.
+     * epoch names the stored data; changed: it is not what it was when this worker last knew it
+     * (Redis came back empty or older): every session must be told. */
+    void (*up)(void *arg, struct slice epoch, bool changed);
+    void (*down)(void *arg);
+    void *arg;
+};
+
+/* redis is borrowed and must outlive it; place is this worker's name in `:at`
+ * ("NODE:SLOT:INCARNATION"). NULL when out of memory. */
+struct mailbox *mailbox_new(struct redis *redis, const struct config *config, struct slice place,
+                            const struct mailbox_events *events);
+void mailbox_free(struct mailbox *mailbox); /* every callback that waits is told UNAVAILABLE */
+/* The owner of redis tells: it is up, it is down. */
+void mailbox_redis_up(struct mailbox *mailbox);
+void mailbox_redis_down(struct mailbox *mailbox);
+bool mailbox_is_up(const struct mailbox *mailbox);
+/* New limits from a reload (retention, full). */
+void mailbox_configure(struct mailbox *mailbox, const struct config *config);
+
+/* ---- append ---- */
+
+enum mailbox_outcome {
+    MAILBOX_STORED,
+    MAILBOX_REPEATED, /* the same from and id within mailbox.dedupeSeconds: stored then, at seq */
+    MAILBOX_FULL,     /* mailbox.full is "reject" */
+    MAILBOX_UNAVAILABLE, /* not stored: Redis is away, out of memory, read-only, or a wrong type is
+                          * under the key; or durability was not reached in time (then it is stored,
+                          * but not promised) */
+};
+struct mailbox_appended {
+    enum mailbox_outcome outcome;
+    struct seq seq,
+        before; /* of the message, and of the one before it in this mailbox (zero: none) */
+    const struct slice
+        *elsewhere; /* places with sessions of the address, this worker's own left out */
+    size_t elsewhere_count;
+};
+typedef void (*mailbox_appended_cb)(void *arg, const struct mailbox_appended *appended);
+
+struct mailbox_letter {
+    struct slice address;     /* whose mailbox */
+    struct slice from, id;    /* what makes it the same message */
+    struct slice body;        /* as it is to be delivered, without seq; begins with '{' */
+    struct slice thread;      /* subjectId; data NULL: none */
+    struct slice skip_device; /* of a copy for the sender's other devices: the one that sent it;
+                                 data NULL: nobody is skipped */
+    int64_t expires_at;       /* Unix seconds; 0: never */
+    uint8_t receipt;          /* 0, 2, 3: asked for by the sender */
+    int8_t level;
+};
+/* Borrows letter for the call (a copy is kept until answered). ERR_DOWN: nothing was or will be
+ * stored. The callback is never called from inside this call; appends of this worker are carried
+ * out in the order of the calls. */
+enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *letter,
+                        mailbox_appended_cb done, void *arg);
+
+/* ---- a session begins and ends ---- */
+
+struct mailbox_opened {
+    bool ok;                /* false: Redis is away or refuses */
+    bool known_device;      /* has a cursor */
+    struct seq cursor;      /* of the device; zero when new */
+    bool cursor_epoch_ok;   /* the cursor was written under the present epoch */
+    struct seq first, last; /* oldest kept, newest ever (zero: none) */
+    struct seq lost;        /* the newest message that retention has removed (zero: none) */
+    uint32_t device_count;  /* devices that have a cursor, this one included */
+};
+typedef void (*mailbox_opened_cb)(void *arg, const struct mailbox_opened *opened);
+/* Registers device (may be empty) with a cursor if it has none, and this worker's place in `:at`.
+ */
+enum err mailbox_open(struct mailbox *mailbox, struct slice address, struct slice device,
+                      mailbox_opened_cb done, void *arg);
+/* This worker has no session of the address any more. */
+void mailbox_leave(struct mailbox *mailbox, struct slice address);
+
+/* ---- reading ---- */
+
+struct mailbox_entry {
+    struct seq seq;
+    struct slice body, from, id, skip_device; /* skip_device data NULL: none */
+    int64_t expires_at;
+    uint8_t receipt;
+    int8_t level;
+};
+struct mailbox_page {
+    bool ok;
+    const struct mailbox_entry *entries; /* in order */
+    size_t count;
+    bool end; /* fewer than asked for: nothing lay behind them */
+};
+typedef void (*mailbox_page_cb)(void *arg, const struct mailbox_page *page);
+/* Entries after `after` (exclusive), at most `count`. */
+enum err mailbox_read(struct mailbox *mailbox, struct slice address, struct seq after,
+                      unsigned count, mailbox_page_cb done, void *arg);
+/* Newest first, before `before` (zero: from the newest), at most `count`; thread data NULL: all. */
+enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct slice thread,
+                         struct seq before, unsigned count, mailbox_page_cb done, void *arg);
+
+/* ---- acknowledging ---- */
+
+/* The device's cursor moves to seq (never back). NULL callback is allowed; told whether it was
+ * stored. */
+typedef void (*mailbox_done_cb)(void *arg, bool ok);
+enum err mailbox_ack(struct mailbox *mailbox, struct slice address, struct slice device,
+                     struct seq seq, mailbox_done_cb done, void *arg);
+
+#endif
