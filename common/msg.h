@@ -25,6 +25,7 @@ struct msg {
     uint8_t kind;   /* enum msg_kind */
     uint8_t opcode; /* RFC 6455 5.2: 1 text, 2 binary */
     uint8_t pool;   /* where its memory goes back to; msg.c's alone */
+    uint16_t frames; /* of a run of several answers (outbox.c): how many of them are text */
     char data[];
 };
 

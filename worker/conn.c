@@ -104,17 +104,21 @@ static void set_timer(struct conn *conn)
         wheel_set(&conn->host->wheel, &conn->timer, due);
 }
 
-/* Everything that is to leave goes through here. */
+/* Everything that is to leave goes through here, or through the next. */
 static enum err queue(struct conn *conn, struct msg *msg)
 {
-    enum err err;
-
     if (conn->outbox.bytes == 0) /* nothing waited until now */
         conn->progress_ms = loop_now_ms(conn->host->loop);
-    err = outbox_put(&conn->outbox, msg);
-    if (!err)
-        mark_dirty(conn);
-    return err;
+    mark_dirty(conn);
+    return outbox_put(&conn->outbox, msg);
+}
+
+static enum err queue_answer(struct conn *conn, uint8_t opcode, struct slice payload)
+{
+    if (conn->outbox.bytes == 0)
+        conn->progress_ms = loop_now_ms(conn->host->loop);
+    mark_dirty(conn);
+    return outbox_answer(&conn->outbox, opcode, payload);
 }
 
 static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice payload)
@@ -458,6 +462,9 @@ static void on_event(void *arg, int fd, unsigned events)
     }
     if (events & LOOP_READ && conn->state != CONN_DEAD)
         on_readable(conn);
+    /* It stays in the list of dirty ones: at the end of the turn little or nothing is left to do. */
+    if (conn->host->answers_at_once && conn->is_dirty && conn->state != CONN_DEAD)
+        flush(conn);
 }
 
 /* Makes room for a frame of `bytes` by shedding signals of lower or (mail) any level. */
@@ -491,17 +498,14 @@ enum err conn_send(struct conn *conn, struct msg *msg)
     return queue(conn, msg);
 }
 
+enum err conn_answer(struct conn *conn, enum ws_opcode opcode, struct slice payload)
+{
+    return conn->state == CONN_OPEN ? queue_answer(conn, (uint8_t)opcode, payload) : ERR_DOWN;
+}
+
 enum err conn_send_raw(struct conn *conn, struct slice bytes)
 {
-    struct msg *msg = msg_new(bytes, MSG_ANSWER, 0);
-    enum err err;
-
-    if (!msg)
-        return ERR_NOMEM;
-    msg->opcode = OUTBOX_RAW;
-    err = conn_send(conn, msg);
-    msg_unref(msg);
-    return err;
+    return conn->state == CONN_OPEN ? queue_answer(conn, OUTBOX_RAW, bytes) : ERR_DOWN;
 }
 
 /* ---- life ---- */
