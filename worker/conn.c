@@ -364,7 +364,7 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
     conn->ping_sent = false;
     if (ws_decoder_idle(&conn->decoder)) /* a reload may have changed it; a message under way keeps its own */
         conn->decoder.message_max = conn->host->message_bytes_max;
-    while (conn->state == CONN_OPEN || conn->state == CONN_CLOSING) {
+    while (at < len && (conn->state == CONN_OPEN || conn->state == CONN_CLOSING)) {
         struct ws_event event;
         at += ws_decode(&conn->decoder, data + at, len - at, &event);
         if (event.type == WS_EVENT_MORE) {
@@ -462,9 +462,12 @@ static void on_event(void *arg, int fd, unsigned events)
     }
     if (events & LOOP_READ && conn->state != CONN_DEAD)
         on_readable(conn);
-    /* It stays in the list of dirty ones: at the end of the turn little or nothing is left to do. */
-    if (conn->host->answers_at_once && conn->is_dirty && conn->state != CONN_DEAD)
+    /* Who does not gather has marked none but this. */
+    if (conn->host->answers_at_once && conn->host->dirty == conn && conn->state != CONN_DEAD) {
+        conn->host->dirty = conn->next_dirty;
+        conn->is_dirty = false;
         flush(conn);
+    }
 }
 
 /* Makes room for a frame of `bytes` by shedding signals of lower or (mail) any level. */
