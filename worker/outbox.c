@@ -18,7 +18,8 @@ enum {
     BATCH_FRAMES = 256,        /* of one writev */
     COPY_MAX = 2048,           /* a smaller payload is cheaper copied than named in an iovec */
     SCRATCH_SIZE = 64 * 1024,
-    RUN_SIZE = 3000,           /* bytes of a run of answers */
+    RUN_SIZE_FIRST = 3000,     /* bytes of a run of answers */
+    RUN_SIZE_NEXT = 12000,     /* of one behind a full one */
     RUN_PAYLOAD_MAX = 1000,    /* a larger answer waits by itself */
     FAIR_SHARE = 512 * 1024,   /* bytes a connection may write in one turn */
     POOL_MAX = 4096,           /* lanes and frames kept for the next use */
@@ -34,6 +35,7 @@ struct outbox_lanes {
     uint32_t occupied; /* a bit a lane */
     struct frame *pong; /* the one pong that waits, if any */
     struct msg *run;    /* the last answer that waits, if it is a run: more may be written behind it */
+    uint32_t run_size;
 };
 
 /* What one worker (one thread) shares: pools, and the bytes of small frames on their way out. */
@@ -176,19 +178,25 @@ static enum err enqueue(struct outbox *outbox, struct msg *msg)
  * the other, heads and all, into one message, which then costs what one costs. */
 static struct msg *run_with_room(struct outbox *outbox, size_t len)
 {
-    struct msg *run = outbox->lanes->run;
+    struct outbox_lanes *lanes = outbox->lanes;
+    uint32_t size = lanes->run ? RUN_SIZE_NEXT : RUN_SIZE_FIRST;
+    struct msg *run = lanes->run;
 
-    if (run && run->len + len <= RUN_SIZE)
+    if (run && run->len + len <= lanes->run_size)
         return run;
-    run = msg_make(RUN_SIZE, MSG_ANSWER, 0);
+    run = msg_make(size, MSG_ANSWER, 0);
     if (!run)
         return NULL;
     run->opcode = OUTBOX_RAW;
     run->len = 0;
-    if (enqueue(outbox, run) == OK)
-        outbox->lanes->run = run;
+    if (enqueue(outbox, run) == OK) {
+        lanes->run = run;
+        lanes->run_size = size;
+    } else {
+        lanes->run = NULL;
+    }
     msg_unref(run); /* the queue's reference stays */
-    return outbox->lanes->run;
+    return lanes->run;
 }
 
 static enum err run_add(struct outbox *outbox, uint8_t opcode, struct slice payload)
