@@ -54,6 +54,8 @@ struct conn_host {
     uint32_t answer_bytes_max; /* of the peer's own answers; past it nothing is read until half has
                                   left */
     uint32_t ping_ms, pong_ms, slow_ms, close_ms;
+    bool answers_at_once; /* nothing comes from other connections: do not gather, write after each
+                             read */
 
     struct conn *dirty, *dead; /* to be flushed, to be freed at the end of this turn */
     uint32_t open_count;       /* conns not yet gone */
@@ -118,6 +120,8 @@ void conn_ask_for_room(struct conn *conn, uint64_t mark);
 /* Stops reading until conn_release; for an owner that cannot take messages yet. */
 void conn_hold(struct conn *conn);
 void conn_release(struct conn *conn);
+/* Queues a MSG_ANSWER with a copy of payload. ERR_NOMEM, ERR_DOWN. */
+enum err conn_answer(struct conn *conn, enum ws_opcode opcode, struct slice payload);
 /* Queues bytes that are no frame: the 101 answer. */
 enum err conn_send_raw(struct conn *conn, struct slice bytes);
 /* Starts the close handshake; what is queued leaves first. Does nothing when it is closing already.
