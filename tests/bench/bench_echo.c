@@ -449,7 +449,7 @@ static struct result results[CASES][SERVERS][ROUNDS_MAX];
 
 static double median_of(int which, int who, int rounds, bool cpu)
 {
-    double values[ROUNDS_MAX];
+    double values[ROUNDS_MAX] = { 0 };
 
     for (int i = 0; i < rounds; i++)
         values[i] = cpu ? results[which][who][i].cpu_us : results[which][who][i].per_second;
