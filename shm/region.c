@@ -77,18 +77,10 @@ static size_t memory_available(void)
     if (!file)
         return SIZE_MAX;
     while (fgets(line, sizeof line, file)) {
-<<<<<<< HEAD
-        /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote it */
-        if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) == 1) {
-            available = (size_t)kib * 1024;
-            break;
-        }
-=======
         if (strncmp(line, name, sizeof name - 1) != 0)
             continue;
         available = (size_t)strtoull(line + sizeof name - 1, NULL, 10) * 1024;
         break;
->>>>>>> refs/heads/tests
     }
     fclose(file);
     return available;
@@ -181,11 +173,7 @@ static bool write_header(struct region *region, char *why, size_t why_size)
 {
     struct shared_header *header = region_at(region, 0);
 
-<<<<<<< HEAD
-    assert(header); /* mapped by now */
-=======
     assert(header); /* map_file went well */
->>>>>>> refs/heads/tests
     memcpy(header->magic, region_magic, sizeof header->magic);
     header->version = LAYOUT_VERSION;
     header->sessions_max = region->layout.sessions_max;
