@@ -459,7 +459,7 @@ static double median_of(int which, int who, int rounds, bool cpu)
 
 static void report(int which, int rounds)
 {
-    double ratios[ROUNDS_MAX];
+    double ratios[ROUNDS_MAX] = { 0 };
 
     for (int i = 0; i < rounds; i++)
         ratios[i] = results[which][PRODUCT][i].cpu_us / results[which][FLOOR][i].cpu_us;
