@@ -230,7 +230,8 @@ static size_t drain(uint8_t *to, size_t size)
     return len;
 }
 
-/* Answers of all sizes, so that runs begin, fill up and are broken by what is too large for them, through a socket that takes a little at a time. */
+/* Answers of all sizes, so that runs begin, fill up and are broken by what is too large for them,
+ * through a socket that takes a little at a time. */
 static void answers_leave_in_order_and_are_counted_however_the_socket_cuts_them(void **state)
 {
     enum { ANSWERS = 400 };
@@ -289,8 +290,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(clearing_keeps_what_has_partly_left, setup, teardown),
         cmocka_unit_test_setup_teardown(a_closed_socket_is_broken, setup, teardown),
         cmocka_unit_test_setup_teardown(raw_bytes_leave_without_a_head, setup, teardown),
-        cmocka_unit_test_setup_teardown(answers_leave_in_order_and_are_counted_however_the_socket_cuts_them,
-                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            answers_leave_in_order_and_are_counted_however_the_socket_cuts_them, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pong_between_answers_keeps_its_place, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
