@@ -69,19 +69,18 @@ struct layout layout_compute(uint32_t sessions_max)
 /* Bytes the kernel can give without swapping; SIZE_MAX when it does not say. */
 static size_t memory_available(void)
 {
+    static const char name[] = "MemAvailable:";
     FILE *file = fopen("/proc/meminfo", "re");
     char line[128];
-    uint64_t kib;
     size_t available = SIZE_MAX;
 
     if (!file)
         return SIZE_MAX;
     while (fgets(line, sizeof line, file)) {
-        /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote it */
-        if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) == 1) {
-            available = (size_t)kib * 1024;
-            break;
-        }
+        if (strncmp(line, name, sizeof name - 1) != 0)
+            continue;
+        available = (size_t)strtoull(line + sizeof name - 1, NULL, 10) * 1024;
+        break;
     }
     fclose(file);
     return available;
@@ -174,7 +173,7 @@ static bool write_header(struct region *region, char *why, size_t why_size)
 {
     struct shared_header *header = region_at(region, 0);
 
-    assert(header); /* mapped by now */
+    assert(header); /* map_file went well */
     memcpy(header->magic, region_magic, sizeof header->magic);
     header->version = LAYOUT_VERSION;
     header->sessions_max = region->layout.sessions_max;

@@ -450,7 +450,7 @@ static struct result results[CASES][SERVERS][ROUNDS_MAX];
 
 static double median_of(int which, int who, int rounds, bool cpu)
 {
-    double values[ROUNDS_MAX];
+    double values[ROUNDS_MAX] = { 0 };
 
     for (int i = 0; i < rounds; i++)
         values[i] = cpu ? results[which][who][i].cpu_us : results[which][who][i].per_second;
@@ -459,7 +459,7 @@ static double median_of(int which, int who, int rounds, bool cpu)
 
 static void report(int which, int rounds)
 {
-    double ratios[ROUNDS_MAX];
+    double ratios[ROUNDS_MAX] = { 0 };
 
     for (int i = 0; i < rounds; i++)
         ratios[i] = results[which][PRODUCT][i].cpu_us / results[which][FLOOR][i].cpu_us;
