@@ -46,6 +46,7 @@
     X(signals_unheard)    /* recipients of a signal that had no session anywhere */                \
     X(signals_shed)       /* dropped from a full queue */                                          \
     X(mail_undelivered)   /* mail in the queue of a session that closed before it was written */   \
+    X(mail_expired)       /* not delivered because of its expiresAt, one for each session */       \
     X(deliveries_missed)  /* from another worker, for an address with no session here any more */  \
     X(publishes)          /* of messages to other workers, through Redis */                        \
     X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \

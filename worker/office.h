@@ -13,6 +13,7 @@
 #include "worker/conn.h"
 #include "worker/directory.h"
 #include "worker/loop.h"
+#include "worker/mailbox.h"
 
 #include <stdint.h>
 
@@ -25,6 +26,10 @@ struct office {
     struct stats_row *stats;
     struct sessions_writer *table;
     struct bus *bus;
+    struct mailbox *mailbox;  /* NULL: no Redis is configured */
+    char epoch[40];           /* of the stored data; "" : not known yet */
+    uint32_t data_lost_count; /* how often it was found to be lost */
+    uint32_t catch_up_at;  /* the place of the next session to be brought up to its mailbox's end */
     struct conn_host host; /* of every session's connection */
     struct directory directory;
     struct arena arena; /* of the message in hand; reset before each */

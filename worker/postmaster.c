@@ -25,6 +25,14 @@ static void add_int_member(const char *name, int64_t value)
     buf_add_int(&text, value);
 }
 
+static void add_seq_member(const char *name, struct seq seq)
+{
+    char digits[SEQ_TEXT_MAX];
+    size_t len = seq_format(digits, seq);
+
+    add_text_member(name, slice_make(digits, len));
+}
+
 struct buf *postmaster_begin(struct slice to, const char *subject)
 {
     buf_reset(&text);
@@ -59,9 +67,10 @@ struct msg *postmaster_welcome(const struct postmaster_welcome *welcome)
     add_int_member("worker", welcome->worker);
     add_text_member("address", welcome->address);
     add_text_member("device", welcome->device);
-    /* No mailbox yet: nothing is stored, so the newest and the first to replay are none. */
-    buf_addf(&text, ",\"seq\":\"0\",\"cursor\":\"0\",\"epoch\":\"\",\"recovered\":%s",
-             welcome->recovered ? "true" : "false");
+    add_seq_member("seq", welcome->last);
+    add_seq_member("cursor", welcome->cursor);
+    add_text_member("epoch", slice_of(welcome->epoch));
+    buf_add_text(&text, welcome->recovered ? ",\"recovered\":true" : ",\"recovered\":false");
     add_int_member("heartbeat", config->limits.ping_s);
     buf_addf(&text,
              ",\"limits\":{\"messageBytes\":%lld,\"recipients\":%lld,\"messagesPerSecond\":%lld,"
@@ -120,4 +129,11 @@ struct msg *postmaster_goodbye(struct slice to, uint16_t code, const char *messa
     if (retry_after_ms)
         add_int_member("retryAfter", retry_after_ms);
     return postmaster_end(MSG_LAST);
+}
+
+struct msg *postmaster_replayed(struct slice to, struct seq seq)
+{
+    postmaster_begin(to, "replayed");
+    add_seq_member("seq", seq);
+    return postmaster_end(MSG_MAIL);
 }

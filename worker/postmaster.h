@@ -9,6 +9,7 @@
 #include "common/buf.h"
 #include "common/msg.h"
 #include "worker/envelope.h"
+#include "worker/mailbox.h"
 
 struct config;
 
@@ -23,9 +24,14 @@ struct postmaster_welcome {
     uint32_t worker;
     uint64_t session;
     const struct config *config;
+    struct seq last, cursor;
+    const char *epoch;
     bool recovered;
 };
 struct msg *postmaster_welcome(const struct postmaster_welcome *welcome);
+
+/* The backlog up to seq has been sent. Of kind MSG_MAIL: it keeps its place behind the backlog. */
+struct msg *postmaster_replayed(struct slice to, struct seq seq);
 
 struct postmaster_refusal {
     struct slice address;

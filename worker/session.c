@@ -4,9 +4,11 @@
 #include "common/log.h"
 #include "shm/origins.h"
 #include "shm/slots.h"
+#include "worker/carrier.h"
 #include "worker/postmaster.h"
 #include "worker/ticket.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -143,7 +145,7 @@ static struct session *make(struct office *office, const struct session_claim *c
     return session;
 }
 
-static void send_welcome(struct session *session, bool recovered)
+void session_say_welcome(struct session *session, const struct carrier_standing *standing)
 {
     struct office *office = session->office;
     struct msg *msg = postmaster_welcome(&(struct postmaster_welcome){
@@ -153,7 +155,10 @@ static void send_welcome(struct session *session, bool recovered)
         .worker = office->slot,
         .session = session->number,
         .config = office->config,
-        .recovered = recovered,
+        .last = standing->last,
+        .cursor = standing->cursor,
+        .epoch = standing->epoch,
+        .recovered = standing->recovered,
     });
 
     if (!msg || conn_send(&session->conn, msg))
@@ -262,6 +267,8 @@ static void free_session(struct session *session)
     if (session->origin_key)
         origins_remove(office->region, office->slot, session->origin_key);
     slot_seat_leave(office->region, office->slot);
+    carrier_close(session);
+    free(session->claim);
     grant_unref(session->grant);
     free(session);
 }
@@ -277,9 +284,37 @@ static void log_life(const struct session *session, const char *event)
               log_quote(&device, session_device(session)));
 }
 
+/* What is needed when the mailbox has answered; the claim's own bytes are gone by then. */
+static enum err keep_claim(struct session *session, const struct session_claim *claim)
+{
+    session->claim = malloc(claim->address.len + claim->early.len + 1);
+    if (!session->claim)
+        return ERR_NOMEM;
+    memcpy(session->claim, claim->address.data, claim->address.len);
+    if (claim->early.len)
+        memcpy(session->claim + claim->address.len, claim->early.data, claim->early.len);
+    session->wanted_address = slice_make(session->claim, claim->address.len);
+    session->early = slice_make(session->claim + claim->address.len, claim->early.len);
+    return OK;
+}
+
+static struct carrier_since since_of(const struct session_claim *claim)
+{
+    struct carrier_since since = { .given =
+                                       claim->since.data && seq_parse(claim->since, &since.seq) };
+
+    if (claim->epoch.len < sizeof since.epoch)
+        snprintf(since.epoch, sizeof since.epoch, "%.*s", (int)claim->epoch.len,
+                 claim->epoch.data ? claim->epoch.data : "");
+    else
+        memcpy(since.epoch, "?", 2); /* none of ours */
+    return since;
+}
+
 struct session *session_open(struct office *office, int fd, const struct session_claim *claim)
 {
     struct session *session = make(office, claim);
+    struct carrier_since since = since_of(claim);
 
     if (!session) {
         close(fd);
@@ -288,26 +323,52 @@ struct session *session_open(struct office *office, int fd, const struct session
             origins_remove(office->region, office->slot, claim->origin_key);
         return NULL;
     }
-    if (take_place(office, session) || list(session, claim->address)) {
+    if (take_place(office, session) || keep_claim(session, claim)) {
         log_error("session_not_opened", "reason=\"no room\"");
         close(fd);
         free_session(session);
         return NULL;
     }
     if (conn_start(&session->conn, &office->host, fd)) {
-        unlist(session);
         free_session(session);
         return NULL;
     }
     stats_add(office->stats, STAT_sessions_opened, 1);
-    log_life(session, "session_opened");
+    conn_hold(&session->conn);
     if (conn_send_raw(&session->conn, claim->answer))
         conn_abort(&session->conn);
-    send_welcome(session, !claim->asked_replay);
+    else
+        carrier_open(session, &since);
+    return session;
+}
+
+void session_begin(struct session *session, const struct carrier_standing *standing,
+                   bool asked_replay)
+{
+    static const struct carrier_standing nowhere = { .epoch = "" };
+    struct carrier_standing without = nowhere;
+    struct office *office = session->office;
+    struct slice early = session->early;
+    char *claim = session->claim;
+
+    session->claim = NULL;
+    without.recovered = !asked_replay;
+    session->data_lost_count = office->data_lost_count;
+    if (list(session, session->wanted_address)) {
+        log_error("session_not_opened", "reason=\"no room\"");
+        conn_abort(&session->conn);
+        free(claim);
+        return;
+    }
+    log_life(session, "session_opened");
+    session_say_welcome(session, standing ? standing : &without);
     conn_set_deadline(&session->conn, end_ms(session));
     make_room(session);
-    conn_feed(&session->conn, claim->early);
-    return session;
+    if (standing && conn_is_open(&session->conn))
+        carrier_start(session);
+    conn_release(&session->conn);
+    conn_feed(&session->conn, early);
+    free(claim);
 }
 
 void session_say_goodbye(struct session *session, uint16_t code, const char *message,

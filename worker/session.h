@@ -9,10 +9,13 @@
 #define WORKER_SESSION_H
 
 #include "worker/conn.h"
+#include "worker/feed.h"
 #include "worker/limiter.h"
 #include "worker/office.h"
 #include "worker/token.h"
 
+struct carrier_standing;
+struct opening;
 struct ticket;
 
 struct session {
@@ -27,24 +30,37 @@ struct session {
     struct limiter limiter;
     uint32_t shm_index;
     uint32_t errors; /* rejected messages in the current minute */
-    bool listed;     /* in the directory and in the shared table */
+    struct feed feed;
+    struct seq cursor, newest; /* acknowledged; known when the session began */
+    struct opening *opening;   /* until it is known where the session stands; NULL afterwards */
+    char *claim;               /* for as long; what the next two lie in */
+    struct slice wanted_address, early;
+    uint32_t data_lost_count; /* the office's, as this session has been told */
+    bool other_devices;       /* the address has others: they get copies of what is sent */
+    bool listed;              /* in the directory and in the shared table */
     uint8_t device_len;
     char device[];
 };
 
 struct session_claim {
     struct slice address, device;
-    struct grant *grant; /* the session takes a reference of its own */
-    uint64_t origin_key; /* counted in origins already; the session gives it back */
-    struct slice answer; /* the 101 */
-    struct slice early;  /* bytes that came behind the request */
-    bool asked_replay;   /* `since` was given */
+    struct grant *grant;       /* the session takes a reference of its own */
+    uint64_t origin_key;       /* counted in origins already; the session gives it back */
+    struct slice answer;       /* the 101 */
+    struct slice early;        /* bytes that came behind the request */
+    struct slice since, epoch; /* as given; data NULL: not */
 };
 
 /* Takes fd over; the caller has taken a seat, which the session gives back. Sends the answer and
- * `welcome`, then turns older sessions of the same device out. NULL: fd is closed and nothing is
- * left behind. */
+ * asks the mailbox where the session stands; session_begin follows. NULL: fd is closed and nothing
+ * is left behind. */
 struct session *session_open(struct office *office, int fd, const struct session_claim *claim);
+/* It is known where the session stands (NULL: nothing is stored, or Redis is away): it can be found
+ * from here on, says `welcome`, turns older sessions of the same device out, is replayed to and
+ * listened to. */
+void session_begin(struct session *session, const struct carrier_standing *standing,
+                   bool asked_replay);
+void session_say_welcome(struct session *session, const struct carrier_standing *standing);
 /* The session with this number, or NULL when it has gone. */
 struct session *session_by_number(const struct office *office, uint64_t number);
 static inline struct slice session_address(const struct session *session)

@@ -238,7 +238,8 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
             .origin_key = visitor->origin_key,
             .answer = buf_slice(&answer),
             .early = slice_make(visitor->head.data + head_len, visitor->head.len - head_len),
-            .asked_replay = upgrade->since.data != NULL,
+            .since = upgrade->since,
+            .epoch = upgrade->epoch,
         });
     buf_fini(&answer);
 }

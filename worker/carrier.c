@@ -1,0 +1,303 @@
+#include "worker/carrier.h"
+
+#include "common/log.h"
+#include "worker/postmaster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    ROOM_BYTES = 64 * 1024,  /* a page is asked for when less than this waits */
+    LIVE_BYTES = 256 * 1024, /* past this a session is not fed live: it goes on from its mailbox */
+};
+
+/* What is asked of Redis carries this, not the session. */
+static void *name_of(const struct session *session)
+{
+    return (void *)(uintptr_t)session->number;
+}
+
+/* One worker, one office: callbacks of the mailbox find it here. */
+static struct office *the_office;
+
+static struct session *by_name(void *arg)
+{
+    struct session *session = session_by_number(the_office, (uint64_t)(uintptr_t)arg);
+
+    return session && conn_is_open(&session->conn) ? session : NULL;
+}
+
+static bool has_room(const struct session *session)
+{
+    return conn_waiting(&session->conn) < ROOM_BYTES;
+}
+
+/* ---- reading ---- */
+
+static void on_page(void *arg, const struct mailbox_page *page);
+
+static void say_replayed(struct session *session)
+{
+    struct msg *msg = postmaster_replayed(session_address(session), session->feed.queued);
+
+    /* Queued as mail is, so that it comes behind the backlog and before what is live. */
+    if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
+        conn_abort(&session->conn);
+    msg_unref(msg);
+}
+
+static void carry_out(struct session *session, enum feed_step step)
+{
+    struct feed *feed = &session->feed;
+
+    switch (step) {
+    case FEED_READ:
+        if (mailbox_read(session->office->mailbox, session_address(session), feed->queued,
+                         feed->page_count, on_page, name_of(session)))
+            feed_failed(feed);
+        break;
+    case FEED_WAIT:
+        conn_ask_for_room(&session->conn, ROOM_BYTES);
+        break;
+    case FEED_REPLAYED:
+        say_replayed(session);
+        break;
+    case FEED_NOTHING:
+        break;
+    }
+}
+
+static void hand_over(struct session *session, struct msg *msg, struct seq seq)
+{
+    struct outbox_position position = { seq.ms, seq.n, ++session->feed.numbers };
+
+    if (conn_send_at(&session->conn, msg, position) == ERR_NOMEM)
+        conn_abort(&session->conn); /* it comes again after a reconnect */
+}
+
+static bool is_for(const struct session *session, const struct mailbox_entry *entry)
+{
+    if (entry->expires_at && entry->expires_at <= loop_unix_s(session->office->loop)) {
+        stats_add(session->office->stats, STAT_mail_expired, 1);
+        return false;
+    }
+    return !entry->skip_device.data || !slice_equal(entry->skip_device, session_device(session));
+}
+
+static void hand_over_entry(struct session *session, const struct mailbox_entry *entry)
+{
+    struct msg *msg;
+
+    if (!is_for(session, entry))
+        return;
+    msg = msg_new(entry->body, MSG_MAIL, entry->level);
+    if (msg)
+        hand_over(session, msg, entry->seq);
+    else
+        conn_abort(&session->conn);
+    msg_unref(msg);
+}
+
+static void on_page(void *arg, const struct mailbox_page *page)
+{
+    struct session *session = by_name(arg);
+    struct seq last = { 0 };
+    uint64_t bytes = 0;
+
+    if (!session)
+        return;
+    if (!page->ok) {
+        feed_failed(&session->feed);
+        return;
+    }
+    for (size_t i = 0; i < page->count && conn_is_open(&session->conn); i++) {
+        hand_over_entry(session, &page->entries[i]);
+        last = page->entries[i].seq;
+        bytes += page->entries[i].body.len;
+    }
+    if (conn_is_open(&session->conn))
+        carry_out(session, feed_page(&session->feed, last, (unsigned)page->count, page->end, bytes,
+                                     has_room(session)));
+}
+
+void carrier_on_room(struct conn *conn)
+{
+    struct session *session = (struct session *)conn;
+
+    carry_out(session, feed_room(&session->feed));
+}
+
+void carrier_offer(struct session *session, struct seq seq, struct seq before,
+                   struct slice skip_device, struct msg *msg)
+{
+    bool room = conn_waiting(&session->conn) < LIVE_BYTES;
+    enum feed_step step;
+
+    if (feed_offer(&session->feed, seq, before, room, &step) &&
+        !(skip_device.data && slice_equal(skip_device, session_device(session))))
+        hand_over(session, msg, seq);
+    carry_out(session, step);
+}
+
+/* ---- where the session stands ---- */
+
+struct opening {
+    struct carrier_since since;
+};
+
+static bool is_zero(struct seq seq)
+{
+    return seq.ms == 0 && seq.n == 0;
+}
+
+/* Section 5: after `since` when it is given, else after the device's cursor, else from the
+ * beginning; and a gap is never silent. */
+static struct carrier_standing judge(const struct office *office, const struct carrier_since *since,
+                                     const struct mailbox_opened *opened)
+{
+    struct carrier_standing standing = { .last = opened->last,
+                                         .epoch = office->epoch,
+                                         .recovered = true };
+    bool epoch_known = since->given ? !*since->epoch || strcmp(since->epoch, office->epoch) == 0
+                                    : !opened->known_device || opened->cursor_epoch_ok;
+
+    standing.cursor = since->given ? since->seq : opened->cursor;
+    if (!epoch_known || seq_compare(standing.cursor, opened->last) > 0) {
+        standing.recovered = false; /* the data is not the one in which that position was */
+        standing.cursor = (struct seq){ 0 };
+    } else if ((since->given || !is_zero(standing.cursor)) &&
+               seq_compare(opened->lost, standing.cursor) > 0) {
+        standing.recovered = false; /* retention has taken what came next */
+    }
+    return standing;
+}
+
+static void on_opened(void *arg, const struct mailbox_opened *opened)
+{
+    struct session *session = by_name(arg);
+    struct carrier_standing standing;
+    struct opening *opening;
+
+    if (!session || !session->opening)
+        return;
+    opening = session->opening;
+    session->opening = NULL;
+    if (opened->ok) {
+        standing = judge(session->office, &opening->since, opened);
+        session->other_devices = opened->device_count > 1;
+        session->cursor = standing.cursor;
+        session->newest = standing.last;
+    }
+    session_begin(session, opened->ok ? &standing : NULL, opening->since.given);
+    free(opening);
+}
+
+void carrier_open(struct session *session, const struct carrier_since *since)
+{
+    struct office *office = session->office;
+    struct mailbox_opened unavailable = { .ok = false };
+
+    the_office = office;
+    session->opening = malloc(sizeof *session->opening);
+    if (!session->opening) {
+        conn_abort(&session->conn);
+        return;
+    }
+    session->opening->since = *since;
+    if (!office->mailbox || !mailbox_is_up(office->mailbox) ||
+        mailbox_open(office->mailbox, session->wanted_address, session_device(session), on_opened,
+                     name_of(session)))
+        on_opened(name_of(session), &unavailable);
+}
+
+void carrier_start(struct session *session)
+{
+    carry_out(session, feed_start(&session->feed, session->cursor, session->newest));
+}
+
+void carrier_close(struct session *session)
+{
+    free(session->opening);
+    session->opening = NULL;
+    feed_fini(&session->feed);
+}
+
+/* ---- acknowledging ---- */
+
+void carrier_on_stored_left(struct conn *conn, struct outbox_position position)
+{
+    struct session *session = (struct session *)conn;
+
+    feed_acks_sent(&session->feed.acks, (struct seq){ position.ms, position.n }, position.number);
+}
+
+bool carrier_ack(struct session *session, struct seq seq)
+{
+    struct outbox_position oldest = outbox_oldest(&session->conn.outbox);
+    struct seq cursor;
+
+    if (!feed_acks_take(&session->feed.acks, seq, (struct seq){ oldest.ms, oldest.n }, &cursor))
+        return false;
+    if (seq_compare(cursor, session->cursor) > 0)
+        session->cursor = cursor;
+    /* A cursor that cannot be stored now is made up for by the next one; until then mail may come
+     * again. */
+    mailbox_ack(session->office->mailbox, session_address(session), session_device(session),
+                session->cursor, NULL, NULL);
+    return true;
+}
+
+/* ---- Redis was away ---- */
+
+void carrier_mailbox_up(struct office *office, struct slice epoch, bool lost)
+{
+    the_office = office;
+    snprintf(office->epoch, sizeof office->epoch, "%.*s", (int)epoch.len, epoch.data);
+    if (lost)
+        office->data_lost_count++;
+    office->catch_up_at = 0;
+}
+
+/* The session was open when Redis went, or before there was one: its place, its device and its
+ * position are told again; what it missed is read; and it is told when data was lost. */
+static void on_reopened(void *arg, const struct mailbox_opened *opened)
+{
+    struct session *session = by_name(arg);
+    struct office *office = the_office;
+    struct carrier_standing standing;
+
+    if (!session || !session->listed || !opened->ok)
+        return;
+    session->other_devices = opened->device_count > 1;
+    if (session->feed.state != FEED_IDLE && session->data_lost_count == office->data_lost_count &&
+        seq_compare(session->feed.queued, opened->last) <= 0) {
+        carry_out(session, feed_check(&session->feed, has_room(session)));
+        return;
+    }
+    standing = (struct carrier_standing){ .last = opened->last, .epoch = office->epoch };
+    if (session->feed.state == FEED_IDLE) { /* it began while Redis was away: now it is known */
+        standing.cursor = opened->cursor;
+        standing.recovered = opened->cursor_epoch_ok || !opened->known_device;
+    }
+    session->data_lost_count = office->data_lost_count;
+    session->cursor = standing.cursor;
+    session->newest = standing.last;
+    feed_fini(&session->feed);
+    session_say_welcome(session, &standing);
+    if (conn_is_open(&session->conn))
+        carrier_start(session);
+}
+
+bool carrier_catch_up_some(struct office *office, unsigned count)
+{
+    for (; count && office->catch_up_at < office->session_used; office->catch_up_at++) {
+        struct session *session = office->sessions[office->catch_up_at];
+        if (!session || !session->listed)
+            continue;
+        if (mailbox_open(office->mailbox, session_address(session), session_device(session),
+                         on_reopened, name_of(session)))
+            return false; /* away again: the next up begins anew */
+        count--;
+    }
+    return office->catch_up_at < office->session_used;
+}

@@ -1,0 +1,50 @@
+/*
+ * The carrier brings a session its mail: it opens the mailbox, carries out what the feed decides,
+ * reads pages, skips what is not for this session, and stores what the client acknowledges.
+ *
+ * It binds session, feed and mailbox; the rules are in feed.c, the keys in mailbox*.c. Nothing of a
+ * session is pointed to while Redis is asked: it is named by its number, and may be gone when the
+ * answer comes.
+ */
+#ifndef WORKER_CARRIER_H
+#define WORKER_CARRIER_H
+
+#include "worker/session.h"
+
+/* Where the client says it is (section 1: since, epoch); copied. */
+struct carrier_since {
+    bool given;
+    struct seq seq;
+    char epoch[40]; /* "" : not given */
+};
+
+/* What the mailbox said, for `welcome`. */
+struct carrier_standing {
+    struct seq last, cursor;
+    const char *epoch;
+    bool recovered;
+};
+
+/* Asks where the session stands and calls carrier_begin's listener: session_begin (with NULL when
+ * there is no mailbox now: nothing is stored, or Redis is away). */
+void carrier_open(struct session *session, const struct carrier_since *since);
+/* After `welcome`: the replay. */
+void carrier_start(struct session *session);
+/* A message has been stored at seq in the mailbox of the session's address. */
+void carrier_offer(struct session *session, struct seq seq, struct seq before,
+                   struct slice skip_device, struct msg *msg);
+/* `ack`: false when nothing that was sent to this session is meant. */
+bool carrier_ack(struct session *session, struct seq seq);
+/* The session ends. */
+void carrier_close(struct session *session);
+
+/* For the host's conn_calls. */
+void carrier_on_stored_left(struct conn *conn, struct outbox_position position);
+void carrier_on_room(struct conn *conn);
+
+/* The mailboxes are up (again); lost: Redis came back empty or older. Every session is brought up
+ * to its mailbox's end, some a turn: carrier_catch_up_some returns false when all have been. */
+void carrier_mailbox_up(struct office *office, struct slice epoch, bool lost);
+bool carrier_catch_up_some(struct office *office, unsigned count);
+
+#endif
