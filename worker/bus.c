@@ -29,6 +29,7 @@ struct bus {
     char *channel_base;                          /* "PREFIXw:NODE:" */
     struct buf frame, channel;                   /* of the publish at hand, for reuse */
     struct slice recipients[BUS_RECIPIENTS_MAX]; /* of the frame at hand */
+    struct bus_position positions[BUS_RECIPIENTS_MAX];
 };
 
 /* Somebody waits to know whether a publish was heard. */
@@ -162,6 +163,25 @@ enum err bus_publish(struct bus *bus, uint32_t slot, const struct slice *recipie
     if (slot >= WORKERS_MAX)
         return ERR_DOWN;
     return publish(bus, slot, slot_incarnation(bus->region, slot), &frame, heard, arg);
+}
+
+enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *recipients,
+                            const struct bus_position *positions, size_t recipient_count,
+                            const struct msg *msg)
+{
+    struct bus_frame frame = {
+        .kind = BUS_STORED,
+        .level = msg->level,
+        .msg_kind = msg->kind,
+        .recipients = recipients,
+        .positions = positions,
+        .recipient_count = recipient_count,
+        .body = msg_slice(msg),
+    };
+
+    if (slot >= WORKERS_MAX)
+        return ERR_DOWN;
+    return publish(bus, slot, slot_incarnation(bus->region, slot), &frame, NULL, NULL);
 }
 
 enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t session_number,

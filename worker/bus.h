@@ -15,14 +15,23 @@
 #include "shm/region.h"
 #include "shm/stats.h"
 #include "worker/loop.h"
+#include "worker/mailbox.h"
 
 struct bus;
+
+/* Where a stored message lies in a mailbox, and what lies before it. */
+struct bus_position {
+    struct seq seq, before;
+};
 
 struct bus_events {
     /* A message from another worker for these addresses here. All borrowed; msg may be referenced.
      */
     void (*deliver)(void *arg, const struct slice *recipients, size_t recipient_count,
                     struct msg *msg);
+    /* The same for mail that has been stored: positions[i] is where in recipients[i]'s mailbox. */
+    void (*stored)(void *arg, const struct slice *recipients, const struct bus_position *positions,
+                   size_t recipient_count, struct msg *msg);
     /* Another worker asks to close one of our sessions: a newer one took its place, or there are
      * too many. */
     void (*kick)(void *arg, uint64_t session_number, uint16_t close_code);
@@ -48,6 +57,10 @@ bool bus_decided(const struct bus *bus);
 typedef void (*bus_heard_cb)(void *arg, bool heard);
 enum err bus_publish(struct bus *bus, uint32_t slot, const struct slice *recipients,
                      size_t recipient_count, const struct msg *msg, bus_heard_cb heard, void *arg);
+/* The same for mail that has been stored: a doorbell with the message in it. */
+enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *recipients,
+                            const struct bus_position *positions, size_t recipient_count,
+                            const struct msg *msg);
 enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t session_number,
                   uint16_t close_code);
 /* End of a turn. */
@@ -58,17 +71,18 @@ void bus_flush(struct bus *bus);
  * layout is in bus_frame.c. */
 enum { BUS_RECIPIENTS_MAX = 10000 };
 struct bus_frame {
-    enum { BUS_DELIVER = 1, BUS_KICK = 2 } kind;
+    enum { BUS_DELIVER = 1, BUS_KICK = 2, BUS_STORED = 3 } kind;
     int level;
     enum msg_kind msg_kind;
     const struct slice *recipients;
+    const struct bus_position *positions; /* STORED: one for each recipient */
     size_t recipient_count;
     struct slice body;
     uint64_t session_number;
     uint16_t close_code;
 };
 enum err bus_encode(struct buf *out, const struct bus_frame *frame);
-enum err bus_decode(struct slice bytes, struct slice *recipients, size_t recipients_max,
-                    struct bus_frame *frame);
+enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_position *positions,
+                    size_t recipients_max, struct bus_frame *frame);
 
 #endif

@@ -2,6 +2,7 @@
  * The wire between workers (little-endian), version 1:
  *
  *   deliver  0xB5 1 1  level:i8  kind:u8  count:u16  body_len:u32  count * (len:u8 address)  body
+ *   stored   0xB5 1 3  as deliver, with 4 * u64 (seq, the one before) behind each address
  *   kick     0xB5 1 2  session_number:u64  close_code:u16
  *
  * Every length is told, so a frame cut anywhere is refused. The first bytes name the version:
@@ -45,6 +46,14 @@ static bool kick_valid(const struct bus_frame *frame)
     return frame->close_code >= CLOSE_CODE_MIN && frame->close_code <= CLOSE_CODE_MAX;
 }
 
+static void add_position(struct buf *out, const struct bus_position *position)
+{
+    add_number(out, position->seq.ms, 8);
+    add_number(out, position->seq.n, 8);
+    add_number(out, position->before.ms, 8);
+    add_number(out, position->before.n, 8);
+}
+
 static void add_deliver(struct buf *out, const struct bus_frame *frame)
 {
     add_number(out, (uint8_t)frame->level, 1);
@@ -54,6 +63,8 @@ static void add_deliver(struct buf *out, const struct bus_frame *frame)
     for (size_t i = 0; i < frame->recipient_count; i++) {
         add_number(out, frame->recipients[i].len, 1);
         buf_add_slice(out, frame->recipients[i]);
+        if (frame->kind == BUS_STORED)
+            add_position(out, &frame->positions[i]);
     }
     buf_add_slice(out, frame->body);
 }
@@ -67,7 +78,7 @@ static void add_kick(struct buf *out, const struct bus_frame *frame)
 enum err bus_encode(struct buf *out, const struct bus_frame *frame)
 {
     size_t len_before = out->len;
-    bool deliver = frame->kind == BUS_DELIVER;
+    bool deliver = frame->kind == BUS_DELIVER || frame->kind == BUS_STORED;
 
     if (!deliver && frame->kind != BUS_KICK)
         return ERR_BAD;
@@ -130,8 +141,17 @@ static int read_level(struct reader *reader)
     return byte > INT8_MAX ? byte - 256 : byte;
 }
 
-static bool read_deliver(struct reader *reader, struct slice *recipients, size_t max,
-                         struct bus_frame *frame)
+static struct seq read_seq(struct reader *reader)
+{
+    struct seq seq;
+
+    seq.ms = read_number(reader, 8);
+    seq.n = read_number(reader, 8);
+    return seq;
+}
+
+static bool read_deliver(struct reader *reader, struct slice *recipients,
+                         struct bus_position *positions, size_t max, struct bus_frame *frame)
 {
     uint64_t body_len;
 
@@ -141,9 +161,15 @@ static bool read_deliver(struct reader *reader, struct slice *recipients, size_t
     body_len = read_number(reader, 4);
     if (frame->recipient_count > max)
         return false;
-    for (size_t i = 0; i < frame->recipient_count && !reader->cut; i++)
+    for (size_t i = 0; i < frame->recipient_count && !reader->cut; i++) {
         recipients[i] = read_bytes(reader, read_number(reader, 1));
+        if (frame->kind == BUS_STORED) {
+            positions[i].seq = read_seq(reader);
+            positions[i].before = read_seq(reader);
+        }
+    }
     frame->recipients = recipients;
+    frame->positions = positions;
     frame->body = read_bytes(reader, body_len);
     return !reader->cut && deliver_valid(frame);
 }
@@ -155,8 +181,8 @@ static bool read_kick(struct reader *reader, struct bus_frame *frame)
     return kick_valid(frame);
 }
 
-enum err bus_decode(struct slice bytes, struct slice *recipients, size_t recipients_max,
-                    struct bus_frame *frame)
+enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_position *positions,
+                    size_t recipients_max, struct bus_frame *frame)
 {
     const uint8_t *data = (const uint8_t *)bytes.data;
     struct reader reader = { data, data ? data + bytes.len : NULL, false };
@@ -165,9 +191,9 @@ enum err bus_decode(struct slice bytes, struct slice *recipients, size_t recipie
     bool good = false;
 
     memset(frame, 0, sizeof *frame);
-    if (known && kind == BUS_DELIVER) {
-        frame->kind = BUS_DELIVER;
-        good = read_deliver(&reader, recipients, recipients_max, frame);
+    if (known && (kind == BUS_DELIVER || kind == BUS_STORED)) {
+        frame->kind = kind == BUS_STORED ? BUS_STORED : BUS_DELIVER;
+        good = read_deliver(&reader, recipients, positions, recipients_max, frame);
     } else if (known && kind == BUS_KICK) {
         frame->kind = BUS_KICK;
         good = read_kick(&reader, frame);

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 struct session;
+struct ticket;
 
 struct office {
     struct loop *loop;
@@ -26,6 +27,7 @@ struct office {
     struct stats_row *stats;
     struct sessions_writer *table;
     struct bus *bus;
+    void (*deliver_stored)(struct ticket *ticket); /* the router's; set by worker.c */
     struct mailbox *mailbox;  /* NULL: no Redis is configured */
     char epoch[40];           /* of the stored data; "" : not known yet */
     uint32_t data_lost_count; /* how often it was found to be lost */

@@ -41,6 +41,7 @@ struct ticket *ticket_new(struct session *session, struct slice id, const struct
     if (!ticket)
         return NULL;
     *ticket = (struct ticket){ .session = session,
+                               .office = session->office,
                                .waiting = 1, /* the maker's hold, until ticket_settle */
                                .recipient_count = (uint32_t)recipient_count,
                                .id_len = (uint8_t)id.len };
@@ -70,6 +71,12 @@ struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, 
     return part;
 }
 
+static const char *refusal_text(enum reject_code code)
+{
+    return code == REJECT_MAILBOX_FULL ? "the mailbox is full"
+                                       : "no recipient can be reached now, and nothing can be stored";
+}
+
 static struct msg *answer_of(const struct ticket *ticket)
 {
     struct slice to = session_address(ticket->session), id = slice_make(ticket->id, ticket->id_len);
@@ -89,7 +96,7 @@ static struct msg *answer_of(const struct ticket *ticket)
         msg = postmaster_rejected(
             to, &(struct postmaster_rejection){
                     .code = refused[0].code,
-                    .message = "no recipient is connected, and nothing can be stored for them",
+                    .message = refusal_text(refused[0].code),
                     .id = id,
                     .retry_after_ms = 1000,
                     .refused = refused,
@@ -105,12 +112,25 @@ static struct msg *answer_of(const struct ticket *ticket)
 
 static void answer(const struct ticket *ticket)
 {
-    struct msg *msg = answer_of(ticket);
+    struct msg *msg;
 
+    if (ticket->unknown) {
+        /* Neither accepted nor rejected would be true. The sender learns from the close that it must send it
+         * again, under the same id. */
+        session_say_goodbye(ticket->session, WS_CLOSE_OVERLOADED, "storage did not answer", 1000);
+        return;
+    }
+    msg = answer_of(ticket);
     /* Without memory for the answer the sender would wait for ever: it is told by the close. */
     if (!msg || conn_send(&ticket->session->conn, msg) == ERR_NOMEM)
         conn_abort(&ticket->session->conn);
     msg_unref(msg);
+}
+
+static void ticket_free(struct ticket *ticket)
+{
+    msg_unref(ticket->msg);
+    free(ticket);
 }
 
 static void answer_ready(struct session *session)
@@ -122,7 +142,7 @@ static void answer_ready(struct session *session)
         if (!session->tickets)
             session->tickets_last = NULL;
         answer(ticket);
-        free(ticket);
+        ticket_free(ticket);
     }
 }
 
@@ -132,10 +152,51 @@ static void settle(struct ticket *ticket)
     ticket->waiting--;
     if (ticket->waiting)
         return;
+    /* Before the answer: what the sender is told has been handed on by then. */
+    if (ticket->msg)
+        ticket->office->deliver_stored(ticket);
     if (ticket->session)
         answer_ready(ticket->session);
     else
-        free(ticket);
+        ticket_free(ticket);
+}
+
+void ticket_carry(struct ticket *ticket, struct msg *msg)
+{
+    ticket->msg = msg_ref(msg);
+}
+
+static void take_outcome(struct ticket *ticket, struct ticket_recipient *recipient,
+                         const struct mailbox_appended *appended)
+{
+    switch (appended->outcome) {
+    case MAILBOX_STORED:
+        recipient->served = recipient->to_deliver = true;
+        recipient->position = (struct bus_position){ appended->seq, appended->before };
+        break;
+    case MAILBOX_REPEATED: /* answered as the first was, and delivered to no one again */
+        recipient->served = true;
+        break;
+    case MAILBOX_FULL:
+        recipient->refusal = REJECT_MAILBOX_FULL;
+        break;
+    case MAILBOX_UNAVAILABLE:
+        recipient->refusal = REJECT_STORAGE_UNAVAILABLE;
+        break;
+    case MAILBOX_UNKNOWN:
+        ticket->unknown = true;
+        break;
+    }
+}
+
+void ticket_appended(void *arg, const struct mailbox_appended *appended)
+{
+    struct ticket_part *part = arg;
+    struct ticket *ticket = part->ticket;
+
+    take_outcome(ticket, &ticket->recipients[part->indexes[0]], appended);
+    free(part);
+    settle(ticket);
 }
 
 void ticket_settle(struct ticket *ticket)
@@ -168,7 +229,7 @@ void tickets_orphan(struct session *session)
         ticket->session = NULL;
         ticket->next = NULL;
         if (ticket->waiting == 0)
-            free(ticket);
+            ticket_free(ticket);
     }
     session->tickets_last = NULL;
 }

@@ -14,7 +14,9 @@
 struct ticket_recipient {
     struct slice address; /* in the ticket's own memory */
     bool served;
+    bool to_deliver;          /* stored just now, at position: its sessions are to be told */
     enum reject_code refusal; /* when not served */
+    struct bus_position position;
 };
 
 struct ticket {
@@ -22,8 +24,11 @@ struct ticket {
     struct session *session; /* NULL: the sender has gone; nobody is told */
     uint32_t waiting;        /* workers that have not answered, and the maker until ticket_settle */
     uint32_t recipient_count;
+    struct msg *msg;         /* of mail that is stored: delivered when all mailboxes have answered */
+    struct office *office;
     char id[ENVELOPE_ID_MAX];
     uint8_t id_len;
+    bool unknown; /* what became of it cannot be said: neither accept nor reject */
     struct ticket_recipient recipients[];
 };
 
@@ -35,8 +40,12 @@ struct ticket *ticket_new(struct session *session, struct slice id, const struct
 struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, size_t count);
 /* bus_publish's callback; arg is the part. */
 void ticket_heard(void *arg, bool heard);
+/* mailbox_append's callback; arg is the part, of one recipient. */
+void ticket_appended(void *arg, const struct mailbox_appended *appended);
 /* The part was never sent. */
 void ticket_unsent(struct ticket_part *part);
+/* The message is to be delivered when every mailbox has answered; the ticket takes a reference. */
+void ticket_carry(struct ticket *ticket, struct msg *msg);
 /* The maker is done with it: all that can be known now is. Answers as many of the session's tickets
  * as are ready. The ticket must not be used afterwards. */
 void ticket_settle(struct ticket *ticket);

@@ -26,7 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bus_frame frame;
     struct buf again;
 
-    if (bus_decode(bytes, recipients, RECIPIENTS_MAX, &frame))
+    static struct bus_position positions[RECIPIENTS_MAX];
+
+    if (bus_decode(bytes, recipients, positions, RECIPIENTS_MAX, &frame))
         return 0;
     if (frame.kind == BUS_DELIVER) {
         require(frame.recipient_count >= 1 && frame.recipient_count <= RECIPIENTS_MAX);

@@ -11,6 +11,8 @@
 
 enum { BYTES_MAX = 8 << 20, MAX = 16 };
 
+static struct bus_position positions[BUS_RECIPIENTS_MAX];
+
 static struct slice three[3] = { { "alice", 5 }, { "bob", 3 }, { "\xe6\x9d\x8e", 3 } };
 
 static struct bus_frame deliver_frame(void)
@@ -49,7 +51,7 @@ static enum err decode(const char *data, size_t len)
 
     assert_non_null(copy);
     memcpy(copy, data, len);
-    err = bus_decode(slice_make(copy, len), recipients, MAX, &frame);
+    err = bus_decode(slice_make(copy, len), recipients, positions, MAX, &frame);
     free(copy);
     return err;
 }
@@ -63,7 +65,7 @@ static void a_message_comes_out_as_it_went_in(void **state)
     for (int level = -9; level <= 9; level++) {
         frame.level = level;
         struct buf out = encoded(frame);
-        assert_int_equal(bus_decode(buf_slice(&out), recipients, MAX, &back), OK);
+        assert_int_equal(bus_decode(buf_slice(&out), recipients, positions, MAX, &back), OK);
         assert_int_equal(back.kind, BUS_DELIVER);
         assert_int_equal(back.level, level);
         assert_int_equal(back.msg_kind, MSG_MAIL);
@@ -81,7 +83,7 @@ static void a_kick_comes_out_as_it_went_in(void **state)
     struct bus_frame back;
 
     (void)state;
-    assert_int_equal(bus_decode(buf_slice(&out), NULL, 0, &back), OK);
+    assert_int_equal(bus_decode(buf_slice(&out), NULL, NULL, 0, &back), OK);
     assert_int_equal(back.kind, BUS_KICK);
     assert_true(back.session_number == 0x0123456789abcdef);
     assert_int_equal(back.close_code, 4500);
@@ -180,8 +182,8 @@ static void more_recipients_than_there_is_room_for_are_refused(void **state)
     struct bus_frame back;
 
     (void)state;
-    assert_int_equal(bus_decode(buf_slice(&out), recipients, 3, &back), OK);
-    assert_int_equal(bus_decode(buf_slice(&out), recipients, 2, &back), ERR_BAD);
+    assert_int_equal(bus_decode(buf_slice(&out), recipients, positions, 3, &back), OK);
+    assert_int_equal(bus_decode(buf_slice(&out), recipients, positions, 2, &back), ERR_BAD);
     buf_fini(&out);
 }
 
@@ -236,7 +238,7 @@ static void the_longest_recipient_list_fits(void **state)
     frame.recipients = many;
     frame.recipient_count = BUS_RECIPIENTS_MAX;
     out = encoded(frame);
-    assert_int_equal(bus_decode(buf_slice(&out), back_to, BUS_RECIPIENTS_MAX, &back), OK);
+    assert_int_equal(bus_decode(buf_slice(&out), back_to, positions, BUS_RECIPIENTS_MAX, &back), OK);
     assert_int_equal(back.recipient_count, BUS_RECIPIENTS_MAX);
     assert_true(slice_equal(back.recipients[BUS_RECIPIENTS_MAX - 1], many[0]));
     assert_true(slice_equal(back.body, frame.body));
