@@ -52,6 +52,11 @@
     X(publishes_unheard)  /* nobody was subscribed, or Redis went away before it answered */       \
     X(bus_in)             /* from other workers */                                                 \
     X(bus_bad)            /* not understood */                                                     \
+    X(mailbox_trimmed)    /* messages that retention removed, read or not */                       \
+    X(mailbox_repeated)   /* appends of what was there already: the same from and id */            \
+    X(mailbox_retried)    /* appends sent again because their answer was lost */                   \
+    X(mailbox_errors)     /* commands on mailboxes that Redis refused */                           \
+    X(mailbox_bad)        /* entries in mailboxes that are not ours, left out */                   \
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \
     X(pings_sent)                                                                                  \

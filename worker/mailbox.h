@@ -46,15 +46,30 @@ struct mailbox_events {
     void *arg;
 };
 
-/* redis is borrowed and must outlive it; place is this worker's name in `:at`
+/* redis is borrowed and must outlive it (a mailbox that is gone still has answers coming); place is this worker's name in `:at`
  * ("NODE:SLOT:INCARNATION"). NULL when out of memory. */
 struct mailbox *mailbox_new(struct redis *redis, const struct config *config, struct slice place,
                             const struct mailbox_events *events);
-void mailbox_free(struct mailbox *mailbox); /* every callback that waits is told UNAVAILABLE */
+/* Every callback that waits is told (UNAVAILABLE, or UNKNOWN when it was sent). Not from a callback
+ * of its own. NULL is allowed. */
+void mailbox_free(struct mailbox *mailbox);
 /* The owner of redis tells: it is up, it is down. */
 void mailbox_redis_up(struct mailbox *mailbox);
 void mailbox_redis_down(struct mailbox *mailbox);
 bool mailbox_is_up(const struct mailbox *mailbox);
+/* The end of a turn, before redis_flush: with durability "replica" it asks for the replicas' word on
+ * the turn's appends. */
+void mailbox_flush(struct mailbox *mailbox);
+/* Once a second: notices that data was lost, gives up what has waited too long. */
+void mailbox_tick(struct mailbox *mailbox);
+/* What keeps it from being up though Redis is ("" when nothing does), for a person: durability
+ * "fsync" with a Redis that is not set so. Such a start must fail. */
+const char *mailbox_fault(const struct mailbox *mailbox);
+struct mailbox_counts {
+    uint64_t trimmed, repeated, retried, errors, bad; /* as STAT_mailbox_* */
+};
+/* Since the last call. */
+struct mailbox_counts mailbox_take_counts(struct mailbox *mailbox);
 /* New limits from a reload (retention, full). */
 void mailbox_configure(struct mailbox *mailbox, const struct config *config);
 
@@ -67,11 +82,15 @@ enum mailbox_outcome {
     MAILBOX_UNAVAILABLE, /* not stored: Redis is away, out of memory, read-only, or a wrong type is
                           * under the key; or durability was not reached in time (then it is stored,
                           * but not promised) */
+    MAILBOX_UNKNOWN,     /* it was sent, and no answer could be had in half of
+                          * mailbox.dedupeSeconds: it may or may not be stored. Neither accept nor
+                          * reject it: close the sender's session */
 };
 struct mailbox_appended {
     enum mailbox_outcome outcome;
-    struct seq seq,
-        before; /* of the message, and of the one before it in this mailbox (zero: none) */
+    /* Of the message, and of the one before it in this mailbox (zero: none; the same as seq: not
+     * known, which is so for a repetition and for one that was sent twice: read the mailbox). */
+    struct seq seq, before;
     const struct slice
         *elsewhere; /* places with sessions of the address, this worker's own left out */
     size_t elsewhere_count;
@@ -113,6 +132,8 @@ enum err mailbox_open(struct mailbox *mailbox, struct slice address, struct slic
                       mailbox_opened_cb done, void *arg);
 /* This worker has no session of the address any more. */
 void mailbox_leave(struct mailbox *mailbox, struct slice address);
+/* A publish to that place was heard by nobody: its worker is gone. */
+void mailbox_forget_place(struct mailbox *mailbox, struct slice address, struct slice place);
 
 /* ---- reading ---- */
 
@@ -144,5 +165,12 @@ enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct s
 typedef void (*mailbox_done_cb)(void *arg, bool ok);
 enum err mailbox_ack(struct mailbox *mailbox, struct slice address, struct slice device,
                      struct seq seq, mailbox_done_cb done, void *arg);
+
+/* ---- receipts ---- */
+
+/* Is this the first time that it is asked for this message of this mailbox? ok false: not known. */
+typedef void (*mailbox_first_cb)(void *arg, bool ok, bool first);
+enum err mailbox_receipt_first(struct mailbox *mailbox, struct slice address, struct seq seq,
+                               mailbox_first_cb done, void *arg);
 
 #endif
