@@ -106,6 +106,17 @@ bool check_level(const char *text)
            strcmp(text, "error") == 0;
 }
 
+bool check_durability(const char *text)
+{
+    return strcmp(text, "memory") == 0 || strcmp(text, "fsync") == 0 ||
+           strcmp(text, "replica") == 0;
+}
+
+bool check_full(const char *text)
+{
+    return strcmp(text, "trim") == 0 || strcmp(text, "reject") == 0;
+}
+
 bool check_kid(const char *text)
 {
     return made_of(text, "_.-", 1, 64);

@@ -12,6 +12,8 @@ bool check_cookie(const char *text); /* a cookie's name (RFC 6265 4.1.1: a token
 bool check_prefix(const char *text); /* of Redis keys */
 bool check_node(const char *text);
 bool check_level(const char *text);
+bool check_durability(const char *text);
+bool check_full(const char *text);
 bool check_kid(const char *text);
 bool check_env_name(const char *text);
 

@@ -82,7 +82,16 @@ struct config {
 
     struct {
         int64_t per_address;
+        bool copy_to_sender;
     } sessions;
+
+    struct {
+        char *durability; /* memory fsync replica */
+        int64_t replicas, replica_timeout_ms;
+        int64_t messages_max, age_s;
+        char *full; /* trim reject */
+        int64_t dedupe_s;
+    } mailbox;
 
     struct {
         char *prefix; /* "po:" */

@@ -131,6 +131,26 @@ const struct key config_keys[] = {
 
     NUMBER("sessions.perAddress", sessions.per_address, 8, 1, 64, CONFIG_LIVE,
            "Sessions that one address may have; the oldest gives way."),
+    FLAG("sessions.copyToSender", sessions.copy_to_sender, true, CONFIG_LIVE,
+         "What one device sends is put into its own address's mailbox for the other devices."),
+
+    TEXT("mailbox.durability", mailbox.durability, "memory", CONFIG_SWAP,
+         "What must be true of a message before it is accepted. memory: Redis has it. fsync: it is on Redis's disk, "
+         "which must be set so (appendonly yes, appendfsync always). replica: mailbox.replicas replicas have it.",
+         .check = check_durability, .allowed = "memory, fsync or replica"),
+    NUMBER("mailbox.replicas", mailbox.replicas, 1, 1, 16, CONFIG_SWAP,
+           "Replicas that must have a message when mailbox.durability is replica."),
+    NUMBER("mailbox.replicaTimeoutMs", mailbox.replica_timeout_ms, 1000, 10, 60000, CONFIG_SWAP,
+           "Time that they have; past it storage-unavailable."),
+    NUMBER("mailbox.maxMessages", mailbox.messages_max, 10000, 1, 10000000, CONFIG_LIVE,
+           "Messages that one mailbox keeps."),
+    NUMBER("mailbox.maxAgeSeconds", mailbox.age_s, 2592000, 60, 315360000, CONFIG_LIVE,
+           "How long a mailbox keeps a message."),
+    TEXT("mailbox.full", mailbox.full, "trim", CONFIG_LIVE,
+         "When a mailbox holds mailbox.maxMessages. trim: the oldest goes. reject: mailbox-full.",
+         .check = check_full, .allowed = "trim or reject"),
+    NUMBER("mailbox.dedupeSeconds", mailbox.dedupe_s, 300, 10, 86400, CONFIG_LIVE,
+           "For so long a message with the same from and id is the same message."),
 
     TEXT("redis.prefix", redis_options.prefix, "po:", CONFIG_SWAP,
          "Begins every Redis key and channel.", .check = check_prefix,

@@ -46,6 +46,7 @@
     X(signals_unheard)    /* recipients of a signal that had no session anywhere */                \
     X(signals_shed)       /* dropped from a full queue */                                          \
     X(mail_undelivered)   /* mail in the queue of a session that closed before it was written */   \
+    X(copies_failed)      /* for the sender's other devices, that could not be stored */           \
     X(mail_expired)       /* not delivered because of its expiresAt, one for each session */       \
     X(deliveries_missed)  /* from another worker, for an address with no session here any more */  \
     X(publishes)          /* of messages to other workers, through Redis */                        \
@@ -53,6 +54,11 @@
     X(publishes_unheard)  /* nobody was subscribed, or Redis went away before it answered */       \
     X(bus_in)             /* from other workers */                                                 \
     X(bus_bad)            /* not understood */                                                     \
+    X(mailbox_trimmed)    /* messages that retention removed, read or not */                       \
+    X(mailbox_repeated)   /* appends of what was there already: the same from and id */            \
+    X(mailbox_retried)    /* appends sent again because their answer was lost */                   \
+    X(mailbox_errors)     /* commands on mailboxes that Redis refused */                           \
+    X(mailbox_bad)        /* entries in mailboxes that are not ours, left out */                   \
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \
     X(pings_sent)                                                                                  \

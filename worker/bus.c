@@ -49,7 +49,11 @@ static void deliver(struct bus *bus, const struct bus_frame *frame)
         log_error("bus_message_dropped", "reason=no-memory bytes=%zu", frame->body.len);
         return;
     }
-    bus->events.deliver(bus->events.arg, frame->recipients, frame->recipient_count, msg);
+    if (frame->kind == BUS_STORED)
+        bus->events.stored(bus->events.arg, frame->recipients, frame->positions,
+                           frame->recipient_count, msg);
+    else
+        bus->events.deliver(bus->events.arg, frame->recipients, frame->recipient_count, msg);
     msg_unref(msg);
 }
 
@@ -58,13 +62,13 @@ static void on_message(void *arg, struct slice payload)
     struct bus *bus = arg;
     struct bus_frame frame;
 
-    if (bus_decode(payload, bus->recipients, BUS_RECIPIENTS_MAX, &frame)) {
+    if (bus_decode(payload, bus->recipients, bus->positions, BUS_RECIPIENTS_MAX, &frame)) {
         stats_add(bus->stats, STAT_bus_bad, 1);
         log_warn("bus_bad", "bytes=%zu", payload.len);
         return;
     }
     stats_add(bus->stats, STAT_bus_in, 1);
-    if (frame.kind == BUS_DELIVER)
+    if (frame.kind != BUS_KICK)
         deliver(bus, &frame);
     else
         bus->events.kick(bus->events.arg, frame.session_number, frame.close_code);
@@ -198,6 +202,11 @@ enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t
 
 /* --- up and down --- */
 
+struct redis *bus_commands(struct bus *bus)
+{
+    return bus->commands;
+}
+
 bool bus_is_up(const struct bus *bus)
 {
     return bus->commands && redis_is_up(bus->commands) && redis_is_up(bus->inbox);
@@ -215,6 +224,23 @@ static void on_up(void *arg)
 
     if (bus_is_up(bus) && bus->events.up)
         bus->events.up(bus->events.arg);
+}
+
+static void on_commands_up(void *arg)
+{
+    struct bus *bus = arg;
+
+    if (bus->events.commands_up)
+        bus->events.commands_up(bus->events.arg);
+    on_up(bus);
+}
+
+static void on_commands_down(void *arg)
+{
+    struct bus *bus = arg;
+
+    if (bus->events.commands_down)
+        bus->events.commands_down(bus->events.arg);
 }
 
 static void take_counts(struct bus *bus, struct redis *redis)
@@ -243,10 +269,13 @@ void bus_flush(struct bus *bus)
 static enum err connect_both(struct bus *bus, struct loop *loop, const struct config *config,
                              uint32_t slot, uint64_t incarnation)
 {
-    const struct redis_events events = { .up = on_up, .arg = bus };
+    const struct redis_events commands_events = { .up = on_commands_up,
+                                                  .down = on_commands_down,
+                                                  .arg = bus };
+    const struct redis_events inbox_events = { .up = on_up, .arg = bus };
 
-    bus->commands = redis_new(loop, config, "commands", &events);
-    bus->inbox = redis_new(loop, config, "inbox", &events);
+    bus->commands = redis_new(loop, config, "commands", &commands_events);
+    bus->inbox = redis_new(loop, config, "inbox", &inbox_events);
     if (!bus->commands || !bus->inbox || set_channel(bus, slot, incarnation))
         return ERR_NOMEM;
     redis_subscribe(bus->inbox, buf_slice(&bus->channel), on_message, bus);

@@ -37,6 +37,9 @@ struct bus_events {
     void (*kick)(void *arg, uint64_t session_number, uint16_t close_code);
     /* Both connections are up (again): what may have been missed must be looked at. */
     void (*up)(void *arg);
+    /* The one that bus_commands names is up, is down. */
+    void (*commands_up)(void *arg);
+    void (*commands_down)(void *arg);
     void *arg;
 };
 
@@ -45,6 +48,8 @@ struct bus *bus_new(struct loop *loop, const struct config *config, struct regio
                     struct stats_row *stats, const char *node, uint32_t slot, uint64_t incarnation,
                     const struct bus_events *events);
 void bus_free(struct bus *bus);
+/* The connection that publishes, which mailboxes share; NULL: none is configured. */
+struct redis *bus_commands(struct bus *bus);
 /* Commands can be sent and messages are received. */
 bool bus_is_up(const struct bus *bus);
 /* Up, or not configured, or at least one attempt has failed: no point in waiting longer to serve.

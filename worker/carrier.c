@@ -258,6 +258,11 @@ void carrier_mailbox_up(struct office *office, struct slice epoch, bool lost)
     office->catch_up_at = 0;
 }
 
+void carrier_look_again(struct office *office)
+{
+    office->catch_up_at = 0;
+}
+
 /* The session was open when Redis went, or before there was one: its place, its device and its
  * position are told again; what it missed is read; and it is told when data was lost. */
 static void on_reopened(void *arg, const struct mailbox_opened *opened)
@@ -290,6 +295,8 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
 
 bool carrier_catch_up_some(struct office *office, unsigned count)
 {
+    if (!mailbox_is_up(office->mailbox))
+        return false;
     for (; count && office->catch_up_at < office->session_used; office->catch_up_at++) {
         struct session *session = office->sessions[office->catch_up_at];
         if (!session || !session->listed)
@@ -299,5 +306,8 @@ bool carrier_catch_up_some(struct office *office, unsigned count)
             return false; /* away again: the next up begins anew */
         count--;
     }
-    return office->catch_up_at < office->session_used;
+    if (office->catch_up_at < office->session_used)
+        return true;
+    office->catch_up_at = UINT32_MAX;
+    return false;
 }

@@ -45,6 +45,8 @@ void carrier_on_room(struct conn *conn);
 /* The mailboxes are up (again); lost: Redis came back empty or older. Every session is brought up
  * to its mailbox's end, some a turn: carrier_catch_up_some returns false when all have been. */
 void carrier_mailbox_up(struct office *office, struct slice epoch, bool lost);
+/* Doorbells may have been missed. */
+void carrier_look_again(struct office *office);
 bool carrier_catch_up_some(struct office *office, unsigned count);
 
 #endif

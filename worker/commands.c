@@ -2,7 +2,10 @@
 
 #include "common/address.h"
 #include "common/json.h"
+#include "worker/carrier.h"
 #include "worker/postmaster.h"
+
+#include <stdlib.h>
 
 enum { PLACES_MAX = 128 };
 
@@ -129,6 +132,110 @@ static enum err renew(struct session *session, const struct envelope *envelope,
     return end_result(session, fault);
 }
 
+/* This device has processed its mailbox up to and including `references`, in the order of sending.
+ */
+static enum err ack(struct session *session, const struct envelope *envelope,
+                    struct envelope_fault *fault)
+{
+    struct seq seq;
+    char text[SEQ_TEXT_MAX];
+    struct buf *out;
+
+    if (!envelope->references.data)
+        return fail(fault, REJECT_MISSING_FIELD, "references", "ack names a seq in references");
+    if (!seq_parse(envelope->references, &seq))
+        return fail(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
+    if (envelope->tag_count)
+        return fail(fault, REJECT_NOT_FOUND, "tags", "this version of the server has no groups");
+    if (!session->office->mailbox)
+        return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "nothing is stored without Redis");
+    carrier_ack(session, seq); /* one that means nothing new changes nothing */
+    out = begin_result(session, envelope);
+    buf_add_text(out, ",\"cursor\":");
+    json_add_string(out, slice_make(text, seq_format(text, session->cursor)));
+    return end_result(session, fault);
+}
+
+enum { HISTORY_MAX = 200 };
+
+/* Whom to answer when the page has come. */
+struct history {
+    struct office *office;
+    uint64_t session;
+    uint8_t id_len;
+    char id[ENVELOPE_ID_MAX];
+};
+
+static void add_entry(struct buf *out, const struct mailbox_entry *entry)
+{
+    char text[SEQ_TEXT_MAX];
+
+    buf_add_text(out, "{\"seq\":");
+    json_add_string(out, slice_make(text, seq_format(text, entry->seq)));
+    if (entry->body.len > 2) /* "{}" has nothing to follow */
+        buf_add_char(out, ',');
+    buf_add(out, entry->body.data + 1, entry->body.len - 1);
+}
+
+static void on_history(void *arg, const struct mailbox_page *page)
+{
+    struct history *history = arg;
+    struct session *session = session_by_number(history->office, history->session);
+    struct envelope envelope = { .id = slice_make(history->id_len ? history->id : NULL,
+                                                  history->id_len) };
+    struct envelope_fault fault;
+    struct buf *out;
+
+    free(history);
+    if (!session || !conn_is_open(&session->conn))
+        return;
+    out = begin_result(session, &envelope);
+    if (!page->ok)
+        buf_add_text(out, ",\"code\":\"storage-unavailable\"");
+    buf_add_text(out, ",\"messages\":[");
+    for (size_t i = 0; i < page->count; i++) {
+        if (i)
+            buf_add_char(out, ',');
+        add_entry(out, &page->entries[i]);
+    }
+    buf_add_char(out, ']');
+    if (end_result(session, &fault))
+        conn_abort(&session->conn);
+}
+
+/* Stored messages, newest first: of my own mailbox. */
+static enum err history(struct session *session, const struct envelope *envelope,
+                        struct envelope_fault *fault)
+{
+    struct mailbox *mailbox = session->office->mailbox;
+    int64_t limit = envelope->has_limit ? envelope->limit : HISTORY_MAX;
+    struct seq before = { 0 };
+    struct history *asked;
+
+    if (envelope->tag_count > 1)
+        return fail(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
+    if (envelope->tag_count && !slice_equal(envelope->tags[0], session_address(session)))
+        return fail(fault, REJECT_FORBIDDEN_TO, "tags", "only your own mailbox can be read");
+    if (envelope->references.data && !seq_parse(envelope->references, &before))
+        return fail(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
+    if (limit > HISTORY_MAX)
+        return fail(fault, REJECT_BAD_FIELD, "limit", "limit must be at most 200");
+    asked = malloc(sizeof *asked);
+    if (!asked)
+        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+    *asked = (struct history){ .office = session->office,
+                               .session = session->number,
+                               .id_len = (uint8_t)envelope->id.len };
+    if (envelope->id.len)
+        memcpy(asked->id, envelope->id.data, envelope->id.len);
+    if (mailbox && mailbox_is_up(mailbox) &&
+        mailbox_history(mailbox, session_address(session), envelope->subject_id, before,
+                        (unsigned)limit, on_history, asked) == OK)
+        return OK;
+    free(asked);
+    return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+}
+
 enum err command_run(struct session *session, const struct envelope *envelope,
                      struct envelope_fault *fault)
 {
@@ -136,5 +243,10 @@ enum err command_run(struct session *session, const struct envelope *envelope,
         return presence(session, envelope, fault);
     if (slice_equal(envelope->subject, SLICE("renew")))
         return renew(session, envelope, fault);
-    return fail(fault, REJECT_UNKNOWN_COMMAND, "subject", "known commands: presence, renew");
+    if (slice_equal(envelope->subject, SLICE("ack")))
+        return ack(session, envelope, fault);
+    if (slice_equal(envelope->subject, SLICE("history")))
+        return history(session, envelope, fault);
+    return fail(fault, REJECT_UNKNOWN_COMMAND, "subject",
+                "known commands: ack, history, presence, renew");
 }

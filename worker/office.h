@@ -28,9 +28,9 @@ struct office {
     struct sessions_writer *table;
     struct bus *bus;
     void (*deliver_stored)(struct ticket *ticket); /* the router's; set by worker.c */
-    struct mailbox *mailbox;  /* NULL: no Redis is configured */
-    char epoch[40];           /* of the stored data; "" : not known yet */
-    uint32_t data_lost_count; /* how often it was found to be lost */
+    struct mailbox *mailbox;                       /* NULL: no Redis is configured */
+    char epoch[40];                                /* of the stored data; "" : not known yet */
+    uint32_t data_lost_count;                      /* how often it was found to be lost */
     uint32_t catch_up_at;  /* the place of the next session to be brought up to its mailbox's end */
     struct conn_host host; /* of every session's connection */
     struct directory directory;

@@ -2,12 +2,15 @@
 
 #include "common/address.h"
 #include "common/clock.h"
+#include "worker/carrier.h"
 #include "worker/commands.h"
 #include "worker/envelope.h"
 #include "worker/postmaster.h"
 #include "worker/session.h"
 #include "worker/ticket.h"
 #include "worker/token.h"
+
+#include <stdlib.h>
 
 enum { RETRY_STORAGE_MS = 1000 };
 
@@ -262,6 +265,209 @@ static enum err send_signal(struct errand *errand, struct msg *msg, struct envel
     return OK;
 }
 
+/* ---- mail that is stored ---- */
+
+/* To the sessions of an address here. */
+static bool offer_here(struct office *office, struct slice address, struct bus_position position,
+                       struct slice skip_device, struct msg *msg)
+{
+    struct directory_entry *entry =
+        directory_find(&office->directory, sessions_key(office->region, address), address);
+    struct session *session, *next;
+
+    for (session = entry ? entry->sessions : NULL; session; session = next) {
+        next = session->next_same;
+        carrier_offer(session, position.seq, position.before, skip_device, msg);
+    }
+    return entry != NULL;
+}
+
+void router_deliver_stored(struct office *office, const struct slice *recipients,
+                           const struct bus_position *positions, size_t recipient_count,
+                           struct msg *msg)
+{
+    for (size_t i = 0; i < recipient_count; i++)
+        if (!offer_here(office, recipients[i], positions[i], (struct slice){ 0 }, msg))
+            stats_add(office->stats, STAT_deliveries_missed, 1);
+}
+
+/* What one worker elsewhere is to be told. */
+struct doorbell {
+    struct slice *addresses;
+    struct bus_position *positions;
+    size_t count;
+};
+
+static void ring(struct office *office, uint32_t slot, const struct doorbell *bell, struct msg *msg)
+{
+    /* Not heard (it died, or Redis went): the mailbox has it, and whoever has the session reads
+     * that. */
+    if (bell->count &&
+        bus_publish_stored(office->bus, slot, bell->addresses, bell->positions, bell->count, msg))
+        stats_add(office->stats, STAT_publishes_unheard, 1);
+}
+
+/* One doorbell to each other worker that has sessions of any of them, however many. */
+static void ring_elsewhere(struct office *office, const struct doorbell *all, struct msg *msg)
+{
+    uint64_t *where = malloc(all->count * sizeof *where), workers = 0;
+    struct doorbell bell = { malloc(all->count * sizeof *bell.addresses),
+                             malloc(all->count * sizeof *bell.positions), 0 };
+
+    for (size_t i = 0; where && i < all->count; i++) {
+        where[i] =
+            sessions_workers(office->region, sessions_key(office->region, all->addresses[i])) &
+            ~((uint64_t)1 << office->slot);
+        workers |= where[i];
+    }
+    for (; bell.addresses && bell.positions && workers; workers &= workers - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(workers);
+        bell.count = 0;
+        for (size_t i = 0; i < all->count; i++)
+            if (where[i] >> slot & 1) {
+                bell.addresses[bell.count] = all->addresses[i];
+                bell.positions[bell.count++] = all->positions[i];
+            }
+        ring(office, slot, &bell, msg);
+    }
+    free(where);
+    free(bell.addresses);
+    free(bell.positions);
+}
+
+static void tell_everybody(struct office *office, const struct doorbell *stored,
+                           struct slice skip_device, struct msg *msg)
+{
+    for (size_t i = 0; i < stored->count; i++)
+        offer_here(office, stored->addresses[i], stored->positions[i], skip_device, msg);
+    if (stored->count)
+        ring_elsewhere(office, stored, msg);
+}
+
+void router_deliver_ticket(struct ticket *ticket)
+{
+    struct doorbell stored = { malloc(ticket->recipient_count * sizeof *stored.addresses),
+                               malloc(ticket->recipient_count * sizeof *stored.positions), 0 };
+
+    for (uint32_t i = 0; stored.addresses && stored.positions && i < ticket->recipient_count; i++)
+        if (ticket->recipients[i].to_deliver) {
+            stored.addresses[stored.count] = ticket->recipients[i].address;
+            stored.positions[stored.count++] = ticket->recipients[i].position;
+        }
+    tell_everybody(ticket->office, &stored, (struct slice){ 0 }, ticket->msg);
+    free(stored.addresses);
+    free(stored.positions);
+}
+
+/* A copy for the sender's own other devices, on its way to the sender's mailbox. */
+struct copy {
+    struct office *office;
+    struct msg *msg;
+    uint8_t address_len, device_len;
+    char text[]; /* address, device */
+};
+
+static void copy_appended(void *arg, const struct mailbox_appended *appended)
+{
+    struct copy *copy = arg;
+    struct slice address = slice_make(copy->text, copy->address_len);
+    struct slice device = slice_make(copy->text + copy->address_len, copy->device_len);
+    struct bus_position position = { appended->seq, appended->before };
+    struct doorbell stored = { &address, &position, 1 };
+
+    if (appended->outcome == MAILBOX_STORED)
+        tell_everybody(copy->office, &stored, device, copy->msg);
+    else if (appended->outcome != MAILBOX_REPEATED)
+        stats_add(copy->office->stats, STAT_copies_failed, 1);
+    msg_unref(copy->msg);
+    free(copy);
+}
+
+static bool is_recipient(const struct envelope *envelope, struct slice address)
+{
+    for (size_t i = 0; i < envelope->recipient_count; i++)
+        if (slice_equal(envelope->recipients[i], address))
+            return true;
+    return false;
+}
+
+static struct mailbox_letter letter_of(const struct errand *errand, struct slice address,
+                                       const struct msg *msg)
+{
+    const struct envelope *envelope = &errand->envelope;
+    bool is_receipt = envelope->type == TYPE_CONTROL;
+
+    return (struct mailbox_letter){
+        .address = address,
+        .from = envelope->from,
+        .id = errand->id,
+        .body = msg_slice(msg),
+        .thread = envelope->subject_id.data
+                      ? envelope->subject_id
+                      : (envelope->in_reply_to.data ? (struct slice){ 0 } : errand->id),
+        .expires_at = envelope->has_expires_at ? envelope->expires_at : 0,
+        .receipt = envelope->has_receipt && !is_receipt ? (uint8_t)envelope->receipt : 0,
+        .level = (int8_t)envelope->level,
+    };
+}
+
+static void copy_to_sender(struct errand *errand, struct msg *msg)
+{
+    struct session *session = errand->session;
+    struct slice address = session_address(session), device = session_device(session);
+    struct mailbox_letter letter;
+    struct copy *copy;
+
+    if (!session->other_devices || !errand->office->config->sessions.copy_to_sender ||
+        errand->envelope.type != TYPE_MAIL || !slice_equal(errand->envelope.from, address) ||
+        is_recipient(&errand->envelope, address))
+        return;
+    copy = malloc(sizeof *copy + address.len + device.len);
+    if (!copy)
+        return;
+    *copy = (struct copy){ .office = errand->office,
+                           .msg = msg_ref(msg),
+                           .address_len = (uint8_t)address.len,
+                           .device_len = (uint8_t)device.len };
+    memcpy(copy->text, address.data, address.len);
+    memcpy(copy->text + address.len, device.data, device.len);
+    letter = letter_of(errand, address, msg);
+    letter.receipt = 0;
+    letter.skip_device = device;
+    if (mailbox_append(errand->office->mailbox, &letter, copy_appended, copy)) {
+        msg_unref(copy->msg);
+        free(copy);
+    }
+}
+
+/* Accepted is what every recipient's mailbox has; who could not be served is named. */
+static enum err store_mail(struct errand *errand, struct msg *msg, struct envelope_fault *fault)
+{
+    const struct envelope *envelope = &errand->envelope;
+    struct mailbox *mailbox = errand->office->mailbox;
+    struct ticket *ticket;
+
+    if (!mailbox_is_up(mailbox))
+        return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
+                    "Redis is away: nothing can be stored");
+    ticket =
+        ticket_new(errand->session, errand->id, envelope->recipients, envelope->recipient_count);
+    if (!ticket)
+        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+    ticket_carry(ticket, msg);
+    for (uint32_t i = 0; i < envelope->recipient_count; i++) {
+        struct mailbox_letter letter = letter_of(errand, envelope->recipients[i], msg);
+        struct ticket_part *part = ticket_wait(ticket, &i, 1);
+        if (part && mailbox_append(mailbox, &letter, ticket_appended, part))
+            ticket_unsent(part);
+    }
+    copy_to_sender(errand, msg);
+    ticket_settle(ticket);
+    return OK;
+}
+
+/* ---- mail while nothing can be stored ---- */
+
 static bool can_answer_at_once(const struct errand *errand)
 {
     return errand->workers == 0 && !errand->session->tickets &&
@@ -332,7 +538,12 @@ static enum err route(struct errand *errand, struct envelope_fault *fault)
     msg = stamp(errand);
     if (!msg)
         return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
-    err = is_mail(errand) ? send_mail(errand, msg, fault) : send_signal(errand, msg, fault);
+    if (!is_mail(errand))
+        err = send_signal(errand, msg, fault);
+    else if (errand->office->mailbox)
+        err = store_mail(errand, msg, fault);
+    else
+        err = send_mail(errand, msg, fault);
     msg_unref(msg);
     return err;
 }

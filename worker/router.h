@@ -20,7 +20,8 @@ void router_deliver(struct office *office, const struct slice *recipients, size_
 void router_deliver_stored(struct office *office, const struct slice *recipients,
                            const struct bus_position *positions, size_t recipient_count,
                            struct msg *msg);
-/* All mailboxes have answered: hands the ticket's message to the sessions of those who have it now. */
+/* All mailboxes have answered: hands the ticket's message to the sessions of those who have it now.
+ */
 void router_deliver_ticket(struct ticket *ticket);
 
 #endif

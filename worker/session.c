@@ -109,6 +109,8 @@ static void unlist(struct session *session)
     while (*at != session)
         at = &(*at)->next_same;
     *at = session->next_same;
+    if (!session->entry->sessions && session->office->mailbox)
+        mailbox_leave(session->office->mailbox, session_address(session));
 }
 
 /* ---- life ---- */

@@ -73,8 +73,9 @@ struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, 
 
 static const char *refusal_text(enum reject_code code)
 {
-    return code == REJECT_MAILBOX_FULL ? "the mailbox is full"
-                                       : "no recipient can be reached now, and nothing can be stored";
+    return code == REJECT_MAILBOX_FULL
+               ? "the mailbox is full"
+               : "no recipient can be reached now, and nothing can be stored";
 }
 
 static struct msg *answer_of(const struct ticket *ticket)
@@ -94,13 +95,12 @@ static struct msg *answer_of(const struct ticket *ticket)
         msg = postmaster_accepted(to, id, refused, refused_count);
     else
         msg = postmaster_rejected(
-            to, &(struct postmaster_rejection){
-                    .code = refused[0].code,
-                    .message = refusal_text(refused[0].code),
-                    .id = id,
-                    .retry_after_ms = 1000,
-                    .refused = refused,
-                    .refused_count = refused_count });
+            to, &(struct postmaster_rejection){ .code = refused[0].code,
+                                                .message = refusal_text(refused[0].code),
+                                                .id = id,
+                                                .retry_after_ms = 1000,
+                                                .refused = refused,
+                                                .refused_count = refused_count });
     stats_add(ticket->session->office->stats, STAT_recipients_refused, refused_count);
     stats_add(ticket->session->office->stats,
               refused_count < ticket->recipient_count ? STAT_accepted
@@ -115,8 +115,8 @@ static void answer(const struct ticket *ticket)
     struct msg *msg;
 
     if (ticket->unknown) {
-        /* Neither accepted nor rejected would be true. The sender learns from the close that it must send it
-         * again, under the same id. */
+        /* Neither accepted nor rejected would be true. The sender learns from the close that it
+         * must send it again, under the same id. */
         session_say_goodbye(ticket->session, WS_CLOSE_OVERLOADED, "storage did not answer", 1000);
         return;
     }

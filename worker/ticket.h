@@ -24,7 +24,7 @@ struct ticket {
     struct session *session; /* NULL: the sender has gone; nobody is told */
     uint32_t waiting;        /* workers that have not answered, and the maker until ticket_settle */
     uint32_t recipient_count;
-    struct msg *msg;         /* of mail that is stored: delivered when all mailboxes have answered */
+    struct msg *msg; /* of mail that is stored: delivered when all mailboxes have answered */
     struct office *office;
     char id[ENVELOPE_ID_MAX];
     uint8_t id_len;

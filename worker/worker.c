@@ -3,6 +3,7 @@
 #include "common/control.h"
 #include "common/log.h"
 #include "shm/slots.h"
+#include "worker/carrier.h"
 #include "worker/gate.h"
 #include "worker/office.h"
 #include "worker/router.h"
@@ -11,6 +12,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@ enum {
         256 * 1024,           /* of answers a session does not read; then it is not read either */
     CLOSE_MS = 5000,          /* for the peer's half of a close handshake */
     WAIT_FOR_REDIS_MS = 1000, /* before serving without it */
+    CATCH_UP_STEP = 256,      /* sessions a turn that are brought up to their mailbox's end */
     DRAIN_STEP = 256,         /* goodbyes a turn */
     ORPHAN_DRAIN_MS = 10000,  /* the master is gone */
 };
@@ -87,6 +90,8 @@ static void on_new_config(struct worker *worker, struct slice packed)
     office->config = config;
     apply_limits(office);
     apply_log_level(config);
+    if (office->mailbox)
+        mailbox_configure(office->mailbox, config);
     session_check_revoked(office);
     control_send(worker->control_fd, CONTROL_APPLIED, SLICE(""), -1);
 }
@@ -200,6 +205,15 @@ static void serve(struct worker *worker)
     log_info("worker_serving", "redis=%s", bus_is_up(office->bus) ? "up" : "away");
 }
 
+/* Everything that a session needs is there. */
+static void serve_when_ready(struct worker *worker)
+{
+    const struct office *office = &worker->office;
+
+    if (bus_is_up(office->bus) && mailbox_is_up(office->mailbox))
+        serve(worker);
+}
+
 static void on_start_late(void *arg)
 {
     serve(arg);
@@ -211,6 +225,35 @@ static void on_bus_deliver(void *arg, const struct slice *recipients, size_t rec
                            struct msg *msg)
 {
     router_deliver(&((struct worker *)arg)->office, recipients, recipient_count, msg);
+}
+
+static void on_bus_stored(void *arg, const struct slice *recipients,
+                          const struct bus_position *positions, size_t recipient_count,
+                          struct msg *msg)
+{
+    router_deliver_stored(&((struct worker *)arg)->office, recipients, positions, recipient_count,
+                          msg);
+}
+
+static void on_commands_up(void *arg)
+{
+    mailbox_redis_up(((struct worker *)arg)->office.mailbox);
+}
+
+static void on_commands_down(void *arg)
+{
+    mailbox_redis_down(((struct worker *)arg)->office.mailbox);
+}
+
+/* Pub/sub is only the doorbell: after it was away, everybody's mailbox is looked at. */
+static void on_mailbox_up(void *arg, struct slice epoch, bool changed)
+{
+    struct worker *worker = arg;
+
+    carrier_mailbox_up(&worker->office, epoch, changed);
+    if (changed)
+        log_warn("stored_data_lost", "epoch=%.*s", (int)epoch.len, epoch.data);
+    serve_when_ready(worker);
 }
 
 static void on_bus_kick(void *arg, uint64_t session_number, uint16_t close_code)
@@ -229,7 +272,8 @@ static void on_bus_up(void *arg)
     struct worker *worker = arg;
 
     session_check_replaced(&worker->office);
-    serve(worker);
+    carrier_look_again(&worker->office); /* doorbells may have rung while nobody heard them */
+    serve_when_ready(worker);
 }
 
 /* ---- the clock ---- */
@@ -244,8 +288,13 @@ static void on_tick(void *arg)
     gate_tick(worker->gate, now_ms);
     if (term_flag)
         drain(worker, WS_CLOSE_DRAINING, (uint32_t)office->config->shutdown_s * 1000);
-    if (!worker->serving && bus_decided(office->bus))
-        serve(worker);
+    if (!worker->serving && bus_decided(office->bus) && !bus_is_up(office->bus))
+        serve(worker); /* Redis is away: without it, then */
+    if (!worker->serving && office->mailbox && *mailbox_fault(office->mailbox)) {
+        log_error("mailbox_unfit", "reason=\"%s\"", mailbox_fault(office->mailbox));
+        worker->failed = true;
+        loop_stop(office->loop);
+    }
     loop_timer_set(&worker->tick, WHEEL_TICK_MS);
 }
 
@@ -257,11 +306,29 @@ static void on_beat(void *arg)
     uint64_t out = stats_get(office->stats, STAT_messages_out);
 
     slot_beat(office->region, office->slot, loop_now_ms(office->loop));
+    if (office->mailbox)
+        mailbox_tick(office->mailbox);
     stats_set(office->stats, STAT_rate_in, in - worker->last_in);
     stats_set(office->stats, STAT_rate_out, out - worker->last_out);
     worker->last_in = in;
     worker->last_out = out;
     loop_timer_set(&worker->beat, BEAT_MS);
+}
+
+static void count_mailbox(struct office *office)
+{
+    struct mailbox_counts counts = mailbox_take_counts(office->mailbox);
+
+    if (counts.trimmed)
+        stats_add(office->stats, STAT_mailbox_trimmed, counts.trimmed);
+    if (counts.repeated)
+        stats_add(office->stats, STAT_mailbox_repeated, counts.repeated);
+    if (counts.retried)
+        stats_add(office->stats, STAT_mailbox_retried, counts.retried);
+    if (counts.errors)
+        stats_add(office->stats, STAT_mailbox_errors, counts.errors);
+    if (counts.bad)
+        stats_add(office->stats, STAT_mailbox_bad, counts.bad);
 }
 
 /* The end of each turn: everything for Redis in one write, everything for a socket in one write. */
@@ -272,6 +339,12 @@ static void on_turn_end(void *arg)
 
     if (office->draining)
         drain_step(worker);
+    if (office->mailbox) {
+        if (carrier_catch_up_some(office, CATCH_UP_STEP))
+            loop_again(office->loop);
+        mailbox_flush(office->mailbox);
+        count_mailbox(office);
+    }
     bus_flush(office->bus);
     conn_host_flush(&office->host);
     gate_flush(worker->gate);
@@ -284,6 +357,8 @@ static void on_turn_end(void *arg)
 static const struct conn_calls session_calls = {
     .message = router_message,
     .deadline = session_on_deadline,
+    .stored_left = carrier_on_stored_left,
+    .has_room = carrier_on_room,
     .closing = session_on_closing,
     .gone = session_on_gone,
 };
@@ -314,17 +389,44 @@ static enum err open_office(struct worker *worker, const struct worker_start *st
     return OK;
 }
 
+static enum err open_mailbox(struct worker *worker)
+{
+    struct office *office = &worker->office;
+    struct mailbox_events events = { .up = on_mailbox_up, .arg = worker };
+    char place[320];
+
+    snprintf(place, sizeof place, "%s:%u:%llu", office->node, office->slot,
+             (unsigned long long)office->incarnation);
+    office->mailbox =
+        mailbox_new(bus_commands(office->bus), office->config, slice_of(place), &events);
+    return office->mailbox ? OK : ERR_NOMEM;
+}
+
 static enum err open_rest(struct worker *worker, const struct worker_start *start)
 {
     struct office *office = &worker->office;
     struct bus_events bus_events = {
-        .deliver = on_bus_deliver, .kick = on_bus_kick, .up = on_bus_up, .arg = worker
+        .deliver = on_bus_deliver,
+        .stored = on_bus_stored,
+        .kick = on_bus_kick,
+        .up = on_bus_up,
+        .commands_up = on_commands_up,
+        .commands_down = on_commands_down,
+        .arg = worker,
     };
 
     office->bus = bus_new(office->loop, office->config, office->region, office->stats, office->node,
                           office->slot, office->incarnation, &bus_events);
+    office->deliver_stored = router_deliver_ticket;
+    office->catch_up_at = UINT32_MAX;
+    if (bus_commands(office->bus) && open_mailbox(worker))
+        return ERR_NOMEM;
+    if (!office->bus || (bus_commands(office->bus) && open_mailbox(worker)))
+        return ERR_NOMEM;
+    office->deliver_stored = router_deliver_ticket;
+    office->catch_up_at = UINT32_MAX;
     worker->gate = gate_new(office, start->listen_fd);
-    if (!office->bus || !worker->gate)
+    if (!worker->gate)
         return ERR_NOMEM;
     control_reader_init(&worker->control);
     worker->control_fd = start->control_fd;
@@ -350,6 +452,8 @@ static void close_office(struct worker *worker)
     for (uint32_t i = 0; i < office->session_used; i++)
         if (office->sessions[i])
             conn_abort(&office->sessions[i]->conn);
+    mailbox_free(office->mailbox);
+    office->mailbox = NULL;
     bus_free(office->bus);
     conn_host_flush(&office->host);
     gate_free(worker->gate);

@@ -1,0 +1,253 @@
+/*
+ * What runs inside Redis. Everything that a client has chosen reaches a script as an argument.
+ *
+ * The keys of an address (all with the hash tag {ADDRESS}):
+ *   :box  stream, the mailbox. An entry has f (from), i (id), b (body), and only when it has them
+ *         x (expiresAt), r (receipt asked for), d (device to skip), l (level), t (thread, when it
+ * is not the message's own id). :ids  hash: id -> "SEQ FROM" of everything in the box (id NUL from,
+ * when another sender has the same id in it); "" -> the newest SEQ; "/lost" -> the newest SEQ that
+ * retention removed. It recognises a repetition, finds a message to recall and the first message of
+ * a thread. :at   hash: places with sessions.     :cur  hash: device -> "SEQ@EPOCH". :th   sorted
+ * set, by bytes: thread NUL rank, for messages that are not their thread's first. :rc   hash: SEQ
+ * of messages whose receipt was sent. and for all of them together PREFIXepoch and PREFIXtick.
+ *
+ * An append reads, and by that checks the types, of all it will write before its first write; Redis
+ * refuses a script for want of memory, a read-only replica or a full disk at its first write. So an
+ * error means that nothing was stored.
+ *
+ * Each worker loads the texts under names of its own (a comment): were they shared, one worker's
+ * SCRIPT LOAD in the middle of another's row of EVALSHA would have the rest of the row carried out
+ * before those that were answered NOSCRIPT.
+ *
+ * The rarer keys' names are made from the first one's, as all of them are in the same hash slot.
+ */
+#include "common/sha1.h"
+#include "worker/mailbox_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The name of a sibling key. */
+#define LUA_KEY "local base=string.sub(KEYS[1],1,-5) "
+
+/* A position as bytes that sort as it does. */
+#define LUA_RANK                                                                                   \
+    "local function rank(seq)\n"                                                                   \
+    "  local ms,n=string.match(seq,'^(%d+)-(%d+)$')\n"                                             \
+    "  return string.char(96+#ms)..ms..string.char(96+#n)..n\n"                                    \
+    "end\n"
+
+/* Keys vanish twice the age after the last use, so that whoever comes back after the age still
+ * finds out what it missed. Places are not a matter of age: a session may be silent for long. */
+#define LUA_KEEP                                                                                   \
+    "local function keep(age)\n"                                                                   \
+    "  for _,name in ipairs({':box',':ids',':cur',':th',':rc'}) do\n"                              \
+    "    redis.call('EXPIRE',base..name,2*age+10000)\n"                                            \
+    "  end\n"                                                                                      \
+    "end\n"
+
+/* Retention: removes from the oldest on `excess` entries, and those before `oldest` ms, at most
+ * about a hundred at once. */
+#define LUA_SWEEP                                                                                  \
+    LUA_KEY LUA_RANK "local function forget(entry)\n"                                              \
+                     "  local seq,v=entry[1],{}\n"                                                 \
+                     "  for j=1,#entry[2],2 do v[entry[2][j]]=entry[2][j+1] end\n"                 \
+                     "  if v.i and v.f then\n"                                                     \
+                     "    for _,field in ipairs({v.i,v.i..'\\0'..v.f}) do\n"                       \
+                     "      local s=redis.call('HGET',base..':ids',field)\n"                       \
+                     "      if s and string.sub(s,1,#seq+1)==seq..' ' then\n"                      \
+                     "        redis.call('HDEL',base..':ids',field) break\n"                       \
+                     "      end\n"                                                                 \
+                     "    end\n"                                                                   \
+                     "  end\n"                                                                     \
+                     "  if v.t then redis.pcall('ZREM',base..':th',v.t..'\\0'..rank(seq)) end\n"   \
+                     "  if v.r then redis.pcall('HDEL',base..':rc',seq) end\n"                     \
+                     "end\n"                                                                       \
+                     "local function sweep(len,excess,oldest)\n"                                   \
+                     "  local n,lost=0,nil\n"                                                      \
+                     "  while n<128 do\n"                                                          \
+                     "    local es=redis.call('XRANGE',KEYS[1],'-','+','COUNT',\n"                 \
+                     "      excess>n and math.min(excess-n,16) or 4)\n"                            \
+                     "    local k,old=0,false\n"                                                   \
+                     "    for _,e in ipairs(es) do\n"                                              \
+                     "      old=tonumber(string.match(e[1],'^%d+'))<oldest\n"                      \
+                     "      if n+k>=excess and not old then break end\n"                           \
+                     "      k=k+1 lost=e[1] forget(e)\n"                                           \
+                     "    end\n"                                                                   \
+                     "    if k==0 then break end\n"                                                \
+                     "    n=n+k\n"                                                                 \
+                     "    redis.call('XTRIM',KEYS[1],'MAXLEN',len-n)\n"                            \
+                     "    if k<#es or (n>=excess and not old) then break end\n"                    \
+                     "  end\n"                                                                     \
+                     "  if lost then redis.call('HSET',base..':ids','/lost',lost) end\n"           \
+                     "  return n\n"                                                                \
+                     "end\n"                                                                       \
+                     "local function oldest(age)\n"                                                \
+                     "  return (tonumber(redis.call('TIME')[1])-age)*1000\n"                       \
+                     "end\n"
+
+/* KEYS box ids at; ARGV max reject age dedupe thread "f" from "i" id further fields.
+ * -> outcome (0 stored, 1 repeated, 2 full), seq, before, how many were trimmed, places. */
+static const char append_text[] =
+    "local seen=redis.call('HMGET',KEYS[2],ARGV[9],'')\n"
+    "local at=redis.call('HKEYS',KEYS[3])\n"
+    "local field,before=ARGV[9],seen[2]\n"
+    "if seen[1] then\n"
+    "  local v=seen[1]\n"
+    "  if string.sub(v,string.find(v,' ',1,true)+1)~=ARGV[7] then\n"
+    "    field=ARGV[9]..'\\0'..ARGV[7]\n"
+    "    v=redis.call('HGET',KEYS[2],field)\n"
+    "  end\n"
+    "  if v then\n"
+    "    local seq=string.sub(v,1,string.find(v,' ',1,true)-1)\n"
+    "    local s=tonumber(string.match(seq,'^%d+'))/1000\n"
+    "    if tonumber(redis.call('TIME')[1])-s<tonumber(ARGV[4]) then return {1,seq,seq,0,at} end\n"
+    "  end\n"
+    "end\n"
+    "local len=redis.call('XLEN',KEYS[1])\n"
+    "local max,threads,trimmed=tonumber(ARGV[1]),nil,0\n"
+    "if not before then\n" /* somebody took :ids away */
+    "  local e=len>0 and redis.call('XREVRANGE',KEYS[1],'+','-','COUNT',1)[1]\n"
+    "  before=e and e[1] or '0-0'\n"
+    "end\n"
+    "if ARGV[5]~='' then\n"
+    "  threads=string.sub(KEYS[1],1,-5)..':th'\n"
+    "  redis.call('ZCARD',threads)\n"
+    "end\n"
+    "if len>=max or len%64==63 then\n" LUA_SWEEP
+    "  trimmed=sweep(len,ARGV[2]=='0' and len-max+1 or 0,oldest(tonumber(ARGV[3])))\n"
+    "  if ARGV[2]=='1' and len-trimmed>=max then return {2,'0-0','0-0',trimmed,{}} end\n"
+    "end\n"
+    "local seq=redis.call('XADD',KEYS[1],'*',unpack(ARGV,6))\n"
+    "redis.call('HSET',KEYS[2],field,seq..' '..ARGV[7],'',seq)\n"
+    "if threads then\n" LUA_RANK "  redis.call('ZADD',threads,0,ARGV[5]..'\\0'..rank(seq))\n"
+    "  if redis.call('ZCARD',threads)==1 then\n"
+    "    redis.call('EXPIRE',threads,2*tonumber(ARGV[3])+10000)\n"
+    "  end\n"
+    "end\n"
+    "if string.sub(seq,1,9)~=string.sub(before,1,9) then\n" /* once in 10,000 s */
+    LUA_KEY LUA_KEEP "  keep(tonumber(ARGV[3]))\n"
+    "end\n"
+    "return {0,seq,before,trimmed,at}";
+
+/* KEYS box ids at cur; ARGV device epoch place age.
+ * -> known, cursor, first, last, lost, devices, how many were trimmed. Places expire after a year,
+ * or those of hosts that never came back would stay for ever. */
+static const char open_text[] = LUA_SWEEP LUA_KEEP
+    "local age,len=tonumber(ARGV[4]),redis.call('XLEN',KEYS[1])\n"
+    "redis.call('HLEN',KEYS[2])\n"
+    "local known,cursor=1,redis.call('HGET',KEYS[4],ARGV[1])\n"
+    "redis.call('HSET',KEYS[3],ARGV[3],1)\n"
+    "redis.call('EXPIRE',KEYS[3],31536000)\n"
+    "if not cursor then\n"
+    "  known,cursor=0,'0-0@'..ARGV[2]\n"
+    "  redis.call('HSET',KEYS[4],ARGV[1],cursor)\n"
+    "end\n"
+    "local trimmed=len>0 and sweep(len,0,oldest(age)) or 0\n"
+    "local first,last='0-0','0-0'\n"
+    "local info=redis.pcall('XINFO','STREAM',KEYS[1])\n"
+    "if not info.err then\n"
+    "  for j=1,#info,2 do\n"
+    "    if info[j]=='last-generated-id' then last=info[j+1] end\n"
+    "    if info[j]=='first-entry' and info[j+1] then first=info[j+1][1] end\n"
+    "  end\n"
+    "end\n"
+    "keep(age)\n"
+    "return {known,cursor,first,last,redis.call('HGET',KEYS[2],'/lost') or '0-0',\n"
+    "  redis.call('HLEN',KEYS[4]),trimmed}";
+
+/* KEYS cur; ARGV device seq epoch age. The cursor goes forward, or into a new epoch. */
+static const char ack_text[] =
+    "local old=redis.call('HGET',KEYS[1],ARGV[1])\n"
+    "local ms,n,epoch=string.match(old or '','^(%d+)-(%d+)@(.*)$')\n"
+    "local function less(a,b) return #a<#b or (#a==#b and a<b) end\n"
+    "if epoch==ARGV[3] then\n"
+    "  local new_ms,new_n=string.match(ARGV[2],'^(%d+)-(%d+)$')\n"
+    "  if less(new_ms,ms) or (new_ms==ms and not less(n,new_n)) then return 0 end\n"
+    "end\n"
+    "if redis.call('HSET',KEYS[1],ARGV[1],ARGV[2]..'@'..ARGV[3])==1 then\n"
+    "  redis.call('EXPIRE',KEYS[1],2*tonumber(ARGV[4])+10000)\n"
+    "end\n"
+    "return 1";
+
+/* KEYS box ids th; ARGV thread before|"" count -> entries, newest first. The first message of a
+ * thread has the thread's name as its id. */
+static const char thread_text[] = LUA_RANK
+    "local low,high,count=ARGV[1]..'\\0',ARGV[1]..'\\1',tonumber(ARGV[3])\n"
+    "if ARGV[2]~='' then high=low..rank(ARGV[2]) end\n"
+    "local found=redis.call('ZREVRANGEBYLEX',KEYS[3],'('..high,'['..low,'LIMIT',0,count)\n"
+    "local root=redis.call('HGET',KEYS[2],ARGV[1])\n"
+    "root=root and string.match(root,'^(%d+-%d+) ')\n"
+    "if root then\n"
+    "  local entry=low..rank(root)\n"
+    "  if entry<high then\n"
+    "    local at=#found+1\n"
+    "    while at>1 and found[at-1]<entry do at=at-1 end\n"
+    "    if found[at]~=entry and found[at-1]~=entry then table.insert(found,at,entry) end\n"
+    "  end\n"
+    "end\n"
+    "local out={}\n"
+    "for j=1,math.min(#found,count) do\n"
+    "  local r=string.sub(found[j],#low+1)\n"
+    "  local ms_len=string.byte(r)-96\n"
+    "  local seq=string.sub(r,2,1+ms_len)..'-'..string.sub(r,3+ms_len)\n"
+    "  local e=redis.call('XRANGE',KEYS[1],seq,seq)[1]\n"
+    "  if e then out[#out+1]=e end\n"
+    "end\n"
+    "return out";
+
+/* KEYS rc; ARGV seq age -> 1 the first time. */
+static const char receipt_text[] = "local first=redis.call('HSETNX',KEYS[1],ARGV[1],1)\n"
+                                   "if first==1 and redis.call('HLEN',KEYS[1])==1 then\n"
+                                   "  redis.call('EXPIRE',KEYS[1],2*tonumber(ARGV[2])+10000)\n"
+                                   "end\n"
+                                   "return first";
+
+/* KEYS epoch tick; ARGV the epoch we know ("": none), the tick we know, a fresh epoch, "1" when we
+ * know that data is gone. -> epoch, tick. Of several workers that notice, one renames the data: the
+ * others find an epoch that is not the one they knew. What cannot be written (out of memory, a
+ * replica) does not end a mailbox that can be read. */
+static const char tick_text[] =
+    "local epoch=redis.call('GET',KEYS[1])\n"
+    "local tick=tonumber(redis.call('GET',KEYS[2]) or '0')\n"
+    "if not epoch or (epoch==ARGV[1] and (tick<tonumber(ARGV[2]) or ARGV[4]=='1')) then\n"
+    "  epoch=ARGV[3]\n"
+    "  redis.call('SET',KEYS[1],epoch)\n"
+    "end\n"
+    "local now=redis.pcall('INCR',KEYS[2])\n"
+    "return {epoch,type(now)=='number' and now or tick}";
+
+/* KEYS box -> the newest position it ever gave, "" when there is no such box. */
+static const char newest_text[] =
+    "local info=redis.pcall('XINFO','STREAM',KEYS[1])\n"
+    "if info.err then return '' end\n"
+    "for j=1,#info,2 do if info[j]=='last-generated-id' then return info[j+1] end end\n"
+    "return ''";
+
+static const char *const texts[SCRIPT_COUNT] = {
+    [SCRIPT_APPEND] = append_text, [SCRIPT_OPEN] = open_text,       [SCRIPT_ACK] = ack_text,
+    [SCRIPT_THREAD] = thread_text, [SCRIPT_RECEIPT] = receipt_text, [SCRIPT_TICK] = tick_text,
+    [SCRIPT_NEWEST] = newest_text,
+};
+
+char *mailbox_script(enum script script, struct slice name)
+{
+    struct buf comment;
+    char *text = NULL;
+
+    buf_init(&comment, 4096);
+    mailbox_key(&comment, SLICE(""), name, ""); /* escaped: one line whatever is in it */
+    if (asprintf(&text, "--%s\n%s", buf_text(&comment), texts[script]) < 0)
+        text = NULL;
+    buf_fini(&comment);
+    return text;
+}
+
+void mailbox_script_sha(const char *text, char hex[SHA_HEX + 1])
+{
+    uint8_t digest[20];
+
+    sha1(text, strlen(text), digest);
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
