@@ -3,13 +3,15 @@
  *
  * The keys of an address (all with the hash tag {ADDRESS}):
  *   :box  stream, the mailbox. An entry has f (from), i (id), b (body), and only when it has them
- *         x (expiresAt), r (receipt asked for), d (device to skip), l (level), t (thread, when it
- * is not the message's own id). :ids  hash: id -> "SEQ FROM" of everything in the box (id NUL from,
- * when another sender has the same id in it); "" -> the newest SEQ; "/lost" -> the newest SEQ that
- * retention removed. It recognises a repetition, finds a message to recall and the first message of
- * a thread. :at   hash: places with sessions.     :cur  hash: device -> "SEQ@EPOCH". :th   sorted
- * set, by bytes: thread NUL rank, for messages that are not their thread's first. :rc   hash: SEQ
- * of messages whose receipt was sent. and for all of them together PREFIXepoch and PREFIXtick.
+ *         x (expiresAt), r (receipt asked for), d (device to skip), l (level), t (thread, when it is
+ *         not the message's own id).
+ *   :ids  hash: id -> "SEQ FROM" of everything in the box (id NUL from, when another sender has the
+ *         same id in it); "" -> the newest SEQ; "/lost" -> the newest SEQ that retention removed.
+ *         It recognises a repetition, finds a message to recall and the first message of a thread.
+ *   :at   hash: places with sessions.     :cur  hash: device -> "SEQ@EPOCH".
+ *   :th   sorted set, by bytes: thread NUL rank, for messages that are not their thread's first.
+ *   :rc   hash: SEQ of messages whose receipt was sent.
+ * and for all of them together PREFIXepoch and PREFIXtick.
  *
  * An append reads, and by that checks the types, of all it will write before its first write; Redis
  * refuses a script for want of memory, a read-only replica or a full disk at its first write. So an
@@ -49,42 +51,43 @@
 /* Retention: removes from the oldest on `excess` entries, and those before `oldest` ms, at most
  * about a hundred at once. */
 #define LUA_SWEEP                                                                                  \
-    LUA_KEY LUA_RANK "local function forget(entry)\n"                                              \
-                     "  local seq,v=entry[1],{}\n"                                                 \
-                     "  for j=1,#entry[2],2 do v[entry[2][j]]=entry[2][j+1] end\n"                 \
-                     "  if v.i and v.f then\n"                                                     \
-                     "    for _,field in ipairs({v.i,v.i..'\\0'..v.f}) do\n"                       \
-                     "      local s=redis.call('HGET',base..':ids',field)\n"                       \
-                     "      if s and string.sub(s,1,#seq+1)==seq..' ' then\n"                      \
-                     "        redis.call('HDEL',base..':ids',field) break\n"                       \
-                     "      end\n"                                                                 \
-                     "    end\n"                                                                   \
-                     "  end\n"                                                                     \
-                     "  if v.t then redis.pcall('ZREM',base..':th',v.t..'\\0'..rank(seq)) end\n"   \
-                     "  if v.r then redis.pcall('HDEL',base..':rc',seq) end\n"                     \
-                     "end\n"                                                                       \
-                     "local function sweep(len,excess,oldest)\n"                                   \
-                     "  local n,lost=0,nil\n"                                                      \
-                     "  while n<128 do\n"                                                          \
-                     "    local es=redis.call('XRANGE',KEYS[1],'-','+','COUNT',\n"                 \
-                     "      excess>n and math.min(excess-n,16) or 4)\n"                            \
-                     "    local k,old=0,false\n"                                                   \
-                     "    for _,e in ipairs(es) do\n"                                              \
-                     "      old=tonumber(string.match(e[1],'^%d+'))<oldest\n"                      \
-                     "      if n+k>=excess and not old then break end\n"                           \
-                     "      k=k+1 lost=e[1] forget(e)\n"                                           \
-                     "    end\n"                                                                   \
-                     "    if k==0 then break end\n"                                                \
-                     "    n=n+k\n"                                                                 \
-                     "    redis.call('XTRIM',KEYS[1],'MAXLEN',len-n)\n"                            \
-                     "    if k<#es or (n>=excess and not old) then break end\n"                    \
-                     "  end\n"                                                                     \
-                     "  if lost then redis.call('HSET',base..':ids','/lost',lost) end\n"           \
-                     "  return n\n"                                                                \
-                     "end\n"                                                                       \
-                     "local function oldest(age)\n"                                                \
-                     "  return (tonumber(redis.call('TIME')[1])-age)*1000\n"                       \
-                     "end\n"
+    LUA_KEY LUA_RANK                                                                               \
+    "local function forget(entry)\n"                                                               \
+    "  local seq,v=entry[1],{}\n"                                                                  \
+    "  for j=1,#entry[2],2 do v[entry[2][j]]=entry[2][j+1] end\n"                                  \
+    "  if v.i and v.f then\n"                                                                      \
+    "    for _,field in ipairs({v.i,v.i..'\\0'..v.f}) do\n"                                        \
+    "      local s=redis.call('HGET',base..':ids',field)\n"                                        \
+    "      if s and string.sub(s,1,#seq+1)==seq..' ' then\n"                                       \
+    "        redis.call('HDEL',base..':ids',field) break\n"                                        \
+    "      end\n"                                                                                  \
+    "    end\n"                                                                                    \
+    "  end\n"                                                                                      \
+    "  if v.t then redis.pcall('ZREM',base..':th',v.t..'\\0'..rank(seq)) end\n"                    \
+    "  if v.r then redis.pcall('HDEL',base..':rc',seq) end\n"                                      \
+    "end\n"                                                                                        \
+    "local function sweep(len,excess,oldest)\n"                                                    \
+    "  local n,lost=0,nil\n"                                                                       \
+    "  while n<128 do\n"                                                                           \
+    "    local es=redis.call('XRANGE',KEYS[1],'-','+','COUNT',\n"                                  \
+    "      excess>n and math.min(excess-n,16) or 4)\n"                                             \
+    "    local k,old=0,false\n"                                                                    \
+    "    for _,e in ipairs(es) do\n"                                                               \
+    "      old=tonumber(string.match(e[1],'^%d+'))<oldest\n"                                       \
+    "      if n+k>=excess and not old then break end\n"                                            \
+    "      k=k+1 lost=e[1] forget(e)\n"                                                            \
+    "    end\n"                                                                                    \
+    "    if k==0 then break end\n"                                                                 \
+    "    n=n+k\n"                                                                                  \
+    "    redis.call('XTRIM',KEYS[1],'MAXLEN',len-n)\n"                                             \
+    "    if k<#es or (n>=excess and not old) then break end\n"                                     \
+    "  end\n"                                                                                      \
+    "  if lost then redis.call('HSET',base..':ids','/lost',lost) end\n"                            \
+    "  return n\n"                                                                                 \
+    "end\n"                                                                                        \
+    "local function oldest(age)\n"                                                                 \
+    "  return (tonumber(redis.call('TIME')[1])-age)*1000\n"                                        \
+    "end\n"
 
 /* KEYS box ids at; ARGV max reject age dedupe thread "f" from "i" id further fields.
  * -> outcome (0 stored, 1 repeated, 2 full), seq, before, how many were trimmed, places. */
@@ -173,22 +176,22 @@ static const char ack_text[] =
 /* KEYS box ids th; ARGV thread before|"" count -> entries, newest first. The first message of a
  * thread has the thread's name as its id. */
 static const char thread_text[] = LUA_RANK
-    "local low,high,count=ARGV[1]..'\\0',ARGV[1]..'\\1',tonumber(ARGV[3])\n"
-    "if ARGV[2]~='' then high=low..rank(ARGV[2]) end\n"
-    "local found=redis.call('ZREVRANGEBYLEX',KEYS[3],'('..high,'['..low,'LIMIT',0,count)\n"
+    "local low,count=ARGV[1]..'\\0',tonumber(ARGV[3])\n"
+    "local before=ARGV[2]~='' and rank(ARGV[2])\n"
+    "local found=redis.call('ZREVRANGEBYLEX',KEYS[3],\n"
+    "  '('..(before and low..before or ARGV[1]..'\\1'),'['..low,'LIMIT',0,count)\n"
+    "for j=1,#found do found[j]=string.sub(found[j],#low+1) end\n"
     "local root=redis.call('HGET',KEYS[2],ARGV[1])\n"
     "root=root and string.match(root,'^(%d+-%d+) ')\n"
-    "if root then\n"
-    "  local entry=low..rank(root)\n"
-    "  if entry<high then\n"
-    "    local at=#found+1\n"
-    "    while at>1 and found[at-1]<entry do at=at-1 end\n"
-    "    if found[at]~=entry and found[at-1]~=entry then table.insert(found,at,entry) end\n"
-    "  end\n"
+    "root=root and rank(root)\n"
+    "if root and (not before or root<before) then\n"
+    "  local at=#found+1\n"
+    "  while at>1 and found[at-1]<root do at=at-1 end\n"
+    "  if found[at-1]~=root then table.insert(found,at,root) end\n"
     "end\n"
     "local out={}\n"
     "for j=1,math.min(#found,count) do\n"
-    "  local r=string.sub(found[j],#low+1)\n"
+    "  local r=found[j]\n"
     "  local ms_len=string.byte(r)-96\n"
     "  local seq=string.sub(r,2,1+ms_len)..'-'..string.sub(r,3+ms_len)\n"
     "  local e=redis.call('XRANGE',KEYS[1],seq,seq)[1]\n"
@@ -225,8 +228,8 @@ static const char newest_text[] =
     "return ''";
 
 static const char *const texts[SCRIPT_COUNT] = {
-    [SCRIPT_APPEND] = append_text, [SCRIPT_OPEN] = open_text,       [SCRIPT_ACK] = ack_text,
-    [SCRIPT_THREAD] = thread_text, [SCRIPT_RECEIPT] = receipt_text, [SCRIPT_TICK] = tick_text,
+    [SCRIPT_APPEND] = append_text,   [SCRIPT_OPEN] = open_text,       [SCRIPT_ACK] = ack_text,
+    [SCRIPT_THREAD] = thread_text,   [SCRIPT_RECEIPT] = receipt_text, [SCRIPT_TICK] = tick_text,
     [SCRIPT_NEWEST] = newest_text,
 };
 

@@ -125,6 +125,12 @@ class Client:
     async def rejected(self, message=None):
         return await self.said("rejected", **({"inReplyTo": message["id"]} if message else {}))
 
+    async def begun(self):
+        """`welcome`, and where there is a mailbox its backlog up to `replayed`, which stays in the inbox."""
+        self.welcome = await self.said("welcome")
+        if self.welcome["epoch"]:
+            await self.said("replayed")
+
     async def closed(self):
         """Waits for the end; returns (the goodbye or None, the close code)."""
         while self.close_code is None:
@@ -187,7 +193,7 @@ class PythonClient(Client):
         _open_sockets.append(self.socket)
         self.reader = asyncio.ensure_future(self._read())
         if welcome:
-            self.welcome = await self.said("welcome")
+            await self.begun()
         return self
 
     async def _read(self):
@@ -263,7 +269,7 @@ class NodeClient(Client):
         process.tell(op="open", id=self.id, url=url, headers={**own_headers, **(headers or {})}, protocols=protocols)
         await asyncio.wait_for(self.opened, harness.DEADLINE)
         if welcome:
-            self.welcome = await self.said("welcome")
+            await self.begun()
         return self
 
     def told(self, event):
@@ -410,6 +416,8 @@ class Raw:
             fin, opcode, payload = self.frame()
             if opcode in (1, 2):
                 assert fin, "the server does not fragment"
+                if payload.startswith(b'{"from":"postmaster"') and b'"subject":"replayed"' in payload:
+                    continue  # no test here is about the backlog of a mailbox
                 return payload.decode() if opcode == 1 else payload
 
     def close_code(self):

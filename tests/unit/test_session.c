@@ -58,7 +58,7 @@ static void who_asks_for_a_replay_hears_that_there_is_none(void **state)
     struct session_claim claim = { .address = SLICE("alice"),
                                    .device = SLICE(""),
                                    .answer = SLICE(ANSWER_101),
-                                   .asked_replay = true };
+                                   .since = { (true) ? "1-0" : NULL, (true) ? 3 : 0 } };
 
     (void)state;
     claim.grant = grant_default(SLICE("alice"));
