@@ -149,6 +149,9 @@ struct mailbox_page {
     const struct mailbox_entry *entries; /* in order */
     size_t count;
     bool end; /* fewer than asked for: nothing lay behind them */
+    /* Where to go on: of the last entry that was looked at, which may have been left out of entries
+     * because it is not ours. Zero when there was none. */
+    struct seq last;
 };
 typedef void (*mailbox_page_cb)(void *arg, const struct mailbox_page *page);
 /* Entries after `after` (exclusive), at most `count`. */

@@ -113,7 +113,7 @@ struct mailbox {
     struct seq newest; /* zero: none */
 
     struct buf keys; /* of the command at hand */
-    char *places;    /* room for the places of one answer */
+    struct slice *places; /* room for the places of one answer */
     size_t places_size;
     struct mailbox_entry *entries; /* room for one page */
     size_t entries_size;
