@@ -50,6 +50,9 @@
     X(publishes)          /* of messages to other workers, through Redis */                        \
     X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \
     X(publishes_unheard)  /* nobody was subscribed, or Redis went away before it answered */       \
+    X(relayed)   /* messages put into rings to other workers of this host */                       \
+    X(relay_in)  /* from rings: messages and kicks */                                              \
+    X(ring_full) /* messages that no ring took: it was full, or they are too large for one */      \
     X(bus_in)             /* from other workers */                                                 \
     X(bus_bad)            /* not understood */                                                     \
     X(redis_reconnects)                                                                            \
