@@ -182,14 +182,15 @@ static bool is_empty(const struct region *region, uint32_t from, uint32_t to)
     return position(head_of(region, from, to)) == position(tail_of(region, from, to));
 }
 
-bool rings_waiting(const struct region *region, uint32_t to)
+uint64_t rings_waiting(const struct region *region, uint32_t to)
 {
     uint32_t used = region_slots_used(region);
+    uint64_t waiting = 0;
 
     for (uint32_t from = 0; from < used; from++)
         if (!is_empty(region, from, to))
-            return true;
-    return false;
+            waiting |= (uint64_t)1 << from;
+    return waiting;
 }
 
 int ring_doorbell(const struct region *region, uint32_t slot)

@@ -31,8 +31,8 @@ bool ring_peek(struct region *region, uint32_t from, uint32_t to, struct slice *
 void ring_drop(struct region *region, uint32_t from, uint32_t to);
 /* The slot's doorbell (an eventfd, non-blocking); read it before the rings are looked at. */
 int ring_doorbell(const struct region *region, uint32_t slot);
-/* Whether any ring to the slot holds something. */
-bool rings_waiting(const struct region *region, uint32_t to);
+/* Bit w: the ring from slot w to this one holds something. */
+uint64_t rings_waiting(const struct region *region, uint32_t to);
 /* Master, in slot_end: empties all rings to the slot. What the dead one had put whole into rings to
  * others stays, and their doorbells are rung for it: it may have died before it could. */
 void rings_purge(struct region *region, uint32_t slot);

@@ -13,6 +13,7 @@
 #include "worker/conn.h"
 #include "worker/directory.h"
 #include "worker/loop.h"
+#include "worker/reach.h"
 
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ struct office {
     struct stats_row *stats;
     struct sessions_writer *table;
     struct bus *bus;
+    struct reach *reach;   /* to other workers, through the bus or through rings */
     struct conn_host host; /* of every session's connection */
     struct directory directory;
     struct arena arena; /* of the message in hand; reset before each */

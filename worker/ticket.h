@@ -33,7 +33,7 @@ struct ticket *ticket_new(struct session *session, struct slice id, const struct
 /* A worker will answer for these recipients (indexes into ticket->recipients); the handle goes to
  * ticket_heard. NULL when out of memory. */
 struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, size_t count);
-/* bus_publish's callback; arg is the part. */
+/* reach_publish's callback; arg is the part. */
 void ticket_heard(void *arg, bool heard);
 /* The part was never sent. */
 void ticket_unsent(struct ticket_part *part);

@@ -197,7 +197,7 @@ static void serve(struct worker *worker)
     loop_timer_cancel(&worker->start_late);
     slot_set_state(office->region, office->slot, WORKER_SERVING);
     control_send(worker->control_fd, CONTROL_READY, SLICE(""), -1);
-    log_info("worker_serving", "redis=%s", bus_is_up(office->bus) ? "up" : "away");
+    log_info("worker_serving", "redis=%s", reach_redis_text(reach_redis(office->reach)));
 }
 
 static void on_start_late(void *arg)
@@ -205,15 +205,22 @@ static void on_start_late(void *arg)
     serve(arg);
 }
 
-/* ---- the bus ---- */
+/* ---- other workers ---- */
 
-static void on_bus_deliver(void *arg, const struct slice *recipients, size_t recipient_count,
-                           struct msg *msg)
+static void on_relay_deliver(void *arg, const struct slice *recipients, size_t recipient_count,
+                             struct msg *msg)
 {
     router_deliver(&((struct worker *)arg)->office, recipients, recipient_count, msg);
 }
 
-static void on_bus_kick(void *arg, uint64_t session_number, uint16_t close_code)
+static void on_bus_deliver(void *arg, const struct slice *recipients, size_t recipient_count,
+                           struct msg *msg)
+{
+    reach_catch_up(((struct worker *)arg)->office.reach);
+    on_relay_deliver(arg, recipients, recipient_count, msg);
+}
+
+static void on_kick(void *arg, uint64_t session_number, uint16_t close_code)
 {
     struct office *office = &((struct worker *)arg)->office;
     struct session *session = session_by_number(office, session_number);
@@ -264,7 +271,8 @@ static void on_beat(void *arg)
     loop_timer_set(&worker->beat, BEAT_MS);
 }
 
-/* The end of each turn: everything for Redis in one write, everything for a socket in one write. */
+/* The end of each turn: what came by rings is handed on; everything for Redis in one write,
+ * everything for a socket in one write. */
 static void on_turn_end(void *arg)
 {
     struct worker *worker = arg;
@@ -272,7 +280,7 @@ static void on_turn_end(void *arg)
 
     if (office->draining)
         drain_step(worker);
-    bus_flush(office->bus);
+    reach_flush(office->reach);
     conn_host_flush(&office->host);
     gate_flush(worker->gate);
     if (office->draining && office->host.open_count == 0 && gate_pending(worker->gate) == 0)
@@ -318,13 +326,20 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
 {
     struct office *office = &worker->office;
     struct bus_events bus_events = {
-        .deliver = on_bus_deliver, .kick = on_bus_kick, .up = on_bus_up, .arg = worker
+        .deliver = on_bus_deliver, .kick = on_kick, .up = on_bus_up, .arg = worker
     };
+    struct bus_events relay_events = { .deliver = on_relay_deliver,
+                                       .kick = on_kick,
+                                       .arg = worker };
 
     office->bus = bus_new(office->loop, office->config, office->region, office->stats, office->node,
                           office->slot, office->incarnation, &bus_events);
+    if (!office->bus)
+        return ERR_NOMEM;
+    office->reach = reach_new(office->loop, office->region, office->stats, office->slot,
+                              office->bus, &relay_events);
     worker->gate = gate_new(office, start->listen_fd);
-    if (!office->bus || !worker->gate)
+    if (!office->reach || !worker->gate)
         return ERR_NOMEM;
     control_reader_init(&worker->control);
     worker->control_fd = start->control_fd;
@@ -350,6 +365,7 @@ static void close_office(struct worker *worker)
     for (uint32_t i = 0; i < office->session_used; i++)
         if (office->sessions[i])
             conn_abort(&office->sessions[i]->conn);
+    reach_free(office->reach);
     bus_free(office->bus);
     conn_host_flush(&office->host);
     gate_free(worker->gate);
