@@ -206,6 +206,7 @@ static void rejects_text(const struct region *region, struct buf *out)
 void status_text(const struct region *region, struct buf *out)
 {
     uint64_t now_ms = clock_monotonic_ms();
+    uint64_t to_workers = stats_sum(region, STAT_publishes) + stats_sum(region, STAT_relayed);
     struct server_view server;
 
     server_view(region, &server);
@@ -214,13 +215,12 @@ void status_text(const struct region *region, struct buf *out)
              (unsigned long long)server.config_generation, (unsigned long long)server.restarts);
     buf_addf(out, "connections %u of %u\n", slots_sessions(region), server.sessions_max);
     workers_text(region, now_ms, out);
-    buf_addf(
-        out, "messages in %llu (%llu/s), out %llu (%llu/s), accepted %llu, to other workers %llu\n",
-        (unsigned long long)stats_sum(region, STAT_messages_in),
-        (unsigned long long)stats_sum(region, STAT_rate_in),
-        (unsigned long long)stats_sum(region, STAT_messages_out),
-        (unsigned long long)stats_sum(region, STAT_rate_out),
-        (unsigned long long)stats_sum(region, STAT_accepted),
-        (unsigned long long)(stats_sum(region, STAT_publishes) + stats_sum(region, STAT_relayed)));
+    buf_addf(out,
+             "messages in %llu (%llu/s), out %llu (%llu/s), accepted %llu, to other workers %llu\n",
+             (unsigned long long)stats_sum(region, STAT_messages_in),
+             (unsigned long long)stats_sum(region, STAT_rate_in),
+             (unsigned long long)stats_sum(region, STAT_messages_out),
+             (unsigned long long)stats_sum(region, STAT_rate_out),
+             (unsigned long long)stats_sum(region, STAT_accepted), (unsigned long long)to_workers);
     rejects_text(region, out);
 }

@@ -81,7 +81,8 @@ struct worker_page {
     shared_u32 redis; /* enum worker_redis */
     _Alignas(64) struct stats_row stats;
 };
-_Static_assert(CACHE_LINE * WORKERS_MAX == LAYOUT_PAGE, "a page of ring heads or tails is full");
+_Static_assert((size_t)CACHE_LINE *WORKERS_MAX == LAYOUT_PAGE,
+               "a page of ring heads or tails is full");
 _Static_assert(sizeof(struct worker_page) <= LAYOUT_PAGE, "rows of two workers share no page");
 
 /* One published session: two cache lines, and a walk along a chain touches only the first. */

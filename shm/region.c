@@ -74,16 +74,20 @@ static size_t memory_available(void)
 {
     FILE *file = fopen("/proc/meminfo", "re");
     char line[128];
-    uint64_t kib;
+    static const char name[] = "MemAvailable:";
     size_t available = SIZE_MAX;
 
     if (!file)
         return SIZE_MAX;
     while (fgets(line, sizeof line, file)) {
-        if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) == 1) {
+        unsigned long long kib;
+
+        if (strncmp(line, name, sizeof name - 1) != 0)
+            continue;
+        kib = strtoull(line + sizeof name - 1, NULL, 10);
+        if (kib > 0 && kib < SIZE_MAX / 1024)
             available = (size_t)kib * 1024;
-            break;
-        }
+        break;
     }
     fclose(file);
     return available;

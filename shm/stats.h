@@ -49,12 +49,12 @@
     X(deliveries_missed)  /* from another worker, for an address with no session here any more */  \
     X(publishes)          /* of messages to other workers, through Redis */                        \
     X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \
-    X(publishes_unheard)  /* nobody was subscribed, Redis went away, or a signal found no way */     \
-    X(relayed)   /* messages put into rings to other workers of this host */                       \
-    X(relay_in)  /* from rings: messages and kicks */                                              \
+    X(publishes_unheard)  /* nobody was subscribed, Redis went away, or a signal found no way */   \
+    X(relayed)            /* messages put into rings to other workers of this host */              \
+    X(relay_in)           /* from rings: messages and kicks */                                     \
     X(ring_full) /* messages that no ring took: it was full, or they are too large for one */      \
-    X(bus_in)             /* from other workers */                                                 \
-    X(bus_bad)            /* not understood */                                                     \
+    X(bus_in)    /* from other workers */                                                          \
+    X(bus_bad)   /* not understood */                                                              \
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \
     X(pings_sent)                                                                                  \
