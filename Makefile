@@ -55,7 +55,7 @@ BENCH := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check unit layers corpora e2e lint clean install uninstall bench-idle bench-echo
+.PHONY: all run test setup check programs unit layers corpora fuzz-programs e2e lint clean install uninstall bench-idle bench-echo
 
 all: $(BIN)
 
@@ -83,14 +83,18 @@ setup:
 	@scripts/setup
 
 run: setup
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@scripts/run
 
 test: setup
+	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory e2e
 
 check: layers unit corpora
+
+# All that check and e2e run; its order does not matter, so make -j builds it.
+programs: $(BIN) $(UNIT:%=$(B)/tests/unit/%) $(FUZZ:%=$(B)/tests/fuzz/fuzz_%)
 
 # One test alone: make $(B)/tests/unit/test_ws && build/gcc/tests/unit/test_ws
 unit: $(UNIT:%=$(B)/tests/unit/%)
@@ -107,13 +111,32 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(ARCH
 corpora: $(FUZZ:%=$(B)/tests/fuzz/fuzz_%)
 	@set -e; for t in $(FUZZ); do $(B)/tests/fuzz/fuzz_$$t tests/fuzz/corpus/$$t; done
 
-# libFuzzer (clang): new inputs go to tests/fuzz/found/NAME, which git ignores.
-fuzz-%:
-	@mkdir -p tests/fuzz/found/$* build/fuzz
-	clang -std=gnu11 -D_GNU_SOURCE -DPOSTOFFICE_VERSION='"$(VERSION)"' -I. -O1 -g -fsanitize=fuzzer,address,undefined \
-	    -fno-sanitize-recover=undefined -o build/fuzz/fuzz_$* tests/fuzz/fuzz_$*.c \
-	    $(filter-out master/main.c,$(SOURCES)) $(LIBS)
-	build/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+# libFuzzer (clang), over an archive of its own; new inputs go to tests/fuzz/found/NAME, which git ignores.
+F := build/fuzz
+FUZZFLAGS := -std=gnu11 -D_GNU_SOURCE -DPOSTOFFICE_VERSION='"$(VERSION)"' -I. -O1 -g -fno-omit-frame-pointer \
+        -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+$(F)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC   $@)
+	$(Q)clang $(FUZZFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+
+$(F)/libpostoffice.a: $(patsubst %.c,$(F)/%.o,$(filter-out master/main.c,$(SOURCES)))
+	@rm -f $@
+	$(call say,AR   $@)
+	$(Q)ar rcs $@ $^
+
+$(F)/fuzz_%: $(F)/tests/fuzz/fuzz_%.o $(F)/libpostoffice.a
+	$(call say,LINK $@)
+	$(Q)clang $(FUZZFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+-include $(SOURCES:%.c=$(F)/%.d) $(wildcard $(F)/tests/fuzz/*.d)
+
+fuzz-programs: $(FUZZ:%=$(F)/fuzz_%)
+
+fuzz-%: $(F)/fuzz_%
+	@mkdir -p tests/fuzz/found/$*
+	$(F)/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 	    tests/fuzz/found/$* tests/fuzz/corpus/$*
 
 e2e: $(BIN)

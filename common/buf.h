@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 struct buf {
-    char
-        *data; /* NULL until something is appended; not NUL-terminated unless buf_text was called */
+    /* NULL until something is appended; not NUL-terminated unless buf_text was called. */
+    char *data;
     size_t len, size, size_max;
     bool failed;
 };

@@ -12,8 +12,9 @@
 
 enum {
     POOL_NONE, /* malloc's own */
-    POOL_COUNT = 6,
-    POOL_SIZE_FIRST = 96,      /* bytes of the smallest, struct msg included; each next is twice as large */
+    POOL_COUNT = 9,
+    POOL_SIZE_FIRST =
+        96, /* bytes of the smallest, struct msg included; each next is twice as large */
     POOL_BYTES_MAX = 64 * 1024 /* kept of each size */
 };
 

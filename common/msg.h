@@ -21,10 +21,11 @@ enum msg_kind {
 struct msg {
     uint32_t refs; /* one process, one thread: not atomic */
     uint32_t len;
-    int8_t level;   /* -9 to 9 */
-    uint8_t kind;   /* enum msg_kind */
-    uint8_t opcode; /* RFC 6455 5.2: 1 text, 2 binary */
-    uint8_t pool;   /* where its memory goes back to; msg.c's alone */
+    int8_t level;    /* -9 to 9 */
+    uint8_t kind;    /* enum msg_kind */
+    uint8_t opcode;  /* RFC 6455 5.2: 1 text, 2 binary */
+    uint8_t pool;    /* where its memory goes back to; msg.c's alone */
+    uint16_t frames; /* of a run of several answers (outbox.c): how many of them are text */
     char data[];
 };
 

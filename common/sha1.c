@@ -44,7 +44,7 @@ static void take_block(uint32_t hash[5], const uint8_t block[BLOCK])
 {
     uint32_t a = hash[0], b = hash[1], c = hash[2], d = hash[3], e = hash[4], w[16];
 
-    for (int i = 0; i < 16; i++)
+    for (size_t i = 0; i < 16; i++)
         w[i] = load_big_endian(block + 4 * i);
     for (unsigned t = 0; t < 80; t++) {
         if (t >= 16)
@@ -89,6 +89,6 @@ void sha1(const void *data, size_t len, uint8_t digest[20])
     for (; left >= BLOCK; left -= BLOCK, at += BLOCK)
         take_block(hash, at);
     take_end(hash, at, left, (uint64_t)len * 8);
-    for (int i = 0; i < 5; i++)
+    for (size_t i = 0; i < 5; i++)
         store_big_endian(digest + 4 * i, hash[i]);
 }

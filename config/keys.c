@@ -234,7 +234,7 @@ bool key_variable(const struct key *key, char variable[KEY_VARIABLE_MAX])
         bool upper = *c >= 'A' && *c <= 'Z';
         if (upper && c > key->name && c[-1] >= 'a' && c[-1] <= 'z')
             variable[len++] = '_'; /* connectionsPerIP: CONNECTIONS_PER_IP, not PER_I_P */
-        variable[len++] = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+        variable[len++] = (char)(*c == '.' ? '_' : toupper((unsigned char)*c));
     }
     variable[len] = 0;
     return true;

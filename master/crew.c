@@ -389,7 +389,7 @@ static void watch(struct crew *crew, int slot, uint64_t now_ms)
  * the workers: their silence counts from now. */
 static void watch_all(struct crew *crew, uint64_t now_ms)
 {
-    if (now_ms - crew->watched_ms > 3 * WATCH_MS)
+    if (now_ms - crew->watched_ms > UINT64_C(3) * WATCH_MS)
         crew->awake_ms = now_ms;
     crew->watched_ms = now_ms;
     for (int i = 0; i < WORKERS_MAX; i++)

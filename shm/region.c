@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const size_t MIB = UINT64_C(1) << 20;
 static const char region_magic[16] = "PostOffice shm";
 
 /* Nobody may shrink it under us: reading behind the end of a shortened file is a SIGBUS. */
@@ -72,21 +73,17 @@ struct layout layout_compute(uint32_t sessions_max)
 /* Bytes the kernel can give without swapping; SIZE_MAX when it does not say. */
 static size_t memory_available(void)
 {
+    static const char name[] = "MemAvailable:";
     FILE *file = fopen("/proc/meminfo", "re");
     char line[128];
-    static const char name[] = "MemAvailable:";
     size_t available = SIZE_MAX;
 
     if (!file)
         return SIZE_MAX;
     while (fgets(line, sizeof line, file)) {
-        unsigned long long kib;
-
         if (strncmp(line, name, sizeof name - 1) != 0)
             continue;
-        kib = strtoull(line + sizeof name - 1, NULL, 10);
-        if (kib > 0 && kib < SIZE_MAX / 1024)
-            available = (size_t)kib * 1024;
+        available = (size_t)strtoull(line + sizeof name - 1, NULL, 10) * 1024;
         break;
     }
     fclose(file);
@@ -102,9 +99,10 @@ static size_t limit_of(__rlimit_resource_t resource)
     return limit.rlim_cur;
 }
 
+/* Rounded up. */
 static size_t mib(size_t bytes)
 {
-    return bytes / (1024 * 1024) + (bytes % (1024 * 1024) != 0);
+    return bytes / MIB + (bytes % MIB != 0);
 }
 
 __attribute__((format(printf, 3, 4))) static bool refuse(char *why, size_t why_size,
@@ -133,18 +131,18 @@ static bool fits(const struct layout *layout, char *why, size_t why_size)
         return refuse(why, why_size,
                       "%u sessions need %zu MiB of shared memory when all are there, %zu MiB of "
                       "memory are available",
-                      sessions, mib(layout->dense), available / (1024 * 1024));
+                      sessions, mib(layout->dense), available / MIB);
     if (layout->size > address_space)
         return refuse(
             why, why_size,
             "%u sessions need %zu MiB of address space, the limit (ulimit -v, RLIMIT_AS) is "
             "%zu MiB",
-            sessions, mib(layout->size), address_space / (1024 * 1024));
+            sessions, mib(layout->size), address_space / MIB);
     if (layout->size > file_size) /* ftruncate would answer with SIGXFSZ */
         return refuse(why, why_size,
                       "%u sessions need a shared mapping of %zu MiB, the limit (ulimit -f, "
                       "RLIMIT_FSIZE) is %zu MiB",
-                      sessions, mib(layout->size), file_size / (1024 * 1024));
+                      sessions, mib(layout->size), file_size / MIB);
     return true;
 }
 
@@ -179,6 +177,7 @@ static bool write_header(struct region *region, char *why, size_t why_size)
 {
     struct shared_header *header = region_at(region, 0);
 
+    assert(header); /* map_file went well */
     memcpy(header->magic, region_magic, sizeof header->magic);
     header->version = LAYOUT_VERSION;
     header->sessions_max = region->layout.sessions_max;

@@ -105,17 +105,21 @@ static void set_timer(struct conn *conn)
         wheel_set(&conn->host->wheel, &conn->timer, due);
 }
 
-/* Everything that is to leave goes through here. */
+/* Everything that is to leave goes through here, or through the next. */
 static enum err queue(struct conn *conn, struct msg *msg)
 {
-    enum err err;
-
     if (conn->outbox.bytes == 0) /* nothing waited until now */
         conn->progress_ms = loop_now_ms(conn->host->loop);
-    err = outbox_put(&conn->outbox, msg);
-    if (!err)
-        mark_dirty(conn);
-    return err;
+    mark_dirty(conn);
+    return outbox_put(&conn->outbox, msg);
+}
+
+static enum err queue_answer(struct conn *conn, uint8_t opcode, struct slice payload)
+{
+    if (conn->outbox.bytes == 0)
+        conn->progress_ms = loop_now_ms(conn->host->loop);
+    mark_dirty(conn);
+    return outbox_answer(&conn->outbox, opcode, payload);
 }
 
 static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice payload)
@@ -364,7 +368,7 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
     if (ws_decoder_idle(
             &conn->decoder)) /* a reload may have changed it; a message under way keeps its own */
         conn->decoder.message_max = conn->host->message_bytes_max;
-    while (conn->state == CONN_OPEN || conn->state == CONN_CLOSING) {
+    while (at < len && (conn->state == CONN_OPEN || conn->state == CONN_CLOSING)) {
         struct ws_event event;
         at += ws_decode(&conn->decoder, data + at, len - at, &event);
         if (event.type == WS_EVENT_MORE) {
@@ -463,6 +467,12 @@ static void on_event(void *arg, int fd, unsigned events)
     }
     if (events & LOOP_READ && conn->state != CONN_DEAD)
         on_readable(conn);
+    /* Who does not gather has marked none but this. */
+    if (conn->host->answers_at_once && conn->host->dirty == conn && conn->state != CONN_DEAD) {
+        conn->host->dirty = conn->next_dirty;
+        conn->is_dirty = false;
+        flush(conn);
+    }
 }
 
 /* Makes room for a frame of `bytes` by shedding signals of lower or (mail) any level. */
@@ -497,17 +507,14 @@ enum err conn_send(struct conn *conn, struct msg *msg)
     return queue(conn, msg);
 }
 
+enum err conn_answer(struct conn *conn, enum ws_opcode opcode, struct slice payload)
+{
+    return conn->state == CONN_OPEN ? queue_answer(conn, (uint8_t)opcode, payload) : ERR_DOWN;
+}
+
 enum err conn_send_raw(struct conn *conn, struct slice bytes)
 {
-    struct msg *msg = msg_new(bytes, MSG_ANSWER, 0);
-    enum err err;
-
-    if (!msg)
-        return ERR_NOMEM;
-    msg->opcode = OUTBOX_RAW;
-    err = conn_send(conn, msg);
-    msg_unref(msg);
-    return err;
+    return conn->state == CONN_OPEN ? queue_answer(conn, OUTBOX_RAW, bytes) : ERR_DOWN;
 }
 
 /* ---- life ---- */

@@ -50,6 +50,8 @@ struct conn_host {
     uint32_t answer_bytes_max; /* of the peer's own answers; past it nothing is read until half has
                                   left */
     uint32_t ping_ms, pong_ms, slow_ms, close_ms;
+    bool answers_at_once; /* nothing comes from other connections: do not gather, write after each
+                             read */
 
     struct conn *dirty, *dead; /* to be flushed, to be freed at the end of this turn */
     uint32_t open_count;       /* conns not yet gone */
@@ -98,6 +100,8 @@ void conn_feed(struct conn *conn, struct slice bytes);
  * signal is dropped and counted; whether mail that finds no room ends the connection is the owner's
  * decision. ERR_DOWN: closing. */
 enum err conn_send(struct conn *conn, struct msg *msg);
+/* Queues a MSG_ANSWER with a copy of payload. ERR_NOMEM, ERR_DOWN. */
+enum err conn_answer(struct conn *conn, enum ws_opcode opcode, struct slice payload);
 /* Queues bytes that are no frame: the 101 answer. */
 enum err conn_send_raw(struct conn *conn, struct slice bytes);
 /* Starts the close handshake; what is queued leaves first. Does nothing when it is closing already.

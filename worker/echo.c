@@ -50,15 +50,8 @@ static void on_stop(int number)
 
 static void on_message(struct conn *conn, enum ws_opcode opcode, struct slice payload)
 {
-    struct msg *msg = msg_new(payload, MSG_ANSWER, 0);
-
-    if (!msg) {
+    if (conn_answer(conn, opcode, payload))
         conn_close_now(conn, WS_CLOSE_INTERNAL, SLICE("out of memory"));
-        return;
-    }
-    msg->opcode = (uint8_t)opcode;
-    conn_send(conn, msg);
-    msg_unref(msg);
 }
 
 static void on_nothing(struct conn *conn)
@@ -232,6 +225,7 @@ int worker_echo_test(uint16_t port)
     host.queue_bytes_max = host.answer_bytes_max = 4 << 20;
     host.ping_ms = host.pong_ms = host.slow_ms = 60000;
     host.close_ms = 5000;
+    host.answers_at_once = true;
     loop_add_hook(loop, on_turn_end, NULL);
     loop_timer_init(loop, &tick, on_tick, NULL);
     on_tick(NULL);

@@ -78,7 +78,7 @@ static void add_quotable(struct buf *out, const char *text)
     for (; *text; text++) {
         uint8_t c = (uint8_t)*text;
         bool plain = c >= ' ' && c < 0x7f && c != '"' && c != '\\';
-        buf_add_char(out, plain ? *text : '\'');
+        buf_add_char(out, (char)(plain ? c : '\''));
     }
 }
 

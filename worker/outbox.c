@@ -18,6 +18,9 @@ enum {
     BATCH_FRAMES = 256, /* of one writev */
     COPY_MAX = 2048,    /* a smaller payload is cheaper copied than named in an iovec */
     SCRATCH_SIZE = 64 * 1024,
+    RUN_SIZE_FIRST = 3000,   /* bytes of a run of answers */
+    RUN_SIZE_NEXT = 12000,   /* of one behind a full one */
+    RUN_PAYLOAD_MAX = 1000,  /* a larger answer waits by itself */
     FAIR_SHARE = 512 * 1024, /* bytes a connection may write in one turn */
     POOL_MAX = 4096,         /* lanes and frames kept for the next use */
 };
@@ -31,6 +34,8 @@ struct outbox_lanes {
     struct frame *head[LANE_COUNT], *tail[LANE_COUNT];
     uint32_t occupied;  /* a bit a lane */
     struct frame *pong; /* the one pong that waits, if any */
+    struct msg *run; /* the last answer that waits, if it is a run: more may be written behind it */
+    uint32_t run_size;
 };
 
 /* What one worker (one thread) shares: pools, and the bytes of small frames on their way out. */
@@ -79,7 +84,7 @@ static struct outbox_lanes *lanes_new(void)
 
 static void lanes_drop(struct outbox_lanes *lanes)
 {
-    assert(lanes->occupied == 0 && !lanes->pong);
+    assert(lanes->occupied == 0 && !lanes->pong && !lanes->run);
     if (lanes_pool_count < sizeof lanes_pool / sizeof lanes_pool[0])
         lanes_pool[lanes_pool_count++] = lanes;
     else
@@ -141,30 +146,101 @@ static bool replace_pong(struct outbox *outbox, struct msg *msg)
     return true;
 }
 
-enum err outbox_put(struct outbox *outbox, struct msg *msg)
+static inline bool need_lanes(struct outbox *outbox)
+{
+    return outbox->lanes || (outbox->lanes = lanes_new());
+}
+
+static enum err enqueue(struct outbox *outbox, struct msg *msg)
 {
     unsigned lane = lane_of(msg);
     struct outbox_lanes *lanes;
     struct frame *frame;
 
-    if (msg->opcode == WS_PONG && replace_pong(outbox, msg))
-        return OK;
-    if (!outbox->lanes && !(outbox->lanes = lanes_new()))
+    if (!need_lanes(outbox) || !(frame = frame_new(msg)))
         return ERR_NOMEM;
     lanes = outbox->lanes;
-    frame = frame_new(msg);
-    if (!frame)
-        return ERR_NOMEM;
     if (lanes->occupied & 1u << lane)
         lanes->tail[lane]->next = frame;
     else
         lanes->head[lane] = frame;
     lanes->tail[lane] = frame;
     lanes->occupied |= 1u << lane;
+    if (lane == LANE_ANSWER)
+        lanes->run = NULL;
     if (msg->opcode == WS_PONG)
         lanes->pong = frame;
     count(outbox, msg, +1);
     return OK;
+}
+
+/* Answers often come by the dozen and are this connection's alone: small ones are written one
+ * behind the other, heads and all, into one message, which then costs what one costs. */
+static struct msg *run_with_room(struct outbox *outbox, size_t len)
+{
+    struct outbox_lanes *lanes = outbox->lanes;
+    uint32_t size = lanes->run ? RUN_SIZE_NEXT : RUN_SIZE_FIRST;
+    struct msg *run = lanes->run;
+
+    if (run && run->len + len <= lanes->run_size)
+        return run;
+    run = msg_make(size, MSG_ANSWER, 0);
+    if (!run)
+        return NULL;
+    run->opcode = OUTBOX_RAW;
+    run->len = 0;
+    if (enqueue(outbox, run) == OK) {
+        lanes->run = run;
+        lanes->run_size = size;
+    } else {
+        lanes->run = NULL;
+    }
+    msg_unref(run); /* the queue's reference stays */
+    return lanes->run;
+}
+
+static enum err run_add(struct outbox *outbox, uint8_t opcode, struct slice payload)
+{
+    struct msg *run;
+    uint8_t *from, *to;
+
+    if (!need_lanes(outbox) || !(run = run_with_room(outbox, WS_HEAD_MAX + payload.len)))
+        return ERR_NOMEM;
+    from = to = (uint8_t *)run->data + run->len;
+    if (opcode != OUTBOX_RAW)
+        to += ws_encode_head(to, (enum ws_opcode)opcode, payload.len);
+    memcpy(to, payload.data, payload.len);
+    to += payload.len;
+    run->len += (uint32_t)(to - from);
+    run->frames = (uint16_t)(run->frames + (opcode == WS_TEXT));
+    outbox->bytes += (uint64_t)(to - from);
+    outbox->answer_bytes += (uint32_t)(to - from);
+    return OK;
+}
+
+enum err outbox_answer(struct outbox *outbox, uint8_t opcode, struct slice payload)
+{
+    struct msg *msg;
+    enum err err;
+
+    if (payload.len <= RUN_PAYLOAD_MAX)
+        return run_add(outbox, opcode, payload);
+    msg = msg_new(payload, MSG_ANSWER, 0);
+    if (!msg)
+        return ERR_NOMEM;
+    msg->opcode = opcode;
+    err = enqueue(outbox, msg);
+    msg_unref(msg);
+    return err;
+}
+
+enum err outbox_put(struct outbox *outbox, struct msg *msg)
+{
+    if (msg->opcode == WS_PONG && replace_pong(outbox, msg))
+        return OK;
+    if (msg->kind == MSG_ANSWER && msg->opcode != WS_PONG && msg->len <= RUN_PAYLOAD_MAX)
+        return run_add(outbox, msg->opcode, msg_slice(msg));
+    return enqueue(outbox, msg);
 }
 
 static inline struct frame *take_first(struct outbox_lanes *lanes)
@@ -177,6 +253,8 @@ static inline struct frame *take_first(struct outbox_lanes *lanes)
         lanes->occupied &= ~(1u << lane);
     if (lanes->pong == frame)
         lanes->pong = NULL;
+    if (lanes->run == frame->msg)
+        lanes->run = NULL;
     return frame;
 }
 
@@ -298,12 +376,11 @@ static inline void batch_add(struct batch *batch, struct msg *msg, uint32_t skip
 
     batch->msgs[batch->count++] = msg;
     batch->bytes += frame_bytes(msg) - skip;
-    if (skip || msg->len > COPY_MAX) {
+    if (skip || msg->len > COPY_MAX || msg->opcode == OUTBOX_RAW) {
         batch_add_rest(batch, msg, skip);
         return;
     }
-    if (msg->opcode != OUTBOX_RAW)
-        to += ws_encode_head(to, (enum ws_opcode)msg->opcode, msg->len);
+    to += ws_encode_head(to, (enum ws_opcode)msg->opcode, msg->len);
     memcpy(to, msg->data, msg->len);
     batch->scratch_used += (size_t)(to - from) + msg->len;
     batch_name_scratch(batch, from);
@@ -334,6 +411,8 @@ static void count_sent(struct outbox_sent *sent, const struct msg *msg)
 {
     if (msg->kind == MSG_SIGNAL || msg->kind == MSG_MAIL)
         sent->messages++;
+    else if (msg->opcode == OUTBOX_RAW)
+        sent->answers += msg->frames;
     else if (msg->opcode == WS_TEXT)
         sent->answers++;
 }

@@ -30,8 +30,11 @@ struct outbox {
 /* opcode of a message that is not a frame but bytes to be sent as they are (the 101 answer). */
 enum { OUTBOX_RAW = 0xff };
 
-/* Adds its own reference to msg. ERR_NOMEM. */
+/* Adds its own reference to msg, or copies it if it is a small answer. ERR_NOMEM. */
 enum err outbox_put(struct outbox *outbox, struct msg *msg);
+/* The same as a MSG_ANSWER with this payload, without making one where a copy will do. ERR_NOMEM.
+ */
+enum err outbox_answer(struct outbox *outbox, uint8_t opcode, struct slice payload);
 /* Drops waiting signals of at most level_max, the lowest level first, within it the oldest first,
  * until at least `bytes` have been freed or none is left. Returns how many were dropped. */
 unsigned outbox_shed(struct outbox *outbox, uint64_t bytes, int level_max);

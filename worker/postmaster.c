@@ -5,7 +5,7 @@
 #include "config/config.h"
 
 /* Larger than any answer can be: a `result` or `refused` with limits.recipients addresses. */
-enum { ANSWER_BYTES_MAX = 16 << 20 };
+enum { ANSWER_BYTES_MAX = 16 << 20, KEPT_BYTES_MAX = 64 << 10 };
 
 static struct buf text = { .size_max = ANSWER_BYTES_MAX };
 
@@ -43,7 +43,7 @@ struct msg *postmaster_end(enum msg_kind kind)
 
     buf_add_char(&text, '}');
     msg = text.failed ? NULL : msg_new(buf_slice(&text), kind, 0);
-    if (text.size > 64 * 1024)
+    if (text.size > KEPT_BYTES_MAX)
         buf_fini(&text); /* a rare large answer is not kept */
     return msg;
 }

@@ -368,10 +368,49 @@ static inline size_t take_head(struct ws_decoder *decoder, uint8_t *data, size_t
     return used + (size_t)head.payload_len;
 }
 
+/* What nearly all frames are: a whole message, in one frame, all of it there, without a fault.
+ * Returns its length; 0 when it is anything else, with nothing touched: then the long way judges
+ * it. */
+static inline size_t take_whole(const struct ws_decoder *decoder, uint8_t *data, size_t len,
+                                struct ws_event *event)
+{
+    size_t head_size = 2 + MASK_SIZE, payload_len;
+    uint32_t mask;
+    bool ascii;
+
+    if (len < head_size || decoder->in_frame || decoder->opcode)
+        return 0;
+    if ((data[0] != (FIN | WS_TEXT) && data[0] != (FIN | WS_BINARY)) || !(data[1] & MASKED))
+        return 0;
+    payload_len = data[1] & LENGTH;
+    if (payload_len == LENGTH_16) {
+        head_size += 2;
+        payload_len = (size_t)data[2] << 8 | data[3];
+        if (payload_len < LENGTH_16)
+            return 0;
+    } else if (payload_len == LENGTH_64) {
+        return 0;
+    }
+    if (len < head_size + payload_len || payload_len > decoder->message_max)
+        return 0;
+    memcpy(&mask, data + head_size - MASK_SIZE, MASK_SIZE);
+    ascii = unmask(data + head_size, payload_len, mask);
+    *event = (struct ws_event){ .type = WS_EVENT_DATA,
+                                .opcode = data[0] & OPCODE,
+                                .begin = true,
+                                .end = true,
+                                .payload = slice_make(data + head_size, payload_len) };
+    if (!ascii && event->opcode == WS_TEXT && !utf8_valid(event->payload))
+        tell_error(event, (struct fault){ WS_CLOSE_BAD_DATA, "text not UTF-8" });
+    return head_size + payload_len;
+}
+
 size_t ws_decode(struct ws_decoder *decoder, uint8_t *data, size_t len, struct ws_event *event)
 {
-    size_t used = 0, step;
+    size_t used = take_whole(decoder, data, len, event), step;
 
+    if (used)
+        return used;
     event->type = WS_EVENT_MORE;
     if (len == 0)
         return 0;

@@ -33,7 +33,8 @@ enum {
     ROUNDS = 7,
     ROUNDS_MAX = 101,
     WARM_MS = 200,
-    MEASURE_MS = 1500, /* unless told otherwise */
+    MEASURE_MS = 1500,  /* unless told otherwise */
+    SILENCE_MS = 10000, /* a server that is quiet for longer has lost something */
     EVENTS_MAX = 256,
     BUFFER_SIZE = 64 * 1024,
     SERVER_CORE = 0,
@@ -393,7 +394,7 @@ static void load_run(struct load *load, unsigned ms)
     uint64_t end = clock_ns(CLOCK_MONOTONIC) + ms * UINT64_C(1000000);
 
     while (clock_ns(CLOCK_MONOTONIC) < end) {
-        int count = epoll_wait(load->epoll_fd, events, EVENTS_MAX, 1000);
+        int count = epoll_wait(load->epoll_fd, events, EVENTS_MAX, SILENCE_MS);
         if (count <= 0) {
             if (count == 0)
                 errno = ETIMEDOUT;
@@ -449,7 +450,7 @@ static struct result results[CASES][SERVERS][ROUNDS_MAX];
 
 static double median_of(int which, int who, int rounds, bool cpu)
 {
-    double values[ROUNDS_MAX];
+    double values[ROUNDS_MAX] = { 0 };
 
     for (int i = 0; i < rounds; i++)
         values[i] = cpu ? results[which][who][i].cpu_us : results[which][who][i].per_second;
@@ -458,7 +459,7 @@ static double median_of(int which, int who, int rounds, bool cpu)
 
 static void report(int which, int rounds)
 {
-    double ratios[ROUNDS_MAX];
+    double ratios[ROUNDS_MAX] = { 0 };
 
     for (int i = 0; i < rounds; i++)
         ratios[i] = results[which][PRODUCT][i].cpu_us / results[which][FLOOR][i].cpu_us;

@@ -90,6 +90,9 @@ def measure(server):
     harness.wait_until(lambda: server.sessions() == 0, "all have gone", deadline=60)
     time.sleep(1)
     show("after they have gone", pss(server))
+    clients = hold_all(server)
+    show("all of them once more", pss(server))
+    release(clients)
     return each <= LIMIT and refused
 
 

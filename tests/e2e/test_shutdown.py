@@ -101,6 +101,9 @@ def test_whatever_was_queued_is_flushed_before_the_end(server):
         got += message["from"] == "alice"
     assert got == 250
     assert reader.close_code() == 1001
+    reader.socket.close()
+    sender.socket.close()
+    assert post.process.wait(harness.DEADLINE) == 0
 
 
 def test_nobody_new_is_taken_while_it_stops(server):

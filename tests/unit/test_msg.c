@@ -23,6 +23,30 @@ static void a_message_copies_its_payload(void **state)
     msg_unref(msg);
 }
 
+/* Memory is used again: whatever size it had before, a message is whole and nobody else's. */
+static void messages_of_all_sizes_do_not_touch_each_other(void **state)
+{
+    enum { COUNT = 300 };
+    static struct msg *msgs[COUNT];
+
+    (void)state;
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            size_t len = (i * 97 + round * 31) % 20000;
+            msgs[i] = msg_make(len, MSG_ANSWER, 0);
+            assert_non_null(msgs[i]);
+            memset(msgs[i]->data, (int)i, len);
+        }
+        for (unsigned i = 0; i < COUNT; i++) {
+            assert_int_equal(msgs[i]->len, (i * 97 + round * 31) % 20000);
+            for (size_t at = 0; at < msgs[i]->len; at++)
+                if (msgs[i]->data[at] != (char)i)
+                    fail();
+            msg_unref(msgs[i]);
+        }
+    }
+}
+
 /* What is freed too early or never, the sanitizer tells. */
 static void the_last_reference_frees(void **state)
 {
@@ -56,6 +80,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_copies_its_payload),
+        cmocka_unit_test(messages_of_all_sizes_do_not_touch_each_other),
         cmocka_unit_test(the_last_reference_frees),
         cmocka_unit_test(empty_is_allowed_and_huge_is_not),
     };

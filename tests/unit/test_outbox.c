@@ -214,6 +214,69 @@ static void raw_bytes_leave_without_a_head(void **state)
     assert_string_equal(bytes, "HTTP/1.1 101");
 }
 
+/* Flushes until nothing waits; returns how many bytes came out at the other end. */
+static size_t drain(uint8_t *to, size_t size)
+{
+    enum outbox_result result;
+    size_t len = 0;
+    ssize_t n;
+
+    do {
+        result = outbox_flush(&outbox, fds[0], &sent);
+        while ((n = read(fds[1], to + len, size - len)) > 0)
+            len += (size_t)n;
+    } while (result == OUTBOX_BLOCKED || result == OUTBOX_MORE);
+    assert_int_equal(result, OUTBOX_EMPTY);
+    return len;
+}
+
+/* Answers of all sizes, so that runs begin, fill up and are broken by what is too large for them,
+ * through a socket that takes a little at a time. */
+static void answers_leave_in_order_and_are_counted_however_the_socket_cuts_them(void **state)
+{
+    enum { ANSWERS = 400 };
+    static uint8_t wanted[1 << 20], got[1 << 20];
+    size_t wanted_len = 0, got_len = 0;
+    int size = 4096;
+
+    (void)state;
+    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    for (size_t i = 0; i < ANSWERS; i++) {
+        size_t len = i * 7 % 1300;
+        char payload[1300];
+        memset(payload, 'a' + (int)(i % 26), len);
+        assert_int_equal(outbox_answer(&outbox, WS_TEXT, slice_make(payload, len)), OK);
+        wanted_len += ws_encode_head(wanted + wanted_len, WS_TEXT, len);
+        memcpy(wanted + wanted_len, payload, len);
+        wanted_len += len;
+        assert_int_equal(outbox.bytes, wanted_len - got_len);
+        assert_int_equal(outbox.answer_bytes, outbox.bytes);
+        if (i % 50 == 49)
+            got_len += drain(got + got_len, sizeof got - got_len);
+    }
+    assert_int_equal(outbox.bytes, 0);
+    assert_int_equal(got_len, wanted_len);
+    assert_memory_equal(got, wanted, wanted_len);
+    assert_int_equal(sent.answers, ANSWERS);
+    assert_null(outbox.lanes);
+}
+
+static void a_pong_between_answers_keeps_its_place(void **state)
+{
+    struct msg *pong = msg_new(SLICE("pong"), MSG_ANSWER, 0);
+
+    (void)state;
+    pong->opcode = WS_PONG;
+    put("first", MSG_ANSWER, 0);
+    outbox_put(&outbox, pong);
+    msg_unref(pong);
+    put("second", MSG_ANSWER, 0);
+    outbox_answer(&outbox, WS_TEXT, SLICE("third"));
+    outbox_flush(&outbox, fds[0], &sent);
+    assert_string_equal(received(), "first;pong;second;third;");
+    assert_int_equal(sent.answers, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +290,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(clearing_keeps_what_has_partly_left, setup, teardown),
         cmocka_unit_test_setup_teardown(a_closed_socket_is_broken, setup, teardown),
         cmocka_unit_test_setup_teardown(raw_bytes_leave_without_a_head, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            answers_leave_in_order_and_are_counted_however_the_socket_cuts_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pong_between_answers_keeps_its_place, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
