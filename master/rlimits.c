@@ -4,7 +4,9 @@
 
 #include <sys/resource.h>
 
-enum { DESCRIPTORS_RESERVED = 64 }; /* a worker's own: log, Redis, epoll, handshakes refused */
+enum {
+    DESCRIPTORS_RESERVED = 128
+}; /* a worker's own: log, Redis, epoll, 64 doorbells, handshakes refused */
 
 void rlimits_set(void)
 {

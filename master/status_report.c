@@ -67,6 +67,11 @@ static void member_text(struct buf *out, const char *name, const char *value)
     json_add_string(out, slice_of(value));
 }
 
+static const char *redis_name(enum worker_redis redis)
+{
+    return redis == WORKER_REDIS_UP ? "up" : redis == WORKER_REDIS_AWAY ? "away" : "none";
+}
+
 static void worker_json(const struct region *region, uint32_t slot, const struct worker_view *view,
                         uint64_t now_ms, struct buf *out)
 {
@@ -74,6 +79,7 @@ static void worker_json(const struct region *region, uint32_t slot, const struct
     member(out, "slot", slot);
     member(out, "pid", (uint64_t)view->pid);
     member_text(out, "state", state_name(view->state));
+    member_text(out, "redis", redis_name(view->redis));
     member(out, "incarnation", view->incarnation);
     member(out, "sessions", view->sessions);
     member(out, "pending", view->pending);
@@ -142,9 +148,9 @@ void status_json(const struct region *region, struct buf *out)
 static void worker_text(const struct region *region, uint32_t slot, const struct worker_view *view,
                         uint64_t now_ms, struct buf *out)
 {
-    buf_addf(out, "%6u %8d %-9s %10u %8u %8lld ms %12llu %12llu %9llu %9llu\n", slot, view->pid,
-             state_name(view->state), view->sessions, view->pending,
-             (long long)ago_ms(now_ms, view->heartbeat_ms),
+    buf_addf(out, "%6u %8d %-9s %-5s %10u %8u %8lld ms %12llu %12llu %9llu %9llu\n", slot,
+             view->pid, state_name(view->state), redis_name(view->redis), view->sessions,
+             view->pending, (long long)ago_ms(now_ms, view->heartbeat_ms),
              (unsigned long long)worker_stat(region, slot, STAT_messages_in),
              (unsigned long long)worker_stat(region, slot, STAT_messages_out),
              (unsigned long long)worker_stat(region, slot, STAT_rate_in),
@@ -155,8 +161,8 @@ static void workers_text(const struct region *region, uint64_t now_ms, struct bu
 {
     struct worker_view view;
 
-    buf_addf(out, "%6s %8s %-9s %10s %8s %11s %12s %12s %9s %9s\n", "worker", "pid", "state",
-             "sessions", "pending", "heartbeat", "messages in", "out", "in/s", "out/s");
+    buf_addf(out, "%6s %8s %-9s %-5s %10s %8s %11s %12s %12s %9s %9s\n", "worker", "pid", "state",
+             "redis", "sessions", "pending", "heartbeat", "messages in", "out", "in/s", "out/s");
     for (uint32_t slot = 0; slot < WORKERS_MAX; slot++) {
         slot_view(region, slot, &view);
         if (view.incarnation != 0)
@@ -200,6 +206,7 @@ static void rejects_text(const struct region *region, struct buf *out)
 void status_text(const struct region *region, struct buf *out)
 {
     uint64_t now_ms = clock_monotonic_ms();
+    uint64_t to_workers = stats_sum(region, STAT_publishes) + stats_sum(region, STAT_relayed);
     struct server_view server;
 
     server_view(region, &server);
@@ -214,7 +221,6 @@ void status_text(const struct region *region, struct buf *out)
              (unsigned long long)stats_sum(region, STAT_rate_in),
              (unsigned long long)stats_sum(region, STAT_messages_out),
              (unsigned long long)stats_sum(region, STAT_rate_out),
-             (unsigned long long)stats_sum(region, STAT_accepted),
-             (unsigned long long)stats_sum(region, STAT_publishes));
+             (unsigned long long)stats_sum(region, STAT_accepted), (unsigned long long)to_workers);
     rejects_text(region, out);
 }

@@ -12,6 +12,7 @@
 #define SHM_LAYOUT_H
 
 #include "shm/region.h"
+#include "shm/ring.h"
 #include "shm/sessions.h"
 #include "shm/slots.h"
 #include "shm/stats.h"
@@ -26,13 +27,14 @@ typedef _Atomic uint64_t shared_u64;
 typedef _Atomic uint32_t shared_u32;
 
 enum {
-    LAYOUT_VERSION = 1,
+    LAYOUT_VERSION = 2,
     LAYOUT_PAGE = 4096, /* what region_protect can tell apart; a larger system page is refused */
     NODE_BYTES = 256,
     BUCKET_BITS_MIN = 9, /* one page of heads */
     BUCKET_BITS_MAX = 28,
     ORIGIN_BITS_MIN = 12,
     ORIGIN_BITS_MAX = 18,
+    CACHE_LINE = 64,
 };
 
 /* First page. Written by region_create before anybody else can see it, constant from then on. */
@@ -76,8 +78,11 @@ struct worker_page {
     _Alignas(64) shared_u32 claims; /* seats it holds or is trying for (slot_seat_take) */
     shared_u32 sessions;            /* seats it holds */
     shared_u32 pending;
+    shared_u32 redis; /* enum worker_redis */
     _Alignas(64) struct stats_row stats;
 };
+_Static_assert((size_t)CACHE_LINE *WORKERS_MAX == LAYOUT_PAGE,
+               "a page of ring heads or tails is full");
 _Static_assert(sizeof(struct worker_page) <= LAYOUT_PAGE, "rows of two workers share no page");
 
 /* One published session: two cache lines, and a walk along a chain touches only the first. */
@@ -104,6 +109,7 @@ struct layout {
     size_t master_at, workers_at, map_at;
     size_t slabs_at, slab_size, slab_sessions_at; /* a slab: bucket heads, then sessions */
     size_t columns_at, column_size;
+    size_t ring_heads_at, ring_tails_at, ring_bytes_at; /* shm/ring.c */
     size_t size;
     size_t dense; /* memory used when one worker holds sessions_max sessions */
 };
@@ -111,6 +117,7 @@ struct layout {
 struct region {
     uint8_t *base;
     int fd;
+    int doorbells[WORKERS_MAX]; /* eventfds, one a slot; -1 in region_attach's */
     struct layout layout;
 };
 
@@ -182,6 +189,27 @@ static inline size_t column_at(const struct layout *layout, uint32_t slot)
 static inline struct shared_origin *region_origins(const struct region *region, uint32_t slot)
 {
     return region_at(region, column_at(&region->layout, slot));
+}
+
+/* A page a writer, a cache line a ring: written by the writer alone. */
+static inline size_t ring_heads_at(const struct layout *layout, uint32_t from)
+{
+    assert(from < WORKERS_MAX);
+    return layout->ring_heads_at + (size_t)from * LAYOUT_PAGE;
+}
+
+/* A page a reader, a cache line a ring: written by the reader alone. */
+static inline size_t ring_tails_at(const struct layout *layout, uint32_t to)
+{
+    assert(to < WORKERS_MAX);
+    return layout->ring_tails_at + (size_t)to * LAYOUT_PAGE;
+}
+
+/* All rings of a writer lie side by side. */
+static inline size_t ring_bytes_at(const struct layout *layout, uint32_t from, uint32_t to)
+{
+    assert(from < WORKERS_MAX && to < WORKERS_MAX);
+    return layout->ring_bytes_at + ((size_t)from * WORKERS_MAX + to) * RING_BYTES;
 }
 
 /* How many slots a reader has to look at. Never beyond the mapping, whatever the word says. */

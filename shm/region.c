@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -61,7 +62,10 @@ struct layout layout_compute(uint32_t sessions_max)
     map_size = sizeof(uint64_t) << l.map_bits;
     l.slabs_at = l.map_at + map_size;
     l.columns_at = l.slabs_at + WORKERS_MAX * l.slab_size;
-    l.size = l.columns_at + WORKERS_MAX * l.column_size;
+    l.ring_heads_at = l.columns_at + WORKERS_MAX * l.column_size;
+    l.ring_tails_at = l.ring_heads_at + (size_t)WORKERS_MAX * LAYOUT_PAGE;
+    l.ring_bytes_at = l.ring_tails_at + (size_t)WORKERS_MAX * LAYOUT_PAGE;
+    l.size = l.ring_bytes_at + (size_t)WORKERS_MAX * WORKERS_MAX * RING_BYTES;
     l.dense = l.slabs_at + l.slab_size + l.column_size;
     return l;
 }
@@ -183,25 +187,50 @@ static bool write_header(struct region *region, char *why, size_t why_size)
     return true;
 }
 
+static struct region *region_new(int fd, const struct layout *layout)
+{
+    struct region *region = malloc(sizeof *region);
+
+    if (!region)
+        return NULL;
+    *region = (struct region){ .fd = fd, .layout = *layout };
+    for (uint32_t slot = 0; slot < WORKERS_MAX; slot++)
+        region->doorbells[slot] = -1;
+    return region;
+}
+
+/* For every slot that there can be: a worker that starts later could not give its own to those that
+ * run already. */
+static bool make_doorbells(struct region *region, char *why, size_t why_size)
+{
+    for (uint32_t slot = 0; slot < WORKERS_MAX; slot++) {
+        region->doorbells[slot] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (region->doorbells[slot] < 0)
+            return refuse(why, why_size, "eventfd: %s", strerror(errno));
+    }
+    return true;
+}
+
 struct region *region_create(uint32_t sessions_max, char *why, size_t why_size)
 {
     struct region *region;
+    struct layout layout;
 
     if (sessions_max == 0 || sessions_max > UINT32_C(1) << BUCKET_BITS_MAX) {
         refuse(why, why_size, "shared memory for %u sessions: 1 to %u are possible", sessions_max,
                UINT32_C(1) << BUCKET_BITS_MAX);
         return NULL;
     }
-    region = malloc(sizeof *region);
+    layout = layout_compute(sessions_max);
+    region = region_new(-1, &layout);
     if (!region) {
         refuse(why, why_size, "out of memory");
         return NULL;
     }
-    *region = (struct region){ .fd = -1, .layout = layout_compute(sessions_max) };
     if (fits(&region->layout, why, why_size) &&
         make_file(&region->fd, &region->layout, why, why_size) &&
         map_file(region, PROT_READ | PROT_WRITE, why, why_size) &&
-        write_header(region, why, why_size))
+        make_doorbells(region, why, why_size) && write_header(region, why, why_size))
         return region;
     region_close(region);
     return NULL;
@@ -237,12 +266,11 @@ struct region *region_attach(int fd, char *why, size_t why_size)
 
     if (!check_file(fd, &layout, why, why_size))
         return NULL;
-    region = malloc(sizeof *region);
+    region = region_new(fd, &layout);
     if (!region) {
         refuse(why, why_size, "out of memory");
         return NULL;
     }
-    *region = (struct region){ .fd = fd, .layout = layout };
     if (!map_file(region, PROT_READ, why, why_size)) {
         free(region);
         return NULL;
@@ -258,6 +286,9 @@ void region_close(struct region *region)
         munmap(region->base, region->layout.size);
     if (region->fd >= 0)
         close(region->fd);
+    for (uint32_t slot = 0; slot < WORKERS_MAX; slot++)
+        if (region->doorbells[slot] >= 0)
+            close(region->doorbells[slot]);
     free(region);
 }
 
@@ -274,7 +305,10 @@ enum err region_protect(struct region *region, uint32_t slot)
         !make_writable(region, worker_page_at(l, slot), LAYOUT_PAGE) ||
         !make_writable(region, l->map_at, l->slabs_at - l->map_at) ||
         !make_writable(region, slab_at(l, slot), l->slab_size) ||
-        !make_writable(region, column_at(l, slot), l->column_size))
+        !make_writable(region, column_at(l, slot), l->column_size) ||
+        !make_writable(region, ring_heads_at(l, slot), LAYOUT_PAGE) ||
+        !make_writable(region, ring_tails_at(l, slot), LAYOUT_PAGE) ||
+        !make_writable(region, ring_bytes_at(l, slot, 0), (size_t)WORKERS_MAX * RING_BYTES))
         return ERR_SYSTEM;
     return OK;
 }

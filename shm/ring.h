@@ -13,20 +13,28 @@
 #include "common/slice.h"
 #include "shm/region.h"
 
+#include <stdbool.h>
+
 enum { RING_BYTES = 256 * 1024, RING_RECORD_MAX = RING_BYTES / 4 };
 
-/* In the writer (slot `from`). ERR_FULL: no room now; ERR_BAD: longer than RING_RECORD_MAX;
- * ERR_DOWN: no live worker in `to`. The doorbell is rung by ring_ring, once for all records of a
- * turn. */
-enum err ring_put(struct region *region, uint32_t from, uint32_t to, struct slice record);
+/* In the writer (slot `from`), for the worker that has this incarnation and none after it.
+ * ERR_FULL: no room now; ERR_BAD: longer than RING_RECORD_MAX; ERR_DOWN: that worker has died. The
+ * doorbell is rung by ring_ring, once for all records of a turn, and also when there was no room: a
+ * damaged ring looks full until its reader has looked at it. */
+enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t incarnation,
+                  struct slice record);
 void ring_ring(struct region *region, uint32_t to);
-/* In the reader (slot `to`): the next record from `from`; false when there is none. The bytes stay
- * until ring_drop. A damaged ring (the writer scribbled) is emptied and false is returned. */
+/* In the reader (slot `to`): the next record from `from` for its own incarnation; false when there
+ * is none. The bytes stay until ring_drop, unless the writer scribbles: copy before you believe. A
+ * damaged ring is emptied and false is returned. */
 bool ring_peek(struct region *region, uint32_t from, uint32_t to, struct slice *record);
 void ring_drop(struct region *region, uint32_t from, uint32_t to);
 /* The slot's doorbell (an eventfd, non-blocking); read it before the rings are looked at. */
 int ring_doorbell(const struct region *region, uint32_t slot);
-/* Master, in slot_end: empties all rings from and to the slot. */
+/* Bit w: the ring from slot w to this one holds something. */
+uint64_t rings_waiting(const struct region *region, uint32_t to);
+/* Master, in slot_end: empties all rings to the slot. What the dead one had put whole into rings to
+ * others stays, and their doorbells are rung for it: it may have died before it could. */
 void rings_purge(struct region *region, uint32_t slot);
 
 #endif

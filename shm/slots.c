@@ -94,6 +94,7 @@ static void clear_row(struct region *region, uint32_t slot)
 {
     struct worker_page *page = region_worker(region, slot);
 
+    write_u32(&page->redis, WORKER_REDIS_NONE);
     write_u32(&page->pending, 0);
     write_u32(&page->sessions, 0);
     atomic_store(&page->claims, 0);
@@ -109,6 +110,7 @@ void slot_end(struct region *region, uint32_t slot)
     write_u32(&row->pid, 0);
     sessions_purge(region, slot);
     origins_purge(region, slot);
+    rings_purge(region, slot);
     stats_retire(region, slot);
     clear_row(region, slot);
 }
@@ -128,6 +130,11 @@ void slot_beat(struct region *region, uint32_t slot, uint64_t now_ms)
 void slot_set_pending(struct region *region, uint32_t slot, uint32_t pending)
 {
     write_u32(&region_worker(region, slot)->pending, pending);
+}
+
+void slot_set_redis(struct region *region, uint32_t slot, enum worker_redis redis)
+{
+    write_u32(&region_worker(region, slot)->redis, redis);
 }
 
 enum seat_word { SEATS_CLAIMED, SEATS_TAKEN };
@@ -194,6 +201,14 @@ static enum worker_state state_of(uint64_t incarnation, uint32_t word)
                                                              : WORKER_STARTING;
 }
 
+enum worker_redis slot_redis(const struct region *region, uint32_t slot)
+{
+    uint32_t word = read_u32(&region_worker(region, slot)->redis);
+
+    return word == WORKER_REDIS_AWAY || word == WORKER_REDIS_UP ? (enum worker_redis)word
+                                                                : WORKER_REDIS_NONE;
+}
+
 void slot_view(const struct region *region, uint32_t slot, struct worker_view *view)
 {
     const struct master_row *row = master_row(region, slot);
@@ -211,6 +226,7 @@ void slot_view(const struct region *region, uint32_t slot, struct worker_view *v
         .heartbeat_ms = read_u64(&page->heartbeat_ms),
         .sessions = read_u32(&page->sessions),
         .pending = read_u32(&page->pending),
+        .redis = slot_redis(region, slot),
     };
     if (slot_incarnation(region, slot) != incarnation) /* it died while we looked */
         *view = (struct worker_view){ 0 };

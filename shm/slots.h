@@ -18,6 +18,12 @@ enum worker_state {
     WORKER_DRAINING,
 };
 
+enum worker_redis {
+    WORKER_REDIS_NONE, /* none is configured */
+    WORKER_REDIS_AWAY,
+    WORKER_REDIS_UP,
+};
+
 struct worker_view { /* a copy, for reading at leisure */
     int32_t pid;
     uint64_t incarnation;
@@ -25,6 +31,7 @@ struct worker_view { /* a copy, for reading at leisure */
     uint64_t started_ms, heartbeat_ms; /* CLOCK_MONOTONIC */
     uint32_t sessions;                 /* open WebSocket sessions */
     uint32_t pending;                  /* connections before their upgrade */
+    enum worker_redis redis;
 };
 
 struct server_view {
@@ -45,13 +52,14 @@ void slots_count_restart(struct region *region);
 uint64_t slot_begin(struct region *region, uint32_t slot);
 void slot_set_pid(struct region *region, uint32_t slot, int32_t pid);
 /* After waitpid: the slot's sessions are absent from here on (O(1)); then purges what the slot
- * owned in sessions, origins and stats (its counters are added to the retired row). */
+ * owned in sessions, origins, rings and stats (its counters are added to the retired row). */
 void slot_end(struct region *region, uint32_t slot);
 
 /* The slot's own worker only. */
 void slot_set_state(struct region *region, uint32_t slot, enum worker_state state);
 void slot_beat(struct region *region, uint32_t slot, uint64_t now_ms);
 void slot_set_pending(struct region *region, uint32_t slot, uint32_t pending);
+void slot_set_redis(struct region *region, uint32_t slot, enum worker_redis redis);
 /* Takes one of the seats (sessions_max, all workers together). ERR_FULL when all are taken; never
  * admits one too many, and refuses only when they really are all taken. */
 enum err slot_seat_take(struct region *region, uint32_t slot);
@@ -64,6 +72,8 @@ uint32_t slots_sessions(const struct region *region); /* all live workers togeth
 /* The fewest connections (sessions + pending) any worker in WORKER_SERVING has; UINT32_MAX when
  * none serves. */
 uint32_t slots_least_loaded(const struct region *region);
+/* Can the worker in this slot be reached through Redis? One load. */
+enum worker_redis slot_redis(const struct region *region, uint32_t slot);
 /* 0 when dead. One load. */
 uint64_t slot_incarnation(const struct region *region, uint32_t slot);
 

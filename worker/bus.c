@@ -41,7 +41,7 @@ struct heard_wait {
 
 /* --- in --- */
 
-static void deliver(struct bus *bus, const struct bus_frame *frame)
+static void deliver(const struct bus_frame *frame, const struct bus_events *events)
 {
     struct msg *msg = msg_new(frame->body, frame->msg_kind, frame->level);
 
@@ -50,28 +50,35 @@ static void deliver(struct bus *bus, const struct bus_frame *frame)
         return;
     }
     if (frame->kind == BUS_STORED)
-        bus->events.stored(bus->events.arg, frame->recipients, frame->positions,
-                           frame->recipient_count, msg);
+        events->stored(events->arg, frame->recipients, frame->positions, frame->recipient_count,
+                       msg);
     else
-        bus->events.deliver(bus->events.arg, frame->recipients, frame->recipient_count, msg);
+        events->deliver(events->arg, frame->recipients, frame->recipient_count, msg);
     msg_unref(msg);
+}
+
+enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_position *positions,
+                     const struct bus_events *events)
+{
+    struct bus_frame frame;
+
+    if (bus_decode(bytes, recipients, positions, BUS_RECIPIENTS_MAX, &frame)) {
+        log_warn("bus_bad", "bytes=%zu", bytes.len);
+        return ERR_BAD;
+    }
+    if (frame.kind != BUS_KICK)
+        deliver(&frame, events);
+    else
+        events->kick(events->arg, frame.session_number, frame.close_code);
+    return OK;
 }
 
 static void on_message(void *arg, struct slice payload)
 {
     struct bus *bus = arg;
-    struct bus_frame frame;
+    enum err err = bus_hand_on(payload, bus->recipients, bus->positions, &bus->events);
 
-    if (bus_decode(payload, bus->recipients, bus->positions, BUS_RECIPIENTS_MAX, &frame)) {
-        stats_add(bus->stats, STAT_bus_bad, 1);
-        log_warn("bus_bad", "bytes=%zu", payload.len);
-        return;
-    }
-    stats_add(bus->stats, STAT_bus_in, 1);
-    if (frame.kind != BUS_KICK)
-        deliver(bus, &frame);
-    else
-        bus->events.kick(bus->events.arg, frame.session_number, frame.close_code);
+    stats_add(bus->stats, err ? STAT_bus_bad : STAT_bus_in, 1);
 }
 
 /* --- out --- */
@@ -205,6 +212,11 @@ enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t
 struct redis *bus_commands(struct bus *bus)
 {
     return bus->commands;
+}
+
+bool bus_is_configured(const struct bus *bus)
+{
+    return bus->commands != NULL;
 }
 
 bool bus_is_up(const struct bus *bus)

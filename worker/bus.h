@@ -50,6 +50,8 @@ struct bus *bus_new(struct loop *loop, const struct config *config, struct regio
 void bus_free(struct bus *bus);
 /* The connection that publishes, which mailboxes share; NULL: none is configured. */
 struct redis *bus_commands(struct bus *bus);
+/* False: no Redis is configured, and none will ever be up. */
+bool bus_is_configured(const struct bus *bus);
 /* Commands can be sent and messages are received. */
 bool bus_is_up(const struct bus *bus);
 /* Up, or not configured, or at least one attempt has failed: no point in waiting longer to serve.
@@ -89,5 +91,9 @@ struct bus_frame {
 enum err bus_encode(struct buf *out, const struct bus_frame *frame);
 enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_position *positions,
                     size_t recipients_max, struct bus_frame *frame);
+/* Decodes a frame that came from another worker and tells whom it concerns. recipients and
+ * positions are room for BUS_RECIPIENTS_MAX. ERR_BAD: not understood. */
+enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_position *positions,
+                     const struct bus_events *events);
 
 #endif

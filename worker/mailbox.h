@@ -46,7 +46,8 @@ struct mailbox_events {
     void *arg;
 };
 
-/* redis is borrowed and must outlive it (a mailbox that is gone still has answers coming); place is this worker's name in `:at`
+/* redis is borrowed and must outlive it (a mailbox that is gone still has answers coming); place is
+ * this worker's name in `:at`
  * ("NODE:SLOT:INCARNATION"). NULL when out of memory. */
 struct mailbox *mailbox_new(struct redis *redis, const struct config *config, struct slice place,
                             const struct mailbox_events *events);
@@ -57,8 +58,8 @@ void mailbox_free(struct mailbox *mailbox);
 void mailbox_redis_up(struct mailbox *mailbox);
 void mailbox_redis_down(struct mailbox *mailbox);
 bool mailbox_is_up(const struct mailbox *mailbox);
-/* The end of a turn, before redis_flush: with durability "replica" it asks for the replicas' word on
- * the turn's appends. */
+/* The end of a turn, before redis_flush: with durability "replica" it asks for the replicas' word
+ * on the turn's appends. */
 void mailbox_flush(struct mailbox *mailbox);
 /* Once a second: notices that data was lost, gives up what has waited too long. */
 void mailbox_tick(struct mailbox *mailbox);

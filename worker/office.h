@@ -14,6 +14,7 @@
 #include "worker/directory.h"
 #include "worker/loop.h"
 #include "worker/mailbox.h"
+#include "worker/reach.h"
 
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ struct office {
     char epoch[40];                                /* of the stored data; "" : not known yet */
     uint32_t data_lost_count;                      /* how often it was found to be lost */
     uint32_t catch_up_at;  /* the place of the next session to be brought up to its mailbox's end */
+    struct reach *reach;   /* to other workers, through the bus or through rings */
     struct conn_host host; /* of every session's connection */
     struct directory directory;
     struct arena arena; /* of the message in hand; reset before each */

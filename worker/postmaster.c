@@ -94,12 +94,12 @@ static void add_refused(const struct postmaster_refusal *refused, size_t count)
     buf_add_char(&text, ']');
 }
 
-struct msg *postmaster_accepted(struct slice to, struct slice id,
+struct msg *postmaster_accepted(struct slice to, struct slice id, int state,
                                 const struct postmaster_refusal *refused, size_t refused_count)
 {
     postmaster_begin(to, "accepted");
     add_text_member("inReplyTo", id);
-    add_int_member("state", 1);
+    add_int_member("state", state);
     add_refused(refused, refused_count);
     return postmaster_end(MSG_ANSWER);
 }

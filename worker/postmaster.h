@@ -37,8 +37,8 @@ struct postmaster_refusal {
     struct slice address;
     enum reject_code code;
 };
-/* refused: the recipients that could not be served. */
-struct msg *postmaster_accepted(struct slice to, struct slice id,
+/* state: 1 accepted, 2 delivered. refused: the recipients that could not be served. */
+struct msg *postmaster_accepted(struct slice to, struct slice id, int state,
                                 const struct postmaster_refusal *refused, size_t refused_count);
 
 struct postmaster_rejection {

@@ -210,7 +210,7 @@ static size_t select_for(const struct errand *errand, uint32_t slot, struct slic
     return count;
 }
 
-/* One PUBLISH to each worker; ticket NULL: nobody waits to hear who was served. */
+/* Once to each worker; ticket NULL: nobody waits to hear who was served. */
 static void publish_elsewhere(struct errand *errand, struct msg *msg, struct ticket *ticket)
 {
     struct office *office = errand->office;
@@ -226,8 +226,8 @@ static void publish_elsewhere(struct errand *errand, struct msg *msg, struct tic
         struct ticket_part *part = ticket ? ticket_wait(ticket, indexes, count) : NULL;
         if (ticket && !part)
             continue;
-        if (bus_publish(office->bus, slot, addresses, count, msg, part ? ticket_heard : NULL,
-                        part) == OK)
+        if (reach_publish(office->reach, slot, addresses, count, msg, part ? ticket_heard : NULL,
+                          part) == OK)
             continue;
         if (part)
             ticket_unsent(part);
@@ -255,11 +255,12 @@ static size_t deliver_all_here(struct errand *errand, struct msg *msg, struct ti
 
 static enum err send_signal(struct errand *errand, struct msg *msg, struct envelope_fault *fault)
 {
-    /* All or nothing: with a part of the recipients out of reach the sender is told to try again.
-     */
-    if (errand->workers && !bus_is_up(errand->office->bus))
+    /* All or nothing: with a part of the recipients out of reach the sender is told. */
+    if (errand->workers &&
+        !reach_can_carry(errand->office->reach, errand->workers, errand->envelope.recipients,
+                         errand->envelope.recipient_count, msg))
         return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
-                    "a recipient is on another worker, and Redis is away");
+                    "a recipient is on another worker, and without Redis this is too large");
     deliver_all_here(errand, msg, NULL);
     publish_elsewhere(errand, msg, NULL);
     return OK;
@@ -480,7 +481,9 @@ static enum err send_mail(struct errand *errand, struct msg *msg, struct envelop
     struct ticket *ticket;
 
     if (can_answer_at_once(errand) && deliver_all_here(errand, msg, NULL) == 1) {
-        struct msg *answer = postmaster_accepted(session_address(session), errand->id, NULL, 0);
+        struct msg *answer =
+            postmaster_accepted(session_address(session), errand->id,
+                                reach_accepted_state(errand->office->reach), NULL, 0);
         stats_add(errand->office->stats, STAT_accepted, 1);
         if (!answer || conn_send(&session->conn, answer) == ERR_NOMEM)
             conn_abort(&session->conn);

@@ -1,8 +1,8 @@
 /*
  * The router: the only place that knows where a message goes.
  *
- * May it be sent, who is where, hand it over: to sessions here at once, to other workers by one
- * PUBLISH each, however many recipients a message has there.
+ * May it be sent, who is where, hand it over: to sessions here at once, to each other worker once
+ * (worker/reach.h), however many recipients a message has there.
  */
 #ifndef WORKER_ROUTER_H
 #define WORKER_ROUTER_H

@@ -173,8 +173,9 @@ static void turn_out(struct office *office, const struct session_place *place, c
     struct session *session;
 
     if (place->slot != office->slot) {
-        /* Without Redis nobody can be asked; session_check_replaced makes up for it. */
-        bus_kick(office->bus, place->slot, place->incarnation, place->number, WS_CLOSE_REPLACED);
+        /* What Redis loses on the way session_check_replaced makes up for. */
+        reach_kick(office->reach, place->slot, place->incarnation, place->number,
+                   WS_CLOSE_REPLACED);
         return;
     }
     session = session_by_number(office, place->number);

@@ -92,7 +92,8 @@ static struct msg *answer_of(const struct ticket *ticket)
             refused[refused_count++] = (struct postmaster_refusal){ ticket->recipients[i].address,
                                                                     ticket->recipients[i].refusal };
     if (refused_count < ticket->recipient_count)
-        msg = postmaster_accepted(to, id, refused, refused_count);
+        msg = postmaster_accepted(to, id, reach_accepted_state(ticket->session->office->reach),
+                                  refused, refused_count);
     else
         msg = postmaster_rejected(
             to, &(struct postmaster_rejection){ .code = refused[0].code,

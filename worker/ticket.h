@@ -38,7 +38,7 @@ struct ticket *ticket_new(struct session *session, struct slice id, const struct
 /* A worker will answer for these recipients (indexes into ticket->recipients); the handle goes to
  * ticket_heard. NULL when out of memory. */
 struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, size_t count);
-/* bus_publish's callback; arg is the part. */
+/* reach_publish's callback; arg is the part. */
 void ticket_heard(void *arg, bool heard);
 /* mailbox_append's callback; arg is the part, of one recipient. */
 void ticket_appended(void *arg, const struct mailbox_appended *appended);

@@ -202,7 +202,7 @@ static void serve(struct worker *worker)
     loop_timer_cancel(&worker->start_late);
     slot_set_state(office->region, office->slot, WORKER_SERVING);
     control_send(worker->control_fd, CONTROL_READY, SLICE(""), -1);
-    log_info("worker_serving", "redis=%s", bus_is_up(office->bus) ? "up" : "away");
+    log_info("worker_serving", "redis=%s", reach_redis_text(reach_redis(office->reach)));
 }
 
 /* Everything that a session needs is there. */
@@ -219,10 +219,10 @@ static void on_start_late(void *arg)
     serve(arg);
 }
 
-/* ---- the bus ---- */
+/* ---- other workers ---- */
 
-static void on_bus_deliver(void *arg, const struct slice *recipients, size_t recipient_count,
-                           struct msg *msg)
+static void on_relay_deliver(void *arg, const struct slice *recipients, size_t recipient_count,
+                             struct msg *msg)
 {
     router_deliver(&((struct worker *)arg)->office, recipients, recipient_count, msg);
 }
@@ -256,7 +256,14 @@ static void on_mailbox_up(void *arg, struct slice epoch, bool changed)
     serve_when_ready(worker);
 }
 
-static void on_bus_kick(void *arg, uint64_t session_number, uint16_t close_code)
+static void on_bus_deliver(void *arg, const struct slice *recipients, size_t recipient_count,
+                           struct msg *msg)
+{
+    reach_catch_up(((struct worker *)arg)->office.reach);
+    on_relay_deliver(arg, recipients, recipient_count, msg);
+}
+
+static void on_kick(void *arg, uint64_t session_number, uint16_t close_code)
 {
     struct office *office = &((struct worker *)arg)->office;
     struct session *session = session_by_number(office, session_number);
@@ -331,7 +338,8 @@ static void count_mailbox(struct office *office)
         stats_add(office->stats, STAT_mailbox_bad, counts.bad);
 }
 
-/* The end of each turn: everything for Redis in one write, everything for a socket in one write. */
+/* The end of each turn: what came by rings is handed on; everything for Redis in one write,
+ * everything for a socket in one write. */
 static void on_turn_end(void *arg)
 {
     struct worker *worker = arg;
@@ -345,7 +353,7 @@ static void on_turn_end(void *arg)
         mailbox_flush(office->mailbox);
         count_mailbox(office);
     }
-    bus_flush(office->bus);
+    reach_flush(office->reach);
     conn_host_flush(&office->host);
     gate_flush(worker->gate);
     if (office->draining && office->host.open_count == 0 && gate_pending(worker->gate) == 0)
@@ -408,25 +416,26 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
     struct bus_events bus_events = {
         .deliver = on_bus_deliver,
         .stored = on_bus_stored,
-        .kick = on_bus_kick,
+        .kick = on_kick,
         .up = on_bus_up,
         .commands_up = on_commands_up,
         .commands_down = on_commands_down,
         .arg = worker,
     };
+    struct bus_events relay_events = {
+        .deliver = on_relay_deliver, .stored = on_bus_stored, .kick = on_kick, .arg = worker
+    };
 
     office->bus = bus_new(office->loop, office->config, office->region, office->stats, office->node,
                           office->slot, office->incarnation, &bus_events);
-    office->deliver_stored = router_deliver_ticket;
-    office->catch_up_at = UINT32_MAX;
-    if (bus_commands(office->bus) && open_mailbox(worker))
-        return ERR_NOMEM;
-    if (!office->bus || (bus_commands(office->bus) && open_mailbox(worker)))
+    if (!office->bus || (bus_is_configured(office->bus) && open_mailbox(worker)))
         return ERR_NOMEM;
     office->deliver_stored = router_deliver_ticket;
     office->catch_up_at = UINT32_MAX;
+    office->reach = reach_new(office->loop, office->region, office->stats, office->slot,
+                              office->bus, &relay_events);
     worker->gate = gate_new(office, start->listen_fd);
-    if (!worker->gate)
+    if (!office->reach || !worker->gate)
         return ERR_NOMEM;
     control_reader_init(&worker->control);
     worker->control_fd = start->control_fd;
@@ -454,6 +463,7 @@ static void close_office(struct worker *worker)
             conn_abort(&office->sessions[i]->conn);
     mailbox_free(office->mailbox);
     office->mailbox = NULL;
+    reach_free(office->reach);
     bus_free(office->bus);
     conn_host_flush(&office->host);
     gate_free(worker->gate);

@@ -1,6 +1,9 @@
-"""Redis goes away in every way it can: sessions stay, who needs it is told, and it heals by itself."""
+"""Redis goes away in every way it can: sessions stay, signals go by rings, who needs Redis is told, and it heals by
+itself.
+"""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -16,10 +19,13 @@ async def three(post):
             await open_on(post, 1, "bob", PythonClient.open)]
 
 
+_attempts = itertools.count()
+
+
 async def talks_again(sender, reader):
-    """Tries until a signal arrives; what failed on the way was either told or lost with Redis."""
-    for number in range(1000):
-        sent = await sender.send(reader.address, "again", id=f"again-{number}")
+    """Tries until a signal arrives; what was on its way when Redis went is lost with it."""
+    for _ in range(1000):
+        sent = await sender.send(reader.address, "again", id=f"again-{next(_attempts)}")
         try:
             return await reader.take(lambda m: m.get("id") == sent["id"], deadline=0.3)
         except AssertionError:
@@ -27,18 +33,28 @@ async def talks_again(sender, reader):
     raise AssertionError("it does not heal")
 
 
-async def until_rejected(alice, to="bob", **fields):
-    """Sends until the answer is storage-unavailable; returns it."""
+async def until_rejected(alice, to="bob"):
+    """Sends mail until the answer is storage-unavailable; returns it."""
     for _ in range(600):
-        sent = await alice.send(to, "x", **fields)
-        try:
-            answer = await alice.take(lambda m: m["from"] == "postmaster" and m.get("inReplyTo") == sent["id"],
-                                      deadline=0.1 if fields.get("type", 2) == 2 else harness.DEADLINE)
-        except AssertionError:
-            continue
+        sent = await alice.send(to, "x", type=1)
+        answer = await alice.take(lambda m: m["from"] == "postmaster" and m.get("inReplyTo") == sent["id"])
         if answer["subject"] == "rejected":
             return answer
     raise AssertionError("nobody says that Redis is away")
+
+
+async def all_know(post, state):
+    await eventually(lambda: all(row["redis"] == state for row in post.status()["workers"]),
+                     f"status says that Redis is {state}")
+
+
+async def in_order(sender, reader, count):
+    """Signals, none lost and none out of order."""
+    first = next(_attempts)
+    for number in range(count):
+        await sender.send(reader.address, str(number), id=f"o{first}-{number}")
+    got = [(await reader.take(lambda m: m.get("id", "").startswith(f"o{first}-")))["id"] for _ in range(count)]
+    assert got == [f"o{first}-{number}" for number in range(count)]
 
 
 async def near_works(alice, near):
@@ -58,14 +74,22 @@ def test_sessions_stay_and_it_heals_by_itself(server_with_own_redis, own_redis, 
         await talks_again(alice, bob)
         for _ in range(2):
             getattr(own_redis, how)()
-            for kind in (2, 1):
-                answer = await until_rejected(alice, type=kind)
-                assert answer["code"] == "storage-unavailable"
-                assert answer["retryAfter"] > 0
+            answer = await until_rejected(alice)
+            assert answer["code"] == "storage-unavailable"
+            assert answer["retryAfter"] > 0
             await near_works(alice, near)
+            await all_know(post, "away")
+            relayed = post.total("relayed")
+            await in_order(alice, bob, 100)
+            await in_order(bob, alice, 100)
+            assert post.total("relayed") == relayed + 200
             own_redis.resume() if how == "pause" else own_redis.start()
             await talks_again(alice, bob)
             await talks_again(bob, alice)
+            await all_know(post, "up")
+            relayed = post.total("relayed")
+            await in_order(alice, bob, 100)
+            assert post.total("relayed") == relayed
         for client in (alice, near, bob):
             assert client.close_code is None
         assert post.total("redis_reconnects") > 0
@@ -99,8 +123,10 @@ def test_the_server_starts_without_redis_and_finds_it_later(server_with_own_redi
         alice, near, bob = await three(post)
         await near_works(alice, near)
         await until_rejected(alice)
+        await in_order(alice, bob, 100)
         own_redis.start()
-        await talks_again(alice, bob)
+        await all_know(post, "up")
+        await in_order(alice, bob, 100)
 
     run(scene())
 
@@ -121,16 +147,39 @@ def test_it_can_be_stopped_while_redis_hangs(server_with_own_redis, own_redis):
     assert post.process.wait(harness.DEADLINE) == 0
 
 
-def test_without_any_redis_one_host_still_talks_within_a_worker(server):
-    post = server(1, {"dataSource": None}, redis=None)
+def test_signals_stay_in_order_over_the_return_of_redis(server_with_own_redis, own_redis):
+    """Some go by rings, some through Redis again; a signal cannot overtake one that is still in a ring."""
+    post = server_with_own_redis(2, FAST)
 
     async def scene():
-        alice = await PythonClient.open(post, "alice")
-        bob = await PythonClient.open(post, "bob")
-        await alice.send("bob", "x")
-        await bob.message()
-        sent = await alice.send("bob", "y", type=1)
-        assert (await alice.said("accepted", inReplyTo=sent["id"]))["state"] in (1, 2)
+        alice, _, bob = await three(post)
+        own_redis.stop()
+        await all_know(post, "away")
+        own_redis.start()
+        sent = 0
+        while sent < 200 or not all(row["redis"] == "up" for row in post.status()["workers"]):
+            for _ in range(50):
+                await alice.send("bob", str(sent), id=f"r{sent}")
+                sent += 1
+            await bob.take(lambda m: m.get("id") == f"r{sent - 1}")  # what a ring can hold, and no more
+        await in_order(alice, bob, 50)
+        got = [m["id"] for m in bob.inbox if m.get("id", "").startswith("r")]
+        assert got == [f"r{number}" for number in range(sent) if number % 50 != 49]
+
+    run(scene())
+
+
+def test_a_replaced_session_leaves_at_once_while_redis_is_away(server_with_own_redis, own_redis):
+    post = server_with_own_redis(2, FAST)
+
+    async def scene():
+        old = await open_on(post, 0, "alice", PythonClient.open, device="APP")
+        own_redis.stop()
+        await all_know(post, "away")
+        new = await open_on(post, 1, "alice", PythonClient.open, device="APP")
+        goodbye, code = await old.closed()
+        assert code == 4500 and goodbye["code"] == 4500
+        await new.settle()
 
     run(scene())
 

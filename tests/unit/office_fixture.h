@@ -1,6 +1,7 @@
 /*
- * A whole office in one process: a real region, loop, directory and bus (with no Redis), sessions
- * whose clients are the other ends of socketpairs. What worker.c wires is wired here the same way.
+ * A whole office in one process: a real region, loop, directory and bus (with no Redis), rings,
+ * sessions whose clients are the other ends of socketpairs. What worker.c wires is wired here the
+ * same way.
  */
 #ifndef TESTS_UNIT_OFFICE_FIXTURE_H
 #define TESTS_UNIT_OFFICE_FIXTURE_H
@@ -9,6 +10,7 @@
 
 #include "common/log.h"
 #include "shm/origins.h"
+#include "shm/ring.h"
 #include "shm/slots.h"
 #include "worker/office.h"
 #include "worker/router.h"
@@ -29,6 +31,13 @@ static struct visitors visitors;
 static struct sessions_writer *elsewhere; /* of another worker */
 static bool tick_wanted;
 
+static inline void office_deliver(void *arg, const struct slice *recipients, size_t count,
+                                  struct msg *msg)
+{
+    (void)arg;
+    router_deliver(&office, recipients, count, msg);
+}
+
 static inline void office_turn_end(void *arg)
 {
     (void)arg;
@@ -37,7 +46,7 @@ static inline void office_turn_end(void *arg)
         wheel_run(&visitors.wheel, loop_now_ms(loop));
     }
     tick_wanted = false;
-    bus_flush(office.bus);
+    reach_flush(office.reach);
     conn_host_flush(&office.host);
     visitors_flush(&visitors);
 }
@@ -80,6 +89,7 @@ static inline void office_open(const char *members)
         .gone = session_on_gone,
     };
     static const struct bus_events no_events = { 0 };
+    static const struct bus_events relay_events = { .deliver = office_deliver };
     char why[256];
 
     clock_ms += 1000 - clock_ms % 1000; /* tokens know whole seconds */
@@ -107,6 +117,8 @@ static inline void office_open(const char *members)
     office.bus = bus_new(loop, office.config, office.region, office.stats, office.node, SLOT,
                          office.incarnation, &no_events);
     assert_non_null(office.bus);
+    office.reach = reach_new(loop, office.region, office.stats, SLOT, office.bus, &relay_events);
+    assert_non_null(office.reach);
     visitors_init(&visitors, &office);
     loop_add_hook(loop, office_turn_end, NULL);
     loop_add_hook(loop, count_turn, NULL);
@@ -120,6 +132,7 @@ static inline void office_close(void)
             conn_abort(&office.sessions[i]->conn);
     conn_host_flush(&office.host);
     visitors_fini(&visitors);
+    reach_free(office.reach);
     bus_free(office.bus);
     assert_int_equal(office.host.open_count, 0);
     assert_int_equal(office.directory.entry_count, 0);
@@ -326,7 +339,27 @@ __attribute__((format(printf, 2, 3))) static inline void say(struct client *clie
 /* "subject" and "content" of every letter in these tests. */
 #define LETTER "\"subject\":\"s\",\"content\":\"aGk=\""
 
-/* Another worker has a session of this address; Redis is away, so nobody can ask it anything.
+/* A config member: a Redis that is not there. */
+#define AWAY "\"dataSource\":{\"redis\":{\"r\":{\"uri\":\"unix:/nonexistent/redis.sock\"}}}"
+
+/* What waits for the other worker in its ring; false when nothing does. The slices are valid until
+ * the next call. */
+static inline bool elsewhere_hears(struct bus_frame *frame)
+{
+    static struct slice recipients[16];
+    static char bytes[RING_RECORD_MAX];
+    struct slice record;
+
+    if (!ring_peek(office.region, SLOT, OTHER_SLOT, &record))
+        return false;
+    memcpy(bytes, record.data, record.len);
+    record = slice_make(bytes, record.len);
+    ring_drop(office.region, SLOT, OTHER_SLOT);
+    assert_int_equal(bus_decode(record, recipients, 16, frame), OK);
+    return true;
+}
+
+/* Another worker has a session of this address.
  * Returns its index for elsewhere_remove. */
 static inline uint32_t elsewhere_add(const char *address, const char *device)
 {

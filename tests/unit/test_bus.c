@@ -238,7 +238,8 @@ static void the_longest_recipient_list_fits(void **state)
     frame.recipients = many;
     frame.recipient_count = BUS_RECIPIENTS_MAX;
     out = encoded(frame);
-    assert_int_equal(bus_decode(buf_slice(&out), back_to, positions, BUS_RECIPIENTS_MAX, &back), OK);
+    assert_int_equal(bus_decode(buf_slice(&out), back_to, positions, BUS_RECIPIENTS_MAX, &back),
+                     OK);
     assert_int_equal(back.recipient_count, BUS_RECIPIENTS_MAX);
     assert_true(slice_equal(back.recipients[BUS_RECIPIENTS_MAX - 1], many[0]));
     assert_true(slice_equal(back.body, frame.body));

@@ -57,14 +57,14 @@ static void accepted_names_whom_it_could_not_serve(void **state)
 {
     struct postmaster_refusal refused[] = { { odd, REJECT_STORAGE_UNAVAILABLE },
                                             { SLICE("bob"), REJECT_MAILBOX_FULL } };
-    const char *text = text_of(postmaster_accepted(odd, SLICE("m1"), refused, 2), "accepted");
+    const char *text = text_of(postmaster_accepted(odd, SLICE("m1"), 1, refused, 2), "accepted");
 
     (void)state;
     assert_has(
         text,
         "\"inReplyTo\":\"m1\",\"state\":1,\"refused\":[{\"address\":" ODD_JSON
         ",\"code\":\"storage-unavailable\"},{\"address\":\"bob\",\"code\":\"mailbox-full\"}]}");
-    assert_lacks(text_of(postmaster_accepted(odd, SLICE("m1"), NULL, 0), "accepted"), "refused");
+    assert_lacks(text_of(postmaster_accepted(odd, SLICE("m1"), 1, NULL, 0), "accepted"), "refused");
 }
 
 static void rejected_has_every_code_and_only_what_is_known(void **state)
@@ -114,12 +114,12 @@ static void a_large_answer_spoils_no_later_one(void **state)
     memset(long_text, 'x', sizeof long_text);
     for (size_t i = 0; i < 500; i++)
         refused[i] = (struct postmaster_refusal){ slice_make(long_text, 255), REJECT_NOT_FOUND };
-    text_of(postmaster_accepted(odd, SLICE("m1"), refused, 500), "accepted");
+    text_of(postmaster_accepted(odd, SLICE("m1"), 1, refused, 500), "accepted");
     out = postmaster_begin(odd, "result");
     for (int i = 0; i < 17000; i++)
         buf_add(out, long_text, sizeof long_text);
     assert_null(postmaster_end(MSG_ANSWER)); /* larger than any answer may be */
-    text_of(postmaster_accepted(odd, SLICE("m1"), NULL, 0), "accepted");
+    text_of(postmaster_accepted(odd, SLICE("m1"), 1, NULL, 0), "accepted");
     free(refused);
 }
 

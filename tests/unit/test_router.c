@@ -2,14 +2,25 @@
 
 static struct client alice, bob, bob2;
 
-static int setup(void **state)
+static int enter(const char *members)
 {
-    (void)state;
-    office_open("");
+    office_open(members);
     client_enter(&alice, "alice", "APP");
     client_enter(&bob, "bob", "APP");
     client_enter(&bob2, "bob", "TAB");
     return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return enter("");
+}
+
+static int setup_away(void **state)
+{
+    (void)state;
+    return enter(AWAY);
 }
 
 static int teardown(void **state)
@@ -47,7 +58,7 @@ static void mail_reaches_every_session_and_is_accepted(void **state)
     expect_nothing(&bob.peer);
     hear_subject(&alice, "accepted");
     assert_has(alice.said, "\"inReplyTo\":\"m1\"");
-    assert_has(alice.said, "\"state\":1");
+    assert_has(alice.said, "\"state\":2"); /* with no Redis: it was handed to a session */
     assert_lacks(alice.said, "refused");
     expect_nothing(&alice.peer);
     assert_int_equal(counted(STAT_accepted), 1);
@@ -112,8 +123,109 @@ static void who_is_not_connected_is_named_in_refused(void **state)
     assert_int_equal(counted(STAT_rejected_storage_unavailable), 1);
 }
 
-static void without_redis_mail_reaches_those_who_are_here(void **state)
+static void without_any_redis_mail_goes_by_ring_and_is_handed_to_a_session(void **state)
 {
+    struct bus_frame frame;
+
+    (void)state;
+    elsewhere_add("carol", "APP");
+    elsewhere_add("bob", "CAR");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"carol\",\"bob\",\"nobody\"]," LETTER
+                ",\"type\":1,\"id\":\"m1\"}");
+    assert_has(hear(&bob), "\"id\":\"m1\"");
+    hear_subject(&alice, "accepted");
+    assert_has(alice.said, "\"state\":2");
+    assert_has(alice.said,
+               "\"refused\":[{\"address\":\"nobody\",\"code\":\"storage-unavailable\"}]");
+    assert_true(elsewhere_hears(&frame)); /* once, for both */
+    assert_int_equal(frame.recipient_count, 2);
+    assert_int_equal(frame.msg_kind, MSG_MAIL);
+    assert_false(elsewhere_hears(&frame));
+    assert_int_equal(counted(STAT_relayed), 1);
+}
+
+/* Letters until the ring takes no more, some 30,000 bytes each. */
+static void fill_ring(struct buf *letter, int type)
+{
+    static char content[30000];
+
+    memset(content, 'A', sizeof content);
+    buf_init(letter, 1 << 20);
+    buf_addf(letter,
+             "{\"from\":\"alice\",\"to\":[\"carol\",\"bob\"],\"subject\":\"s\",\"type\":%d,"
+             "\"id\":\"m1\",\"content\":\"%.*s\"}",
+             type, (int)sizeof content, content);
+    for (int i = 0; i < 20 && counted(STAT_ring_full) == 0; i++) {
+        peer_frame(&alice.peer, 0x80 | WS_TEXT, letter->data, letter->len);
+        turns(4);
+        assert_has(hear(&bob), "\"id\":\"m1\"");
+        hear(&bob2);
+        if (type == 1)
+            hear_subject(&alice, "accepted");
+    }
+    assert_int_equal(counted(STAT_ring_full), 1);
+}
+
+static void a_full_ring_refuses_whom_it_leads_to_and_nobody_waits(void **state)
+{
+    struct bus_frame frame;
+    struct buf letter;
+
+    (void)state;
+    elsewhere_add("carol", "APP");
+    fill_ring(&letter, 1);
+    assert_has(alice.said,
+               "\"refused\":[{\"address\":\"carol\",\"code\":\"storage-unavailable\"}]");
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"carol\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    hear_subject(&alice, "accepted"); /* a small one still finds room */
+    assert_true(elsewhere_hears(&frame));
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"carol\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    hear_subject(&alice, "accepted");
+    buf_fini(&letter);
+}
+
+static void a_signal_that_finds_its_ring_full_is_counted(void **state)
+{
+    struct buf letter;
+
+    (void)state;
+    elsewhere_add("carol", "APP");
+    fill_ring(&letter, 2);
+    assert_int_equal(counted(STAT_publishes_unheard), 1);
+    expect_nothing(&alice.peer);
+    buf_fini(&letter);
+}
+
+static void what_is_too_large_for_a_ring_is_told(void **state)
+{
+    static char content[RING_RECORD_MAX];
+    struct buf letter;
+
+    (void)state;
+    elsewhere_add("carol", "APP");
+    memset(content, 'A', sizeof content);
+    for (int type = 1; type <= 2; type++) {
+        buf_init(&letter, 1 << 20);
+        buf_addf(&letter,
+                 "{\"from\":\"alice\",\"to\":[\"carol\",\"bob\"],\"subject\":\"s\",\"type\":%d,"
+                 "\"id\":\"m1\",\"content\":\"%.*s\"}",
+                 type, (int)sizeof content, content);
+        peer_frame(&alice.peer, 0x80 | WS_TEXT, letter.data, letter.len);
+        turns(4);
+        buf_fini(&letter);
+        if (type == 1) {
+            assert_has(hear(&bob), "\"id\":\"m1\"");
+            assert_has(hear_subject(&alice, "accepted"), "\"address\":\"carol\"");
+        }
+    }
+    rejected(&alice, "storage-unavailable");
+    expect_nothing(&bob.peer); /* the signal went to nobody */
+}
+
+static void while_redis_is_away_mail_reaches_those_who_are_here(void **state)
+{
+    struct bus_frame frame;
+
     (void)state;
     elsewhere_add("carol", "APP");
     elsewhere_add("bob", "CAR");
@@ -121,21 +233,53 @@ static void without_redis_mail_reaches_those_who_are_here(void **state)
         "{\"from\":\"alice\",\"to\":[\"carol\",\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
     assert_has(hear(&bob), "\"id\":\"m1\"");
     hear_subject(&alice, "accepted");
+    assert_has(alice.said, "\"state\":1");
     assert_has(alice.said,
                "\"refused\":[{\"address\":\"carol\",\"code\":\"storage-unavailable\"}]");
     say(&alice, "{\"from\":\"alice\",\"to\":[\"carol\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
     rejected(&alice, "storage-unavailable");
+    assert_false(elsewhere_hears(&frame));
 }
 
-static void without_redis_a_signal_is_all_or_nothing(void **state)
+static void while_redis_is_away_signals_go_by_ring(void **state)
 {
+    struct bus_frame frame;
+
     (void)state;
     elsewhere_add("carol", "APP");
     say(&alice,
         "{\"from\":\"alice\",\"to\":[\"bob\",\"carol\"]," LETTER ",\"type\":2,\"id\":\"m1\"}");
-    rejected(&alice, "storage-unavailable");
-    assert_has(alice.said, "\"retryAfter\":");
-    expect_nothing(&bob.peer);
+    assert_has(hear(&bob), "\"id\":\"m1\"");
+    expect_nothing(&alice.peer);
+    assert_true(elsewhere_hears(&frame));
+    assert_int_equal(frame.msg_kind, MSG_SIGNAL);
+    assert_true(slice_equal(frame.recipients[0], SLICE("carol")));
+}
+
+static void a_ring_brings_what_another_worker_put_into_it(void **state)
+{
+    struct slice to = SLICE("bob");
+    struct bus_frame frame = { .kind = BUS_DELIVER,
+                               .msg_kind = MSG_SIGNAL,
+                               .recipients = &to,
+                               .recipient_count = 1,
+                               .body = SLICE("{\"from\":\"far\"}") };
+    struct buf record;
+
+    (void)state;
+    buf_init(&record, 4096);
+    assert_int_equal(bus_encode(&record, &frame), OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(
+            ring_put(office.region, OTHER_SLOT, SLOT, office.incarnation, buf_slice(&record)), OK);
+    assert_int_equal(ring_put(office.region, OTHER_SLOT, SLOT, office.incarnation, SLICE("?")), OK);
+    ring_ring(office.region, SLOT);
+    turns(1);
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(hear(&bob), "{\"from\":\"far\"}");
+    assert_int_equal(counted(STAT_relay_in), 4);
+    assert_int_equal(counted(STAT_bus_bad), 1);
+    buf_fini(&record);
 }
 
 static void from_must_be_allowed(void **state)
@@ -418,7 +562,8 @@ static void a_session_that_closes_is_written_to_no_more(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name)         cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define AWAY_TEST(name) cmocka_unit_test_setup_teardown(name, setup_away, teardown)
     const struct CMUnitTest tests[] = {
         T(mail_reaches_every_session_and_is_accepted),
         T(mail_without_an_id_is_answered_by_the_id_it_was_given),
@@ -426,8 +571,13 @@ int main(void)
         T(who_writes_to_itself_hears_itself),
         T(an_address_named_twice_is_one_delivery),
         T(who_is_not_connected_is_named_in_refused),
-        T(without_redis_mail_reaches_those_who_are_here),
-        T(without_redis_a_signal_is_all_or_nothing),
+        T(without_any_redis_mail_goes_by_ring_and_is_handed_to_a_session),
+        T(a_full_ring_refuses_whom_it_leads_to_and_nobody_waits),
+        T(a_signal_that_finds_its_ring_full_is_counted),
+        T(what_is_too_large_for_a_ring_is_told),
+        AWAY_TEST(while_redis_is_away_mail_reaches_those_who_are_here),
+        AWAY_TEST(while_redis_is_away_signals_go_by_ring),
+        T(a_ring_brings_what_another_worker_put_into_it),
         T(from_must_be_allowed),
         T(a_messages_own_token_brings_its_own_rights),
         T(recipients_must_be_allowed),

@@ -1,0 +1,222 @@
+/*
+ * Rings: two positions that only grow, and the bytes between them.
+ *
+ * `head` says how much the writer has written, `tail` how much the reader has taken; a position
+ * modulo RING_BYTES is a place. A record is its length, the incarnation that it is meant for, and
+ * its bytes, in one piece: what does not fit before the end begins at the start again, and the rest
+ * of the end is passed over. The head moves last, so a record is there whole or not at all.
+ *
+ * Writer and reader trust each other with nothing. A head or tail that cannot be, or a record that
+ * does not lie between them, is damage; the reader alone mends it, by taking everything as read
+ * (two that both mended could go on doing so for ever). Until then the writer finds the ring full.
+ */
+#include "shm/ring.h"
+
+#include "shm/layout.h"
+#include "shm/slots.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+struct record_head {
+    uint32_t len;         /* or PASS_OVER */
+    uint32_t incarnation; /* its low half: tells a worker's records from its predecessor's */
+};
+
+enum { HEAD_BYTES = sizeof(struct record_head) };
+static const uint32_t PASS_OVER = UINT32_MAX; /* the next record is at the start */
+
+_Static_assert((RING_BYTES & (RING_BYTES - 1)) == 0, "positions may wrap around 64 bits");
+_Static_assert(RING_BYTES % LAYOUT_PAGE == 0, "rings share no page");
+/* What is passed over is less than the record that did not fit. */
+_Static_assert(2 * (RING_RECORD_MAX + HEAD_BYTES) <= RING_BYTES, "an empty ring takes any record");
+
+static shared_u64 *head_of(const struct region *region, uint32_t from, uint32_t to)
+{
+    assert(to < WORKERS_MAX);
+    return region_at(region, ring_heads_at(&region->layout, from) + (size_t)to * CACHE_LINE);
+}
+
+static shared_u64 *tail_of(const struct region *region, uint32_t from, uint32_t to)
+{
+    assert(from < WORKERS_MAX);
+    return region_at(region, ring_tails_at(&region->layout, to) + (size_t)from * CACHE_LINE);
+}
+
+static char *bytes_of(const struct region *region, uint32_t from, uint32_t to)
+{
+    return region_at(region, ring_bytes_at(&region->layout, from, to));
+}
+
+static uint64_t position(const shared_u64 *word)
+{
+    return atomic_load_explicit(word, memory_order_acquire);
+}
+
+static void move(shared_u64 *word, uint64_t to)
+{
+    atomic_store_explicit(word, to, memory_order_release);
+}
+
+/* ---- the writer ---- */
+
+static void write_head(char *bytes, size_t place, uint32_t len, uint64_t incarnation)
+{
+    struct record_head head = { .len = len, .incarnation = (uint32_t)incarnation };
+
+    memcpy(bytes + place, &head, sizeof head);
+}
+
+enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t incarnation,
+                  struct slice record)
+{
+    shared_u64 *head_word = head_of(region, from, to);
+    uint64_t head = position(head_word), used = head - position(tail_of(region, from, to));
+    size_t place = head % RING_BYTES, before_end = RING_BYTES - place;
+    size_t need = HEAD_BYTES + record.len, pass = before_end < need ? before_end : 0;
+    char *bytes = bytes_of(region, from, to);
+
+    if (record.len > RING_RECORD_MAX)
+        return ERR_BAD;
+    if (incarnation == 0 || slot_incarnation(region, to) != incarnation)
+        return ERR_DOWN;
+    if (used > RING_BYTES || pass + need > RING_BYTES - used)
+        return ERR_FULL;
+    if (pass >= HEAD_BYTES) /* a shorter end can hold no record, so it needs no mark */
+        write_head(bytes, place, PASS_OVER, 0);
+    if (pass)
+        place = 0;
+    write_head(bytes, place, (uint32_t)record.len, incarnation);
+    if (record.len)
+        memcpy(bytes + place + HEAD_BYTES, record.data, record.len);
+    move(head_word, head + pass + need);
+    return OK;
+}
+
+void ring_ring(struct region *region, uint32_t to)
+{
+    const uint64_t one = 1;
+
+    assert(to < WORKERS_MAX);
+    /* It fails only when the counter is full, and then the reader will wake up all the same. */
+    while (write(region->doorbells[to], &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+/* ---- the reader ---- */
+
+struct found {
+    const char *data;
+    uint32_t len, incarnation;
+    uint64_t end; /* the position behind it */
+};
+
+/* The record at `at`, when it lies wholly before `head`. Each shared word is read once. */
+static bool find_record(const char *bytes, uint64_t at, uint64_t head, struct found *found)
+{
+    size_t place = at % RING_BYTES, before_end = RING_BYTES - place;
+    struct record_head record = { .len = PASS_OVER };
+
+    if (head - at > RING_BYTES)
+        return false;
+    if (before_end >= HEAD_BYTES)
+        memcpy(&record, bytes + place, sizeof record);
+    if (record.len == PASS_OVER) {
+        if (head - at < before_end + HEAD_BYTES)
+            return false;
+        at += before_end;
+        before_end = RING_BYTES;
+        place = 0;
+        memcpy(&record, bytes, sizeof record);
+    }
+    if (record.len > RING_RECORD_MAX || HEAD_BYTES + record.len > before_end ||
+        HEAD_BYTES + record.len > head - at)
+        return false;
+    *found = (struct found){ .data = bytes + place + HEAD_BYTES,
+                             .len = record.len,
+                             .incarnation = record.incarnation,
+                             .end = at + HEAD_BYTES + record.len };
+    return true;
+}
+
+bool ring_peek(struct region *region, uint32_t from, uint32_t to, struct slice *record)
+{
+    shared_u64 *tail_word = tail_of(region, from, to);
+    const char *bytes = bytes_of(region, from, to);
+    uint32_t incarnation = (uint32_t)slot_incarnation(region, to);
+
+    /* As many steps as a ring can hold records: a writer gone wild cannot keep us here. */
+    for (size_t steps = 0; steps < RING_BYTES / HEAD_BYTES; steps++) {
+        uint64_t tail = position(tail_word), head = position(head_of(region, from, to));
+        struct found found;
+
+        if (tail == head)
+            return false;
+        if (!find_record(bytes, tail, head, &found)) {
+            move(tail_word, head);
+            return false;
+        }
+        if (found.incarnation == incarnation) {
+            *record = slice_make(found.data, found.len);
+            return true;
+        }
+        move(tail_word, found.end); /* for the one who had this slot before */
+    }
+    return false;
+}
+
+void ring_drop(struct region *region, uint32_t from, uint32_t to)
+{
+    shared_u64 *tail_word = tail_of(region, from, to);
+    uint64_t tail = position(tail_word), head = position(head_of(region, from, to));
+    struct found found;
+
+    if (tail == head)
+        return;
+    move(tail_word, find_record(bytes_of(region, from, to), tail, head, &found) ? found.end : head);
+}
+
+static bool is_empty(const struct region *region, uint32_t from, uint32_t to)
+{
+    return position(head_of(region, from, to)) == position(tail_of(region, from, to));
+}
+
+uint64_t rings_waiting(const struct region *region, uint32_t to)
+{
+    uint32_t used = region_slots_used(region);
+    uint64_t waiting = 0;
+
+    for (uint32_t from = 0; from < used; from++)
+        if (!is_empty(region, from, to))
+            waiting |= (uint64_t)1 << from;
+    return waiting;
+}
+
+int ring_doorbell(const struct region *region, uint32_t slot)
+{
+    assert(slot < WORKERS_MAX);
+    return region->doorbells[slot];
+}
+
+/* ---- the master ---- */
+
+/*
+ * Tails of the dead reader are the master's to move now. Bytes of the dead writer are given back
+ * only where its ring is empty, for then the reader does not look at them; and it will find the
+ * successor's records behind the head as it stands.
+ */
+void rings_purge(struct region *region, uint32_t slot)
+{
+    uint32_t used = region_slots_used(region);
+
+    for (uint32_t other = 0; other < used; other++) {
+        move(tail_of(region, other, slot), position(head_of(region, other, slot)));
+        if (position(head_of(region, slot, other)) == 0)
+            continue; /* never used */
+        if (is_empty(region, slot, other))
+            region_clear(region, ring_bytes_at(&region->layout, slot, other), RING_BYTES);
+        else
+            ring_ring(region, other);
+    }
+}
