@@ -347,6 +347,7 @@ __attribute__((format(printf, 2, 3))) static inline void say(struct client *clie
 static inline bool elsewhere_hears(struct bus_frame *frame)
 {
     static struct slice recipients[16];
+    static struct bus_position positions[16];
     static char bytes[RING_RECORD_MAX];
     struct slice record;
 
@@ -355,7 +356,7 @@ static inline bool elsewhere_hears(struct bus_frame *frame)
     memcpy(bytes, record.data, record.len);
     record = slice_make(bytes, record.len);
     ring_drop(office.region, SLOT, OTHER_SLOT);
-    assert_int_equal(bus_decode(record, recipients, 16, frame), OK);
+    assert_int_equal(bus_decode(record, recipients, positions, 16, frame), OK);
     return true;
 }
 
