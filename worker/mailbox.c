@@ -3,9 +3,9 @@
  *
  * Redis answers in the order of the commands, so the row is in the order of the calls and its head
  * is the next to be answered. A command that met a Redis without our scripts, or (an append) whose
- * answer was lost, goes back to being queued where it stands; when Redis is usable again all that is
- * queued is sent again in order. An append that would be stored after a later one of this worker is
- * given up instead.
+ * answer was lost, goes back to being queued where it stands; when Redis is usable again all that
+ * is queued is sent again in order. An append that would be stored after a later one of this worker
+ * is given up instead.
  *
  * A caller is told from a turn of the Redis connection or from mailbox_tick, never from a call.
  */
@@ -51,11 +51,18 @@ void command_add_seq(struct command *command, struct seq seq)
     command_add(command, slice_make(room, seq_format(room, seq)));
 }
 
+void command_plain(struct command *command, struct slice name)
+{
+    command->script = SCRIPT_NONE;
+    command->count = command->number_count = 0;
+    command_add(command, name);
+}
+
 void command_script(struct command *command, struct mailbox *mailbox, enum script script,
                     unsigned key_count)
 {
-    command->count = command->number_count = 0;
-    command_add(command, SLICE("EVALSHA"));
+    command_plain(command, SLICE("EVALSHA"));
+    command->script = script;
     command_add(command, slice_make(mailbox->shas[script], SHA_HEX));
     command_add_int(command, key_count);
 }
@@ -189,7 +196,8 @@ bool reply_retryable(const struct redis_reply *reply)
                                           slice_starts(reply->text, SLICE("TRYAGAIN")));
 }
 
-/* Everything waits until Redis has been looked at; what must not wait for the next tick does not. */
+/* Everything waits until Redis has been looked at; what must not wait for the next tick does not.
+ */
 static void stale(struct mailbox *mailbox, const struct redis_reply *why)
 {
     if (mailbox->state == MAILBOX_DOWN)
@@ -234,6 +242,8 @@ static bool send_op(struct op *op)
 {
     struct mailbox *mailbox = op->mailbox;
 
+    if (op->script != SCRIPT_NONE) /* a reload may have made another of it */
+        op->args[1] = slice_make(mailbox->shas[op->script], SHA_HEX);
     if (redis_command(mailbox->redis, op->args, op->arg_count, on_answer, op))
         return false;
     if (op->state == OP_QUEUED)
@@ -276,6 +286,7 @@ enum err mailbox_put(struct mailbox *mailbox, const struct command *command, con
         return ERR_DOWN;
     }
     op->mailbox = mailbox;
+    op->script = command->script;
     op->finish = like->finish;
     op->done = like->done;
     op->arg = like->arg;
@@ -358,14 +369,14 @@ static void on_replicas(struct op *ask, const struct redis_reply *reply)
 void mailbox_flush(struct mailbox *mailbox)
 {
     struct buf tick;
-    struct command wait = { .count = 0 };
+    struct command wait;
 
     if (!mailbox->replica || !mailbox->unconfirmed)
         return;
     buf_init(&tick, 256);
     buf_addf(&tick, "%stick", mailbox->prefix);
     struct slice incr[2] = { SLICE("INCR"), buf_slice(&tick) };
-    command_add(&wait, SLICE("WAIT"));
+    command_plain(&wait, SLICE("WAIT"));
     command_add_int(&wait, mailbox->replicas);
     command_add_int(&wait, mailbox->replica_timeout_ms);
     if (!tick.failed && redis_command(mailbox->redis, incr, 2, NULL, NULL) == OK &&
@@ -376,9 +387,10 @@ void mailbox_flush(struct mailbox *mailbox)
 
 /* --- trouble --- */
 
-static const char *const troubles[TROUBLE_KINDS] = { "OOM",        "READONLY", "MISCONF", "WRONGTYPE",
-                                                     "BUSY",       "NOPERM",   "NOSCRIPT", "LOADING",
-                                                     "MASTERDOWN", "" };
+static const char *const troubles[TROUBLE_KINDS] = { "OOM",       "READONLY", "MISCONF",
+                                                     "WRONGTYPE", "BUSY",     "NOPERM",
+                                                     "NOSCRIPT",  "LOADING",  "MASTERDOWN",
+                                                     "" };
 
 void mailbox_trouble(struct mailbox *mailbox, struct slice text)
 {
@@ -430,7 +442,7 @@ const char *mailbox_fault(const struct mailbox *mailbox)
 
 void mailbox_tick(struct mailbox *mailbox)
 {
-    uint64_t now_ms = clock_monotonic_ms(), keep_ms = (uint64_t)mailbox->dedupe_s * 500;
+    uint64_t now_ms = clock_monotonic_ms(), keep_ms = (uint64_t)mailbox->retention.dedupe_s * 500;
 
     if (mailbox->queued_count > 0 && now_ms > keep_ms)
         give_up(mailbox, is_too_old, now_ms - keep_ms);
@@ -452,14 +464,6 @@ struct mailbox_counts mailbox_take_counts(struct mailbox *mailbox)
 
 /* --- making it --- */
 
-void mailbox_configure(struct mailbox *mailbox, const struct config *config)
-{
-    mailbox->messages_max = config->mailbox.messages_max;
-    mailbox->age_s = config->mailbox.age_s;
-    mailbox->dedupe_s = config->mailbox.dedupe_s;
-    mailbox->reject_full = strcmp(config->mailbox.full, "reject") == 0;
-}
-
 /* The place without its incarnation, so that a worker that replaces another has the same scripts
  * and Redis does not gather them. */
 static bool make_scripts(struct mailbox *mailbox)
@@ -468,12 +472,39 @@ static bool make_scripts(struct mailbox *mailbox)
     size_t len = colon ? (size_t)(colon - mailbox->place) : strlen(mailbox->place);
 
     for (enum script i = 0; i < SCRIPT_COUNT; i++) {
-        mailbox->scripts[i] = mailbox_script(i, slice_make(mailbox->place, len));
-        if (!mailbox->scripts[i])
+        char *text = mailbox_script(i, slice_make(mailbox->place, len), &mailbox->retention);
+        if (!text)
             return false;
+        free(mailbox->scripts[i]);
+        mailbox->scripts[i] = text;
         mailbox_script_sha(mailbox->scripts[i], mailbox->shas[i]);
     }
     return true;
+}
+
+static void take_retention(struct mailbox *mailbox, const struct config *config)
+{
+    mailbox->retention = (struct retention){
+        .messages_max = config->mailbox.messages_max,
+        .age_s = config->mailbox.age_s,
+        .dedupe_s = config->mailbox.dedupe_s,
+        .reject_full = strcmp(config->mailbox.full, "reject") == 0,
+    };
+}
+
+void mailbox_configure(struct mailbox *mailbox, const struct config *config)
+{
+    take_retention(mailbox, config);
+    if (!make_scripts(mailbox)) {
+        log_error("mailbox_limits_kept", "reason=no-memory");
+        return;
+    }
+    if (mailbox->state == MAILBOX_UP)
+        mailbox->state = MAILBOX_STALE;
+    if (mailbox->state == MAILBOX_STALE) {
+        mailbox->preparing = false; /* what it has loaded are the old ones */
+        mailbox_prepare(mailbox);
+    }
 }
 
 struct mailbox *mailbox_new(struct redis *redis, const struct config *config, struct slice place,
@@ -492,7 +523,7 @@ struct mailbox *mailbox_new(struct redis *redis, const struct config *config, st
     mailbox->replica = strcmp(config->mailbox.durability, "replica") == 0;
     mailbox->replicas = config->mailbox.replicas;
     mailbox->replica_timeout_ms = config->mailbox.replica_timeout_ms;
-    mailbox_configure(mailbox, config);
+    take_retention(mailbox, config);
     mailbox->prefix = strdup(config->redis_options.prefix);
     mailbox->place = strndup(place.data, place.len);
     if (!mailbox->prefix || !mailbox->place || !make_scripts(mailbox)) {

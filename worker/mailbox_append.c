@@ -27,17 +27,14 @@ static void add_number(struct command *command, struct slice name, int64_t value
 }
 
 static void encode(struct mailbox *mailbox, struct command *command,
-                   const struct mailbox_letter *letter, const struct slice keys[3],
+                   const struct mailbox_letter *letter, const struct slice keys[4],
                    struct slice thread)
 {
-    command_script(command, mailbox, SCRIPT_APPEND, 3);
-    for (unsigned i = 0; i < 3; i++)
+    unsigned key_count = thread.len ? 4 : 3;
+
+    command_script(command, mailbox, SCRIPT_APPEND, key_count);
+    for (unsigned i = 0; i < key_count; i++)
         command_add(command, keys[i]);
-    command_add_int(command, mailbox->messages_max);
-    command_add(command, mailbox->reject_full ? SLICE("1") : SLICE("0"));
-    command_add_int(command, mailbox->age_s);
-    command_add_int(command, mailbox->dedupe_s);
-    command_add(command, thread);
     add_field(command, SLICE("f"), letter->from);
     add_field(command, SLICE("i"), letter->id);
     add_field(command, SLICE("b"), letter->body);
@@ -46,7 +43,7 @@ static void encode(struct mailbox *mailbox, struct command *command,
     add_number(command, SLICE("l"), letter->level);
     if (letter->skip_device.data)
         add_field(command, SLICE("d"), letter->skip_device);
-    if (thread.len)
+    if (thread.len) /* the last: the script looks there */
         add_field(command, SLICE("t"), thread);
 }
 
@@ -73,16 +70,16 @@ static bool places_reserve(struct mailbox *mailbox, size_t count)
     return true;
 }
 
-static void take_places(struct mailbox *mailbox, const struct redis_reply *array,
+static void take_places(struct mailbox *mailbox, const struct redis_reply *array, size_t count,
                         struct mailbox_appended *appended)
 {
     struct slice own = slice_of(mailbox->place);
     struct slice *places;
 
-    if (!places_reserve(mailbox, array->count))
+    if (!places_reserve(mailbox, count))
         return;
     places = mailbox->places;
-    for (size_t i = 0; i < array->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         struct redis_reply place = redis_reply_at(array, i);
         if (place.type == REDIS_STRING && !slice_equal(place.text, own))
             places[appended->elsewhere_count++] = place.text;
@@ -90,28 +87,52 @@ static void take_places(struct mailbox *mailbox, const struct redis_reply *array
     appended->elsewhere = places;
 }
 
+/* Cuts off what is before the next space. */
+static struct slice word(struct slice *text)
+{
+    const char *space = text->len ? memchr(text->data, ' ', text->len) : NULL;
+    size_t len = space ? (size_t)(space - text->data) : text->len;
+    struct slice cut = slice_make(text->data, len);
+
+    *text = space ? slice_make(space + 1, text->len - len - 1) : slice_make("", 0);
+    return cut;
+}
+
+bool append_parse(struct slice text, struct mailbox_appended *appended, uint64_t *trimmed)
+{
+    struct slice outcome = word(&text), seq = word(&text), before = word(&text);
+    struct seq count;
+
+    if (outcome.len != 1 || outcome.data[0] < '0' || outcome.data[0] > '0' + MAILBOX_FULL ||
+        !seq_parse(seq, &appended->seq) || !seq_parse(before, &appended->before) ||
+        !seq_parse(text, &count))
+        return false;
+    appended->outcome = (enum mailbox_outcome)(outcome.data[0] - '0');
+    *trimmed = count.ms;
+    return true;
+}
+
 static struct mailbox_appended parse(struct op *op, const struct redis_reply *reply)
 {
     struct mailbox *mailbox = op->mailbox;
     struct mailbox_appended appended = { .outcome = outcome_without(op) };
-    struct redis_reply code = redis_reply_at(reply, 0), trimmed = redis_reply_at(reply, 3),
-                       places = redis_reply_at(reply, 4);
+    size_t place_count = reply->type == REDIS_ARRAY && reply->count ? reply->count - 1 : 0;
+    struct redis_reply head =
+        reply->type == REDIS_ARRAY ? redis_reply_at(reply, place_count) : *reply;
+    uint64_t trimmed;
 
     if (reply->type == REDIS_ERROR)
         return appended;
-    if (code.type != REDIS_INTEGER || code.integer < 0 || code.integer > MAILBOX_FULL ||
-        !reply_seq(reply, 1, &appended.seq) || !reply_seq(reply, 2, &appended.before)) {
+    if (head.type != REDIS_STRING || !append_parse(head.text, &appended, &trimmed)) {
         appended.outcome = MAILBOX_UNKNOWN; /* who answers like this? */
         mailbox_trouble(mailbox, SLICE("an append was answered with something else"));
         return appended;
     }
-    appended.outcome = (enum mailbox_outcome)code.integer;
-    if (trimmed.type == REDIS_INTEGER && trimmed.integer > 0)
-        mailbox->counts.trimmed += (uint64_t)trimmed.integer;
+    mailbox->counts.trimmed += trimmed;
     if (appended.outcome == MAILBOX_REPEATED && op->maybe)
         appended.outcome = MAILBOX_STORED; /* by our first attempt, whose answer was lost */
     mailbox->counts.repeated += appended.outcome == MAILBOX_REPEATED;
-    take_places(mailbox, &places, &appended);
+    take_places(mailbox, reply, place_count, &appended);
     return appended;
 }
 
@@ -176,17 +197,17 @@ static void on_appended(struct op *op, const struct redis_reply *reply)
 enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *letter,
                         mailbox_appended_cb done, void *arg)
 {
-    static const char *const suffixes[3] = { ":box", ":ids", ":at" };
+    static const char *const suffixes[4] = { ":box", ":ids", ":at", ":th" };
     const struct op like = {
         .finish = on_appended, .done = (void (*)(void))done, .arg = arg, .is_append = true
     };
     struct command command;
-    struct slice keys[3], thread;
+    struct slice keys[4], thread;
     char room[THREAD_KEY_MAX];
 
     if (!id_is_good(letter->id))
         return ERR_BAD;
-    if (!mailbox_keys(mailbox, letter->address, keys, suffixes, 3))
+    if (!mailbox_keys(mailbox, letter->address, keys, suffixes, 4))
         return ERR_NOMEM;
     /* The first of its thread is found by its id. */
     thread = letter->thread.data && slice_equal(letter->thread, letter->id)

@@ -70,7 +70,8 @@ static bool parse_entry(const struct redis_reply *reply, struct mailbox_entry *e
     if (!reply_seq(reply, 0, &entry->seq) || fields.type != REDIS_ARRAY)
         return false;
     for (size_t i = 0; i + 1 < fields.count; i += 2) {
-        struct redis_reply name = redis_reply_at(&fields, i), value = redis_reply_at(&fields, i + 1);
+        struct redis_reply name = redis_reply_at(&fields, i),
+                           value = redis_reply_at(&fields, i + 1);
         if (name.type != REDIS_STRING || value.type != REDIS_STRING ||
             !take_field(entry, name.text, value.text))
             return false;

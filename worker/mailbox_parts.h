@@ -40,9 +40,13 @@ enum script {
     SCRIPT_NONE = SCRIPT_COUNT
 };
 enum { SHA_HEX = 40 };
+struct retention {
+    int64_t messages_max, age_s, dedupe_s;
+    bool reject_full;
+};
 /* The text of a script as this worker loads it, with a NUL behind it; the caller's to free, NULL
  * when out of memory. `name` goes into it as a comment: see mailbox_scripts.c. */
-char *mailbox_script(enum script script, struct slice name);
+char *mailbox_script(enum script script, struct slice name, const struct retention *retention);
 void mailbox_script_sha(const char *text, char hex[SHA_HEX + 1]);
 
 /* ---- commands without an answer (mailbox.c) ---- */
@@ -64,9 +68,10 @@ struct op {
     void (*done)(void); /* the caller's, of the type that finish knows */
     void *arg;
     enum op_state state;
-    bool is_append; /* is sent again when its answer is lost */
-    bool maybe;     /* an answer was lost: it may have been carried out */
-    unsigned count; /* entries asked for */
+    enum script script; /* SCRIPT_NONE: a plain command */
+    bool is_append;     /* is sent again when its answer is lost */
+    bool maybe;         /* an answer was lost: it may have been carried out */
+    unsigned count;     /* entries asked for */
     uint64_t since_ms;
     size_t bytes;
     /* An append that waits for the replicas. */
@@ -93,8 +98,8 @@ struct mailbox {
     char *scripts[SCRIPT_COUNT];
     char shas[SCRIPT_COUNT][SHA_HEX + 1];
     bool fsync, replica;
-    int64_t replicas, replica_timeout_ms, messages_max, age_s, dedupe_s;
-    bool reject_full;
+    int64_t replicas, replica_timeout_ms;
+    struct retention retention;
 
     enum mailbox_state state;
     bool announced; /* events.up was the last word */
@@ -112,7 +117,7 @@ struct mailbox {
     char newest_key[400];
     struct seq newest; /* zero: none */
 
-    struct buf keys; /* of the command at hand */
+    struct buf keys;      /* of the command at hand */
     struct slice *places; /* room for the places of one answer */
     size_t places_size;
     struct mailbox_entry *entries; /* room for one page */
@@ -124,6 +129,7 @@ struct mailbox {
 enum { OP_ARGS_MAX = 40, KEYS_MAX = 4 };
 /* A command as it is put together. */
 struct command {
+    enum script script; /* SCRIPT_NONE: a plain command */
     struct slice args[OP_ARGS_MAX];
     size_t count;
     char numbers[8][SEQ_TEXT_MAX]; /* room for arguments that are numbers */
@@ -131,6 +137,7 @@ struct command {
 };
 void command_script(struct command *command, struct mailbox *mailbox, enum script script,
                     unsigned key_count);
+void command_plain(struct command *command, struct slice name);
 void command_add(struct command *command, struct slice arg);
 void command_add_int(struct command *command, int64_t value);
 void command_add_seq(struct command *command, struct seq seq);
@@ -159,7 +166,9 @@ void mailbox_ask_tick(struct mailbox *mailbox);
 
 /* ---- answers ---- */
 
-/* mailbox_append.c: tells every append that waits for the replicas. */
+/* mailbox_append.c: "OUTCOME SEQ BEFORE TRIMMED"; false when it is not that. */
+bool append_parse(struct slice text, struct mailbox_appended *appended, uint64_t *trimmed);
+/* Tells every append that waits for the replicas. */
 void append_told(struct op *op);
 /* mailbox_page.c: what an XRANGE said; false when it is not an array. Foreign entries are left out
  * and counted. */

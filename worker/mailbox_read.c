@@ -60,7 +60,6 @@ enum err mailbox_open(struct mailbox *mailbox, struct slice address, struct slic
     command_add(&command, device);
     command_add(&command, slice_of(mailbox->epoch));
     command_add(&command, slice_of(mailbox->place));
-    command_add_int(&command, mailbox->age_s);
     return put(mailbox, &command, on_opened, (void (*)(void))done, arg, 0);
 }
 
@@ -73,12 +72,12 @@ static void on_nothing(struct op *op, const struct redis_reply *reply)
 void mailbox_forget_place(struct mailbox *mailbox, struct slice address, struct slice place)
 {
     static const char *const suffixes[1] = { ":at" };
-    struct command command = { .count = 0 };
+    struct command command;
     struct slice key;
 
     if (!mailbox_keys(mailbox, address, &key, suffixes, 1))
         return;
-    command_add(&command, SLICE("HDEL"));
+    command_plain(&command, SLICE("HDEL"));
     command_add(&command, key);
     command_add(&command, place);
     /* When Redis is away, whoever publishes to that place finds nobody there and comes here. */
@@ -105,12 +104,12 @@ enum err mailbox_read(struct mailbox *mailbox, struct slice address, struct seq 
                       unsigned count, mailbox_page_cb done, void *arg)
 {
     static const char *const suffixes[1] = { ":box" };
-    struct command command = { .count = 0 };
+    struct command command;
     struct slice key;
 
     if (!mailbox_keys(mailbox, address, &key, suffixes, 1))
         return ERR_NOMEM;
-    command_add(&command, SLICE("XRANGE"));
+    command_plain(&command, SLICE("XRANGE"));
     command_add(&command, key);
     command_add_seq(&command, seq_next(after));
     command_add(&command, SLICE("+"));
@@ -145,14 +144,14 @@ enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct s
                          struct seq before, unsigned count, mailbox_page_cb done, void *arg)
 {
     static const char *const suffixes[1] = { ":box" };
-    struct command command = { .count = 0 };
+    struct command command;
     struct slice key;
 
     if (thread.data && thread.len)
         return read_thread(mailbox, address, thread, before, count, done, arg);
     if (!mailbox_keys(mailbox, address, &key, suffixes, 1))
         return ERR_NOMEM;
-    command_add(&command, SLICE("XREVRANGE"));
+    command_plain(&command, SLICE("XREVRANGE"));
     command_add(&command, key);
     if (before.ms || before.n)
         command_add_seq(&command, seq_previous(before));
@@ -186,7 +185,6 @@ enum err mailbox_ack(struct mailbox *mailbox, struct slice address, struct slice
     command_add(&command, device);
     command_add_seq(&command, seq);
     command_add(&command, slice_of(mailbox->epoch));
-    command_add_int(&command, mailbox->age_s);
     return put(mailbox, &command, on_acked, (void (*)(void))done, arg, 0);
 }
 
@@ -211,6 +209,5 @@ enum err mailbox_receipt_first(struct mailbox *mailbox, struct slice address, st
     command_script(&command, mailbox, SCRIPT_RECEIPT, 1);
     command_add(&command, key);
     command_add_seq(&command, seq);
-    command_add_int(&command, mailbox->age_s);
     return put(mailbox, &command, on_first, (void (*)(void))done, arg, 0);
 }

@@ -3,15 +3,13 @@
  *
  * The keys of an address (all with the hash tag {ADDRESS}):
  *   :box  stream, the mailbox. An entry has f (from), i (id), b (body), and only when it has them
- *         x (expiresAt), r (receipt asked for), d (device to skip), l (level), t (thread, when it is
- *         not the message's own id).
- *   :ids  hash: id -> "SEQ FROM" of everything in the box (id NUL from, when another sender has the
- *         same id in it); "" -> the newest SEQ; "/lost" -> the newest SEQ that retention removed.
- *         It recognises a repetition, finds a message to recall and the first message of a thread.
- *   :at   hash: places with sessions.     :cur  hash: device -> "SEQ@EPOCH".
- *   :th   sorted set, by bytes: thread NUL rank, for messages that are not their thread's first.
- *   :rc   hash: SEQ of messages whose receipt was sent.
- * and for all of them together PREFIXepoch and PREFIXtick.
+ *         x (expiresAt), r (receipt asked for), d (device to skip), l (level), t (thread, when it
+ * is not the message's own id). :ids  hash: id -> "SEQ FROM" of everything in the box (id NUL from,
+ * when another sender has the same id in it); "" -> the newest SEQ; "/lost" -> the newest SEQ that
+ * retention removed. It recognises a repetition, finds a message to recall and the first message of
+ * a thread. :at   hash: places with sessions.     :cur  hash: device -> "SEQ@EPOCH". :th   sorted
+ * set, by bytes: thread NUL rank, for messages that are not their thread's first. :rc   hash: SEQ
+ * of messages whose receipt was sent. and for all of them together PREFIXepoch and PREFIXtick.
  *
  * An append reads, and by that checks the types, of all it will write before its first write; Redis
  * refuses a script for want of memory, a read-only replica or a full disk at its first write. So an
@@ -19,7 +17,8 @@
  *
  * Each worker loads the texts under names of its own (a comment): were they shared, one worker's
  * SCRIPT LOAD in the middle of another's row of EVALSHA would have the rest of the row carried out
- * before those that were answered NOSCRIPT.
+ * before those that were answered NOSCRIPT. The limits, which are the operator's, stand in the
+ * texts; a reload of the configuration makes new ones.
  *
  * The rarer keys' names are made from the first one's, as all of them are in the same hash slot.
  */
@@ -51,93 +50,99 @@
 /* Retention: removes from the oldest on `excess` entries, and those before `oldest` ms, at most
  * about a hundred at once. */
 #define LUA_SWEEP                                                                                  \
-    LUA_KEY LUA_RANK                                                                               \
-    "local function forget(entry)\n"                                                               \
-    "  local seq,v=entry[1],{}\n"                                                                  \
-    "  for j=1,#entry[2],2 do v[entry[2][j]]=entry[2][j+1] end\n"                                  \
-    "  if v.i and v.f then\n"                                                                      \
-    "    for _,field in ipairs({v.i,v.i..'\\0'..v.f}) do\n"                                        \
-    "      local s=redis.call('HGET',base..':ids',field)\n"                                        \
-    "      if s and string.sub(s,1,#seq+1)==seq..' ' then\n"                                       \
-    "        redis.call('HDEL',base..':ids',field) break\n"                                        \
-    "      end\n"                                                                                  \
-    "    end\n"                                                                                    \
-    "  end\n"                                                                                      \
-    "  if v.t then redis.pcall('ZREM',base..':th',v.t..'\\0'..rank(seq)) end\n"                    \
-    "  if v.r then redis.pcall('HDEL',base..':rc',seq) end\n"                                      \
-    "end\n"                                                                                        \
-    "local function sweep(len,excess,oldest)\n"                                                    \
-    "  local n,lost=0,nil\n"                                                                       \
-    "  while n<128 do\n"                                                                           \
-    "    local es=redis.call('XRANGE',KEYS[1],'-','+','COUNT',\n"                                  \
-    "      excess>n and math.min(excess-n,16) or 4)\n"                                             \
-    "    local k,old=0,false\n"                                                                    \
-    "    for _,e in ipairs(es) do\n"                                                               \
-    "      old=tonumber(string.match(e[1],'^%d+'))<oldest\n"                                       \
-    "      if n+k>=excess and not old then break end\n"                                            \
-    "      k=k+1 lost=e[1] forget(e)\n"                                                            \
-    "    end\n"                                                                                    \
-    "    if k==0 then break end\n"                                                                 \
-    "    n=n+k\n"                                                                                  \
-    "    redis.call('XTRIM',KEYS[1],'MAXLEN',len-n)\n"                                             \
-    "    if k<#es or (n>=excess and not old) then break end\n"                                     \
-    "  end\n"                                                                                      \
-    "  if lost then redis.call('HSET',base..':ids','/lost',lost) end\n"                            \
-    "  return n\n"                                                                                 \
-    "end\n"                                                                                        \
-    "local function oldest(age)\n"                                                                 \
-    "  return (tonumber(redis.call('TIME')[1])-age)*1000\n"                                        \
-    "end\n"
+    LUA_KEY LUA_RANK "local function forget(entry)\n"                                              \
+                     "  local seq,v=entry[1],{}\n"                                                 \
+                     "  for j=1,#entry[2],2 do v[entry[2][j]]=entry[2][j+1] end\n"                 \
+                     "  if v.i and v.f then\n"                                                     \
+                     "    for _,field in ipairs({v.i,v.i..'\\0'..v.f}) do\n"                       \
+                     "      local s=redis.call('HGET',base..':ids',field)\n"                       \
+                     "      if s and string.sub(s,1,#seq+1)==seq..' ' then\n"                      \
+                     "        redis.call('HDEL',base..':ids',field) break\n"                       \
+                     "      end\n"                                                                 \
+                     "    end\n"                                                                   \
+                     "  end\n"                                                                     \
+                     "  if v.t then redis.pcall('ZREM',base..':th',v.t..'\\0'..rank(seq)) end\n"   \
+                     "  if v.r then redis.pcall('HDEL',base..':rc',seq) end\n"                     \
+                     "end\n"                                                                       \
+                     "local function sweep(len,excess,oldest)\n"                                   \
+                     "  local n,lost=0,nil\n"                                                      \
+                     "  while n<128 do\n"                                                          \
+                     "    local es=redis.call('XRANGE',KEYS[1],'-','+','COUNT',\n"                 \
+                     "      excess>n and math.min(excess-n,16) or 4)\n"                            \
+                     "    local k,old=0,false\n"                                                   \
+                     "    for _,e in ipairs(es) do\n"                                              \
+                     "      old=tonumber(string.match(e[1],'^%d+'))<oldest\n"                      \
+                     "      if n+k>=excess and not old then break end\n"                           \
+                     "      k=k+1 lost=e[1] forget(e)\n"                                           \
+                     "    end\n"                                                                   \
+                     "    if k==0 then break end\n"                                                \
+                     "    n=n+k\n"                                                                 \
+                     "    redis.call('XTRIM',KEYS[1],'MAXLEN',len-n)\n"                            \
+                     "    if k<#es or (n>=excess and not old) then break end\n"                    \
+                     "  end\n"                                                                     \
+                     "  if lost then redis.call('HSET',base..':ids','/lost',lost) end\n"           \
+                     "  return n\n"                                                                \
+                     "end\n"                                                                       \
+                     "local function oldest(age)\n"                                                \
+                     "  return (tonumber(redis.call('TIME')[1])-age)*1000\n"                       \
+                     "end\n"
 
-/* KEYS box ids at; ARGV max reject age dedupe thread "f" from "i" id further fields.
- * -> outcome (0 stored, 1 repeated, 2 full), seq, before, how many were trimmed, places. */
+/* KEYS box ids at, and th when the letter answers in a thread; ARGV "f" from "i" id "b" body,
+ * further fields, the thread last. -> the places and then "OUTCOME SEQ BEFORE TRIMMED" (outcome 0
+ * stored, 1 repeated, 2 full), or only that when there are no places.
+ *
+ * What it costs Redis is the limit of the whole server: hence few arguments, few calls, a flat
+ * answer. A hash of more than a handful becomes a real one early (a value longer than
+ * hash-max-listpack-value does it), for Redis searches its compact form from end to end. */
 static const char append_text[] =
-    "local seen=redis.call('HMGET',KEYS[2],ARGV[9],'')\n"
+    "local id,from=ARGV[4],ARGV[2]\n"
+    "local seen=redis.call('HMGET',KEYS[2],id,'')\n"
     "local at=redis.call('HKEYS',KEYS[3])\n"
-    "local field,before=ARGV[9],seen[2]\n"
-    "if seen[1] then\n"
-    "  local v=seen[1]\n"
-    "  if string.sub(v,string.find(v,' ',1,true)+1)~=ARGV[7] then\n"
-    "    field=ARGV[9]..'\\0'..ARGV[7]\n"
+    "local function answer(text)\n"
+    "  if #at==0 then return text end\n"
+    "  at[#at+1]=text\n"
+    "  return at\n"
+    "end\n"
+    "local field,v,before=id,seen[1],seen[2]\n"
+    "if v then\n"
+    "  if string.sub(v,string.find(v,' ',1,true)+1)~=from then\n"
+    "    field=id..'\\0'..from\n"
     "    v=redis.call('HGET',KEYS[2],field)\n"
     "  end\n"
     "  if v then\n"
     "    local seq=string.sub(v,1,string.find(v,' ',1,true)-1)\n"
     "    local s=tonumber(string.match(seq,'^%d+'))/1000\n"
-    "    if tonumber(redis.call('TIME')[1])-s<tonumber(ARGV[4]) then return {1,seq,seq,0,at} end\n"
+    "    if tonumber(redis.call('TIME')[1])-s<DEDUPE then\n"
+    "      return answer('1 '..seq..' '..seq..' 0')\n"
+    "    end\n"
     "  end\n"
     "end\n"
-    "local len=redis.call('XLEN',KEYS[1])\n"
-    "local max,threads,trimmed=tonumber(ARGV[1]),nil,0\n"
+    "local len,trimmed=redis.call('XLEN',KEYS[1]),0\n"
     "if not before then\n" /* somebody took :ids away */
     "  local e=len>0 and redis.call('XREVRANGE',KEYS[1],'+','-','COUNT',1)[1]\n"
     "  before=e and e[1] or '0-0'\n"
     "end\n"
-    "if ARGV[5]~='' then\n"
-    "  threads=string.sub(KEYS[1],1,-5)..':th'\n"
-    "  redis.call('ZCARD',threads)\n"
+    "if KEYS[4] then redis.call('ZCARD',KEYS[4]) end\n"
+    "if len>=MAX or len%64==63 then\n" LUA_SWEEP
+    "  trimmed=sweep(len,REJECT and 0 or len-MAX+1,oldest(AGE))\n"
+    "  if REJECT and len-trimmed>=MAX then return '2 0-0 0-0 '..trimmed end\n"
     "end\n"
-    "if len>=max or len%64==63 then\n" LUA_SWEEP
-    "  trimmed=sweep(len,ARGV[2]=='0' and len-max+1 or 0,oldest(tonumber(ARGV[3])))\n"
-    "  if ARGV[2]=='1' and len-trimmed>=max then return {2,'0-0','0-0',trimmed,{}} end\n"
-    "end\n"
-    "local seq=redis.call('XADD',KEYS[1],'*',unpack(ARGV,6))\n"
-    "redis.call('HSET',KEYS[2],field,seq..' '..ARGV[7],'',seq)\n"
-    "if threads then\n" LUA_RANK "  redis.call('ZADD',threads,0,ARGV[5]..'\\0'..rank(seq))\n"
-    "  if redis.call('ZCARD',threads)==1 then\n"
-    "    redis.call('EXPIRE',threads,2*tonumber(ARGV[3])+10000)\n"
-    "  end\n"
+    "local seq=redis.call('XADD',KEYS[1],'*',unpack(ARGV))\n"
+    "redis.call('HSET',KEYS[2],field,seq..' '..from,'',seq)\n"
+    "if len==15 then redis.call('HSET',KEYS[2],'/',string.rep('-',65)) end\n"
+    "if KEYS[4] then\n" LUA_RANK "  redis.call('ZADD',KEYS[4],0,ARGV[#ARGV]..'\\0'..rank(seq))\n"
+    "  if redis.call('ZCARD',KEYS[4])==1 then redis.call('EXPIRE',KEYS[4],2*AGE+10000) end\n"
     "end\n"
     "if string.sub(seq,1,9)~=string.sub(before,1,9) then\n" /* once in 10,000 s */
-    LUA_KEY LUA_KEEP "  keep(tonumber(ARGV[3]))\n"
+    LUA_KEY LUA_KEEP "  keep(AGE)\n"
     "end\n"
-    "return {0,seq,before,trimmed,at}";
+    "return answer('0 '..seq..' '..before..' '..trimmed)";
 
-/* KEYS box ids at cur; ARGV device epoch place age.
+/* KEYS box ids at cur; ARGV device epoch place.
  * -> known, cursor, first, last, lost, devices, how many were trimmed. Places expire after a year,
  * or those of hosts that never came back would stay for ever. */
 static const char open_text[] = LUA_SWEEP LUA_KEEP
-    "local age,len=tonumber(ARGV[4]),redis.call('XLEN',KEYS[1])\n"
+    "local age,len=AGE,redis.call('XLEN',KEYS[1])\n"
     "redis.call('HLEN',KEYS[2])\n"
     "local known,cursor=1,redis.call('HGET',KEYS[4],ARGV[1])\n"
     "redis.call('HSET',KEYS[3],ARGV[3],1)\n"
@@ -159,7 +164,7 @@ static const char open_text[] = LUA_SWEEP LUA_KEEP
     "return {known,cursor,first,last,redis.call('HGET',KEYS[2],'/lost') or '0-0',\n"
     "  redis.call('HLEN',KEYS[4]),trimmed}";
 
-/* KEYS cur; ARGV device seq epoch age. The cursor goes forward, or into a new epoch. */
+/* KEYS cur; ARGV device seq epoch. The cursor goes forward, or into a new epoch. */
 static const char ack_text[] =
     "local old=redis.call('HGET',KEYS[1],ARGV[1])\n"
     "local ms,n,epoch=string.match(old or '','^(%d+)-(%d+)@(.*)$')\n"
@@ -169,40 +174,40 @@ static const char ack_text[] =
     "  if less(new_ms,ms) or (new_ms==ms and not less(n,new_n)) then return 0 end\n"
     "end\n"
     "if redis.call('HSET',KEYS[1],ARGV[1],ARGV[2]..'@'..ARGV[3])==1 then\n"
-    "  redis.call('EXPIRE',KEYS[1],2*tonumber(ARGV[4])+10000)\n"
+    "  redis.call('EXPIRE',KEYS[1],2*AGE+10000)\n"
     "end\n"
     "return 1";
 
 /* KEYS box ids th; ARGV thread before|"" count -> entries, newest first. The first message of a
  * thread has the thread's name as its id. */
-static const char thread_text[] = LUA_RANK
-    "local low,count=ARGV[1]..'\\0',tonumber(ARGV[3])\n"
-    "local before=ARGV[2]~='' and rank(ARGV[2])\n"
-    "local found=redis.call('ZREVRANGEBYLEX',KEYS[3],\n"
-    "  '('..(before and low..before or ARGV[1]..'\\1'),'['..low,'LIMIT',0,count)\n"
-    "for j=1,#found do found[j]=string.sub(found[j],#low+1) end\n"
-    "local root=redis.call('HGET',KEYS[2],ARGV[1])\n"
-    "root=root and string.match(root,'^(%d+-%d+) ')\n"
-    "root=root and rank(root)\n"
-    "if root and (not before or root<before) then\n"
-    "  local at=#found+1\n"
-    "  while at>1 and found[at-1]<root do at=at-1 end\n"
-    "  if found[at-1]~=root then table.insert(found,at,root) end\n"
-    "end\n"
-    "local out={}\n"
-    "for j=1,math.min(#found,count) do\n"
-    "  local r=found[j]\n"
-    "  local ms_len=string.byte(r)-96\n"
-    "  local seq=string.sub(r,2,1+ms_len)..'-'..string.sub(r,3+ms_len)\n"
-    "  local e=redis.call('XRANGE',KEYS[1],seq,seq)[1]\n"
-    "  if e then out[#out+1]=e end\n"
-    "end\n"
-    "return out";
+static const char thread_text[] =
+    LUA_RANK "local low,count=ARGV[1]..'\\0',tonumber(ARGV[3])\n"
+             "local before=ARGV[2]~='' and rank(ARGV[2])\n"
+             "local found=redis.call('ZREVRANGEBYLEX',KEYS[3],\n"
+             "  '('..(before and low..before or ARGV[1]..'\\1'),'['..low,'LIMIT',0,count)\n"
+             "for j=1,#found do found[j]=string.sub(found[j],#low+1) end\n"
+             "local root=redis.call('HGET',KEYS[2],ARGV[1])\n"
+             "root=root and string.match(root,'^(%d+-%d+) ')\n"
+             "root=root and rank(root)\n"
+             "if root and (not before or root<before) then\n"
+             "  local at=#found+1\n"
+             "  while at>1 and found[at-1]<root do at=at-1 end\n"
+             "  if found[at-1]~=root then table.insert(found,at,root) end\n"
+             "end\n"
+             "local out={}\n"
+             "for j=1,math.min(#found,count) do\n"
+             "  local r=found[j]\n"
+             "  local ms_len=string.byte(r)-96\n"
+             "  local seq=string.sub(r,2,1+ms_len)..'-'..string.sub(r,3+ms_len)\n"
+             "  local e=redis.call('XRANGE',KEYS[1],seq,seq)[1]\n"
+             "  if e then out[#out+1]=e end\n"
+             "end\n"
+             "return out";
 
-/* KEYS rc; ARGV seq age -> 1 the first time. */
+/* KEYS rc; ARGV seq -> 1 the first time. */
 static const char receipt_text[] = "local first=redis.call('HSETNX',KEYS[1],ARGV[1],1)\n"
                                    "if first==1 and redis.call('HLEN',KEYS[1])==1 then\n"
-                                   "  redis.call('EXPIRE',KEYS[1],2*tonumber(ARGV[2])+10000)\n"
+                                   "  redis.call('EXPIRE',KEYS[1],2*AGE+10000)\n"
                                    "end\n"
                                    "return first";
 
@@ -228,19 +233,22 @@ static const char newest_text[] =
     "return ''";
 
 static const char *const texts[SCRIPT_COUNT] = {
-    [SCRIPT_APPEND] = append_text,   [SCRIPT_OPEN] = open_text,       [SCRIPT_ACK] = ack_text,
-    [SCRIPT_THREAD] = thread_text,   [SCRIPT_RECEIPT] = receipt_text, [SCRIPT_TICK] = tick_text,
+    [SCRIPT_APPEND] = append_text, [SCRIPT_OPEN] = open_text,       [SCRIPT_ACK] = ack_text,
+    [SCRIPT_THREAD] = thread_text, [SCRIPT_RECEIPT] = receipt_text, [SCRIPT_TICK] = tick_text,
     [SCRIPT_NEWEST] = newest_text,
 };
 
-char *mailbox_script(enum script script, struct slice name)
+char *mailbox_script(enum script script, struct slice name, const struct retention *retention)
 {
     struct buf comment;
     char *text = NULL;
 
     buf_init(&comment, 4096);
     mailbox_key(&comment, SLICE(""), name, ""); /* escaped: one line whatever is in it */
-    if (asprintf(&text, "--%s\n%s", buf_text(&comment), texts[script]) < 0)
+    if (asprintf(&text, "--%s\nlocal MAX,REJECT,AGE,DEDUPE=%lld,%s,%lld,%lld\n%s",
+                 buf_text(&comment), (long long)retention->messages_max,
+                 retention->reject_full ? "true" : "false", (long long)retention->age_s,
+                 (long long)retention->dedupe_s, texts[script]) < 0)
         text = NULL;
     buf_fini(&comment);
     return text;
