@@ -116,8 +116,8 @@ fuzz-%:
 	build/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 	    tests/fuzz/found/$* tests/fuzz/corpus/$*
 
-e2e: $(BIN)
-	@POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_SAN="$(SAN)" $(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e
+e2e: $(BIN) $(B)/tests/unit/mailbox_live
+	@POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_BUILD=$(abspath $(B)) POSTOFFICE_SAN="$(SAN)" $(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e
 
 # Memory of 20,000 idle sessions: fails above 1.5 KiB each.
 bench-idle: $(BIN) $(B)/tests/bench/bench_idle

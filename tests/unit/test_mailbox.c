@@ -1,0 +1,158 @@
+/* The parts of worker/mailbox that need no Redis: positions, names, answers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "worker/mailbox_parts.h"
+
+#include <stdlib.h>
+
+static void a_position_is_two_numbers_of_64_bits(void **state)
+{
+    static const struct {
+        const char *text;
+        bool good;
+        struct seq seq;
+    } cases[] = {
+        { "0-0", true, { 0, 0 } },
+        { "1700000000000-7", true, { 1700000000000, 7 } },
+        { "5", true, { 5, 0 } },
+        { "18446744073709551615-18446744073709551615", true, { UINT64_MAX, UINT64_MAX } },
+        { "18446744073709551616-0", false, { 0, 0 } },
+        { "99999999999999999999", false, { 0, 0 } },
+        { "", false, { 0, 0 } },
+        { "-", false, { 0, 0 } },
+        { "1-", false, { 0, 0 } },
+        { "-1", false, { 0, 0 } },
+        { "1-2-3", false, { 0, 0 } },
+        { " 1", false, { 0, 0 } },
+        { "+1-1", false, { 0, 0 } },
+        { "0x1-1", false, { 0, 0 } },
+        { "$", false, { 0, 0 } },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct seq seq = { 1, 1 };
+        assert_int_equal(seq_parse(slice_of(cases[i].text), &seq), cases[i].good);
+        if (cases[i].good)
+            assert_int_equal(seq_compare(seq, cases[i].seq), 0);
+        else
+            assert_int_equal(seq_compare(seq, (struct seq){ 1, 1 }), 0);
+    }
+}
+
+static void the_longest_position_fits(void **state)
+{
+    char text[SEQ_TEXT_MAX];
+    struct seq most = { UINT64_MAX, UINT64_MAX }, back;
+
+    (void)state;
+    assert_int_equal(seq_format(text, most), SEQ_TEXT_MAX - 1);
+    assert_true(seq_parse(slice_of(text), &back));
+    assert_int_equal(seq_compare(most, back), 0);
+}
+
+static void next_and_previous_are_neighbours(void **state)
+{
+    struct seq edge = seq_next((struct seq){ 5, UINT64_MAX });
+    struct seq most = { UINT64_MAX, UINT64_MAX };
+
+    (void)state;
+    assert_int_equal(seq_compare(edge, (struct seq){ 6, 0 }), 0);
+    assert_int_equal(seq_compare(seq_previous(edge), (struct seq){ 5, UINT64_MAX }), 0);
+    assert_int_equal(seq_compare(seq_next(most), most), 0);
+    assert_int_equal(seq_compare(seq_previous((struct seq){ 0, 0 }), (struct seq){ 0, 0 }), 0);
+}
+
+static void no_address_breaks_out_of_its_braces(void **state)
+{
+    struct buf key;
+
+    (void)state;
+    buf_init(&key, 4096);
+    mailbox_key(&key, SLICE("po:"), SLICE("a}:{b%\r\n\x7f\0 \xc3\xa9"), ":box");
+    assert_string_equal(buf_text(&key), "po:{a%7D:%7Bb%25%0D%0A%7F%00 \xc3\xa9}:box");
+    buf_fini(&key);
+}
+
+static void long_and_odd_threads_get_a_short_name(void **state)
+{
+    char room[THREAD_KEY_MAX], text[200], other[THREAD_KEY_MAX];
+    struct slice key, second;
+
+    (void)state;
+    memset(text, 'x', sizeof text);
+    assert_int_equal(mailbox_thread_key((struct slice){ NULL, 0 }, room).len, 0);
+    assert_true(slice_equal(mailbox_thread_key(SLICE("t1"), room), SLICE("t1")));
+    assert_int_equal(mailbox_thread_key(slice_make(text, 64), room).len, 64);
+    key = mailbox_thread_key(slice_make(text, 65), room);
+    assert_int_equal(key.len, 41);
+    assert_int_equal(key.data[0], '~');
+    second = mailbox_thread_key(slice_make(text, 66), other);
+    assert_false(slice_equal(key, second));
+    assert_int_equal(mailbox_thread_key(SLICE("a\0b"), room).data[0], '~');
+    assert_int_equal(mailbox_thread_key(SLICE("~a"), room).len, 41);
+}
+
+static void an_append_is_told_in_four_words(void **state)
+{
+    static const char good[] = "0 1700000000000-3 1699999999999-0 2";
+    static const char *const bad[] = {
+        "3 1-1 0-0 0",  "0 1-1 0-0",    "0 1-1",        "0",         "",
+        " 0 1-1 0-0 0", "0  1-1 0-0 0", "-1 1-1 0-0 0", "0 x 0-0 0", "0 1-1 0-0 x"
+    };
+    struct mailbox_appended appended = { .outcome = MAILBOX_UNKNOWN };
+    uint64_t trimmed;
+
+    (void)state;
+    assert_true(append_parse(slice_of(good), &appended, &trimmed));
+    assert_int_equal(appended.outcome, MAILBOX_STORED);
+    assert_int_equal(appended.seq.n, 3);
+    assert_int_equal(appended.before.ms, 1699999999999);
+    assert_int_equal(trimmed, 2);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(append_parse(slice_of(bad[i]), &appended, &trimmed));
+    for (size_t len = 0; len + 1 < sizeof good - 1; len++) {
+        char *prefix = malloc(len + 1); /* so that a byte read behind it is found */
+        memcpy(prefix, good, len);
+        (void)append_parse(slice_make(prefix, len), &appended, &trimmed);
+        free(prefix);
+    }
+}
+
+static void each_worker_has_scripts_of_its_own(void **state)
+{
+    const struct retention retention = { 10, 60, 300, true };
+    char *one = mailbox_script(SCRIPT_APPEND, SLICE("host:0"), &retention);
+    char *two = mailbox_script(SCRIPT_APPEND, SLICE("host:1"), &retention);
+    char *odd = mailbox_script(SCRIPT_APPEND, SLICE("a\nos.exit()"), &retention);
+    char sha_one[SHA_HEX + 1], sha_two[SHA_HEX + 1];
+
+    (void)state;
+    mailbox_script_sha(one, sha_one);
+    mailbox_script_sha(two, sha_two);
+    assert_string_not_equal(sha_one, sha_two);
+    assert_int_equal(strlen(sha_one), SHA_HEX);
+    assert_non_null(strstr(one, "=10,true,60,300\n"));
+    assert_null(strstr(odd, "\nos.exit"));
+    free(one);
+    free(two);
+    free(odd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_position_is_two_numbers_of_64_bits),
+        cmocka_unit_test(the_longest_position_fits),
+        cmocka_unit_test(next_and_previous_are_neighbours),
+        cmocka_unit_test(no_address_breaks_out_of_its_braces),
+        cmocka_unit_test(long_and_odd_threads_get_a_short_name),
+        cmocka_unit_test(an_append_is_told_in_four_words),
+        cmocka_unit_test(each_worker_has_scripts_of_its_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
