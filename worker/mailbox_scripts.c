@@ -98,11 +98,6 @@ static const char append_text[] =
     "local id,from=ARGV[4],ARGV[2]\n"
     "local seen=redis.call('HMGET',KEYS[2],id,'')\n"
     "local at=redis.call('HKEYS',KEYS[3])\n"
-    "local function answer(text)\n"
-    "  if #at==0 then return text end\n"
-    "  at[#at+1]=text\n"
-    "  return at\n"
-    "end\n"
     "local field,v,before=id,seen[1],seen[2]\n"
     "if v then\n"
     "  if string.sub(v,string.find(v,' ',1,true)+1)~=from then\n"
@@ -113,7 +108,8 @@ static const char append_text[] =
     "    local seq=string.sub(v,1,string.find(v,' ',1,true)-1)\n"
     "    local s=tonumber(string.match(seq,'^%d+'))/1000\n"
     "    if tonumber(redis.call('TIME')[1])-s<DEDUPE then\n"
-    "      return answer('1 '..seq..' '..seq..' 0')\n"
+    "      at[#at+1]='1 '..seq..' '..seq..' 0'\n"
+    "      return at\n"
     "    end\n"
     "  end\n"
     "end\n"
@@ -136,7 +132,10 @@ static const char append_text[] =
     "if string.sub(seq,1,9)~=string.sub(before,1,9) then\n" /* once in 10,000 s */
     LUA_KEY LUA_KEEP "  keep(AGE)\n"
     "end\n"
-    "return answer('0 '..seq..' '..before..' '..trimmed)";
+    "local text='0 '..seq..' '..before..(trimmed==0 and ' 0' or ' '..trimmed)\n"
+    "if #at==0 then return text end\n"
+    "at[#at+1]=text\n"
+    "return at";
 
 /* KEYS box ids at cur; ARGV device epoch place.
  * -> known, cursor, first, last, lost, devices, how many were trimmed. Places expire after a year,
