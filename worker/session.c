@@ -472,7 +472,7 @@ void session_check_replaced(struct office *office)
 {
     for (uint32_t i = 0; i < office->session_used; i++) {
         struct session *session = office->sessions[i];
-        if (!session || !conn_is_open(&session->conn) || !replaced(session))
+        if (!session || !session->listed || !replaced(session))
             continue;
         stats_add(office->stats, STAT_replaced, 1);
         session_say_goodbye(session, WS_CLOSE_REPLACED,
