@@ -3,8 +3,8 @@
  * there.
  *
  * Channel: PREFIX w: NODE : SLOT : INCARNATION, so nothing meant for a dead worker reaches its
- * successor. Pub/sub is at most once: whoever publishes mail looks at the answer (how many heard
- * it).
+ * successor. Pub/sub is at most once: it carries signals, and for stored mail it is only a
+ * doorbell.
  */
 #ifndef WORKER_BUS_H
 #define WORKER_BUS_H

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "worker/postmaster.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,10 +12,14 @@ enum {
     LIVE_BYTES = 256 * 1024, /* past this a session is not fed live: it goes on from its mailbox */
 };
 
-/* What is asked of Redis carries this, not the session. */
+/* What is asked of Redis carries this, not the session: its number, where a pointer is expected. */
 static void *name_of(const struct session *session)
 {
-    return (void *)(uintptr_t)session->number;
+    void *name;
+
+    static_assert(sizeof name == sizeof session->number, "a number fits into a pointer");
+    memcpy(&name, &session->number, sizeof name);
+    return name;
 }
 
 /* One worker, one office: callbacks of the mailbox find it here. */

@@ -25,8 +25,8 @@ struct carrier_standing {
     bool recovered;
 };
 
-/* Asks where the session stands and calls carrier_begin's listener: session_begin (with NULL when
- * there is no mailbox now: nothing is stored, or Redis is away). */
+/* Asks where the session stands; session_begin is called with it, perhaps from inside this call
+ * (with NULL when there is no mailbox now: nothing is stored, or Redis is away). */
 void carrier_open(struct session *session, const struct carrier_since *since);
 /* After `welcome`: the replay. */
 void carrier_start(struct session *session);
@@ -42,11 +42,12 @@ void carrier_close(struct session *session);
 void carrier_on_stored_left(struct conn *conn, struct outbox_position position);
 void carrier_on_room(struct conn *conn);
 
-/* The mailboxes are up (again); lost: Redis came back empty or older. Every session is brought up
- * to its mailbox's end, some a turn: carrier_catch_up_some returns false when all have been. */
+/* The mailboxes are up (again); lost: Redis came back empty or older. From now on every session is
+ * brought up to its mailbox's end by carrier_catch_up_some. */
 void carrier_mailbox_up(struct office *office, struct slice epoch, bool lost);
-/* Doorbells may have been missed. */
+/* Doorbells may have been missed: the same begins. */
 void carrier_look_again(struct office *office);
+/* At most `count` sessions, once a turn; false when all have been. */
 bool carrier_catch_up_some(struct office *office, unsigned count);
 
 #endif

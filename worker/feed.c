@@ -1,5 +1,6 @@
 #include "worker/feed.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum {
@@ -57,8 +58,10 @@ static void runs_drop(struct feed_acks *acks, uint32_t count)
 
 static void runs_forget_oldest(struct feed_acks *acks)
 {
-    struct seq first = acks->runs[0].first;
+    struct seq first;
 
+    assert(acks->runs && acks->count);
+    first = acks->runs[0].first;
     if (is_zero(acks->forgotten) || seq_compare(first, acks->forgotten) < 0)
         acks->forgotten = first;
     runs_drop(acks, 1);
@@ -80,6 +83,7 @@ void feed_acks_sent(struct feed_acks *acks, struct seq seq, uint64_t number)
             acks->forgotten = seq;
         return;
     }
+    assert(acks->runs);
     acks->runs[acks->count++] = (struct feed_run){ seq, seq, number };
 }
 

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "worker/mailbox_parts.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -130,6 +131,7 @@ static void row_remove(struct op *op)
     struct mailbox *mailbox = op->mailbox;
 
     TAILQ_REMOVE(&mailbox->row, op, link);
+    assert(TAILQ_FIRST(&mailbox->row) != op); /* what follows may free it */
     mailbox->row_count--;
     mailbox->row_bytes -= op->bytes;
     if (op->state == OP_QUEUED)
@@ -261,6 +263,7 @@ void mailbox_send_queued(struct mailbox *mailbox)
     if (mailbox->queued_count == 0)
         return;
     TAILQ_FOREACH(op, &mailbox->row, link)
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that TAILQ_REMOVE took it out */
     if (op->state == OP_QUEUED && !send_op(op))
         return; /* the rest with the next tick */
 }
@@ -539,6 +542,7 @@ static void tell_all(struct mailbox *mailbox)
     struct op *op;
 
     while ((op = TAILQ_FIRST(&mailbox->row))) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see what TAILQ_REMOVE does */
         bool sent = op->state == OP_SENT;
         bool answered = op->state == OP_ANSWERED;
         op->maybe |= sent || answered;

@@ -161,8 +161,11 @@ static void hold_places(struct op *op)
         bytes += appended->elsewhere[i].len;
     free(op->held);
     op->held = bytes ? malloc(bytes) : NULL;
-    if (!op->held)
+    if (!op->held) {
         appended->elsewhere_count = 0;
+        appended->elsewhere = NULL;
+        return;
+    }
     copies = (struct slice *)(void *)op->held;
     at = op->held + appended->elsewhere_count * sizeof(struct slice);
     for (size_t i = 0; i < appended->elsewhere_count; i++) {

@@ -2,14 +2,19 @@
  * What runs inside Redis. Everything that a client has chosen reaches a script as an argument.
  *
  * The keys of an address (all with the hash tag {ADDRESS}):
- *   :box  stream, the mailbox. An entry has f (from), i (id), b (body), and only when it has them
- *         x (expiresAt), r (receipt asked for), d (device to skip), l (level), t (thread, when it
- * is not the message's own id). :ids  hash: id -> "SEQ FROM" of everything in the box (id NUL from,
- * when another sender has the same id in it); "" -> the newest SEQ; "/lost" -> the newest SEQ that
- * retention removed. It recognises a repetition, finds a message to recall and the first message of
- * a thread. :at   hash: places with sessions.     :cur  hash: device -> "SEQ@EPOCH". :th   sorted
- * set, by bytes: thread NUL rank, for messages that are not their thread's first. :rc   hash: SEQ
- * of messages whose receipt was sent. and for all of them together PREFIXepoch and PREFIXtick.
+ *
+ * - :box, a stream: the mailbox. An entry has f (from), i (id), b (body), and only when it has them
+ *   x (expiresAt), r (receipt asked for), d (device to skip), l (level), t (thread, when it is not
+ *   the message's own id).
+ * - :ids, a hash: id -> "SEQ FROM" of everything in the box (id NUL from, when another sender has
+ *   the same id in it); "" -> the newest SEQ; "/lost" -> the newest SEQ that retention removed. It
+ *   recognises a repetition, finds a message to recall and the first message of a thread.
+ * - :at, a hash: places with sessions.
+ * - :cur, a hash: device -> "SEQ@EPOCH".
+ * - :th, a sorted set, by bytes: thread NUL rank, for messages that are not their thread's first.
+ * - :rc, a hash: SEQ of messages whose receipt was sent.
+ *
+ * For all of them together PREFIXepoch and PREFIXtick.
  *
  * An append reads, and by that checks the types, of all it will write before its first write; Redis
  * refuses a script for want of memory, a read-only replica or a full disk at its first write. So an

@@ -1,9 +1,10 @@
 /*
  * The way to another worker: through Redis, or through a ring of this host.
  *
- * Redis wherever it is configured and up on both sides, and for mail always, when it is configured
- * (its answer proves who heard it). With no Redis configured everything goes through rings; while a
- * configured one is away, signals and kicks do. So the router need not know which it was.
+ * Redis wherever it is configured and up on both sides. With no Redis configured everything goes
+ * through rings; while a configured one is away, signals and kicks do. So the router need not know
+ * which it was. Mail comes here only where nothing is stored; that which is stored has the bus's
+ * own doorbell (bus_publish_stored).
  */
 #ifndef WORKER_REACH_H
 #define WORKER_REACH_H

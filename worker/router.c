@@ -392,6 +392,17 @@ static bool is_recipient(const struct envelope *envelope, struct slice address)
     return false;
 }
 
+/* As envelope_stamp says it: what has no thread and answers nothing begins one. */
+static struct slice thread_of(const struct errand *errand)
+{
+    static const struct slice none;
+    const struct envelope *envelope = &errand->envelope;
+
+    if (envelope->subject_id.data)
+        return envelope->subject_id;
+    return envelope->in_reply_to.data ? none : errand->id;
+}
+
 static struct mailbox_letter letter_of(const struct errand *errand, struct slice address,
                                        const struct msg *msg)
 {
@@ -403,9 +414,7 @@ static struct mailbox_letter letter_of(const struct errand *errand, struct slice
         .from = envelope->from,
         .id = errand->id,
         .body = msg_slice(msg),
-        .thread = envelope->subject_id.data
-                      ? envelope->subject_id
-                      : (envelope->in_reply_to.data ? (struct slice){ 0 } : errand->id),
+        .thread = thread_of(errand),
         .expires_at = envelope->has_expires_at ? envelope->expires_at : 0,
         .receipt = envelope->has_receipt && !is_receipt ? (uint8_t)envelope->receipt : 0,
         .level = (int8_t)envelope->level,

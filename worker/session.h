@@ -24,7 +24,8 @@ struct session {
     struct directory_entry *entry; /* of its address */
     struct session *next_same;     /* of the same address on this worker */
     struct grant *grant;
-    struct ticket *tickets, *tickets_last; /* answers that wait for other workers, oldest first */
+    struct ticket *tickets,
+        *tickets_last; /* answers that wait for mailboxes or workers, oldest first */
     uint64_t number; /* generation << 32 | index in office->sessions; unique in this incarnation */
     uint64_t since_ns, origin_key, errors_at_ms;
     struct limiter limiter;

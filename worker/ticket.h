@@ -1,6 +1,7 @@
 /*
- * A message whose sender still waits for its answer: it has gone to other workers, and only when
- * they have heard it (or not) is it known who was served.
+ * A message whose sender still waits for its answer: it has gone to its recipients' mailboxes (or,
+ * where nothing is stored, to other workers), and only when all have answered is it known who was
+ * served.
  *
  * A session's tickets are answered strictly in the order in which its messages came, whatever
  * finishes first; a message that can be answered at once still takes a ticket when older ones wait.
@@ -22,7 +23,7 @@ struct ticket_recipient {
 struct ticket {
     struct ticket *next;
     struct session *session; /* NULL: the sender has gone; nobody is told */
-    uint32_t waiting;        /* workers that have not answered, and the maker until ticket_settle */
+    uint32_t waiting;        /* mailboxes or workers that have not answered, and the maker */
     uint32_t recipient_count;
     struct msg *msg; /* of mail that is stored: delivered when all mailboxes have answered */
     struct office *office;
@@ -35,8 +36,8 @@ struct ticket {
 /* For the recipients, none served yet, refusal storage-unavailable. NULL when out of memory. */
 struct ticket *ticket_new(struct session *session, struct slice id, const struct slice *recipients,
                           size_t recipient_count);
-/* A worker will answer for these recipients (indexes into ticket->recipients); the handle goes to
- * ticket_heard. NULL when out of memory. */
+/* A mailbox or a worker will answer for these recipients (indexes into ticket->recipients); the
+ * handle goes to ticket_heard. NULL when out of memory. */
 struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, size_t count);
 /* reach_publish's callback; arg is the part. */
 void ticket_heard(void *arg, bool heard);
@@ -49,7 +50,7 @@ void ticket_carry(struct ticket *ticket, struct msg *msg);
 /* The maker is done with it: all that can be known now is. Answers as many of the session's tickets
  * as are ready. The ticket must not be used afterwards. */
 void ticket_settle(struct ticket *ticket);
-/* The session ends: its tickets live on without it until their workers have answered. */
+/* The session ends: its tickets live on without it until all have answered. */
 void tickets_orphan(struct session *session);
 
 #endif
