@@ -177,6 +177,10 @@ static void take_outcome(struct ticket *ticket, struct ticket_recipient *recipie
         break;
     case MAILBOX_REPEATED: /* answered as the first was, and delivered to no one again */
         recipient->served = true;
+        /* Whoever stored it the first time may have died before telling anybody. Its sessions hear
+         * of the position again: one that has it takes nothing, one that has not reads it. */
+        recipient->to_deliver = true;
+        recipient->position = (struct bus_position){ appended->seq, appended->before };
         break;
     case MAILBOX_FULL:
         recipient->refusal = REJECT_MAILBOX_FULL;
