@@ -45,7 +45,10 @@ static void say_replayed(struct session *session)
 {
     struct msg *msg = postmaster_replayed(session_address(session), session->feed.queued);
 
-    /* Queued as mail is, so that it comes behind the backlog and before what is live. */
+    /* Queued as mail is, at the lowest level that the backlog had, so that it comes behind all of
+     * it and before what is live and no more urgent. */
+    if (msg)
+        msg->level = session->feed.level;
     if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
         conn_abort(&session->conn);
     msg_unref(msg);
@@ -95,6 +98,8 @@ static void hand_over_entry(struct session *session, const struct mailbox_entry 
 
     if (!is_for(session, entry))
         return;
+    if (!session->feed.said_replayed && entry->level < session->feed.level)
+        session->feed.level = entry->level;
     msg = msg_new(entry->body, MSG_MAIL, entry->level);
     if (msg)
         hand_over(session, msg, entry->seq);

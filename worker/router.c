@@ -421,6 +421,15 @@ static struct mailbox_letter letter_of(const struct errand *errand, struct slice
     };
 }
 
+/* Known when the session began, or because another session has come since. */
+static bool has_other_devices(struct session *session)
+{
+    if (!session->other_devices)
+        session->other_devices =
+            sessions_find(session->office->region, session->entry->key, NULL, 0) > 1;
+    return session->other_devices;
+}
+
 static void copy_to_sender(struct errand *errand, struct msg *msg)
 {
     struct session *session = errand->session;
@@ -428,7 +437,7 @@ static void copy_to_sender(struct errand *errand, struct msg *msg)
     struct mailbox_letter letter;
     struct copy *copy;
 
-    if (!session->other_devices || !errand->office->config->sessions.copy_to_sender ||
+    if (!has_other_devices(session) || !errand->office->config->sessions.copy_to_sender ||
         errand->envelope.type != TYPE_MAIL || !slice_equal(errand->envelope.from, address) ||
         is_recipient(&errand->envelope, address))
         return;
@@ -450,11 +459,14 @@ static void copy_to_sender(struct errand *errand, struct msg *msg)
     }
 }
 
-/* Accepted is what every recipient's mailbox has; who could not be served is named. */
+/* Accepted is what every recipient's mailbox has; who could not be served is named. What has
+ * expired already is stored as anything is, and read over by whoever reads it there. */
 static enum err store_mail(struct errand *errand, struct msg *msg, struct envelope_fault *fault)
 {
     const struct envelope *envelope = &errand->envelope;
     struct mailbox *mailbox = errand->office->mailbox;
+    bool expired = envelope->has_expires_at &&
+                   envelope->expires_at <= loop_unix_s(errand->office->loop);
     struct ticket *ticket;
 
     if (!mailbox_is_up(mailbox))
@@ -464,14 +476,16 @@ static enum err store_mail(struct errand *errand, struct msg *msg, struct envelo
         ticket_new(errand->session, errand->id, envelope->recipients, envelope->recipient_count);
     if (!ticket)
         return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
-    ticket_carry(ticket, msg);
+    if (!expired)
+        ticket_carry(ticket, msg);
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         struct mailbox_letter letter = letter_of(errand, envelope->recipients[i], msg);
         struct ticket_part *part = ticket_wait(ticket, &i, 1);
         if (part && mailbox_append(mailbox, &letter, ticket_appended, part))
             ticket_unsent(part);
     }
-    copy_to_sender(errand, msg);
+    if (!expired)
+        copy_to_sender(errand, msg);
     ticket_settle(ticket);
     return OK;
 }

@@ -143,14 +143,16 @@ class Redis:
         self.directory = pathlib.Path(directory)
         self.socket = self.directory / "redis.sock"
         self.process = None
+        self.durable = False  # from the next start on: what was written is there again after a kill
         self.start()
 
     def start(self):
         assert self.process is None
+        keep = ["--appendonly", "yes", "--appendfsync", "always"] if self.durable else ["--appendonly", "no"]
         with open(self.directory / "redis.log", "ab") as log:
             self.process = subprocess.Popen(
                 ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "777",
-                 "--dir", str(self.directory), "--appendonly", "no", "--save", "", "--daemonize", "no"],
+                 "--dir", str(self.directory), *keep, "--save", "", "--daemonize", "no"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_until(self.answers, "redis-server answers")
 
