@@ -106,7 +106,6 @@ static void hand_over_entry(struct session *session, const struct mailbox_entry 
 static void on_page(void *arg, const struct mailbox_page *page)
 {
     struct session *session = by_name(arg);
-    struct seq last = { 0 };
     uint64_t bytes = 0;
 
     if (!session)
@@ -117,12 +116,11 @@ static void on_page(void *arg, const struct mailbox_page *page)
     }
     for (size_t i = 0; i < page->count && conn_is_open(&session->conn); i++) {
         hand_over_entry(session, &page->entries[i]);
-        last = page->entries[i].seq;
         bytes += page->entries[i].body.len;
     }
     if (conn_is_open(&session->conn))
-        carry_out(session, feed_page(&session->feed, last, (unsigned)page->count, page->end, bytes,
-                                     has_room(session)));
+        carry_out(session, feed_page(&session->feed, page->last, (unsigned)page->count, page->end,
+                                     bytes, has_room(session)));
 }
 
 void carrier_on_room(struct conn *conn)

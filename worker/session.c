@@ -345,33 +345,35 @@ struct session *session_open(struct office *office, int fd, const struct session
     return session;
 }
 
+/* The claim's bytes are not needed any more: the directory has the address. */
+static void forget_claim(struct session *session)
+{
+    free(session->claim);
+    session->claim = NULL;
+    session->wanted_address = session->early = (struct slice){ 0 };
+}
+
 void session_begin(struct session *session, const struct carrier_standing *standing,
                    bool asked_replay)
 {
-    static const struct carrier_standing nowhere = { .epoch = "" };
-    struct carrier_standing without = nowhere;
+    struct carrier_standing unknown = { .epoch = "", .recovered = !asked_replay };
     struct office *office = session->office;
-    struct slice early = session->early;
-    char *claim = session->claim;
 
-    session->claim = NULL;
-    without.recovered = !asked_replay;
     session->data_lost_count = office->data_lost_count;
     if (list(session, session->wanted_address)) {
         log_error("session_not_opened", "reason=\"no room\"");
         conn_abort(&session->conn);
-        free(claim);
         return;
     }
     log_life(session, "session_opened");
-    session_say_welcome(session, standing ? standing : &without);
+    session_say_welcome(session, standing ? standing : &unknown);
     conn_set_deadline(&session->conn, end_ms(session));
     make_room(session);
     if (standing && conn_is_open(&session->conn))
         carrier_start(session);
     conn_release(&session->conn);
-    conn_feed(&session->conn, early);
-    free(claim);
+    conn_feed(&session->conn, session->early);
+    forget_claim(session);
 }
 
 void session_say_goodbye(struct session *session, uint16_t code, const char *message,
@@ -470,7 +472,7 @@ void session_check_replaced(struct office *office)
 {
     for (uint32_t i = 0; i < office->session_used; i++) {
         struct session *session = office->sessions[i];
-        if (!session || !conn_is_open(&session->conn) || !replaced(session))
+        if (!session || !session->listed || !replaced(session))
             continue;
         stats_add(office->stats, STAT_replaced, 1);
         session_say_goodbye(session, WS_CLOSE_REPLACED,

@@ -66,7 +66,7 @@ void session_say_welcome(struct session *session, const struct carrier_standing 
 struct session *session_by_number(const struct office *office, uint64_t number);
 static inline struct slice session_address(const struct session *session)
 {
-    return directory_address(session->entry);
+    return session->entry ? directory_address(session->entry) : session->wanted_address;
 }
 static inline struct slice session_device(const struct session *session)
 {

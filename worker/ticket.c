@@ -175,8 +175,11 @@ static void take_outcome(struct ticket *ticket, struct ticket_recipient *recipie
         recipient->served = recipient->to_deliver = true;
         recipient->position = (struct bus_position){ appended->seq, appended->before };
         break;
-    case MAILBOX_REPEATED: /* answered as the first was, and delivered to no one again */
-        recipient->served = true;
+    case MAILBOX_REPEATED:
+        /* Answered as the first was. The doorbell is rung once more, for the worker that stored it
+         * may have died before it could; who has the message already does not take it again. */
+        recipient->served = recipient->to_deliver = true;
+        recipient->position = (struct bus_position){ appended->seq, appended->seq };
         break;
     case MAILBOX_FULL:
         recipient->refusal = REJECT_MAILBOX_FULL;

@@ -410,6 +410,13 @@ class Raw:
         payload, self.input = self.input[at:at + length], self.input[at + length:]
         return bool(first & 0x80), first & 0x0F, payload
 
+    def control(self):
+        """The next control frame, as (opcode, payload); messages in between are passed over."""
+        while True:
+            _, opcode, payload = self.frame()
+            if opcode >= 8:
+                return opcode, payload
+
     def message(self):
         """The next data message, as text or bytes; control frames in between are passed over."""
         while True:

@@ -75,7 +75,8 @@ def servers(directory, redis):
 
 @pytest.fixture
 def server(directory, redis):
-    """server(workers=N, config={...}) starts one and waits until it serves."""
+    """server(workers=N, config={...}) starts one and waits until it serves. No mail of an earlier test waits."""
+    redis.client().flushall()
     yield from servers(directory, redis)
 
 

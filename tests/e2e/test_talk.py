@@ -159,7 +159,7 @@ def test_a_message_in_binary_frames_or_fragments_is_a_message(server):
     sender.send(clients.frame(1, text[:10], fin=False) + clients.frame(9, b"in between")
                 + clients.frame(0, text[10:20], fin=False) + clients.frame(0, text[20:]))
     assert json.loads(reader.message())["id"] == "whole"
-    assert sender.frame() == (True, 10, b"in between")
+    assert sender.control() == (10, b"in between")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

@@ -410,6 +410,8 @@ static void test_script_flush(void)
     check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED),
           "SCRIPT FLUSH in the middle: all are stored");
     check(stored_in_order("flush"), "once each, in order");
+    redis_do("INFO errorstats");
+    check(strstr(reply_text, "errorstat_NOSCRIPT:"), "and some of them had met no script");
 }
 
 static void test_client_kill(void)
@@ -442,6 +444,30 @@ static void test_kill_9(void)
     sent_count = 5000;
     check(stored_in_order("crash"), "once each, in order");
     check(wait_for(all_up, 5000) && workers[0].changes == 0, "the epoch is the same");
+}
+
+static void test_given_up(void)
+{
+    unsigned stored = 0, unknown = 0;
+
+    config.mailbox.dedupe_s = 1;
+    mailbox_configure(workers[0].mailbox, &config);
+    append_one("never", "first", MAILBOX_STORED);
+    letters_reset();
+    kill(server, SIGSTOP);
+    append_many(0, "never", 100);
+    hook(NULL);
+    server_kill();
+    check(wait_for(all_answered, 5000), "Redis stays away: all are told in the end");
+    for (unsigned i = 0; i < sent_count; i++) {
+        stored += sent[i].outcome == MAILBOX_STORED;
+        unknown += sent[i].outcome == MAILBOX_UNKNOWN;
+    }
+    check(unknown > 0 && stored + unknown == 100, "that nobody knows");
+    config.mailbox.dedupe_s = 300;
+    mailbox_configure(workers[0].mailbox, &config);
+    server_start(true);
+    check(wait_for(all_up, 10000), "and it heals");
 }
 
 static bool both_changed(void)
@@ -872,6 +898,7 @@ int main(int argc, char **argv)
         test_script_flush();
         test_client_kill();
         test_kill_9();
+        test_given_up();
         test_open_and_ack();
         test_retention();
         test_history();

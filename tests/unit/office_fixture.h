@@ -351,7 +351,7 @@ static inline bool elsewhere_hears(struct bus_frame *frame)
     static char bytes[RING_RECORD_MAX];
     struct slice record;
 
-    memset(frame, 0, sizeof *frame);
+    *frame = (struct bus_frame){ 0 };
     if (!ring_peek(office.region, SLOT, OTHER_SLOT, &record))
         return false;
     memcpy(bytes, record.data, record.len);

@@ -41,14 +41,15 @@ static void welcome_says_who_where_and_how_much(void **state)
                                                                     .node = "n\"1",
                                                                     .worker = 3,
                                                                     .session = 0x100000002,
-                                                                    .config = config }),
+                                                                    .config = config,
+                                                                    .epoch = "" }),
                    "welcome");
     assert_has(text, "\"session\":\"3-100000002\"");
     assert_has(text, "\"node\":\"n\\\"1\"");
     assert_has(text, "\"worker\":3");
     assert_has(text, "\"address\":" ODD_JSON);
     assert_has(text, "\"device\":\"APP\"");
-    assert_has(text, "\"seq\":\"0\",\"cursor\":\"0\",\"epoch\":\"\",\"recovered\":false");
+    assert_has(text, "\"seq\":\"0-0\",\"cursor\":\"0-0\",\"epoch\":\"\",\"recovered\":false");
     assert_has(text, "\"queueBytes\":1048576}");
     config_free(config);
 }
