@@ -191,8 +191,8 @@ static void a_large_payload_crosses(void **state)
     link_open(&link);
     child = fork();
     if (child == 0) {
-        int got = control_send(link.fds[0], CONTROL_CONFIG, slice_make(payload, LEN), -1);
-        _exit(got);
+        enum err err = control_send(link.fds[0], CONTROL_CONFIG, slice_make(payload, LEN), -1);
+        _exit(err == OK ? 0 : 1);
     }
     for (;;) {
         enum control_type type;
