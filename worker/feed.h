@@ -49,7 +49,7 @@ struct feed {
     struct feed_acks acks;
     uint8_t state;
     bool said_replayed;
-    int8_t level; /* the lowest of the backlog: `replayed` must not overtake any of it */
+    int8_t level;        /* the lowest of the backlog: `replayed` must not overtake any of it */
     uint64_t numbers;    /* messages queued so far */
     uint16_t page_count; /* entries to ask for next: grows and shrinks with what they weigh */
 };
