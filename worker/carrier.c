@@ -153,11 +153,6 @@ struct opening {
     struct carrier_since since;
 };
 
-static bool is_zero(struct seq seq)
-{
-    return seq.ms == 0 && seq.n == 0;
-}
-
 /* Section 5: after `since` when it is given, else after the device's cursor, else from the
  * beginning; and a gap is never silent. */
 static struct carrier_standing judge(const struct office *office, const struct carrier_since *since,
@@ -173,8 +168,7 @@ static struct carrier_standing judge(const struct office *office, const struct c
     if (!epoch_known || seq_compare(standing.cursor, opened->last) > 0) {
         standing.recovered = false; /* the data is not the one in which that position was */
         standing.cursor = (struct seq){ 0 };
-    } else if ((since->given || !is_zero(standing.cursor)) &&
-               seq_compare(opened->lost, standing.cursor) > 0) {
+    } else if (seq_compare(opened->lost, standing.cursor) > 0) {
         standing.recovered = false; /* retention has taken what came next */
     }
     return standing;

@@ -151,11 +151,12 @@ static const char open_text[] = LUA_SWEEP LUA_KEEP
     "local known,cursor=1,redis.call('HGET',KEYS[4],ARGV[1])\n"
     "redis.call('HSET',KEYS[3],ARGV[3],1)\n"
     "redis.call('EXPIRE',KEYS[3],31536000)\n"
-    "if not cursor then\n"
-    "  known,cursor=0,'0-0@'..ARGV[2]\n"
+    "local trimmed=len>0 and sweep(len,0,oldest(age)) or 0\n"
+    "local lost=redis.call('HGET',KEYS[2],'/lost') or '0-0'\n"
+    "if not cursor then\n" /* what was gone before it came, it does not miss */
+    "  known,cursor=0,lost..'@'..ARGV[2]\n"
     "  redis.call('HSET',KEYS[4],ARGV[1],cursor)\n"
     "end\n"
-    "local trimmed=len>0 and sweep(len,0,oldest(age)) or 0\n"
     "local first,last='0-0','0-0'\n"
     "local info=redis.pcall('XINFO','STREAM',KEYS[1])\n"
     "if not info.err then\n"
@@ -165,7 +166,7 @@ static const char open_text[] = LUA_SWEEP LUA_KEEP
     "  end\n"
     "end\n"
     "keep(age)\n"
-    "return {known,cursor,first,last,redis.call('HGET',KEYS[2],'/lost') or '0-0',\n"
+    "return {known,cursor,first,last,lost,\n"
     "  redis.call('HLEN',KEYS[4]),trimmed}";
 
 /* KEYS cur; ARGV device seq epoch. The cursor goes forward, or into a new epoch. */

@@ -224,6 +224,30 @@ def test_the_same_id_twice_is_accepted_twice_and_delivered_once(server):
     run(scene())
 
 
+def test_mail_of_a_worker_that_died_before_telling_is_delivered_when_it_is_sent_again(server, redis):
+    """The mailbox has it, as the dead worker left it; nobody has heard of it."""
+    post = server(2)
+
+    async def scene():
+        alice = await open_on(post, 0, "alice", PythonClient.open)
+        bob = await open_on(post, 1, "bob", PythonClient.open)
+        sent = await post_mail(alice, "bob", 1)
+        await bob.message(id=sent[0])
+        store = redis.client()
+        box = next(store.scan_iter("*{bob}:box"))
+        body = json.dumps(clients.envelope("alice", "bob", "", type=1, id="orphan"))
+        seq = store.xadd(box, {"f": "alice", "i": "orphan", "b": body}).decode()
+        store.hset(box[:-len(b":box")] + b":ids", mapping={"orphan": f"{seq} alice", "": seq})
+        for _ in range(2):
+            await alice.send("bob", "", type=1, id="orphan")
+            await all_accepted(alice, ["orphan"])
+        assert (await bob.message(type=1))["id"] == "orphan"
+        end = await post_mail(alice, "bob", 1)
+        assert (await bob.message(type=1))["id"] == end[0]
+
+    run(scene())
+
+
 def test_a_reader_that_comes_while_mail_pours_in_misses_none_and_gets_none_twice(server):
     post = server(2)
     each = harness.scaled(1600)
@@ -269,6 +293,24 @@ def test_a_full_mailbox_drops_the_oldest_and_says_so_to_who_missed_it(server):
         assert phone.welcome["recovered"] is True
         new = await PythonClient.open(post, "bob", device="TAB")
         assert ids(mails(new)) == sent[-20:]
+
+    run(scene())
+
+
+def test_a_device_that_never_acknowledged_hears_of_a_gap_once_it_has_one(server):
+    post = server(1, {"mailbox": {"maxMessages": 20}})
+
+    async def scene():
+        alice = await PythonClient.open(post, "alice")
+        await post_mail(alice, "bob", 30)
+        for _ in range(2):
+            bob = await PythonClient.open(post, "bob")
+            assert bob.welcome["recovered"] is True, "what was gone before it first came, it does not miss"
+            await bob.close()
+        sent = await post_mail(alice, "bob", 5)
+        bob = await PythonClient.open(post, "bob")
+        assert bob.welcome["recovered"] is False
+        assert ids(mails(bob))[-5:] == sent and len(mails(bob)) == 20
 
     run(scene())
 
