@@ -15,7 +15,7 @@
 struct ticket_recipient {
     struct slice address; /* in the ticket's own memory */
     bool served;
-    bool to_deliver;          /* stored just now, at position: its sessions are to be told */
+    bool to_deliver;          /* stored at position: its sessions are to be told */
     enum reject_code refusal; /* when not served */
     struct bus_position position;
 };
