@@ -87,21 +87,33 @@ static void send_request(int fd, const char *address)
     buf_fini(&request);
 }
 
-/* The length of the answer and of the one frame behind it, 0 while they are not whole. */
-static size_t whole_welcome(const uint8_t *data, size_t len)
+/* How long the text frame at `at` is, head and all; 0 while it is not whole. */
+static size_t frame_len(const uint8_t *data, size_t len, size_t at)
+{
+    size_t whole;
+
+    if (len < at + 4)
+        return 0;
+    whole = (data[at + 1] & 0x7f) == 126 ? 4u + ((size_t)data[at + 2] << 8 | data[at + 3])
+                                         : 2u + (data[at + 1] & 0x7f);
+    return len >= at + whole ? whole : 0;
+}
+
+/* The answer and the two frames behind it: `welcome`, and `replayed` of an empty mailbox. Returns
+ * their length, 0 while they are not whole. */
+static size_t whole_greeting(const uint8_t *data, size_t len)
 {
     const uint8_t *end = memmem(data, len, "\r\n\r\n", 4);
-    size_t at = end ? (size_t)(end - data) + 4 : 0;
+    size_t at = end ? (size_t)(end - data) + 4 : 0, welcome, replayed;
 
     if (len >= 13 && memcmp(data, "HTTP/1.1 101 ", 13) != 0) {
         fprintf(stderr, "bench_idle: %.*s\n", (int)len, (const char *)data);
         exit(1);
     }
-    if (!end || len < at + 4)
+    if (!end || !(welcome = frame_len(data, len, at)))
         return 0;
-    at += (data[at + 1] & 0x7f) == 126 ? 4u + ((size_t)data[at + 2] << 8 | data[at + 3])
-                                       : 2u + (data[at + 1] & 0x7f);
-    return len >= at ? at : 0;
+    replayed = frame_len(data, len, at + welcome);
+    return replayed ? at + welcome + replayed : 0;
 }
 
 static void await_welcome(int fd)
@@ -114,8 +126,8 @@ static void await_welcome(int fd)
         if (n <= 0)
             fail("handshake");
         len += (size_t)n;
-    } while (!(whole = whole_welcome(answer, len)));
-    if (whole != len || !memmem(answer, len, "welcome", 7)) {
+    } while (!(whole = whole_greeting(answer, len)));
+    if (whole != len || !memmem(answer, len, "welcome", 7) || !memmem(answer, len, "replayed", 8)) {
         errno = 0;
         fail("welcome");
     }
