@@ -117,6 +117,7 @@ static void on_page(void *arg, const struct mailbox_page *page)
         return;
     if (!page->ok) {
         feed_failed(&session->feed);
+        session->office->catch_up_again = true;
         return;
     }
     for (size_t i = 0; i < page->count && conn_is_open(&session->conn); i++) {
@@ -184,6 +185,8 @@ static void on_opened(void *arg, const struct mailbox_opened *opened)
         return;
     opening = session->opening;
     session->opening = NULL;
+    if (!opened->ok && session->office->mailbox && mailbox_is_up(session->office->mailbox))
+        session->office->catch_up_again = true; /* out of memory, read-only */
     if (opened->ok) {
         standing = judge(session->office, &opening->since, opened);
         session->other_devices = opened->device_count > 1;
@@ -273,6 +276,8 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
     struct office *office = the_office;
     struct carrier_standing standing;
 
+    if (!opened->ok)
+        office->catch_up_again = true;
     if (!session || !session->listed || !opened->ok)
         return;
     session->other_devices = opened->device_count > 1;

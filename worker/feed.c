@@ -156,7 +156,9 @@ static enum feed_step arrive(struct feed *feed)
 enum feed_step feed_start(struct feed *feed, struct seq after, struct seq newest)
 {
     *feed = (struct feed){ .queued = after, .newest = newest, .page_count = PAGE_COUNT_FIRST };
-    return behind(feed) ? read_on(feed, true) : arrive(feed);
+    /* Also when nothing lay behind it: a message that was stored after the mailbox was asked and
+     * before this session could be found has rung no doorbell here. */
+    return read_on(feed, true);
 }
 
 bool feed_offer(struct feed *feed, struct seq seq, struct seq before, bool has_room,

@@ -75,7 +75,7 @@ enum feed_step {
     FEED_REPLAYED, /* say `replayed`: the backlog has been sent */
 };
 
-/* Starts behind `after`; newest is what the mailbox holds. */
+/* Starts behind `after`; newest is what the mailbox held when it was asked. */
 enum feed_step feed_start(struct feed *feed, struct seq after, struct seq newest);
 /* A live message. Returns true when it is the next one and is to be queued now (has_room: the
  * connection's queue takes it); otherwise it is only noted and *step says what to do. */

@@ -25,6 +25,7 @@ enum {
     CLOSE_MS = 5000,          /* for the peer's half of a close handshake */
     WAIT_FOR_REDIS_MS = 1000, /* before serving without it */
     CATCH_UP_STEP = 256,      /* sessions a turn that are brought up to their mailbox's end */
+    CATCH_UP_BEATS = 5,       /* seconds until mailboxes that could not be opened are tried again */
     DRAIN_STEP = 256,         /* goodbyes a turn */
     ORPHAN_DRAIN_MS = 10000,  /* the master is gone */
 };
@@ -37,7 +38,7 @@ struct worker {
     struct loop_timer tick, beat, start_late, deadline;
     int control_fd;
     bool serving, failed;
-    uint32_t drain_cursor;
+    uint32_t drain_cursor, beats;
     uint64_t drain_until_ms;
     uint64_t last_in, last_out; /* for the rates */
 };
@@ -313,8 +314,13 @@ static void on_beat(void *arg)
     uint64_t out = stats_get(office->stats, STAT_messages_out);
 
     slot_beat(office->region, office->slot, loop_now_ms(office->loop));
-    if (office->mailbox)
+    if (office->mailbox) {
         mailbox_tick(office->mailbox);
+        if (office->catch_up_again && ++worker->beats % CATCH_UP_BEATS == 0) {
+            office->catch_up_again = false;
+            carrier_look_again(office);
+        }
+    }
     stats_set(office->stats, STAT_rate_in, in - worker->last_in);
     stats_set(office->stats, STAT_rate_out, out - worker->last_out);
     worker->last_in = in;
