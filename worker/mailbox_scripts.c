@@ -140,29 +140,29 @@ static const char append_text[] =
 /* KEYS box ids at cur; ARGV device epoch place.
  * -> known, cursor, first, last, lost, devices, how many were trimmed. Places expire after a year,
  * or those of hosts that never came back would stay for ever. */
-static const char open_text[] = LUA_SWEEP LUA_KEEP
-    "local age,len=AGE,redis.call('XLEN',KEYS[1])\n"
-    "redis.call('HLEN',KEYS[2])\n"
-    "local known,cursor=1,redis.call('HGET',KEYS[4],ARGV[1])\n"
-    "redis.call('HSET',KEYS[3],ARGV[3],1)\n"
-    "redis.call('EXPIRE',KEYS[3],31536000)\n"
-    "local trimmed=len>0 and sweep(len,0,oldest(age)) or 0\n"
-    "local lost=redis.call('HGET',KEYS[2],'/lost') or '0-0'\n"
-    "if not cursor then\n" /* what was gone before it came, it does not miss */
-    "  known,cursor=0,lost..'@'..ARGV[2]\n"
-    "  redis.call('HSET',KEYS[4],ARGV[1],cursor)\n"
-    "end\n"
-    "local first,last='0-0','0-0'\n"
-    "local info=redis.pcall('XINFO','STREAM',KEYS[1])\n"
-    "if not info.err then\n"
-    "  for j=1,#info,2 do\n"
-    "    if info[j]=='last-generated-id' then last=info[j+1] end\n"
-    "    if info[j]=='first-entry' and info[j+1] then first=info[j+1][1] end\n"
-    "  end\n"
-    "end\n"
-    "keep(age)\n"
-    "return {known,cursor,first,last,lost,\n"
-    "  redis.call('HLEN',KEYS[4]),trimmed}";
+static const char open_text[] =
+    LUA_SWEEP LUA_KEEP "local age,len=AGE,redis.call('XLEN',KEYS[1])\n"
+                       "redis.call('HLEN',KEYS[2])\n"
+                       "local known,cursor=1,redis.call('HGET',KEYS[4],ARGV[1])\n"
+                       "redis.call('HSET',KEYS[3],ARGV[3],1)\n"
+                       "redis.call('EXPIRE',KEYS[3],31536000)\n"
+                       "local trimmed=len>0 and sweep(len,0,oldest(age)) or 0\n"
+                       "local lost=redis.call('HGET',KEYS[2],'/lost') or '0-0'\n"
+                       "if not cursor then\n" /* what was gone before it came, it does not miss */
+                       "  known,cursor=0,lost..'@'..ARGV[2]\n"
+                       "  redis.call('HSET',KEYS[4],ARGV[1],cursor)\n"
+                       "end\n"
+                       "local first,last='0-0','0-0'\n"
+                       "local info=redis.pcall('XINFO','STREAM',KEYS[1])\n"
+                       "if not info.err then\n"
+                       "  for j=1,#info,2 do\n"
+                       "    if info[j]=='last-generated-id' then last=info[j+1] end\n"
+                       "    if info[j]=='first-entry' and info[j+1] then first=info[j+1][1] end\n"
+                       "  end\n"
+                       "end\n"
+                       "keep(age)\n"
+                       "return {known,cursor,first,last,lost,\n"
+                       "  redis.call('HLEN',KEYS[4]),trimmed}";
 
 /* KEYS cur; ARGV device seq epoch. The cursor goes forward, or into a new epoch. */
 static const char ack_text[] =

@@ -456,8 +456,8 @@ static enum err store_mail(struct errand *errand, struct msg *msg, struct envelo
 {
     const struct envelope *envelope = &errand->envelope;
     struct mailbox *mailbox = errand->office->mailbox;
-    bool expired = envelope->has_expires_at &&
-                   envelope->expires_at <= loop_unix_s(errand->office->loop);
+    bool expired =
+        envelope->has_expires_at && envelope->expires_at <= loop_unix_s(errand->office->loop);
     struct ticket *ticket;
 
     if (!mailbox_is_up(mailbox))
