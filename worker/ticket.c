@@ -104,8 +104,9 @@ static struct msg *answer_of(const struct ticket *ticket)
                                                 .refused_count = refused_count });
     stats_add(ticket->session->office->stats, STAT_recipients_refused, refused_count);
     stats_add(ticket->session->office->stats,
-              refused_count < ticket->recipient_count ? STAT_accepted
-                                                      : STAT_rejected_storage_unavailable,
+              refused_count < ticket->recipient_count  ? STAT_accepted
+              : refused[0].code == REJECT_MAILBOX_FULL ? STAT_rejected_mailbox_full
+                                                       : STAT_rejected_storage_unavailable,
               1);
     free(refused);
     return msg;

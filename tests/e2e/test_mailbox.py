@@ -323,6 +323,7 @@ def test_a_full_mailbox_refuses_when_told_to(server):
         sent = await post_mail(alice, "bob", 20)
         answer = await alice.rejected(await alice.send("bob", "one too many", type=1))
         assert answer["code"] == "mailbox-full" and answer["state"] == 9
+        assert post.total("rejected_mailbox_full") == 1 and post.total("rejected_storage_unavailable") == 0
         both = await alice.send(["bob", "carol"], "one has room", type=1)
         answer = await alice.said("accepted", inReplyTo=both["id"])
         assert answer["refused"] == [{"address": "bob", "code": "mailbox-full"}]
