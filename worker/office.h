@@ -28,7 +28,7 @@ struct office {
     struct stats_row *stats;
     struct sessions_writer *table;
     struct bus *bus;
-    void (*deliver_stored)(struct ticket *ticket); /* the router's; set by worker.c */
+    void (*deliver_stored)(struct ticket *ticket); /* doorbell_ring_ticket; set by worker.c */
     struct mailbox *mailbox;                       /* NULL: no Redis is configured */
     char epoch[40];                                /* of the stored data; "" : not known yet */
     uint32_t data_lost_count;                      /* how often it was found to be lost */

@@ -2,8 +2,8 @@
 
 #include "common/address.h"
 #include "common/clock.h"
-#include "worker/carrier.h"
 #include "worker/commands.h"
+#include "worker/doorbell.h"
 #include "worker/envelope.h"
 #include "worker/postmaster.h"
 #include "worker/session.h"
@@ -268,98 +268,6 @@ static enum err send_signal(struct errand *errand, struct msg *msg, struct envel
 
 /* ---- mail that is stored ---- */
 
-/* To the sessions of an address here. */
-static bool offer_here(struct office *office, struct slice address, struct bus_position position,
-                       struct slice skip_device, struct msg *msg)
-{
-    struct directory_entry *entry =
-        directory_find(&office->directory, sessions_key(office->region, address), address);
-    struct session *session, *next;
-
-    for (session = entry ? entry->sessions : NULL; session; session = next) {
-        next = session->next_same;
-        carrier_offer(session, position.seq, position.before, skip_device, msg);
-    }
-    return entry != NULL;
-}
-
-void router_deliver_stored(struct office *office, const struct slice *recipients,
-                           const struct bus_position *positions, size_t recipient_count,
-                           struct msg *msg)
-{
-    for (size_t i = 0; i < recipient_count; i++)
-        if (!offer_here(office, recipients[i], positions[i], (struct slice){ 0 }, msg))
-            stats_add(office->stats, STAT_deliveries_missed, 1);
-}
-
-/* What one worker elsewhere is to be told. */
-struct doorbell {
-    struct slice *addresses;
-    struct bus_position *positions;
-    size_t count;
-};
-
-static void ring(struct office *office, uint32_t slot, const struct doorbell *bell, struct msg *msg)
-{
-    /* Not heard (it died, or Redis went): the mailbox has it, and whoever has the session reads
-     * that. */
-    if (bell->count &&
-        bus_publish_stored(office->bus, slot, bell->addresses, bell->positions, bell->count, msg))
-        stats_add(office->stats, STAT_publishes_unheard, 1);
-}
-
-/* One doorbell to each other worker that has sessions of any of them, however many. */
-static void ring_elsewhere(struct office *office, const struct doorbell *all, struct msg *msg)
-{
-    uint64_t *where = malloc(all->count * sizeof *where), workers = 0;
-    struct doorbell bell = { malloc(all->count * sizeof *bell.addresses),
-                             malloc(all->count * sizeof *bell.positions), 0 };
-
-    for (size_t i = 0; where && i < all->count; i++) {
-        where[i] =
-            sessions_workers(office->region, sessions_key(office->region, all->addresses[i])) &
-            ~((uint64_t)1 << office->slot);
-        workers |= where[i];
-    }
-    for (; bell.addresses && bell.positions && workers; workers &= workers - 1) {
-        uint32_t slot = (uint32_t)__builtin_ctzll(workers);
-        bell.count = 0;
-        for (size_t i = 0; i < all->count; i++)
-            if (where[i] >> slot & 1) {
-                bell.addresses[bell.count] = all->addresses[i];
-                bell.positions[bell.count++] = all->positions[i];
-            }
-        ring(office, slot, &bell, msg);
-    }
-    free(where);
-    free(bell.addresses);
-    free(bell.positions);
-}
-
-static void tell_everybody(struct office *office, const struct doorbell *stored,
-                           struct slice skip_device, struct msg *msg)
-{
-    for (size_t i = 0; i < stored->count; i++)
-        offer_here(office, stored->addresses[i], stored->positions[i], skip_device, msg);
-    if (stored->count)
-        ring_elsewhere(office, stored, msg);
-}
-
-void router_deliver_ticket(struct ticket *ticket)
-{
-    struct doorbell stored = { malloc(ticket->recipient_count * sizeof *stored.addresses),
-                               malloc(ticket->recipient_count * sizeof *stored.positions), 0 };
-
-    for (uint32_t i = 0; stored.addresses && stored.positions && i < ticket->recipient_count; i++)
-        if (ticket->recipients[i].to_deliver) {
-            stored.addresses[stored.count] = ticket->recipients[i].address;
-            stored.positions[stored.count++] = ticket->recipients[i].position;
-        }
-    tell_everybody(ticket->office, &stored, (struct slice){ 0 }, ticket->msg);
-    free(stored.addresses);
-    free(stored.positions);
-}
-
 /* A copy for the sender's own other devices, on its way to the sender's mailbox. */
 struct copy {
     struct office *office;
@@ -377,7 +285,7 @@ static void copy_appended(void *arg, const struct mailbox_appended *appended)
     struct doorbell stored = { &address, &position, 1 };
 
     if (appended->outcome == MAILBOX_STORED)
-        tell_everybody(copy->office, &stored, device, copy->msg);
+        doorbell_ring(copy->office, &stored, device, copy->msg);
     else if (appended->outcome != MAILBOX_REPEATED)
         stats_add(copy->office->stats, STAT_copies_failed, 1);
     msg_unref(copy->msg);

@@ -17,12 +17,4 @@ void router_message(struct conn *conn, enum ws_opcode opcode, struct slice paylo
 void router_deliver(struct office *office, const struct slice *recipients, size_t recipient_count,
                     struct msg *msg);
 
-/* The same for mail that has been stored. */
-void router_deliver_stored(struct office *office, const struct slice *recipients,
-                           const struct bus_position *positions, size_t recipient_count,
-                           struct msg *msg);
-/* All mailboxes have answered: hands the ticket's message to the sessions of those who have it now.
- */
-void router_deliver_ticket(struct ticket *ticket);
-
 #endif

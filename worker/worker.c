@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "shm/slots.h"
 #include "worker/carrier.h"
+#include "worker/doorbell.h"
 #include "worker/gate.h"
 #include "worker/office.h"
 #include "worker/router.h"
@@ -232,8 +233,7 @@ static void on_bus_stored(void *arg, const struct slice *recipients,
                           const struct bus_position *positions, size_t recipient_count,
                           struct msg *msg)
 {
-    router_deliver_stored(&((struct worker *)arg)->office, recipients, positions, recipient_count,
-                          msg);
+    doorbell_heard(&((struct worker *)arg)->office, recipients, positions, recipient_count, msg);
 }
 
 static void on_commands_up(void *arg)
@@ -436,7 +436,7 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
                           office->slot, office->incarnation, &bus_events);
     if (!office->bus || (bus_is_configured(office->bus) && open_mailbox(worker)))
         return ERR_NOMEM;
-    office->deliver_stored = router_deliver_ticket;
+    office->deliver_stored = doorbell_ring_ticket;
     office->catch_up_at = UINT32_MAX;
     office->reach = reach_new(office->loop, office->region, office->stats, office->slot,
                               office->bus, &relay_events);

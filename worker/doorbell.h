@@ -1,0 +1,29 @@
+/*
+ * Doorbells: telling sessions that a message lies in their mailbox, with the message in hand.
+ *
+ * Only a doorbell: whoever does not hear it reads the mailbox. To sessions here at once, to each
+ * other worker once, however many of the recipients it has.
+ */
+#ifndef WORKER_DOORBELL_H
+#define WORKER_DOORBELL_H
+
+#include "worker/office.h"
+#include "worker/ticket.h"
+
+/* Whose mailboxes hold it now, and where. */
+struct doorbell {
+    struct slice *addresses;
+    struct bus_position *positions;
+    size_t count;
+};
+
+/* skip_device: of the sender's own sessions here, the one that is not told; data NULL: none. */
+void doorbell_ring(struct office *office, const struct doorbell *stored, struct slice skip_device,
+                   struct msg *msg);
+/* All mailboxes have answered: for those of the ticket's recipients who have its message now. */
+void doorbell_ring_ticket(struct ticket *ticket);
+/* Another worker has rung; for bus_events. Who is not here any more is counted. */
+void doorbell_heard(struct office *office, const struct slice *recipients,
+                    const struct bus_position *positions, size_t recipient_count, struct msg *msg);
+
+#endif
