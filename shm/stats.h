@@ -25,7 +25,8 @@
     X(bytes_in)                                                                                    \
     X(bytes_out)                                                                                   \
     X(messages_in)  /* envelopes from clients, refused ones included */                            \
-    X(messages_out) /* envelopes handed to sessions, one for each session */                       \
+    X(messages_out) /* signals and mail (replayed among it) written whole to a socket, one for     \
+                       each session */                                                             \
     X(answers_out)  /* postmaster's: welcome, accepted, rejected, result, goodbye */               \
     X(accepted)                                                                                    \
     X(rejected_bad_json)                                                                           \

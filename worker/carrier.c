@@ -61,8 +61,10 @@ static void carry_out(struct session *session, enum feed_step step)
     switch (step) {
     case FEED_READ:
         if (mailbox_read(session->office->mailbox, session_address(session), feed->queued,
-                         feed->page_count, on_page, name_of(session)))
+                         feed->page_count, on_page, name_of(session))) {
             feed_failed(feed);
+            session->office->catch_up_again = true;
+        }
         break;
     case FEED_WAIT:
         conn_ask_for_room(&session->conn, ROOM_BYTES);
