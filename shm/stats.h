@@ -25,45 +25,55 @@
     X(bytes_in)                                                                                    \
     X(bytes_out)                                                                                   \
     X(messages_in)  /* envelopes from clients, refused ones included */                            \
-    X(messages_out) /* signals, mail and `replayed` written whole, one a session */                \
-    each session * /                                                                               \
-        X(answers_out) /* postmaster's: welcome, accepted, rejected, result, goodbye */            \
-        X(accepted) X(rejected_bad_json) X(rejected_missing_field) X(rejected_bad_field)           \
-            X(rejected_too_large) X(rejected_too_many_recipients) X(rejected_forbidden_from)       \
-                X(rejected_forbidden_to) X(rejected_bad_token) X(rejected_rate_limited) X(         \
-                    rejected_mailbox_full) X(rejected_storage_unavailable)                         \
-                    X(rejected_unknown_command) X(rejected_not_found) X(rejected_internal) X(      \
-                        recipients_refused) /* in `refused` of an accepted or rejected message */  \
-        X(signals_unheard)  /* recipients of a signal that had no session anywhere */              \
-        X(signals_shed)     /* dropped from a full queue */                                        \
-        X(mail_undelivered) /* mail in the queue of a session that closed before it was written */ \
-        X(copies_failed)    /* for the sender's other devices, that could not be stored */         \
-        X(mail_expired)     /* not delivered because of its expiresAt, one for each session */     \
-        X(deliveries_missed) /* from another worker, for an address with no session here any more  \
-                              */                                                                   \
-        X(publishes)         /* of messages to other workers, through Redis */                     \
-        X(kicks_sent)        /* asks to other workers to close a session that was replaced */      \
-        X(publishes_unheard) /* nobody was subscribed, Redis went away, or a signal found no way   \
-                              */                                                                   \
-        X(relayed)           /* messages put into rings to other workers of this host */           \
-        X(relay_in)          /* from rings: messages and kicks */                                  \
-        X(ring_full) /* messages that no ring took: it was full, or they are too large for one */  \
-        X(bus_in)    /* from other workers */                                                      \
-        X(bus_bad)   /* not understood */                                                          \
-        X(mailbox_trimmed)  /* messages that retention removed, read or not */                     \
-        X(mailbox_repeated) /* appends of what was there already: the same from and id */          \
-        X(mailbox_retried)  /* appends sent again because their answer was lost */                 \
-        X(mailbox_errors)   /* commands on mailboxes that Redis refused */                         \
-        X(mailbox_bad)      /* entries in mailboxes that are not ours, left out */                 \
-        X(redis_reconnects) X(redis_timeouts) X(pings_sent) X(peers_dead) /* closed for silence */ \
-        X(slow_closed)                                                    /* close 4002 */         \
-        X(replaced)                                                       /* close 4500 */         \
-        X(protocol_errors) /* close 1002, 1003, 1007, 1009 */                                      \
-        X(tokens_expired)  /* close 4001 */                                                        \
-        X(tokens_revoked)  /* close 4501 */                                                        \
-        X(accept_paused)   /* out of descriptors or memory */                                      \
-        X(rate_in)         /* gauge: messages_in in the last second */                             \
-        X(rate_out)        /* gauge: messages_out in the last second */
+    X(messages_out) /* signals, mail and `replayed` written whole to a session */                  \
+    X(answers_out)  /* postmaster's: welcome, accepted, rejected, result, goodbye */               \
+    X(accepted)                                                                                    \
+    X(rejected_bad_json)                                                                           \
+    X(rejected_missing_field)                                                                      \
+    X(rejected_bad_field)                                                                          \
+    X(rejected_too_large)                                                                          \
+    X(rejected_too_many_recipients)                                                                \
+    X(rejected_forbidden_from)                                                                     \
+    X(rejected_forbidden_to)                                                                       \
+    X(rejected_bad_token)                                                                          \
+    X(rejected_rate_limited)                                                                       \
+    X(rejected_mailbox_full)                                                                       \
+    X(rejected_storage_unavailable)                                                                \
+    X(rejected_unknown_command)                                                                    \
+    X(rejected_not_found)                                                                          \
+    X(rejected_internal)                                                                           \
+    X(recipients_refused) /* in `refused` of an accepted or rejected message */                    \
+    X(signals_unheard)    /* recipients of a signal that had no session anywhere */                \
+    X(signals_shed)       /* dropped from a full queue */                                          \
+    X(mail_undelivered)   /* mail in the queue of a session that closed before it was written */   \
+    X(copies_failed)      /* for the sender's other devices, that could not be stored */           \
+    X(mail_expired)       /* not delivered because of its expiresAt, one for each session */       \
+    X(deliveries_missed)  /* from another worker, for an address with no session here any more */  \
+    X(publishes)          /* of messages to other workers, through Redis */                        \
+    X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \
+    X(publishes_unheard)  /* nobody was subscribed, Redis went away, or a signal found no way */   \
+    X(relayed)            /* messages put into rings to other workers of this host */              \
+    X(relay_in)           /* from rings: messages and kicks */                                     \
+    X(ring_full) /* messages that no ring took: it was full, or they are too large for one */      \
+    X(bus_in)    /* from other workers */                                                          \
+    X(bus_bad)   /* not understood */                                                              \
+    X(mailbox_trimmed)  /* messages that retention removed, read or not */                         \
+    X(mailbox_repeated) /* appends of what was there already: the same from and id */              \
+    X(mailbox_retried)  /* appends sent again because their answer was lost */                     \
+    X(mailbox_errors)   /* commands on mailboxes that Redis refused */                             \
+    X(mailbox_bad)      /* entries in mailboxes that are not ours, left out */                     \
+    X(redis_reconnects)                                                                            \
+    X(redis_timeouts)                                                                              \
+    X(pings_sent)                                                                                  \
+    X(peers_dead)      /* closed for silence */                                                    \
+    X(slow_closed)     /* close 4002 */                                                            \
+    X(replaced)        /* close 4500 */                                                            \
+    X(protocol_errors) /* close 1002, 1003, 1007, 1009 */                                          \
+    X(tokens_expired)  /* close 4001 */                                                            \
+    X(tokens_revoked)  /* close 4501 */                                                            \
+    X(accept_paused)   /* out of descriptors or memory */                                          \
+    X(rate_in)         /* gauge: messages_in in the last second */                                 \
+    X(rate_out)        /* gauge: messages_out in the last second */
 
 enum stat_id {
 #define X(name) STAT_##name,
