@@ -177,19 +177,13 @@ static void add_entry(struct buf *out, const struct mailbox_entry *entry)
     buf_add(out, entry->body.data + 1, entry->body.len - 1);
 }
 
-static void on_history(void *arg, const struct mailbox_page *page)
+static void answer_history(struct session *session, struct slice id,
+                           const struct mailbox_page *page)
 {
-    struct history *history = arg;
-    struct session *session = session_by_number(history->office, history->session);
-    struct envelope envelope = { .id = slice_make(history->id_len ? history->id : NULL,
-                                                  history->id_len) };
+    struct envelope envelope = { .id = id };
+    struct buf *out = begin_result(session, &envelope);
     struct envelope_fault fault;
-    struct buf *out;
 
-    free(history);
-    if (!session || !conn_is_open(&session->conn))
-        return;
-    out = begin_result(session, &envelope);
     if (!page->ok)
         buf_add_text(out, ",\"code\":\"storage-unavailable\"");
     buf_add_text(out, ",\"messages\":[");
@@ -201,6 +195,17 @@ static void on_history(void *arg, const struct mailbox_page *page)
     buf_add_char(out, ']');
     if (end_result(session, &fault))
         conn_abort(&session->conn);
+}
+
+static void on_history(void *arg, const struct mailbox_page *page)
+{
+    struct history *history = arg;
+    struct session *session = session_by_number(history->office, history->session);
+    struct slice id = slice_make(history->id_len ? history->id : NULL, history->id_len);
+
+    if (session && conn_is_open(&session->conn))
+        answer_history(session, id, page);
+    free(history);
 }
 
 /* Stored messages, newest first: of my own mailbox. */
