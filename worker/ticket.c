@@ -78,10 +78,40 @@ static const char *refusal_text(enum reject_code code)
                : "no recipient can be reached now, and nothing can be stored";
 }
 
+static struct msg *accept(const struct ticket *ticket, const struct postmaster_refusal *refused,
+                          size_t refused_count)
+{
+    struct office *office = ticket->session->office;
+
+    stats_add(office->stats, STAT_accepted, 1);
+    return postmaster_accepted(session_address(ticket->session),
+                               slice_make(ticket->id, ticket->id_len),
+                               reach_accepted_state(office->reach), refused, refused_count);
+}
+
+static struct msg *reject(const struct ticket *ticket, const struct postmaster_refusal *refused,
+                          size_t refused_count)
+{
+    enum reject_code code = refused[0].code; /* a message has at least one recipient */
+
+    stats_add(ticket->session->office->stats,
+              code == REJECT_MAILBOX_FULL ? STAT_rejected_mailbox_full
+                                          : STAT_rejected_storage_unavailable,
+              1);
+    return postmaster_rejected(session_address(ticket->session),
+                               &(struct postmaster_rejection){
+                                   .code = code,
+                                   .message = refusal_text(code),
+                                   .id = slice_make(ticket->id, ticket->id_len),
+                                   .retry_after_ms = 1000,
+                                   .refused = refused,
+                                   .refused_count = refused_count,
+                               });
+}
+
 static struct msg *answer_of(const struct ticket *ticket)
 {
-    struct slice to = session_address(ticket->session), id = slice_make(ticket->id, ticket->id_len);
-    struct postmaster_refusal *refused = malloc(ticket->recipient_count * sizeof *refused);
+    struct postmaster_refusal *refused = calloc(ticket->recipient_count, sizeof *refused);
     size_t refused_count = 0;
     struct msg *msg;
 
@@ -91,23 +121,9 @@ static struct msg *answer_of(const struct ticket *ticket)
         if (!ticket->recipients[i].served)
             refused[refused_count++] = (struct postmaster_refusal){ ticket->recipients[i].address,
                                                                     ticket->recipients[i].refusal };
-    if (refused_count < ticket->recipient_count)
-        msg = postmaster_accepted(to, id, reach_accepted_state(ticket->session->office->reach),
-                                  refused, refused_count);
-    else
-        msg = postmaster_rejected(
-            to, &(struct postmaster_rejection){ .code = refused[0].code,
-                                                .message = refusal_text(refused[0].code),
-                                                .id = id,
-                                                .retry_after_ms = 1000,
-                                                .refused = refused,
-                                                .refused_count = refused_count });
     stats_add(ticket->session->office->stats, STAT_recipients_refused, refused_count);
-    stats_add(ticket->session->office->stats,
-              refused_count < ticket->recipient_count  ? STAT_accepted
-              : refused[0].code == REJECT_MAILBOX_FULL ? STAT_rejected_mailbox_full
-                                                       : STAT_rejected_storage_unavailable,
-              1);
+    msg = refused_count < ticket->recipient_count ? accept(ticket, refused, refused_count)
+                                                  : reject(ticket, refused, refused_count);
     free(refused);
     return msg;
 }
