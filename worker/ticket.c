@@ -78,8 +78,8 @@ static const char *refusal_text(enum reject_code code)
                : "no recipient can be reached now, and nothing can be stored";
 }
 
-static struct msg *accept(const struct ticket *ticket, const struct postmaster_refusal *refused,
-                          size_t refused_count)
+static struct msg *accepted(const struct ticket *ticket, const struct postmaster_refusal *refused,
+                            size_t refused_count)
 {
     struct office *office = ticket->session->office;
 
@@ -89,8 +89,8 @@ static struct msg *accept(const struct ticket *ticket, const struct postmaster_r
                                reach_accepted_state(office->reach), refused, refused_count);
 }
 
-static struct msg *reject(const struct ticket *ticket, const struct postmaster_refusal *refused,
-                          size_t refused_count)
+static struct msg *rejected(const struct ticket *ticket, const struct postmaster_refusal *refused,
+                            size_t refused_count)
 {
     enum reject_code code = refused[0].code; /* a message has at least one recipient */
 
@@ -122,8 +122,8 @@ static struct msg *answer_of(const struct ticket *ticket)
             refused[refused_count++] = (struct postmaster_refusal){ ticket->recipients[i].address,
                                                                     ticket->recipients[i].refusal };
     stats_add(ticket->session->office->stats, STAT_recipients_refused, refused_count);
-    msg = refused_count < ticket->recipient_count ? accept(ticket, refused, refused_count)
-                                                  : reject(ticket, refused, refused_count);
+    msg = refused_count < ticket->recipient_count ? accepted(ticket, refused, refused_count)
+                                                  : rejected(ticket, refused, refused_count);
     free(refused);
     return msg;
 }
