@@ -177,8 +177,8 @@ static unsigned deliver_here(struct office *office, struct address_key key, stru
         if (!err)
             taken++;
         else if (err == ERR_FULL && msg->kind == MSG_MAIL) {
-            /* Mail is never shed. There is no mailbox yet that it could be read from later, so the
-             * device is told by the close that it missed something. */
+            /* Mail is never shed. Without Redis there is no mailbox that it could be read from
+             * later, so the device is told by the close that it missed something. */
             stats_add(office->stats, STAT_slow_closed, 1);
             stats_add(office->stats, STAT_mail_undelivered, 1);
             conn_close_now(&session->conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
@@ -455,6 +455,7 @@ static struct msg *stamp(struct errand *errand)
 
 static enum err route(struct errand *errand, struct envelope_fault *fault)
 {
+    bool stored = is_mail(errand) && errand->office->mailbox;
     struct msg *msg;
     enum err err;
 
@@ -466,18 +467,17 @@ static enum err route(struct errand *errand, struct envelope_fault *fault)
     for (size_t i = 0; i < errand->envelope.recipient_count; i++)
         if (check_recipient(errand, errand->envelope.recipients[i], fault))
             return ERR_BAD;
-    err = find_places(errand, fault);
+    /* For stored mail that is asked when the mailboxes have answered (doorbell.c), not before. */
+    err = stored ? OK : find_places(errand, fault);
     if (err)
         return err;
     msg = stamp(errand);
     if (!msg)
         return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
-    if (!is_mail(errand))
-        err = send_signal(errand, msg, fault);
-    else if (errand->office->mailbox)
+    if (stored)
         err = store_mail(errand, msg, fault);
     else
-        err = send_mail(errand, msg, fault);
+        err = is_mail(errand) ? send_mail(errand, msg, fault) : send_signal(errand, msg, fault);
     msg_unref(msg);
     return err;
 }
