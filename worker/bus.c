@@ -26,7 +26,8 @@ struct bus {
     struct stats_row *stats;
     struct bus_events events;
     struct redis *commands, *inbox;              /* NULL: no Redis is configured */
-    char *channel_base;                          /* "PREFIXw:NODE:" */
+    const char *node;                            /* the caller's */
+    char *channel_base;                          /* "PREFIXw:" */
     struct buf frame, channel;                   /* of the publish at hand, for reuse */
     struct slice recipients[BUS_RECIPIENTS_MAX]; /* of the frame at hand */
     struct bus_position positions[BUS_RECIPIENTS_MAX];
@@ -38,6 +39,13 @@ struct heard_wait {
     bus_heard_cb heard;
     void *arg;
 };
+
+size_t bus_place(char place[PLACE_MAX], const char *node, uint32_t slot, uint64_t incarnation)
+{
+    int len = snprintf(place, PLACE_MAX, "%s:%u:%llu", node, slot, (unsigned long long)incarnation);
+
+    return len < PLACE_MAX ? (size_t)len : PLACE_MAX - 1;
+}
 
 /* --- in --- */
 
@@ -113,11 +121,11 @@ static void on_answer(void *arg, const struct redis_reply *reply)
     wait.heard(wait.arg, was_heard(reply));
 }
 
-static enum err set_channel(struct bus *bus, uint32_t slot, uint64_t incarnation)
+static enum err set_channel(struct bus *bus, struct slice place)
 {
     buf_reset(&bus->channel);
-    return buf_addf(&bus->channel, "%s%u:%llu", bus->channel_base, slot,
-                    (unsigned long long)incarnation);
+    buf_add_text(&bus->channel, bus->channel_base);
+    return buf_add(&bus->channel, place.data, place.len);
 }
 
 static enum err send_publish(struct bus *bus, bus_heard_cb heard, void *arg)
@@ -138,17 +146,17 @@ static enum err send_publish(struct bus *bus, bus_heard_cb heard, void *arg)
     return err;
 }
 
-static enum err publish(struct bus *bus, uint32_t slot, uint64_t incarnation,
-                        const struct bus_frame *frame, bus_heard_cb heard, void *arg)
+enum err bus_publish_to(struct bus *bus, struct slice place, const struct bus_frame *frame,
+                        bus_heard_cb heard, void *arg)
 {
     enum err err;
 
-    if (!bus->commands || !redis_is_up(bus->commands) || incarnation == 0)
+    if (!bus->commands || !redis_is_up(bus->commands))
         return ERR_DOWN;
     buf_reset(&bus->frame);
     err = bus_encode(&bus->frame, frame);
     if (!err)
-        err = set_channel(bus, slot, incarnation);
+        err = set_channel(bus, place);
     if (!err)
         err = send_publish(bus, heard, arg);
     if (!err)
@@ -157,6 +165,19 @@ static enum err publish(struct bus *bus, uint32_t slot, uint64_t incarnation,
         buf_fini(&bus->frame);
     return err == ERR_FULL ? ERR_DOWN
                            : err; /* a Redis that takes nothing more is as good as away */
+}
+
+/* To a worker of this host. */
+static enum err publish(struct bus *bus, uint32_t slot, uint64_t incarnation,
+                        const struct bus_frame *frame, bus_heard_cb heard, void *arg)
+{
+    char place[PLACE_MAX];
+    size_t len;
+
+    if (incarnation == 0)
+        return ERR_DOWN;
+    len = bus_place(place, bus->node, slot, incarnation);
+    return bus_publish_to(bus, slice_make(place, len), frame, heard, arg);
 }
 
 enum err bus_publish(struct bus *bus, uint32_t slot, const struct slice *recipients,
@@ -285,10 +306,12 @@ static enum err connect_both(struct bus *bus, struct loop *loop, const struct co
                                                   .down = on_commands_down,
                                                   .arg = bus };
     const struct redis_events inbox_events = { .up = on_up, .arg = bus };
+    char place[PLACE_MAX];
+    size_t len = bus_place(place, bus->node, slot, incarnation);
 
     bus->commands = redis_new(loop, config, "commands", &commands_events);
     bus->inbox = redis_new(loop, config, "inbox", &inbox_events);
-    if (!bus->commands || !bus->inbox || set_channel(bus, slot, incarnation))
+    if (!bus->commands || !bus->inbox || set_channel(bus, slice_make(place, len)))
         return ERR_NOMEM;
     redis_subscribe(bus->inbox, buf_slice(&bus->channel), on_message, bus);
     return OK;
@@ -309,7 +332,8 @@ struct bus *bus_new(struct loop *loop, const struct config *config, struct regio
     buf_init(&bus->channel, 4096);
     if (config->redis.kind == CONFIG_REDIS_NONE)
         return bus;
-    if (asprintf(&bus->channel_base, "%sw:%s:", config->redis_options.prefix, node) < 0)
+    bus->node = node;
+    if (asprintf(&bus->channel_base, "%sw:", config->redis_options.prefix) < 0)
         bus->channel_base = NULL;
     if (!bus->channel_base || connect_both(bus, loop, config, slot, incarnation)) {
         bus_free(bus);

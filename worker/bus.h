@@ -24,6 +24,10 @@ struct bus_position {
     struct seq seq, before;
 };
 
+/* A worker's name in Redis: "NODE:SLOT:INCARNATION"; its channel is PREFIX "w:" and that. */
+enum { PLACE_MAX = 320 };
+size_t bus_place(char place[PLACE_MAX], const char *node, uint32_t slot, uint64_t incarnation);
+
 struct bus_events {
     /* A message from another worker for these addresses here. All borrowed; msg may be referenced.
      */
@@ -91,6 +95,9 @@ struct bus_frame {
 enum err bus_encode(struct buf *out, const struct bus_frame *frame);
 enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_position *positions,
                     size_t recipients_max, struct bus_frame *frame);
+/* One PUBLISH to the worker of that place, on whichever host; heard as in bus_publish. */
+enum err bus_publish_to(struct bus *bus, struct slice place, const struct bus_frame *frame,
+                        bus_heard_cb heard, void *arg);
 /* Decodes a frame that came from another worker and tells whom it concerns. recipients and
  * positions are room for BUS_RECIPIENTS_MAX. ERR_BAD: not understood. */
 enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_position *positions,

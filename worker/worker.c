@@ -407,12 +407,11 @@ static enum err open_mailbox(struct worker *worker)
 {
     struct office *office = &worker->office;
     struct mailbox_events events = { .up = on_mailbox_up, .arg = worker };
-    char place[320];
+    char place[PLACE_MAX];
+    size_t len = bus_place(place, office->node, office->slot, office->incarnation);
 
-    snprintf(place, sizeof place, "%s:%u:%llu", office->node, office->slot,
-             (unsigned long long)office->incarnation);
     office->mailbox =
-        mailbox_new(bus_commands(office->bus), office->config, slice_of(place), &events);
+        mailbox_new(bus_commands(office->bus), office->config, slice_make(place, len), &events);
     return office->mailbox ? OK : ERR_NOMEM;
 }
 
