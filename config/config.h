@@ -56,7 +56,8 @@ struct config {
     char *pid_file; /* absolute, or relative to the working directory; "" : the default (see
                        pidfile) */
     char *user, *group;
-    char *node_id; /* "" : the host name */
+    char *node_id; /* "" : the host name and a random part */
+    int64_t node_lease_s;
     struct config_redis redis;
 
     struct {

@@ -71,8 +71,10 @@ const struct key config_keys[] = {
     TEXT("group", group, "", CONFIG_RESTART,
          "The group of the workers when started as root; empty: the user's own.", .check = NULL),
     TEXT("node.id", node_id, "", CONFIG_RESTART,
-         "This host's name among the nodes that share a Redis; empty: the host name.",
+         "This server's name among the nodes that share a Redis; empty: the host name and a random part.",
          .check = check_node, .allowed = "at most 64 of A-Z a-z 0-9 _ . - :"),
+    NUMBER("node.leaseSeconds", node_lease_s, 10, 3, 300, CONFIG_LIVE,
+           "After so long without a word from a worker, nodes that share a Redis take its sessions for gone."),
 
     FLAG("auth.required", auth.required, true, CONFIG_LIVE,
          "Every session needs a token. false is refused unless listen is a loopback address."),

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 enum { ANNOUNCE_AFTER_MS = 5000, CLOSE_GOING_AWAY = 1001 };
@@ -96,14 +97,28 @@ static int open_all(struct server *server)
     return server->region ? 0 : fail(why);
 }
 
+/* The host name, of which only what a configured name may have is kept, and a random part: two
+ * servers on one host, or two hosts that were cloned, are two nodes. */
 static void name_node(struct server *server)
 {
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     const char *id = server->config->node_id;
+    char host[58] = "";
+    uint32_t random = 0;
 
-    if (id[0])
+    if (id[0]) {
         snprintf(server->node, sizeof server->node, "%s", id);
-    else if (gethostname(server->node, sizeof server->node - 1))
-        snprintf(server->node, sizeof server->node, "localhost");
+        return;
+    }
+    if (gethostname(host, sizeof host - 1) && errno != ENAMETOOLONG)
+        host[0] = 0;
+    for (char *at = host; *(at += strspn(at, allowed));)
+        *at = '-';
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        random = (uint32_t)clock_monotonic_ns();
+    snprintf(server->node, sizeof server->node, "%s-%06x", host[0] ? host : "localhost",
+             random & 0xffffff);
 }
 
 static void man(struct server *server)

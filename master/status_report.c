@@ -89,6 +89,7 @@ static void worker_json(const struct region *region, uint32_t slot, const struct
     member(out, "messagesOut", worker_stat(region, slot, STAT_messages_out));
     member(out, "rateIn", worker_stat(region, slot, STAT_rate_in));
     member(out, "rateOut", worker_stat(region, slot, STAT_rate_out));
+    member(out, "workersElsewhere", worker_stat(region, slot, STAT_workers_elsewhere));
     buf_add_char(out, '}');
 }
 

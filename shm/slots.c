@@ -12,6 +12,7 @@
 
 #include <sched.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { SEAT_TRIES_MAX = 1000 };
 
@@ -48,6 +49,18 @@ uint64_t slot_incarnation(const struct region *region, uint32_t slot)
 
 /* ---- the master ---- */
 
+/* Other hosts know workers by node, slot and incarnation, and remember them for a while: so that
+ * what a server left behind is never taken for its successor's, the upper half of its incarnations
+ * is random. 53 bits together: a number in JSON that no reader rounds. */
+static uint64_t random_run(void)
+{
+    uint32_t random = 0;
+
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        random = (uint32_t)clock_monotonic_ns();
+    return (uint64_t)(random >> 11) << 32;
+}
+
 void slots_master_set(struct region *region, int32_t pid, const char *node)
 {
     struct master_area *master = region_master(region);
@@ -58,6 +71,7 @@ void slots_master_set(struct region *region, int32_t pid, const char *node)
     write_u32(&master->pid, (uint32_t)pid);
     write_u64(&master->started_ms, clock_monotonic_ms());
     write_u64(&master->config_generation, 1);
+    atomic_store(&master->incarnation_last, random_run());
 }
 
 void slots_config_applied(struct region *region)

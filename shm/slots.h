@@ -48,7 +48,7 @@ void slots_master_set(struct region *region, int32_t pid, const char *node);
 void slots_config_applied(struct region *region);
 void slots_count_restart(struct region *region);
 /* Gives the slot a new incarnation (never 0, never one used before on this slot) before the fork;
- * returns it. */
+ * returns it. Those of one server have the same upper half, those of another run hardly ever. */
 uint64_t slot_begin(struct region *region, uint32_t slot);
 void slot_set_pid(struct region *region, uint32_t slot, int32_t pid);
 /* After waitpid: the slot's sessions are absent from here on (O(1)); then purges what the slot

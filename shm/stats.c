@@ -17,7 +17,7 @@ static const char *const stat_names[STAT_COUNT] = {
 
 static bool is_gauge(enum stat_id stat)
 {
-    return stat == STAT_rate_in || stat == STAT_rate_out;
+    return stat == STAT_rate_in || stat == STAT_rate_out || stat == STAT_workers_elsewhere;
 }
 
 static uint64_t read_counter(const shared_u64 *counter)

@@ -62,18 +62,20 @@
     X(mailbox_retried)  /* appends sent again because their answer was lost */                     \
     X(mailbox_errors)   /* commands on mailboxes that Redis refused */                             \
     X(mailbox_bad)      /* entries in mailboxes that are not ours, left out */                     \
+    X(ghosts_left)      /* sessions that ended, and that Redis could not be told of */             \
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \
     X(pings_sent)                                                                                  \
-    X(peers_dead)      /* closed for silence */                                                    \
-    X(slow_closed)     /* close 4002 */                                                            \
-    X(replaced)        /* close 4500 */                                                            \
-    X(protocol_errors) /* close 1002, 1003, 1007, 1009 */                                          \
-    X(tokens_expired)  /* close 4001 */                                                            \
-    X(tokens_revoked)  /* close 4501 */                                                            \
-    X(accept_paused)   /* out of descriptors or memory */                                          \
-    X(rate_in)         /* gauge: messages_in in the last second */                                 \
-    X(rate_out)        /* gauge: messages_out in the last second */
+    X(peers_dead)        /* closed for silence */                                                  \
+    X(slow_closed)       /* close 4002 */                                                          \
+    X(replaced)          /* close 4500 */                                                          \
+    X(protocol_errors)   /* close 1002, 1003, 1007, 1009 */                                        \
+    X(tokens_expired)    /* close 4001 */                                                          \
+    X(tokens_revoked)    /* close 4501 */                                                          \
+    X(accept_paused)     /* out of descriptors or memory */                                        \
+    X(rate_in)           /* gauge: messages_in in the last second */                               \
+    X(rate_out)          /* gauge: messages_out in the last second */                              \
+    X(workers_elsewhere) /* gauge: live workers of other nodes that each worker knows, added up */
 
 enum stat_id {
 #define X(name) STAT_##name,

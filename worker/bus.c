@@ -59,7 +59,7 @@ static void deliver(const struct bus_frame *frame, const struct bus_events *even
     }
     if (frame->kind == BUS_STORED)
         events->stored(events->arg, frame->recipients, frame->positions, frame->recipient_count,
-                       msg);
+                       frame->skip_device, msg);
     else
         events->deliver(events->arg, frame->recipients, frame->recipient_count, msg);
     msg_unref(msg);
@@ -74,10 +74,23 @@ enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_po
         log_warn("bus_bad", "bytes=%zu", bytes.len);
         return ERR_BAD;
     }
-    if (frame.kind != BUS_KICK)
+    switch (frame.kind) {
+    case BUS_DELIVER:
+    case BUS_STORED:
         deliver(&frame, events);
-    else
+        break;
+    case BUS_KICK:
         events->kick(events->arg, frame.session_number, frame.close_code);
+        break;
+    case BUS_COMPANY:
+        if (events->company)
+            events->company(events->arg, frame.session_number);
+        break;
+    case BUS_HELLO:
+        if (events->hello)
+            events->hello(events->arg, frame.place);
+        break;
+    }
     return OK;
 }
 
@@ -146,6 +159,14 @@ static enum err send_publish(struct bus *bus, bus_heard_cb heard, void *arg)
     return err;
 }
 
+static void count_sent(struct bus *bus, enum bus_kind kind)
+{
+    if (kind == BUS_DELIVER || kind == BUS_STORED)
+        stats_add(bus->stats, STAT_publishes, 1);
+    else if (kind == BUS_KICK)
+        stats_add(bus->stats, STAT_kicks_sent, 1);
+}
+
 enum err bus_publish_to(struct bus *bus, struct slice place, const struct bus_frame *frame,
                         bus_heard_cb heard, void *arg)
 {
@@ -160,7 +181,7 @@ enum err bus_publish_to(struct bus *bus, struct slice place, const struct bus_fr
     if (!err)
         err = send_publish(bus, heard, arg);
     if (!err)
-        stats_add(bus->stats, frame->kind == BUS_KICK ? STAT_kicks_sent : STAT_publishes, 1);
+        count_sent(bus, frame->kind);
     if (bus->frame.size > FRAME_KEEP_MAX)
         buf_fini(&bus->frame);
     return err == ERR_FULL ? ERR_DOWN
@@ -199,7 +220,7 @@ enum err bus_publish(struct bus *bus, uint32_t slot, const struct slice *recipie
 
 enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *recipients,
                             const struct bus_position *positions, size_t recipient_count,
-                            const struct msg *msg)
+                            struct slice skip_device, const struct msg *msg)
 {
     struct bus_frame frame = {
         .kind = BUS_STORED,
@@ -209,6 +230,7 @@ enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *
         .positions = positions,
         .recipient_count = recipient_count,
         .body = msg_slice(msg),
+        .skip_device = skip_device,
     };
 
     if (slot >= WORKERS_MAX)

@@ -33,12 +33,17 @@ struct bus_events {
      */
     void (*deliver)(void *arg, const struct slice *recipients, size_t recipient_count,
                     struct msg *msg);
-    /* The same for mail that has been stored: positions[i] is where in recipients[i]'s mailbox. */
+    /* The same for mail that has been stored: positions[i] is where in recipients[i]'s mailbox;
+     * for all their sessions but those of skip_device (data NULL: for all). */
     void (*stored)(void *arg, const struct slice *recipients, const struct bus_position *positions,
-                   size_t recipient_count, struct msg *msg);
+                   size_t recipient_count, struct slice skip_device, struct msg *msg);
     /* Another worker asks to close one of our sessions: a newer one took its place, or there are
      * too many. */
     void (*kick)(void *arg, uint64_t session_number, uint16_t close_code);
+    /* The address of one of our sessions has another device, on another host. NULL: never. */
+    void (*company)(void *arg, uint64_t session_number);
+    /* A worker of another host is there now. NULL: nobody asks. */
+    void (*hello)(void *arg, struct slice place);
     /* Both connections are up (again): what may have been missed must be looked at. */
     void (*up)(void *arg);
     /* The one that bus_commands names is up, is down. */
@@ -71,7 +76,7 @@ enum err bus_publish(struct bus *bus, uint32_t slot, const struct slice *recipie
 /* The same for mail that has been stored: a doorbell with the message in it. */
 enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *recipients,
                             const struct bus_position *positions, size_t recipient_count,
-                            const struct msg *msg);
+                            struct slice skip_device, const struct msg *msg);
 enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t session_number,
                   uint16_t close_code);
 /* End of a turn. */
@@ -81,14 +86,23 @@ void bus_flush(struct bus *bus);
  * frame; recipients are at most max. ERR_BAD when it is not a frame, or cannot be made one. The
  * layout is in bus_frame.c. */
 enum { BUS_RECIPIENTS_MAX = 10000 };
+enum bus_kind {
+    BUS_DELIVER = 1,
+    BUS_KICK = 2,
+    BUS_STORED = 3,
+    BUS_COMPANY = 4, /* the address of that session has one of another device, on another host */
+    BUS_HELLO = 5,   /* a worker has come: place */
+};
 struct bus_frame {
-    enum { BUS_DELIVER = 1, BUS_KICK = 2, BUS_STORED = 3 } kind;
+    enum bus_kind kind;
     int level;
     enum msg_kind msg_kind;
     const struct slice *recipients;
     const struct bus_position *positions; /* STORED: one for each recipient */
     size_t recipient_count;
     struct slice body;
+    struct slice skip_device; /* STORED: sessions of it are not told; data NULL: none */
+    struct slice place;       /* HELLO */
     uint64_t session_number;
     uint16_t close_code;
 };

@@ -2,8 +2,11 @@
  * The wire between workers (little-endian), version 1:
  *
  *   deliver  0xB5 1 1  level:i8  kind:u8  count:u16  body_len:u32  count * (len:u8 address)  body
- *   stored   0xB5 1 3  as deliver, with 4 * u64 (seq, the one before) behind each address
+ *   stored   0xB5 1 3  skip:u8  device  and then as deliver, with 4 * u64 (seq, the one before)
+ *                      behind each address; skip is the device's length + 1, or 0: none
  *   kick     0xB5 1 2  session_number:u64  close_code:u16
+ *   company  0xB5 1 4  session_number:u64
+ *   hello    0xB5 1 5  place_len:u16  place
  *
  * Every length is told, so a frame cut anywhere is refused. The first bytes name the version:
  * during an upgrade workers of two versions share a Redis, and one that does not understand must
@@ -12,6 +15,7 @@
 #include "worker/bus.h"
 
 #include "common/address.h"
+#include "shm/sessions.h"
 
 #include <limits.h>
 
@@ -46,6 +50,33 @@ static bool kick_valid(const struct bus_frame *frame)
     return frame->close_code >= CLOSE_CODE_MIN && frame->close_code <= CLOSE_CODE_MAX;
 }
 
+static bool skip_valid(const struct bus_frame *frame)
+{
+    return frame->skip_device.len <= DEVICE_BYTES_MAX;
+}
+
+static bool hello_valid(const struct bus_frame *frame)
+{
+    return frame->place.len > 0 && frame->place.len < PLACE_MAX;
+}
+
+static bool valid(const struct bus_frame *frame)
+{
+    switch (frame->kind) {
+    case BUS_DELIVER:
+        return deliver_valid(frame);
+    case BUS_STORED:
+        return skip_valid(frame) && deliver_valid(frame);
+    case BUS_KICK:
+        return kick_valid(frame);
+    case BUS_COMPANY:
+        return true;
+    case BUS_HELLO:
+        return hello_valid(frame);
+    }
+    return false;
+}
+
 static void add_position(struct buf *out, const struct bus_position *position)
 {
     add_number(out, position->seq.ms, 8);
@@ -69,28 +100,57 @@ static void add_deliver(struct buf *out, const struct bus_frame *frame)
     buf_add_slice(out, frame->body);
 }
 
+static void add_stored(struct buf *out, const struct bus_frame *frame)
+{
+    add_number(out, frame->skip_device.data ? frame->skip_device.len + 1 : 0, 1);
+    if (frame->skip_device.data)
+        buf_add_slice(out, frame->skip_device);
+    add_deliver(out, frame);
+}
+
 static void add_kick(struct buf *out, const struct bus_frame *frame)
 {
     add_number(out, frame->session_number, 8);
     add_number(out, frame->close_code, 2);
 }
 
+static void add_hello(struct buf *out, const struct bus_frame *frame)
+{
+    add_number(out, frame->place.len, 2);
+    buf_add_slice(out, frame->place);
+}
+
+static void add_rest(struct buf *out, const struct bus_frame *frame)
+{
+    switch (frame->kind) {
+    case BUS_DELIVER:
+        add_deliver(out, frame);
+        break;
+    case BUS_STORED:
+        add_stored(out, frame);
+        break;
+    case BUS_KICK:
+        add_kick(out, frame);
+        break;
+    case BUS_COMPANY:
+        add_number(out, frame->session_number, 8);
+        break;
+    case BUS_HELLO:
+        add_hello(out, frame);
+        break;
+    }
+}
+
 enum err bus_encode(struct buf *out, const struct bus_frame *frame)
 {
     size_t len_before = out->len;
-    bool deliver = frame->kind == BUS_DELIVER || frame->kind == BUS_STORED;
 
-    if (!deliver && frame->kind != BUS_KICK)
-        return ERR_BAD;
-    if (deliver ? !deliver_valid(frame) : !kick_valid(frame))
+    if (!valid(frame))
         return ERR_BAD;
     add_number(out, MAGIC, 1);
     add_number(out, VERSION, 1);
     add_number(out, frame->kind, 1);
-    if (deliver)
-        add_deliver(out, frame);
-    else
-        add_kick(out, frame);
+    add_rest(out, frame);
     if (!out->failed)
         return OK;
     out->len = len_before;
@@ -150,8 +210,14 @@ static struct seq read_seq(struct reader *reader)
     return seq;
 }
 
-static bool read_deliver(struct reader *reader, struct slice *recipients,
-                         struct bus_position *positions, size_t max, struct bus_frame *frame)
+/* Where the recipients and their positions go. */
+struct room {
+    struct slice *recipients;
+    struct bus_position *positions;
+    size_t max;
+};
+
+static void read_deliver(struct reader *reader, const struct room *room, struct bus_frame *frame)
 {
     uint64_t body_len;
 
@@ -159,44 +225,65 @@ static bool read_deliver(struct reader *reader, struct slice *recipients,
     frame->msg_kind = (enum msg_kind)read_number(reader, 1);
     frame->recipient_count = read_number(reader, 2);
     body_len = read_number(reader, 4);
-    if (frame->recipient_count > max)
-        return false;
+    if (frame->recipient_count > room->max) {
+        reader->cut = true;
+        return;
+    }
     for (size_t i = 0; i < frame->recipient_count && !reader->cut; i++) {
-        recipients[i] = read_bytes(reader, read_number(reader, 1));
+        room->recipients[i] = read_bytes(reader, read_number(reader, 1));
         if (frame->kind == BUS_STORED) {
-            positions[i].seq = read_seq(reader);
-            positions[i].before = read_seq(reader);
+            room->positions[i].seq = read_seq(reader);
+            room->positions[i].before = read_seq(reader);
         }
     }
-    frame->recipients = recipients;
-    frame->positions = positions;
+    frame->recipients = room->recipients;
+    frame->positions = room->positions;
     frame->body = read_bytes(reader, body_len);
-    return !reader->cut && deliver_valid(frame);
 }
 
-static bool read_kick(struct reader *reader, struct bus_frame *frame)
+static struct slice read_skip(struct reader *reader)
 {
-    frame->session_number = read_number(reader, 8);
-    frame->close_code = (uint16_t)read_number(reader, 2);
-    return kick_valid(frame);
+    uint64_t skip = read_number(reader, 1);
+
+    return skip ? read_bytes(reader, skip - 1) : (struct slice){ NULL, 0 };
+}
+
+static void read_rest(struct reader *reader, const struct room *room, struct bus_frame *frame)
+{
+    switch (frame->kind) {
+    case BUS_STORED:
+        frame->skip_device = read_skip(reader);
+        read_deliver(reader, room, frame);
+        break;
+    case BUS_DELIVER:
+        read_deliver(reader, room, frame);
+        break;
+    case BUS_KICK:
+        frame->session_number = read_number(reader, 8);
+        frame->close_code = (uint16_t)read_number(reader, 2);
+        break;
+    case BUS_COMPANY:
+        frame->session_number = read_number(reader, 8);
+        break;
+    case BUS_HELLO:
+        frame->place = read_bytes(reader, read_number(reader, 2));
+        break;
+    }
 }
 
 enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_position *positions,
                     size_t recipients_max, struct bus_frame *frame)
 {
     const uint8_t *data = (const uint8_t *)bytes.data;
+    const struct room room = { recipients, positions, recipients_max };
     struct reader reader = { data, data ? data + bytes.len : NULL, false };
     bool known = read_number(&reader, 1) == MAGIC && read_number(&reader, 1) == VERSION;
     uint64_t kind = read_number(&reader, 1);
-    bool good = false;
 
     memset(frame, 0, sizeof *frame);
-    if (known && (kind == BUS_DELIVER || kind == BUS_STORED)) {
-        frame->kind = kind == BUS_STORED ? BUS_STORED : BUS_DELIVER;
-        good = read_deliver(&reader, recipients, positions, recipients_max, frame);
-    } else if (known && kind == BUS_KICK) {
-        frame->kind = BUS_KICK;
-        good = read_kick(&reader, frame);
-    }
-    return good && !reader.cut && reader.at == reader.end ? OK : ERR_BAD;
+    if (!known || kind < BUS_DELIVER || kind > BUS_HELLO)
+        return ERR_BAD;
+    frame->kind = (enum bus_kind)kind;
+    read_rest(&reader, &room, frame);
+    return !reader.cut && reader.at == reader.end && valid(frame) ? OK : ERR_BAD;
 }

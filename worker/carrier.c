@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "worker/postmaster.h"
+#include "worker/whereabouts.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -190,6 +191,7 @@ static void on_opened(void *arg, const struct mailbox_opened *opened)
     if (!opened->ok && session->office->mailbox && mailbox_is_up(session->office->mailbox))
         session->office->catch_up_again = true; /* out of memory, read-only */
     if (opened->ok) {
+        whereabouts_entered(session, opened);
         standing = judge(session->office, &opening->since, opened);
         session->other_devices = opened->device_count > 1;
         session->cursor = standing.cursor;
@@ -212,8 +214,7 @@ void carrier_open(struct session *session, const struct carrier_since *since)
     }
     session->opening->since = *since;
     if (!office->mailbox || !mailbox_is_up(office->mailbox) ||
-        mailbox_open(office->mailbox, session->wanted_address, session_device(session), on_opened,
-                     name_of(session)))
+        whereabouts_enter(session, on_opened, name_of(session)))
         on_opened(name_of(session), &unavailable);
 }
 
@@ -282,6 +283,7 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
         office->catch_up_again = true;
     if (!session || !session->listed || !opened->ok)
         return;
+    whereabouts_entered(session, opened);
     session->other_devices = opened->device_count > 1;
     if (session->feed.state != FEED_IDLE && session->data_lost_count == office->data_lost_count &&
         seq_compare(session->feed.queued, opened->last) <= 0) {
@@ -310,8 +312,7 @@ bool carrier_catch_up_some(struct office *office, unsigned count)
         struct session *session = office->sessions[office->catch_up_at];
         if (!session || !session->listed)
             continue;
-        if (mailbox_open(office->mailbox, session_address(session), session_device(session),
-                         on_reopened, name_of(session)))
+        if (whereabouts_enter(session, on_reopened, name_of(session)))
             return false; /* away again: the next up begins anew */
         count--;
     }

@@ -20,24 +20,27 @@ static bool offer_here(struct office *office, struct slice address, struct bus_p
 }
 
 void doorbell_heard(struct office *office, const struct slice *recipients,
-                    const struct bus_position *positions, size_t recipient_count, struct msg *msg)
+                    const struct bus_position *positions, size_t recipient_count,
+                    struct slice skip_device, struct msg *msg)
 {
     for (size_t i = 0; i < recipient_count; i++)
-        if (!offer_here(office, recipients[i], positions[i], (struct slice){ 0 }, msg))
+        if (!offer_here(office, recipients[i], positions[i], skip_device, msg))
             stats_add(office->stats, STAT_deliveries_missed, 1);
 }
 
-static void ring(struct office *office, uint32_t slot, const struct doorbell *bell, struct msg *msg)
+static void ring(struct office *office, uint32_t slot, const struct doorbell *bell,
+                 struct slice skip_device, struct msg *msg)
 {
     /* Not heard (it died, or Redis went): the mailbox has it, and whoever has the session reads
      * that. */
-    if (bell->count &&
-        bus_publish_stored(office->bus, slot, bell->addresses, bell->positions, bell->count, msg))
+    if (bell->count && bus_publish_stored(office->bus, slot, bell->addresses, bell->positions,
+                                          bell->count, skip_device, msg))
         stats_add(office->stats, STAT_publishes_unheard, 1);
 }
 
-/* One doorbell to each other worker that has sessions of any of them, however many. */
-static void ring_elsewhere(struct office *office, const struct doorbell *all, struct msg *msg)
+/* One doorbell to each other worker of this host that has sessions of any of them, however many. */
+static void ring_elsewhere(struct office *office, const struct doorbell *all,
+                           struct slice skip_device, struct msg *msg)
 {
     uint64_t *where = malloc(all->count * sizeof *where), workers = 0;
     struct doorbell bell = { malloc(all->count * sizeof *bell.addresses),
@@ -57,20 +60,32 @@ static void ring_elsewhere(struct office *office, const struct doorbell *all, st
                 bell.addresses[bell.count] = all->addresses[i];
                 bell.positions[bell.count++] = all->positions[i];
             }
-        ring(office, slot, &bell, msg);
+        ring(office, slot, &bell, skip_device, msg);
     }
     free(where);
     free(bell.addresses);
     free(bell.positions);
 }
 
-void doorbell_ring(struct office *office, const struct doorbell *stored, struct slice skip_device,
-                   struct msg *msg)
+static void ring_remote(struct office *office, struct remote *remote, struct slice skip_device,
+                        const struct msg *msg)
+{
+    remote_publish(remote, office,
+                   &(struct bus_frame){ .kind = BUS_STORED,
+                                        .level = msg->level,
+                                        .msg_kind = msg->kind,
+                                        .body = msg_slice(msg),
+                                        .skip_device = skip_device });
+}
+
+void doorbell_ring(struct office *office, const struct doorbell *stored, struct remote *remote,
+                   struct slice skip_device, struct msg *msg)
 {
     for (size_t i = 0; i < stored->count; i++)
         offer_here(office, stored->addresses[i], stored->positions[i], skip_device, msg);
     if (stored->count)
-        ring_elsewhere(office, stored, msg);
+        ring_elsewhere(office, stored, skip_device, msg);
+    ring_remote(office, remote, skip_device, msg);
 }
 
 void doorbell_ring_ticket(struct ticket *ticket)
@@ -83,7 +98,7 @@ void doorbell_ring_ticket(struct ticket *ticket)
             stored.addresses[stored.count] = ticket->recipients[i].address;
             stored.positions[stored.count++] = ticket->recipients[i].position;
         }
-    doorbell_ring(ticket->office, &stored, (struct slice){ 0 }, ticket->msg);
+    doorbell_ring(ticket->office, &stored, &ticket->remote, (struct slice){ 0 }, ticket->msg);
     free(stored.addresses);
     free(stored.positions);
 }

@@ -8,6 +8,7 @@
 #define WORKER_DOORBELL_H
 
 #include "worker/office.h"
+#include "worker/remote.h"
 #include "worker/ticket.h"
 
 /* Whose mailboxes hold it now, and where. */
@@ -17,13 +18,15 @@ struct doorbell {
     size_t count;
 };
 
-/* skip_device: of the sender's own sessions here, the one that is not told; data NULL: none. */
-void doorbell_ring(struct office *office, const struct doorbell *stored, struct slice skip_device,
-                   struct msg *msg);
+/* remote: the workers of other hosts, as the mailboxes have said. skip_device: sessions of it are
+ * not told; data NULL: none. */
+void doorbell_ring(struct office *office, const struct doorbell *stored, struct remote *remote,
+                   struct slice skip_device, struct msg *msg);
 /* All mailboxes have answered: for those of the ticket's recipients who have its message now. */
 void doorbell_ring_ticket(struct ticket *ticket);
 /* Another worker has rung; for bus_events. Who is not here any more is counted. */
 void doorbell_heard(struct office *office, const struct slice *recipients,
-                    const struct bus_position *positions, size_t recipient_count, struct msg *msg);
+                    const struct bus_position *positions, size_t recipient_count,
+                    struct slice skip_device, struct msg *msg);
 
 #endif

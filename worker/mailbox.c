@@ -570,6 +570,7 @@ void mailbox_free(struct mailbox *mailbox)
     free(mailbox->prefix);
     free(mailbox->place);
     free(mailbox->places);
+    free(mailbox->at);
     free(mailbox->entries);
     free(mailbox);
 }

@@ -14,6 +14,7 @@
 #include "common/err.h"
 #include "common/slice.h"
 #include "config/config.h"
+#include "worker/place.h"
 #include "worker/redis.h"
 
 #include <stdbool.h>
@@ -93,7 +94,7 @@ struct mailbox_appended {
      * known, which is so for a repetition and for one that was sent twice: read the mailbox). */
     struct seq seq, before;
     const struct slice
-        *elsewhere; /* places with sessions of the address, this worker's own left out */
+        *elsewhere; /* fields of `:at` (worker/place.h): where the address has sessions */
     size_t elsewhere_count;
 };
 typedef void (*mailbox_appended_cb)(void *arg, const struct mailbox_appended *appended);
@@ -125,16 +126,58 @@ struct mailbox_opened {
     struct seq first, last; /* oldest kept, newest ever (zero: none) */
     struct seq lost;        /* the newest message that retention has removed (zero: none) */
     uint32_t device_count;  /* devices that have a cursor, this one included */
+    uint64_t opened_us;     /* of this session, see below */
+    /* The address's other sessions, wherever they are; some may be those of dead workers. */
+    const struct at_session *others;
+    size_t other_count;
 };
 typedef void (*mailbox_opened_cb)(void *arg, const struct mailbox_opened *opened);
-/* Registers device (may be empty) with a cursor if it has none, and this worker's place in `:at`.
- */
+/* Who opens. The sessions of an address are in one order, on all hosts, by opened_us: microseconds
+ * by the clock of Redis, larger than that of any other when the session is new. */
+struct mailbox_entrant {
+    struct slice device; /* may be empty */
+    uint64_t number;     /* the session's; 0: the worker itself, for whatever it has there */
+    uint64_t opened_us;  /* as an earlier answer gave it; 0: not yet known */
+    bool late;           /* not yet known, and it began age_us ago, without Redis */
+    uint64_t age_us;
+};
+/* Registers the device with a cursor if it has none, and the session in `:at`. */
+enum err mailbox_enter(struct mailbox *mailbox, struct slice address,
+                       const struct mailbox_entrant *entrant, mailbox_opened_cb done, void *arg);
+/* The same for the worker itself. */
 enum err mailbox_open(struct mailbox *mailbox, struct slice address, struct slice device,
                       mailbox_opened_cb done, void *arg);
-/* This worker has no session of the address any more. */
+
+/* ---- who is where (mailbox_places.c) ---- */
+
+typedef void (*mailbox_done_cb)(void *arg, bool ok);
+/* The worker itself has nothing of the address any more. */
 void mailbox_leave(struct mailbox *mailbox, struct slice address);
-/* A publish to that place was heard by nobody: its worker is gone. */
+/* The session is gone. done is told whether that is written down. */
+enum err mailbox_leave_session(struct mailbox *mailbox, struct slice address, uint64_t number,
+                               mailbox_done_cb done, void *arg);
+/* A publish to that place was heard by nobody: what `:at` says of it is removed, unless somebody
+ * listens there by now. */
 void mailbox_forget_place(struct mailbox *mailbox, struct slice address, struct slice place);
+/* All sessions of an address. ok false: not known. */
+typedef void (*mailbox_where_cb)(void *arg, bool ok, const struct at_session *sessions,
+                                 size_t count);
+enum err mailbox_where(struct mailbox *mailbox, struct slice address, mailbox_where_cb done,
+                       void *arg);
+
+struct mailbox_lease_answer {
+    bool ok;
+    uint64_t now_us;            /* by the clock of Redis */
+    const struct slice *places; /* all workers that live, this one included */
+    size_t count;
+};
+typedef void (*mailbox_leased_cb)(void *arg, const struct mailbox_lease_answer *answer);
+/* This worker lives, for so long from now. When that was not known, hello (a frame) is published to
+ * everybody else who does. */
+enum err mailbox_lease(struct mailbox *mailbox, int64_t seconds, struct slice hello,
+                       mailbox_leased_cb done, void *arg);
+/* That worker does not live any more. */
+void mailbox_end_lease(struct mailbox *mailbox, struct slice place);
 
 /* ---- reading ---- */
 
@@ -166,7 +209,6 @@ enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct s
 
 /* The device's cursor moves to seq (never back). NULL callback is allowed; told whether it was
  * stored. */
-typedef void (*mailbox_done_cb)(void *arg, bool ok);
 enum err mailbox_ack(struct mailbox *mailbox, struct slice address, struct slice device,
                      struct seq seq, mailbox_done_cb done, void *arg);
 

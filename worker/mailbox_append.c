@@ -54,7 +54,7 @@ static enum mailbox_outcome outcome_without(const struct op *op)
     return op->maybe ? MAILBOX_UNKNOWN : MAILBOX_UNAVAILABLE;
 }
 
-static bool places_reserve(struct mailbox *mailbox, size_t count)
+bool places_reserve(struct mailbox *mailbox, size_t count)
 {
     struct slice *places;
 

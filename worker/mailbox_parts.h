@@ -2,7 +2,8 @@
  * What the files of the mailbox share, and nobody else sees: mailbox.c (its life, the row of
  * commands without an answer), mailbox_ready.c (from a connected Redis to a usable one, the epoch),
  * mailbox_keys.c (names and positions), mailbox_scripts.c (what runs inside Redis),
- * mailbox_append.c and mailbox_read.c (the commands), mailbox_page.c (entries out of answers).
+ * mailbox_append.c, mailbox_read.c and mailbox_places.c (the commands), mailbox_page.c (entries
+ * out of answers).
  */
 #ifndef WORKER_MAILBOX_PARTS_H
 #define WORKER_MAILBOX_PARTS_H
@@ -36,6 +37,8 @@ enum script {
     SCRIPT_RECEIPT,
     SCRIPT_TICK,
     SCRIPT_NEWEST,
+    SCRIPT_FORGET,
+    SCRIPT_LEASE,
     SCRIPT_COUNT,
     SCRIPT_NONE = SCRIPT_COUNT
 };
@@ -120,6 +123,8 @@ struct mailbox {
     struct buf keys;      /* of the command at hand */
     struct slice *places; /* room for the places of one answer */
     size_t places_size;
+    struct at_session *at; /* the same for sessions */
+    size_t at_size;
     struct mailbox_entry *entries; /* room for one page */
     size_t entries_size;
     struct mailbox_counts counts;
@@ -175,5 +180,15 @@ void append_told(struct op *op);
 bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply,
                         struct mailbox_page *page);
 bool reply_seq(const struct redis_reply *reply, size_t i, struct seq *seq);
+
+/* ---- who is where (mailbox_places.c) ---- */
+
+enum { AT_FIELD_MAX = 512 };
+extern const char mailbox_forget_text[], mailbox_lease_text[];
+/* mailbox_append.c: room for so many in mailbox->places. */
+bool places_reserve(struct mailbox *mailbox, size_t count);
+/* The sessions out of the fields and values of an `:at`; borrowed until the next call. */
+size_t mailbox_at(struct mailbox *mailbox, const struct redis_reply *reply,
+                  const struct at_session **sessions);
 
 #endif

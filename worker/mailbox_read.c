@@ -30,63 +30,68 @@ static void on_opened(struct op *op, const struct redis_reply *reply)
     struct mailbox_opened opened = { .ok = false };
     mailbox_opened_cb done = (mailbox_opened_cb)op->done;
 
-    if (reply && reply->type == REDIS_ARRAY && reply->count >= 7) {
+    if (reply && reply->type == REDIS_ARRAY && reply->count >= 9) {
         struct redis_reply known = redis_reply_at(reply, 0), devices = redis_reply_at(reply, 5),
-                           trimmed = redis_reply_at(reply, 6);
+                           trimmed = redis_reply_at(reply, 6), order = redis_reply_at(reply, 7),
+                           others = redis_reply_at(reply, 8);
         opened.known_device = known.type == REDIS_INTEGER && known.integer == 1;
         /* A cursor that is not one is as one from another epoch: everything is sent. */
         parse_cursor(op->mailbox, redis_reply_at(reply, 1).text, &opened);
         opened.ok = reply_seq(reply, 2, &opened.first) && reply_seq(reply, 3, &opened.last) &&
                     reply_seq(reply, 4, &opened.lost) && devices.type == REDIS_INTEGER;
         opened.device_count = (uint32_t)devices.integer;
+        opened.opened_us = order.type == REDIS_INTEGER ? (uint64_t)order.integer : 0;
+        opened.other_count = mailbox_at(op->mailbox, &others, &opened.others);
         if (trimmed.type == REDIS_INTEGER && trimmed.integer > 0)
             op->mailbox->counts.trimmed += (uint64_t)trimmed.integer;
     }
     done(op->arg, &opened);
 }
 
-enum err mailbox_open(struct mailbox *mailbox, struct slice address, struct slice device,
-                      mailbox_opened_cb done, void *arg)
+/* The session's field of `:at`, or the worker's own. */
+static void add_field(struct buf *field, const struct mailbox *mailbox, uint64_t number)
+{
+    if (number)
+        at_add_field(field, slice_of(mailbox->place), number);
+    else
+        buf_add_text(field, mailbox->place);
+}
+
+enum err mailbox_enter(struct mailbox *mailbox, struct slice address,
+                       const struct mailbox_entrant *entrant, mailbox_opened_cb done, void *arg)
 {
     static const char *const suffixes[4] = { ":box", ":ids", ":at", ":cur" };
     struct command command;
     struct slice keys[4];
+    struct buf field;
+    enum err err = ERR_NOMEM;
 
     if (!mailbox_keys(mailbox, address, keys, suffixes, 4))
         return ERR_NOMEM;
+    buf_init(&field, AT_FIELD_MAX);
+    add_field(&field, mailbox, entrant->number);
     command_script(&command, mailbox, SCRIPT_OPEN, 4);
     for (unsigned i = 0; i < 4; i++)
         command_add(&command, keys[i]);
-    command_add(&command, device);
+    command_add(&command, entrant->device);
     command_add(&command, slice_of(mailbox->epoch));
-    command_add(&command, slice_of(mailbox->place));
-    return put(mailbox, &command, on_opened, (void (*)(void))done, arg, 0);
+    command_add(&command, buf_slice(&field));
+    command_add_int(&command, (int64_t)entrant->opened_us);
+    if (entrant->late)
+        command_add_int(&command, (int64_t)entrant->age_us);
+    else
+        command_add(&command, SLICE(""));
+    if (!field.failed)
+        err = put(mailbox, &command, on_opened, (void (*)(void))done, arg, 0);
+    buf_fini(&field);
+    return err;
 }
 
-static void on_nothing(struct op *op, const struct redis_reply *reply)
+enum err mailbox_open(struct mailbox *mailbox, struct slice address, struct slice device,
+                      mailbox_opened_cb done, void *arg)
 {
-    (void)op;
-    (void)reply;
-}
-
-void mailbox_forget_place(struct mailbox *mailbox, struct slice address, struct slice place)
-{
-    static const char *const suffixes[1] = { ":at" };
-    struct command command;
-    struct slice key;
-
-    if (!mailbox_keys(mailbox, address, &key, suffixes, 1))
-        return;
-    command_plain(&command, SLICE("HDEL"));
-    command_add(&command, key);
-    command_add(&command, place);
-    /* When Redis is away, whoever publishes to that place finds nobody there and comes here. */
-    (void)put(mailbox, &command, on_nothing, NULL, NULL, 0);
-}
-
-void mailbox_leave(struct mailbox *mailbox, struct slice address)
-{
-    mailbox_forget_place(mailbox, address, slice_of(mailbox->place));
+    return mailbox_enter(mailbox, address, &(struct mailbox_entrant){ .device = device }, done,
+                         arg);
 }
 
 /* --- reading --- */

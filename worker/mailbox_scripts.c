@@ -9,12 +9,12 @@
  * - :ids, a hash: id -> "SEQ FROM" of everything in the box (id NUL from, when another sender has
  *   the same id in it); "" -> the newest SEQ; "/lost" -> the newest SEQ that retention removed. It
  *   recognises a repetition, finds a message to recall and the first message of a thread.
- * - :at, a hash: places with sessions.
+ * - :at, a hash: places with sessions (worker/place.h).
  * - :cur, a hash: device -> "SEQ@EPOCH".
  * - :th, a sorted set, by bytes: thread NUL rank, for messages that are not their thread's first.
  * - :rc, a hash: SEQ of messages whose receipt was sent.
  *
- * For all of them together PREFIXepoch and PREFIXtick.
+ * For all of them together PREFIXepoch and PREFIXtick, and PREFIXplaces (mailbox_places.c).
  *
  * An append reads, and by that checks the types, of all it will write before its first write; Redis
  * refuses a script for want of memory, a read-only replica or a full disk at its first write. So an
@@ -142,14 +142,31 @@ static const char append_text[] =
     "at[#at+1]=text\n"
     "return at";
 
-/* KEYS box ids at cur; ARGV device epoch place.
- * -> known, cursor, first, last, lost, devices, how many were trimmed. Places expire after a year,
- * or those of hosts that never came back would stay for ever. */
+/* KEYS box ids at cur; ARGV device epoch field opened age.
+ * -> known, cursor, first, last, lost, devices, how many were trimmed, opened, the other fields and
+ * their values. opened "0": the session is new, and newer than any other; or, with an age, it began
+ * so many microseconds ago. Places expire after a year, or those of hosts that never came back
+ * would stay for ever. */
 static const char open_text[] =
     LUA_SWEEP LUA_KEEP "local age,len=AGE,redis.call('XLEN',KEYS[1])\n"
                        "redis.call('HLEN',KEYS[2])\n"
                        "local known,cursor=1,redis.call('HGET',KEYS[4],ARGV[1])\n"
-                       "redis.call('HSET',KEYS[3],ARGV[3],1)\n"
+                       "local at,others=redis.call('HGETALL',KEYS[3]),{}\n"
+                       "local t,newest,taken=redis.call('TIME'),0,{}\n"
+                       "local opened,now=tonumber(ARGV[4]),t[1]*1000000+t[2]\n"
+                       "for j=1,#at,2 do\n"
+                       "  if at[j]~=ARGV[3] then\n"
+                       "    local o=tonumber(string.match(at[j+1],'^%d+') or '0')\n"
+                       "    taken[o],newest=true,math.max(newest,o)\n"
+                       "    others[#others+1]=at[j] others[#others+1]=at[j+1]\n"
+                       "  end\n"
+                       "end\n"
+                       "if opened==0 then\n"
+                       "  opened=ARGV[5]=='' and math.max(now,newest+1) or now-ARGV[5]\n"
+                       "end\n"
+                       "while taken[opened] do opened=opened+1 end\n"
+                       "redis.call('HSET',KEYS[3],ARGV[3],\n"
+                       "  string.format('%.0f',opened)..' '..ARGV[1])\n"
                        "redis.call('EXPIRE',KEYS[3],31536000)\n"
                        "local trimmed=len>0 and sweep(len,0,oldest(age)) or 0\n"
                        "local lost=redis.call('HGET',KEYS[2],'/lost') or '0-0'\n"
@@ -167,7 +184,7 @@ static const char open_text[] =
                        "end\n"
                        "keep(age)\n"
                        "return {known,cursor,first,last,lost,\n"
-                       "  redis.call('HLEN',KEYS[4]),trimmed}";
+                       "  redis.call('HLEN',KEYS[4]),trimmed,opened,others}";
 
 /* KEYS cur; ARGV device seq epoch. The cursor goes forward, or into a new epoch. */
 static const char ack_text[] =
@@ -238,9 +255,15 @@ static const char newest_text[] =
     "return ''";
 
 static const char *const texts[SCRIPT_COUNT] = {
-    [SCRIPT_APPEND] = append_text, [SCRIPT_OPEN] = open_text,       [SCRIPT_ACK] = ack_text,
-    [SCRIPT_THREAD] = thread_text, [SCRIPT_RECEIPT] = receipt_text, [SCRIPT_TICK] = tick_text,
+    [SCRIPT_APPEND] = append_text,
+    [SCRIPT_OPEN] = open_text,
+    [SCRIPT_ACK] = ack_text,
+    [SCRIPT_THREAD] = thread_text,
+    [SCRIPT_RECEIPT] = receipt_text,
+    [SCRIPT_TICK] = tick_text,
     [SCRIPT_NEWEST] = newest_text,
+    [SCRIPT_FORGET] = mailbox_forget_text,
+    [SCRIPT_LEASE] = mailbox_lease_text,
 };
 
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention)

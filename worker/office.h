@@ -18,6 +18,8 @@
 
 #include <stdint.h>
 
+struct leaving;
+struct nodes;
 struct session;
 struct ticket;
 
@@ -32,9 +34,15 @@ struct office {
     struct mailbox *mailbox;                       /* NULL: no Redis is configured */
     char epoch[40];                                /* of the stored data; "" : not known yet */
     uint32_t data_lost_count;                      /* how often it was found to be lost */
-    bool catch_up_again;   /* a mailbox could not be opened though Redis is there: soon again */
-    uint32_t catch_up_at;  /* the place of the next session to be brought up to its mailbox's end */
-    struct reach *reach;   /* to other workers, through the bus or through rings */
+    bool catch_up_again;  /* a mailbox could not be opened though Redis is there: soon again */
+    uint32_t catch_up_at; /* the place of the next session to be brought up to its mailbox's end */
+    struct reach *reach;  /* to other workers, through the bus or through rings */
+    struct nodes *nodes;  /* workers of other hosts; NULL: no Redis is configured */
+    int64_t clock_ahead_ns;  /* of Redis, before CLOCK_MONOTONIC; until it has been asked the wall
+                              * clock's; 0: no Redis is configured */
+    struct leaving *leaving; /* sessions that are gone, and that Redis has yet to be told of */
+    uint32_t leaving_count;
+    bool closed;           /* the worker ends: nothing is kept for later */
     struct conn_host host; /* of every session's connection */
     struct directory directory;
     struct arena arena; /* of the message in hand; reset before each */

@@ -283,11 +283,16 @@ static void copy_appended(void *arg, const struct mailbox_appended *appended)
     struct slice device = slice_make(copy->text + copy->address_len, copy->device_len);
     struct bus_position position = { appended->seq, appended->before };
     struct doorbell stored = { &address, &position, 1 };
+    struct remote remote = { 0 };
 
-    if (appended->outcome == MAILBOX_STORED)
-        doorbell_ring(copy->office, &stored, device, copy->msg);
-    else if (appended->outcome != MAILBOX_REPEATED)
+    if (appended->outcome == MAILBOX_STORED) {
+        remote_note(&remote, copy->office, appended->elsewhere, appended->elsewhere_count, address,
+                    position);
+        doorbell_ring(copy->office, &stored, &remote, device, copy->msg);
+        remote_fini(&remote);
+    } else if (appended->outcome != MAILBOX_REPEATED) {
         stats_add(copy->office->stats, STAT_copies_failed, 1);
+    }
     msg_unref(copy->msg);
     free(copy);
 }

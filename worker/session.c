@@ -7,6 +7,7 @@
 #include "worker/carrier.h"
 #include "worker/postmaster.h"
 #include "worker/ticket.h"
+#include "worker/whereabouts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,8 +110,19 @@ static void unlist(struct session *session)
     while (*at != session)
         at = &(*at)->next_same;
     *at = session->next_same;
-    if (!session->entry->sessions && session->office->mailbox)
-        mailbox_leave(session->office->mailbox, session_address(session));
+}
+
+/* The new row first, so that the session can be found at every moment. */
+void session_relist(struct session *session)
+{
+    struct office *office = session->office;
+    uint32_t index = sessions_add(office->table, session->entry->key, session->number,
+                                  session_device(session), session->since_ns);
+
+    if (index == UINT32_MAX)
+        return; /* no room for a moment: the old row tells nearly the same */
+    sessions_remove(office->table, session->shm_index);
+    session->shm_index = index;
 }
 
 /* ---- life ---- */
@@ -138,7 +150,8 @@ static struct session *make(struct office *office, const struct session_claim *c
         return NULL;
     session->office = office;
     session->grant = grant_ref(claim->grant);
-    session->since_ns = clock_monotonic_ns();
+    session->began_ns = clock_monotonic_ns();
+    session->since_ns = whereabouts_since_ns(session);
     session->origin_key = claim->origin_key;
     session->device_len = (uint8_t)claim->device.len;
     memcpy(session->device, claim->device.data, claim->device.len);
@@ -431,6 +444,7 @@ void session_on_closing(struct conn *conn)
     struct session *session = of_conn(conn);
 
     unlist(session);
+    whereabouts_leave(session);
     tickets_orphan(session);
 }
 

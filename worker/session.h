@@ -27,7 +27,9 @@ struct session {
     struct ticket *tickets,
         *tickets_last; /* answers that wait for mailboxes or workers, oldest first */
     uint64_t number; /* generation << 32 | index in office->sessions; unique in this incarnation */
-    uint64_t since_ns, origin_key, errors_at_ms;
+    uint64_t began_ns; /* CLOCK_MONOTONIC */
+    uint64_t since_ns; /* orders the sessions of an address: see session_open */
+    uint64_t origin_key, errors_at_ms;
     struct limiter limiter;
     uint32_t shm_index;
     uint32_t errors; /* rejected messages in the current minute */
@@ -39,6 +41,8 @@ struct session {
     uint32_t data_lost_count; /* the office's, as this session has been told */
     bool other_devices;       /* the address has others: they get copies of what is sent */
     bool listed;              /* in the directory and in the shared table */
+    bool entered;             /* in the address's `:at`, or it may be */
+    bool ordered;             /* since_ns is Redis's word: of all hosts */
     uint8_t device_len;
     char device[];
 };
@@ -61,6 +65,8 @@ struct session *session_open(struct office *office, int fd, const struct session
  * listened to. */
 void session_begin(struct session *session, const struct carrier_standing *standing,
                    bool asked_replay);
+/* since_ns has changed: the shared table is told. */
+void session_relist(struct session *session);
 void session_say_welcome(struct session *session, const struct carrier_standing *standing);
 /* The session with this number, or NULL when it has gone. */
 struct session *session_by_number(const struct office *office, uint64_t number);

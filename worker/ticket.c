@@ -148,6 +148,7 @@ static void answer(const struct ticket *ticket)
 static void ticket_free(struct ticket *ticket)
 {
     msg_unref(ticket->msg);
+    remote_fini(&ticket->remote);
     free(ticket);
 }
 
@@ -214,8 +215,12 @@ void ticket_appended(void *arg, const struct mailbox_appended *appended)
 {
     struct ticket_part *part = arg;
     struct ticket *ticket = part->ticket;
+    struct ticket_recipient *recipient = &ticket->recipients[part->indexes[0]];
 
-    take_outcome(ticket, &ticket->recipients[part->indexes[0]], appended);
+    take_outcome(ticket, recipient, appended);
+    if (recipient->to_deliver && ticket->msg)
+        remote_note(&ticket->remote, ticket->office, appended->elsewhere, appended->elsewhere_count,
+                    recipient->address, recipient->position);
     free(part);
     settle(ticket);
 }

@@ -10,6 +10,7 @@
 #define WORKER_TICKET_H
 
 #include "worker/envelope.h"
+#include "worker/remote.h"
 #include "worker/session.h"
 
 struct ticket_recipient {
@@ -27,6 +28,7 @@ struct ticket {
     uint32_t recipient_count;
     struct msg *msg; /* of mail that is stored: delivered when all mailboxes have answered */
     struct office *office;
+    struct remote remote; /* of mail that is stored: where on other hosts its recipients are */
     char id[ENVELOPE_ID_MAX];
     uint8_t id_len;
     bool unknown; /* what became of it cannot be said: neither accept nor reject */

@@ -1,15 +1,18 @@
 #include "worker/worker.h"
 
+#include "common/clock.h"
 #include "common/control.h"
 #include "common/log.h"
 #include "shm/slots.h"
 #include "worker/carrier.h"
 #include "worker/doorbell.h"
 #include "worker/gate.h"
+#include "worker/nodes.h"
 #include "worker/office.h"
 #include "worker/router.h"
 #include "worker/session.h"
 #include "worker/token.h"
+#include "worker/whereabouts.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -212,7 +215,7 @@ static void serve_when_ready(struct worker *worker)
 {
     const struct office *office = &worker->office;
 
-    if (bus_is_up(office->bus) && mailbox_is_up(office->mailbox))
+    if (bus_is_up(office->bus) && mailbox_is_up(office->mailbox) && nodes_known(office->nodes))
         serve(worker);
 }
 
@@ -231,9 +234,10 @@ static void on_relay_deliver(void *arg, const struct slice *recipients, size_t r
 
 static void on_bus_stored(void *arg, const struct slice *recipients,
                           const struct bus_position *positions, size_t recipient_count,
-                          struct msg *msg)
+                          struct slice skip_device, struct msg *msg)
 {
-    doorbell_heard(&((struct worker *)arg)->office, recipients, positions, recipient_count, msg);
+    doorbell_heard(&((struct worker *)arg)->office, recipients, positions, recipient_count,
+                   skip_device, msg);
 }
 
 static void on_commands_up(void *arg)
@@ -251,6 +255,9 @@ static void on_mailbox_up(void *arg, struct slice epoch, bool changed)
 {
     struct worker *worker = arg;
 
+    /* First of all: who lives is known before the sessions are entered again. */
+    nodes_renew(worker->office.nodes);
+    whereabouts_up(&worker->office);
     carrier_mailbox_up(&worker->office, epoch, changed);
     if (changed)
         log_warn("stored_data_lost", "epoch=%.*s", (int)epoch.len, epoch.data);
@@ -273,6 +280,16 @@ static void on_kick(void *arg, uint64_t session_number, uint16_t close_code)
         return;
     stats_add(office->stats, STAT_replaced, 1);
     session_say_goodbye(session, close_code, "a newer session took its place", 0);
+}
+
+static void on_hello(void *arg, struct slice place)
+{
+    nodes_hello(((struct worker *)arg)->office.nodes, place);
+}
+
+static void on_nodes_known(void *arg)
+{
+    serve_when_ready(arg);
 }
 
 static void on_bus_up(void *arg)
@@ -316,6 +333,8 @@ static void on_beat(void *arg)
     slot_beat(office->region, office->slot, loop_now_ms(office->loop));
     if (office->mailbox) {
         mailbox_tick(office->mailbox);
+        if (mailbox_is_up(office->mailbox))
+            nodes_renew(office->nodes);
         if (office->catch_up_again && ++worker->beats % CATCH_UP_BEATS == 0) {
             office->catch_up_again = false;
             carrier_look_again(office);
@@ -412,7 +431,9 @@ static enum err open_mailbox(struct worker *worker)
 
     office->mailbox =
         mailbox_new(bus_commands(office->bus), office->config, slice_make(place, len), &events);
-    return office->mailbox ? OK : ERR_NOMEM;
+    office->nodes = nodes_new(office, on_nodes_known, worker);
+    office->clock_ahead_ns = clock_unix_ms() * 1000000 - (int64_t)clock_monotonic_ns();
+    return office->mailbox && office->nodes ? OK : ERR_NOMEM;
 }
 
 static enum err open_rest(struct worker *worker, const struct worker_start *start)
@@ -425,6 +446,7 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
         .up = on_bus_up,
         .commands_up = on_commands_up,
         .commands_down = on_commands_down,
+        .hello = on_hello,
         .arg = worker,
     };
     struct bus_events relay_events = {
@@ -466,8 +488,14 @@ static void close_office(struct worker *worker)
     for (uint32_t i = 0; i < office->session_used; i++)
         if (office->sessions[i])
             conn_abort(&office->sessions[i]->conn);
+    if (office->mailbox && mailbox_is_up(office->mailbox))
+        nodes_leave(office->nodes);
+    bus_flush(office->bus);
+    office->closed = true;
     mailbox_free(office->mailbox);
     office->mailbox = NULL;
+    whereabouts_fini(office);
+    nodes_free(office->nodes);
     reach_free(office->reach);
     bus_free(office->bus);
     conn_host_flush(&office->host);

@@ -148,7 +148,9 @@ static void reset_counts(void)
 
 static struct peer *peer_start(struct peer *peer, uint32_t slot)
 {
-    struct bus_events events = { on_deliver, on_kick, on_bus_up, peer };
+    struct bus_events events = {
+        .deliver = on_deliver, .kick = on_kick, .up = on_bus_up, .arg = peer
+    };
 
     peer->bus = bus_new(loop, &config, NULL, NULL, "host", slot, incarnations[slot], &events);
     assert(peer->bus);
