@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "worker/postmaster.h"
+#include "worker/rivals.h"
 #include "worker/whereabouts.h"
 
 #include <assert.h>
@@ -193,6 +194,8 @@ static void on_opened(void *arg, const struct mailbox_opened *opened)
     if (opened->ok) {
         whereabouts_entered(session, opened);
         standing = judge(session->office, &opening->since, opened);
+        standing.others = opened->others;
+        standing.other_count = opened->other_count;
         session->other_devices = opened->device_count > 1;
         session->cursor = standing.cursor;
         session->newest = standing.last;
@@ -284,6 +287,8 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
     if (!session || !session->listed || !opened->ok)
         return;
     whereabouts_entered(session, opened);
+    if (!rivals_meet(session, opened->others, opened->other_count))
+        return;
     session->other_devices = opened->device_count > 1;
     if (session->feed.state != FEED_IDLE && session->data_lost_count == office->data_lost_count &&
         seq_compare(session->feed.queued, opened->last) <= 0) {

@@ -23,6 +23,8 @@ struct carrier_standing {
     struct seq last, cursor;
     const char *epoch;
     bool recovered;
+    const struct at_session *others; /* the address's other sessions; borrowed */
+    size_t other_count;
 };
 
 /* Asks where the session stands; session_begin is called with it, perhaps from inside this call

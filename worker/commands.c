@@ -1,13 +1,11 @@
 #include "worker/commands.h"
 
-#include "common/address.h"
 #include "common/json.h"
 #include "worker/carrier.h"
 #include "worker/postmaster.h"
+#include "worker/presence.h"
 
 #include <stdlib.h>
-
-enum { PLACES_MAX = 128 };
 
 static enum err fail(struct envelope_fault *fault, enum reject_code code, const char *field,
                      const char *message)
@@ -38,69 +36,6 @@ static enum err end_result(struct session *session, struct envelope_fault *fault
     conn_send(&session->conn, msg);
     msg_unref(msg);
     return OK;
-}
-
-static bool seen_before(const struct session_place *places, size_t i)
-{
-    for (size_t j = 0; j < i; j++)
-        if (places[j].device_len == places[i].device_len &&
-            memcmp(places[j].device, places[i].device, places[i].device_len) == 0)
-            return true;
-    return false;
-}
-
-static void add_devices(struct buf *out, const struct region *region, struct slice address)
-{
-    struct session_place places[PLACES_MAX];
-    size_t count = sessions_find(region, sessions_key(region, address), places, PLACES_MAX);
-    bool any = false;
-
-    json_add_string(out, address);
-    buf_add_text(out, ":[");
-    for (size_t i = 0; i < count && i < PLACES_MAX; i++) {
-        if (seen_before(places, i))
-            continue; /* a session that is just taking the place of another */
-        if (any)
-            buf_add_char(out, ',');
-        json_add_string(out, slice_make(places[i].device, places[i].device_len));
-        any = true;
-    }
-    buf_add_char(out, ']');
-}
-
-/* Who of these is connected, and on which devices; who is not has an empty list. Asking about an
- * address takes the same right as writing to it. */
-static enum err presence(struct session *session, const struct envelope *envelope,
-                         struct envelope_fault *fault)
-{
-    struct office *office = session->office;
-    struct buf *out;
-
-    if (envelope->tag_count == 0)
-        return fail(fault, REJECT_MISSING_FIELD, "tags", "tags must name the addresses");
-    /* No more than limits.recipients: envelope_parse has seen to it. */
-    for (size_t i = 0; i < envelope->tag_count; i++) {
-        if (!address_valid(envelope->tags[i]))
-            return fail(fault, REJECT_BAD_FIELD, "tags", "each tag must be an address");
-        if (!grant_may_send_to(session->grant, envelope->tags[i]) &&
-            !slice_equal(envelope->tags[i], session_address(session)))
-            return fail(fault, REJECT_FORBIDDEN_TO, "tags",
-                        "the token does not allow this address");
-    }
-    out = begin_result(session, envelope);
-    buf_add_text(out, ",\"online\":{");
-    for (size_t i = 0; i < envelope->tag_count; i++) {
-        bool repeated = false;
-        for (size_t j = 0; j < i && !repeated; j++)
-            repeated = slice_equal(envelope->tags[i], envelope->tags[j]);
-        if (repeated)
-            continue;
-        if (i)
-            buf_add_char(out, ',');
-        add_devices(out, office->region, envelope->tags[i]);
-    }
-    buf_add_char(out, '}');
-    return end_result(session, fault);
 }
 
 /* A fresh token for the same sub, before the old one expires (section 6). */
@@ -245,7 +180,7 @@ enum err command_run(struct session *session, const struct envelope *envelope,
                      struct envelope_fault *fault)
 {
     if (slice_equal(envelope->subject, SLICE("presence")))
-        return presence(session, envelope, fault);
+        return presence_run(session, envelope, fault);
     if (slice_equal(envelope->subject, SLICE("renew")))
         return renew(session, envelope, fault);
     if (slice_equal(envelope->subject, SLICE("ack")))

@@ -165,6 +165,12 @@ typedef void (*mailbox_where_cb)(void *arg, bool ok, const struct at_session *se
 enum err mailbox_where(struct mailbox *mailbox, struct slice address, mailbox_where_cb done,
                        void *arg);
 
+/* Only the fields of an address's `:at`: where it has anything, sessions or not; none when that
+ * cannot be known now. */
+typedef void (*mailbox_fields_cb)(void *arg, const struct slice *fields, size_t count);
+enum err mailbox_fields(struct mailbox *mailbox, struct slice address, mailbox_fields_cb done,
+                        void *arg);
+
 struct mailbox_lease_answer {
     bool ok;
     uint64_t now_us;            /* by the clock of Redis */

@@ -169,6 +169,31 @@ enum err mailbox_where(struct mailbox *mailbox, struct slice address, mailbox_wh
     return put(mailbox, &command, on_where, (void (*)(void))done, arg);
 }
 
+static void on_fields(struct op *op, const struct redis_reply *reply)
+{
+    struct mailbox *mailbox = op->mailbox;
+    size_t count = reply && reply->type == REDIS_ARRAY ? reply->count : 0;
+
+    if (!places_reserve(mailbox, count))
+        count = 0;
+    for (size_t i = 0; i < count; i++)
+        mailbox->places[i] = redis_reply_at(reply, i).text;
+    ((mailbox_fields_cb)op->done)(op->arg, mailbox->places, count);
+}
+
+enum err mailbox_fields(struct mailbox *mailbox, struct slice address, mailbox_fields_cb done,
+                        void *arg)
+{
+    struct command command;
+    struct slice key;
+
+    if (!at_key(mailbox, address, &key))
+        return ERR_NOMEM;
+    command_plain(&command, SLICE("HKEYS"));
+    command_add(&command, key);
+    return put(mailbox, &command, on_fields, (void (*)(void))done, arg);
+}
+
 /* --- leases --- */
 
 static void on_leased(struct op *op, const struct redis_reply *reply)

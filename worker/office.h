@@ -42,6 +42,7 @@ struct office {
                               * clock's; 0: no Redis is configured */
     struct leaving *leaving; /* sessions that are gone, and that Redis has yet to be told of */
     uint32_t leaving_count;
+    uint32_t questions;    /* of signals to other hosts, that Redis has not answered */
     bool closed;           /* the worker ends: nothing is kept for later */
     struct conn_host host; /* of every session's connection */
     struct directory directory;

@@ -100,25 +100,26 @@ struct told {
     struct slice addresses[];
 };
 
-static struct told *told_new(struct office *office, const struct remote_place *place)
+static struct told *told_new(struct office *office, struct slice place,
+                             const struct slice *addresses, size_t count)
 {
-    size_t bytes = place->len;
+    size_t bytes = place.len;
     struct told *told;
     char *at;
 
-    for (size_t i = 0; i < place->count; i++)
-        bytes += place->addresses[i].len;
-    told = malloc(sizeof *told + place->count * sizeof *told->addresses + bytes);
+    for (size_t i = 0; i < count; i++)
+        bytes += addresses[i].len;
+    told = malloc(sizeof *told + count * sizeof *told->addresses + bytes);
     if (!told)
         return NULL;
-    *told = (struct told){ .office = office, .place_len = place->len, .count = place->count };
-    at = told->text = (char *)(told->addresses + place->count);
-    memcpy(at, place->text, place->len);
-    at += place->len;
-    for (size_t i = 0; i < place->count; i++) {
-        told->addresses[i] = slice_make(at, place->addresses[i].len);
-        memcpy(at, place->addresses[i].data, place->addresses[i].len);
-        at += place->addresses[i].len;
+    *told = (struct told){ .office = office, .place_len = place.len, .count = count };
+    at = told->text = (char *)(told->addresses + count);
+    memcpy(at, place.data, place.len);
+    at += place.len;
+    for (size_t i = 0; i < count; i++) {
+        told->addresses[i] = slice_make(at, addresses[i].len);
+        memcpy(at, addresses[i].data, addresses[i].len);
+        at += addresses[i].len;
     }
     return told;
 }
@@ -134,16 +135,12 @@ static void on_heard(void *arg, bool heard)
     free(told);
 }
 
-static void publish(struct office *office, const struct remote_place *place,
-                    struct bus_frame *frame)
+static void publish(struct office *office, struct slice place, const struct slice *addresses,
+                    size_t count, const struct bus_frame *frame)
 {
-    struct told *told = told_new(office, place);
+    struct told *told = told_new(office, place, addresses, count);
 
-    frame->recipients = place->addresses;
-    frame->positions = place->positions;
-    frame->recipient_count = place->count;
-    if (bus_publish_to(office->bus, slice_make(place->text, place->len), frame,
-                       told ? on_heard : NULL, told) == OK)
+    if (bus_publish_to(office->bus, place, frame, told ? on_heard : NULL, told) == OK)
         return;
     /* What is stored is read when Redis is back; a signal is gone. */
     stats_add(office->stats, STAT_publishes_unheard, 1);
@@ -155,8 +152,19 @@ void remote_publish(struct remote *remote, struct office *office, const struct b
     struct bus_frame copy = *frame;
 
     for (struct remote_place *place = remote->places; place; place = place->next)
-        if (place->count)
-            publish(office, place, &copy);
+        if (place->count) {
+            copy.recipients = place->addresses;
+            copy.positions = place->positions;
+            copy.recipient_count = place->count;
+            publish(office, slice_make(place->text, place->len), place->addresses, place->count,
+                    &copy);
+        }
+}
+
+void remote_tell(struct office *office, struct slice place, struct slice address,
+                 const struct bus_frame *frame)
+{
+    publish(office, place, &address, 1, frame);
 }
 
 void remote_fini(struct remote *remote)

@@ -23,6 +23,9 @@ unsigned remote_note(struct remote *remote, struct office *office, const struct 
                      size_t field_count, struct slice address, struct bus_position position);
 /* One PUBLISH a worker: frame with the recipients filled in. */
 void remote_publish(struct remote *remote, struct office *office, const struct bus_frame *frame);
+/* One frame about one address. */
+void remote_tell(struct office *office, struct slice place, struct slice address,
+                 const struct bus_frame *frame);
 void remote_fini(struct remote *remote);
 
 #endif

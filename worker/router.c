@@ -5,6 +5,8 @@
 #include "worker/commands.h"
 #include "worker/doorbell.h"
 #include "worker/envelope.h"
+#include "worker/far_signal.h"
+#include "worker/nodes.h"
 #include "worker/postmaster.h"
 #include "worker/session.h"
 #include "worker/ticket.h"
@@ -25,6 +27,7 @@ struct errand {
     struct address_key *keys; /* a recipient each */
     uint64_t *elsewhere;      /* a recipient each: bit w: has sessions on worker w, not this one */
     uint64_t workers;         /* all of those together */
+    bool *heard;              /* of a signal, a recipient each: somebody on this host has it */
     char uuid[37];
 };
 
@@ -247,10 +250,25 @@ static size_t deliver_all_here(struct errand *errand, struct msg *msg, struct ti
         served += taken;
         if (ticket)
             ticket->recipients[i].served = taken;
-        else if (!taken && !errand->elsewhere[i] && !is_mail(errand))
-            stats_add(errand->office->stats, STAT_signals_unheard, 1);
+        if (errand->heard)
+            errand->heard[i] = taken || errand->elsewhere[i];
     }
     return served;
+}
+
+/* To those on other hosts, should there be any; else it is known who has not heard it. */
+static void signal_abroad(struct errand *errand, struct msg *msg)
+{
+    struct office *office = errand->office;
+    const struct envelope *envelope = &errand->envelope;
+
+    if (nodes_any(office->nodes) && mailbox_is_up(office->mailbox)) {
+        far_signal(office, envelope->recipients, errand->heard, envelope->recipient_count, msg);
+        return;
+    }
+    for (size_t i = 0; i < envelope->recipient_count; i++)
+        if (!errand->heard[i])
+            stats_add(office->stats, STAT_signals_unheard, 1);
 }
 
 static enum err send_signal(struct errand *errand, struct msg *msg, struct envelope_fault *fault)
@@ -261,8 +279,12 @@ static enum err send_signal(struct errand *errand, struct msg *msg, struct envel
                          errand->envelope.recipient_count, msg))
         return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
                     "a recipient is on another worker, and without Redis this is too large");
+    errand->heard = arena_take(&errand->office->arena, errand->envelope.recipient_count);
+    if (!errand->heard)
+        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
     deliver_all_here(errand, msg, NULL);
     publish_elsewhere(errand, msg, NULL);
+    signal_abroad(errand, msg);
     return OK;
 }
 

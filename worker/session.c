@@ -6,6 +6,7 @@
 #include "shm/slots.h"
 #include "worker/carrier.h"
 #include "worker/postmaster.h"
+#include "worker/rivals.h"
 #include "worker/ticket.h"
 #include "worker/whereabouts.h"
 
@@ -14,8 +15,7 @@
 #include <unistd.h>
 
 enum {
-    PLACES_MAX = 128, /* sessions of one address on this node that are looked at */
-    RETRY_MS = 500,   /* with up to RETRY_SPREAD_MS more, so that all do not come back at once */
+    RETRY_MS = 500, /* with up to RETRY_SPREAD_MS more, so that all do not come back at once */
     RETRY_SPREAD_MS = 2500,
 };
 
@@ -181,95 +181,6 @@ void session_say_welcome(struct session *session, const struct carrier_standing 
     msg_unref(msg);
 }
 
-static void turn_out(struct office *office, const struct session_place *place, const char *why)
-{
-    struct session *session;
-
-    if (place->slot != office->slot) {
-        /* What Redis loses on the way session_check_replaced makes up for. */
-        reach_kick(office->reach, place->slot, place->incarnation, place->number,
-                   WS_CLOSE_REPLACED);
-        return;
-    }
-    session = session_by_number(office, place->number);
-    if (!session || !conn_is_open(&session->conn))
-        return;
-    stats_add(office->stats, STAT_replaced, 1);
-    session_say_goodbye(session, WS_CLOSE_REPLACED, why, 0);
-}
-
-/* Is a older than b? Two that start in the same nanosecond are told apart by where they are. */
-static bool older(const struct session_place *a, const struct session_place *b)
-{
-    if (a->since_ns != b->since_ns)
-        return a->since_ns < b->since_ns;
-    return a->slot != b->slot ? a->slot < b->slot : a->number < b->number;
-}
-
-static bool same_device(const struct session_place *a, const struct session_place *b)
-{
-    return a->device_len == b->device_len && memcmp(a->device, b->device, a->device_len) == 0;
-}
-
-/* Where this session stands among `count` places; count when it is not there. */
-static size_t find_self(const struct session *session, const struct session_place *places,
-                        size_t count)
-{
-    size_t i = 0;
-
-    while (i < count &&
-           (places[i].slot != session->office->slot || places[i].number != session->number))
-        i++;
-    return i;
-}
-
-static size_t all_places(const struct session *session, struct session_place places[PLACES_MAX])
-{
-    size_t count = sessions_find(session->office->region, session->entry->key, places, PLACES_MAX);
-
-    return count < PLACES_MAX ? count : PLACES_MAX;
-}
-
-/* The oldest of them. */
-static size_t oldest_of(const struct session_place *places, size_t count)
-{
-    size_t oldest = 0;
-
-    for (size_t i = 1; i < count; i++)
-        if (older(&places[i], &places[oldest]))
-            oldest = i;
-    return oldest;
-}
-
-/* A new session takes the place of an older one of the same device; of the rest, the oldest give
- * way when there are too many. Each session only ever turns out older ones, so two that start at
- * once on two workers come to the same end. */
-static void make_room(struct session *session)
-{
-    struct session_place places[PLACES_MAX], me;
-    struct office *office = session->office;
-    size_t count = all_places(session, places), self = find_self(session, places, count),
-           others = 0;
-
-    if (self == count)
-        return;
-    me = places[self];
-    places[self] = places[--count];
-    for (size_t i = 0; i < count; i++) {
-        if (older(&places[i], &me) && same_device(&places[i], &me))
-            turn_out(office, &places[i], "a newer session of this device took its place");
-        else
-            places[others++] = places[i];
-    }
-    while (others && others + 1 > (size_t)office->config->sessions.per_address) {
-        size_t oldest = oldest_of(places, others);
-        if (!older(&places[oldest], &me))
-            return;
-        turn_out(office, &places[oldest], "too many sessions of this address");
-        places[oldest] = places[--others];
-    }
-}
-
 static void free_session(struct session *session)
 {
     struct office *office = session->office;
@@ -381,7 +292,9 @@ void session_begin(struct session *session, const struct carrier_standing *stand
     log_life(session, "session_opened");
     session_say_welcome(session, standing ? standing : &unknown);
     conn_set_deadline(&session->conn, end_ms(session));
-    make_room(session);
+    rivals_meet(session, standing ? standing->others : NULL, standing ? standing->other_count : 0);
+    if (standing && conn_is_open(&session->conn))
+        rivals_greet(session, standing->others, standing->other_count);
     if (standing && conn_is_open(&session->conn))
         carrier_start(session);
     conn_release(&session->conn);
@@ -471,22 +384,11 @@ void session_check_revoked(struct office *office)
     }
 }
 
-static bool replaced(const struct session *session)
-{
-    struct session_place places[PLACES_MAX];
-    size_t count = all_places(session, places), self = find_self(session, places, count);
-
-    for (size_t i = 0; i < count && self < count; i++)
-        if (same_device(&places[i], &places[self]) && older(&places[self], &places[i]))
-            return true;
-    return false;
-}
-
 void session_check_replaced(struct office *office)
 {
     for (uint32_t i = 0; i < office->session_used; i++) {
         struct session *session = office->sessions[i];
-        if (!session || !session->listed || !replaced(session))
+        if (!session || !session->listed || !rivals_replaced(session))
             continue;
         stats_add(office->stats, STAT_replaced, 1);
         session_say_goodbye(session, WS_CLOSE_REPLACED,

@@ -282,6 +282,14 @@ static void on_kick(void *arg, uint64_t session_number, uint16_t close_code)
     session_say_goodbye(session, close_code, "a newer session took its place", 0);
 }
 
+static void on_company(void *arg, uint64_t session_number)
+{
+    struct session *session = session_by_number(&((struct worker *)arg)->office, session_number);
+
+    if (session)
+        session->other_devices = true;
+}
+
 static void on_hello(void *arg, struct slice place)
 {
     nodes_hello(((struct worker *)arg)->office.nodes, place);
@@ -446,6 +454,7 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
         .up = on_bus_up,
         .commands_up = on_commands_up,
         .commands_down = on_commands_down,
+        .company = on_company,
         .hello = on_hello,
         .arg = worker,
     };

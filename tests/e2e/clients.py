@@ -189,7 +189,7 @@ class PythonClient(Client):
         self.socket = await websockets.connect(
             url, extra_headers={**own_headers, **(headers or {})}, subprotocols=protocols or own_protocols or None,
             max_size=None, max_queue=None, ping_interval=None, open_timeout=harness.DEADLINE,
-            close_timeout=harness.DEADLINE)
+            close_timeout=harness.DEADLINE, **({"sock": server.host.dial(server.port)} if server.host else {}))
         _open_sockets.append(self.socket)
         self.reader = asyncio.ensure_future(self._read())
         if welcome:

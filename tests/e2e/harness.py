@@ -151,10 +151,13 @@ class Redis:
         keep = ["--appendonly", "yes", "--appendfsync", "always"] if self.durable else ["--appendonly", "no"]
         with open(self.directory / "redis.log", "ab") as log:
             self.process = subprocess.Popen(
-                ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "777",
+                [*self.command(), "--unixsocket", str(self.socket), "--unixsocketperm", "777",
                  "--dir", str(self.directory), *keep, "--save", "", "--daemonize", "no"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_until(self.answers, "redis-server answers")
+
+    def command(self):
+        return ["redis-server", "--port", "0"]
 
     def answers(self):
         try:
@@ -227,9 +230,10 @@ def merge(base, over):
 class Server:
     """One running server: master, workers, their configuration, their log."""
 
-    def __init__(self, directory, redis=None, workers=2, config=None, arguments=(), env=None):
+    def __init__(self, directory, redis=None, workers=2, config=None, arguments=(), env=None, host=None):
         self.directory = pathlib.Path(directory)
         self.redis = redis
+        self.host = host  # a network namespace (hosts.py); None: this one
         self.port = free_port()
         self.keys_directory = self.directory / "keys"
         self.keys_directory.mkdir()
@@ -268,7 +272,8 @@ class Server:
     def start(self):
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "serve", "--config", str(self.config_file), *self.arguments], env=self.env,
+                [*(self.host.inside() if self.host else []), BINARY, "serve", "--config", str(self.config_file),
+                 *self.arguments], env=self.env,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory)
         self.wait_serving()
         return self

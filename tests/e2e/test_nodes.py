@@ -1,19 +1,347 @@
-"""Nodes that share one Redis are one post office."""
+"""Nodes that share one Redis are one post office; hosts are network namespaces (hosts.py)."""
 
 import asyncio
+import os
+import signal
 
-from clients import PythonClient, run
-from test_mailbox import all_accepted, has, ids, post_mail
+import pytest
+
+import harness
+import hosts
+from clients import PythonClient, eventually, open_on, run
+from test_mailbox import all_accepted, answers, backlog, has, ids, mails, pour, post_mail
+
+LEASE = 3
+FAST = {"redis": {"reconnectMinMs": 20, "reconnectMaxMs": 200, "commandTimeoutMs": 500},
+        "node": {"leaseSeconds": LEASE}}
 
 
-def test_mail_reaches_sessions_on_another_node_at_once(server):
-    one, two = server(2, {"node": {"id": "one"}}), server(2, {"node": {"id": "two"}})
+@pytest.fixture(scope="module")
+def network():
+    reason = hosts.why_not()
+    if reason:
+        pytest.skip(reason)
+    directory = harness.make_directory()
+    net = hosts.Network(2, directory)
+    yield net
+    net.close()
+    harness.remove_directory(directory)
+
+
+@pytest.fixture
+def nodes(network, directory):
+    """nodes() starts a node of two workers on each host, and waits until they know each other."""
+    for host in network.hosts:
+        host.plug()
+    network.redis.client().flushall()
+    made = []
+
+    def make(**config):
+        for number, host in enumerate(network.hosts):
+            home = directory / f"node{number}"
+            home.mkdir()
+            home.chmod(0o755)
+            over = harness.merge(harness.merge(host.config(f"node{number}"), FAST), config)
+            made.append(harness.Server(home, workers=2, config=over, host=host))
+        for node in made:
+            node.start()
+        know_each_other(*made)
+        return made
+
+    yield make
+    for node in made:
+        node.host.plug()
+        node.stop()
+    for node in made:
+        node.judge()
+
+
+def know_each_other(*nodes):
+    for node in nodes:
+        harness.wait_until(lambda node=node: [row["workersElsewhere"] for row in node.status()["workers"]] == [2, 2],
+                           "each worker knows the two of the other node")
+
+
+async def online(client, address):
+    return sorted((await client.order("presence", tags=[address]))["online"][address])
+
+
+async def is_online(client, address, devices):
+    """Waits until presence says so, however long it has to be asked."""
+    while await online(client, address) != sorted(devices):
+        await asyncio.sleep(0.05)
+
+
+# ------------------------------------------------------------------------------------------ found wherever it is
+
+
+def test_mail_signals_and_copies_reach_sessions_on_another_host(nodes):
+    one, two = nodes()
+
+    async def scene():
+        alice = await open_on(one, 0, "alice", PythonClient.open, device="APP")
+        bob = await open_on(two, 1, "bob", PythonClient.open)
+        carol = await open_on(two, 0, "carol", PythonClient.open)
+        sent = await post_mail(alice, ["bob", "carol"], 30)
+        for reader in (bob, carol):
+            assert ids(await has(reader, 30)) == sent
+        back = await post_mail(bob, "alice", 30)
+        assert ids(await has(alice, 30)) == back
+        signals = [(await alice.send(["bob", "nobody"], str(n), type=2))["id"] for n in range(50)]
+        got = [(await bob.message(type=2))["id"] for _ in signals]
+        assert got == signals  # in order
+        # The other device comes later, elsewhere: from then on it gets copies, and the sender none.
+        tab = await PythonClient.open(two, "alice", device="TAB")
+        await tab.settle()
+        copied = await post_mail(alice, "bob", 5)
+        await eventually(lambda: set(copied) <= set(ids(mails(tab))), "copies")
+        assert not set(copied) & set(ids(mails(alice)))
+
+    run(scene())
+
+
+def test_one_message_is_one_publish_for_each_worker(nodes):
+    one, two = nodes()
+
+    async def scene():
+        alice = await open_on(one, 0, "alice", PythonClient.open)
+        crowd = []
+        for node in (one, two):
+            for slot in (0, 1):
+                for n in range(3):
+                    crowd.append(await open_on(node, slot, f"{node.config['node']['id']}-{slot}-{n}",
+                                               PythonClient.open))
+        everybody = [client.address for client in crowd]
+        for kind in (1, 2):
+            before = one.total("publishes")
+            sent = [(await alice.send(everybody, "", type=kind))["id"] for _ in range(10)]
+            for client in crowd:
+                for one_id in sent:
+                    await client.message(id=one_id)
+            assert one.total("publishes") - before == 3 * len(sent)
+            assert two.total("publishes") == 0
+        # Somebody on the own worker alone: none.
+        await eventually(lambda: len(answers(alice)) == 10, "answers")
+        alice.inbox.clear()
+        before = one.total("publishes")
+        await post_mail(alice, "node0-0-0", 5)
+        assert one.total("publishes") == before
+
+    run(scene())
+
+
+def test_presence_is_of_all_hosts(nodes):
+    one, two = nodes()
+
+    async def scene():
+        asker = await PythonClient.open(one, "asker")
+        for node, device in ((one, "APP"), (two, "TAB"), (two, "QQ")):
+            await PythonClient.open(node, "bob", device=device)
+        answer = (await asker.order("presence", tags=["bob", "nobody", "asker"]))["online"]
+        assert {name: sorted(devices) for name, devices in answer.items()} == \
+            {"bob": ["APP", "QQ", "TAB"], "nobody": [], "asker": [""]}
+        gone = await PythonClient.open(two, "carol", device="APP")
+        assert await online(asker, "carol") == ["APP"]
+        await gone.close()
+        await is_online(asker, "carol", [])
+
+    run(scene())
+
+
+# ------------------------------------------------------------------------------------- one session of a device
+
+
+def test_a_newer_session_of_the_device_replaces_the_older_on_whichever_host(nodes):
+    one, two = nodes()
+
+    async def scene():
+        first = await PythonClient.open(one, "alice", device="APP")
+        other = await PythonClient.open(one, "alice", device="TAB")
+        second = await PythonClient.open(two, "alice", device="APP")
+        goodbye, code = await first.closed()
+        assert code == 4500 and goodbye["code"] == 4500
+        third = await PythonClient.open(one, "alice", device="APP")
+        assert (await second.closed())[1] == 4500
+        await third.settle()
+        await other.settle()
+        assert await online(third, "alice") == ["APP", "TAB"]
+
+    run(scene())
+
+
+def test_of_sessions_of_a_device_that_begin_at_once_everywhere_one_remains(nodes):
+    one, two = nodes()
+
+    async def scene():
+        watcher = await PythonClient.open(two, "watcher")
+        for n in range(harness.scaled(15, 3)):
+            name = f"many{n}"
+            opened = await asyncio.gather(*(PythonClient.open(node, name, device="APP", welcome=False)
+                                            for node in (one, two) * 3))
+            await eventually(lambda opened=opened: sum(c.close_code is None for c in opened) == 1, "one remains")
+            left = next(c for c in opened if c.close_code is None)
+            await left.begun()
+            assert all(c.close_code == 4500 for c in opened if c is not left)
+            await is_online(watcher, name, ["APP"])
+            await left.settle()
+
+    run(scene())
+
+
+def test_the_oldest_of_too_many_gives_way_on_whichever_host(nodes):
+    one, two = nodes(sessions={"perAddress": 3})
+
+    async def scene():
+        opened = [await PythonClient.open(node, "alice", device=f"D{n}") for n, node in enumerate((one, two) * 3)]
+        for old in opened[:3]:
+            assert (await old.closed())[1] == 4500
+        for young in opened[3:]:
+            await young.settle()
+        assert await online(opened[-1], "alice") == ["D3", "D4", "D5"]
+
+    run(scene())
+
+
+# ------------------------------------------------------------------------------------------------ a host is cut off
+
+
+def test_a_host_that_is_cut_off_keeps_its_sessions_and_catches_up(nodes):
+    one, two = nodes()
+
+    async def scene():
+        alice = await PythonClient.open(one, "alice")
+        carol = await PythonClient.open(one, "carol")
+        bob = await open_on(two, 0, "bob", PythonClient.open)
+        dora = await open_on(two, 1, "dora", PythonClient.open)
+        sent = await post_mail(alice, ["bob", "carol"], 5)
+        assert ids(await has(bob, 5)) == sent
+        two.host.unplug()
+        await eventually(lambda: all(row["redis"] == "away" for row in two.status()["workers"]), "node 2 is cut off")
+        # There: sessions stay, signals go, mail is refused.
+        await dora.send("bob", "", type=2, id="ring")
+        await bob.message(id="ring")
+        refused = await dora.rejected(await dora.send("bob", "", type=1))
+        assert refused["code"] == "storage-unavailable" and refused["retryAfter"] > 0
+        # Here: all goes on, for those over there too, though nobody hears it yet.
+        sent += await post_mail(alice, ["bob", "carol"], 200)
+        assert ids(await has(carol, 205)) == sent
+        await is_online(alice, "bob", [])  # as soon as the lease has ended
+        assert len(mails(bob)) == 5
+        two.host.plug()
+        await has(bob, 205)
+        know_each_other(one, two)
+        sent += await post_mail(alice, ["bob", "carol"], 5)
+        assert ids(await has(bob, 210)) == sent and ids(mails(carol)) == sent
+        await is_online(alice, "bob", [""])
+        await alice.send("dora", "", type=2, id="back")
+        await dora.message(id="back")
+        back = await post_mail(dora, "alice", 5)
+        assert ids(await has(alice, 5)) == back
+
+    run(scene())
+
+
+def test_who_moved_while_a_host_was_cut_off_has_one_session_afterwards(nodes):
+    one, two = nodes()
+
+    async def scene():
+        watcher = await PythonClient.open(one, "watcher")
+        stale = await PythonClient.open(two, "alice", device="APP")
+        fresh = await PythonClient.open(two, "bob", device="APP")
+        two.host.unplug()
+        await eventually(lambda: all(row["redis"] == "away" for row in two.status()["workers"]), "node 2 is cut off")
+        # alice gives up on the dead host; bob's device begins anew there, unknown to the rest.
+        moved = await PythonClient.open(one, "alice", device="APP")
+        behind = await PythonClient.open(one, "bob", device="APP")
+        assert (await behind.order("presence", tags=["bob"]))["subject"] == "result"
+        newest = await PythonClient.open(two, "bob", device="APP", welcome=False)
+        await newest.said("welcome")
+        assert (await fresh.closed())[1] == 4500
+        gone = await PythonClient.open(two, "carol", device="APP", welcome=False)
+        await gone.said("welcome")
+        stays = await PythonClient.open(two, "dora", device="APP", welcome=False)
+        await stays.said("welcome")
+        await gone.close()
+        two.host.plug()
+        assert (await stale.closed())[1] == 4500
+        assert (await behind.closed())[1] == 4500
+        await is_online(watcher, "dora", ["APP"])
+        await moved.settle()
+        await newest.settle()
+        assert await online(watcher, "alice") == ["APP"] and await online(watcher, "bob") == ["APP"]
+        assert await online(watcher, "carol") == []
+
+    run(scene())
+
+
+# ----------------------------------------------------------------------------------------------------- a host dies
+
+
+def test_a_host_that_dies_leaves_no_ghosts_and_its_clients_go_on_elsewhere(nodes):
+    one, two = nodes()
+
+    async def scene():
+        alice = await PythonClient.open(one, "alice")
+        bob = await PythonClient.open(two, "bob", device="APP")
+        sent = await post_mail(alice, "bob", 10)
+        got = await has(bob, 10)
+        assert (await bob.order("ack", references=got[6]["seq"]))["subject"] == "result"
+        assert await online(alice, "bob") == ["APP"]
+        for process in two.processes():
+            os.kill(process.pid, signal.SIGKILL)
+        two.expected_status = -signal.SIGKILL
+        two.process.wait(harness.DEADLINE)
+        sent += await post_mail(alice, "bob", 10)
+        await is_online(alice, "bob", [])
+        again = await PythonClient.open(one, "bob", device="APP")
+        assert ids(mails(again)) == sent[7:]
+        sent += await post_mail(alice, "bob", 1)
+        assert ids(await has(again, 14)) == sent[7:]
+        store = one.host.net.redis.client()
+        harness.wait_until(lambda: len(store.hkeys("po:{bob}:at")) == 1, "what is left of the dead host is cleaned away")
+
+    run(scene())
+
+
+def test_sessions_of_a_killed_worker_are_gone_at_once_for_all_hosts(nodes):
+    """Long before its lease ends: its fellows know."""
+    one, two = nodes(node={"leaseSeconds": 300})
+
+    async def scene():
+        asker = await PythonClient.open(one, "asker")
+        bob = await open_on(two, 0, "bob", PythonClient.open, device="APP")
+        carol = await open_on(two, 1, "carol", PythonClient.open, device="APP")
+        assert await online(asker, "bob") == ["APP"] == await online(asker, "carol")
+        os.kill(two.worker_pids()[0], signal.SIGKILL)
+        await is_online(asker, "bob", [])
+        assert await online(asker, "carol") == ["APP"]
+        await carol.settle()
+        sent = await post_mail(asker, ["bob", "carol"], 5)
+        assert ids(await has(carol, 5)) == sent
+        assert bob.close_code is not None or await bob.closed()
+        assert ids(await backlog(one, "bob", device="APP")) == sent
+
+    run(scene())
+
+
+def test_one_dead_redis_connection_costs_no_doorbell(nodes):
+    """The channel is cut while mail comes: what nobody heard is read, and later mail is heard again."""
+    one, two = nodes()
 
     async def scene():
         alice = await PythonClient.open(one, "alice")
         bob = await PythonClient.open(two, "bob")
-        sent = await post_mail(alice, "bob", 20)
-        got = await has(bob, 20)
-        assert ids(got) == sent
+        store = one.host.net.redis.client()
+        sent = []
+        for _ in range(10):
+            pouring = asyncio.ensure_future(pour(alice, "bob", 40))
+            await asyncio.sleep(0)
+            store.execute_command("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes")
+            sent += await pouring
+        await eventually(lambda: len(answers(alice)) == len(sent), "all are answered")
+        await all_accepted(alice, sent)
+        assert ids(await has(bob, len(sent))) == sent
+        end = await post_mail(alice, "bob", 1)
+        assert ids(await has(bob, len(sent) + 1)) == sent + end
 
     run(scene())
