@@ -30,10 +30,12 @@ void doorbell_heard(struct office *office, const struct slice *recipients,
 static void ring(struct office *office, uint32_t slot, const struct doorbell *bell, struct msg *msg)
 {
     /* Not heard (it died, or Redis went): the mailbox has it, and whoever has the session reads
-     * that. */
+     * that, once he finds that doorbells were lost. */
     if (bell->count &&
-        bus_publish_stored(office->bus, slot, bell->addresses, bell->positions, bell->count, msg))
+        bus_publish_stored(office->bus, slot, bell->addresses, bell->positions, bell->count, msg)) {
         stats_add(office->stats, STAT_publishes_unheard, 1);
+        stats_add(office->stats, STAT_doorbells_lost, 1);
+    }
 }
 
 /* One doorbell to each other worker that has sessions of any of them, however many. */
