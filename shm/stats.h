@@ -52,11 +52,12 @@
     X(publishes)          /* of messages to other workers, through Redis */                        \
     X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \
     X(publishes_unheard)  /* nobody was subscribed, Redis went away, or a signal found no way */   \
-    X(relayed)            /* messages put into rings to other workers of this host */              \
-    X(relay_in)           /* from rings: messages and kicks */                                     \
-    X(ring_full) /* messages that no ring took: it was full, or they are too large for one */      \
-    X(bus_in)    /* from other workers */                                                          \
-    X(bus_bad)   /* not understood */                                                              \
+    X(doorbells_lost) /* of stored mail, nobody knows whether heard: all look for themselves */    \
+    X(relayed)        /* messages put into rings to other workers of this host */                  \
+    X(relay_in)       /* from rings: messages and kicks */                                         \
+    X(ring_full)      /* messages that no ring took: it was full, or they are too large for one */ \
+    X(bus_in)         /* from other workers */                                                     \
+    X(bus_bad)        /* not understood */                                                         \
     X(mailbox_trimmed)  /* messages that retention removed, read or not */                         \
     X(mailbox_repeated) /* appends of what was there already: the same from and id */              \
     X(mailbox_retried)  /* appends sent again because their answer was lost */                     \

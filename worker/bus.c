@@ -120,6 +120,17 @@ static void count_answer(struct bus *bus, const struct redis_reply *reply)
         log_warn("publish_refused", "error=%s", log_quote(&text, reply->text));
 }
 
+/* Whoever was to hear it may have a connection of his own that is well, and will not look by
+ * himself (neighbours.c). */
+static void on_doorbell_answer(void *arg, const struct redis_reply *reply)
+{
+    struct bus *bus = arg;
+
+    count_answer(bus, reply);
+    if (reply->type == REDIS_LOST || reply->type == REDIS_ERROR)
+        stats_add(bus->stats, STAT_doorbells_lost, 1);
+}
+
 static void on_answer_counted(void *arg, const struct redis_reply *reply)
 {
     count_answer(arg, reply);
@@ -141,14 +152,15 @@ static enum err set_channel(struct bus *bus, struct slice place)
     return buf_add(&bus->channel, place.data, place.len);
 }
 
-static enum err send_publish(struct bus *bus, bus_heard_cb heard, void *arg)
+static enum err send_publish(struct bus *bus, bool doorbell, bus_heard_cb heard, void *arg)
 {
     struct slice args[3] = { SLICE("PUBLISH"), buf_slice(&bus->channel), buf_slice(&bus->frame) };
     struct heard_wait *wait;
     enum err err;
 
     if (!heard)
-        return redis_command(bus->commands, args, 3, on_answer_counted, bus);
+        return redis_command(bus->commands, args, 3,
+                             doorbell ? on_doorbell_answer : on_answer_counted, bus);
     wait = malloc(sizeof *wait);
     if (!wait)
         return ERR_NOMEM;
@@ -179,7 +191,7 @@ enum err bus_publish_to(struct bus *bus, struct slice place, const struct bus_fr
     if (!err)
         err = set_channel(bus, place);
     if (!err)
-        err = send_publish(bus, heard, arg);
+        err = send_publish(bus, frame->kind == BUS_STORED, heard, arg);
     if (!err)
         count_sent(bus, frame->kind);
     if (bus->frame.size > FRAME_KEEP_MAX)

@@ -119,6 +119,10 @@ static void on_page(void *arg, const struct mailbox_page *page)
 
     if (!session)
         return;
+    if (session->stale_pages) {
+        session->stale_pages--; /* answers come in the order of the questions */
+        return;
+    }
     if (!page->ok) {
         feed_failed(&session->feed);
         session->office->catch_up_again = true;
@@ -274,6 +278,15 @@ void carrier_look_again(struct office *office)
     office->catch_up_at = 0;
 }
 
+/* What was queued when the mailbox was asked must be in it. (What has been queued since may have
+ * come through the other connection, faster than this answer.) */
+static bool is_as_it_was(const struct session *session, const struct mailbox_opened *opened)
+{
+    return session->feed.state != FEED_IDLE &&
+           session->data_lost_count == session->office->data_lost_count &&
+           seq_compare(session->newest, opened->last) <= 0;
+}
+
 /* The session was open when Redis went, or before there was one: its place, its device and its
  * position are told again; what it missed is read; and it is told when data was lost. */
 static void on_reopened(void *arg, const struct mailbox_opened *opened)
@@ -282,6 +295,8 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
     struct office *office = the_office;
     struct carrier_standing standing;
 
+    if (session)
+        session->reopening--;
     if (!opened->ok)
         office->catch_up_again = true;
     if (!session || !session->listed || !opened->ok)
@@ -290,8 +305,7 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
     if (!rivals_meet(session, opened->others, opened->other_count))
         return;
     session->other_devices = opened->device_count > 1;
-    if (session->feed.state != FEED_IDLE && session->data_lost_count == office->data_lost_count &&
-        seq_compare(session->feed.queued, opened->last) <= 0) {
+    if (is_as_it_was(session, opened)) {
         carry_out(session, feed_check(&session->feed, has_room(session)));
         return;
     }
@@ -303,6 +317,8 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
     session->data_lost_count = office->data_lost_count;
     session->cursor = standing.cursor;
     session->newest = standing.last;
+    if (session->feed.state == FEED_READING)
+        session->stale_pages++;
     feed_fini(&session->feed);
     session_say_welcome(session, &standing);
     if (conn_is_open(&session->conn))
@@ -317,8 +333,12 @@ bool carrier_catch_up_some(struct office *office, unsigned count)
         struct session *session = office->sessions[office->catch_up_at];
         if (!session || !session->listed)
             continue;
+        if (session->reopening == UINT8_MAX)
+            return false; /* enough is under way: from here on in a later turn */
         if (whereabouts_enter(session, on_reopened, name_of(session)))
             return false; /* away again: the next up begins anew */
+        if (session->reopening++ == 0)
+            session->newest = session->feed.queued; /* of several questions the oldest counts */
         count--;
     }
     if (office->catch_up_at < office->session_used)

@@ -32,10 +32,12 @@ static void ring(struct office *office, uint32_t slot, const struct doorbell *be
                  struct slice skip_device, struct msg *msg)
 {
     /* Not heard (it died, or Redis went): the mailbox has it, and whoever has the session reads
-     * that. */
+     * that, once he finds that doorbells were lost. */
     if (bell->count && bus_publish_stored(office->bus, slot, bell->addresses, bell->positions,
-                                          bell->count, skip_device, msg))
+                                          bell->count, skip_device, msg)) {
         stats_add(office->stats, STAT_publishes_unheard, 1);
+        stats_add(office->stats, STAT_doorbells_lost, 1);
+    }
 }
 
 /* One doorbell to each other worker of this host that has sessions of any of them, however many. */

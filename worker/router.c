@@ -307,12 +307,14 @@ static void copy_appended(void *arg, const struct mailbox_appended *appended)
     struct doorbell stored = { &address, &position, 1 };
     struct remote remote = { 0 };
 
-    if (appended->outcome == MAILBOX_STORED) {
+    if (appended->outcome == MAILBOX_REPEATED) /* by a worker that may have died before it rang */
+        position.before = appended->seq;
+    if (appended->outcome == MAILBOX_STORED || appended->outcome == MAILBOX_REPEATED) {
         remote_note(&remote, copy->office, appended->elsewhere, appended->elsewhere_count, address,
                     position);
         doorbell_ring(copy->office, &stored, &remote, device, copy->msg);
         remote_fini(&remote);
-    } else if (appended->outcome != MAILBOX_REPEATED) {
+    } else {
         stats_add(copy->office->stats, STAT_copies_failed, 1);
     }
     msg_unref(copy->msg);
@@ -389,6 +391,7 @@ static void copy_to_sender(struct errand *errand, struct msg *msg)
     letter.receipt = 0;
     letter.skip_device = device;
     if (mailbox_append(errand->office->mailbox, &letter, copy_appended, copy)) {
+        stats_add(errand->office->stats, STAT_copies_failed, 1);
         msg_unref(copy->msg);
         free(copy);
     }

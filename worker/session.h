@@ -34,11 +34,16 @@ struct session {
     uint32_t shm_index;
     uint32_t errors; /* rejected messages in the current minute */
     struct feed feed;
-    struct seq cursor, newest; /* acknowledged; known when the session began */
-    struct opening *opening;   /* until it is known where the session stands; NULL afterwards */
-    char *claim;               /* for as long; what the next two lie in */
+    struct seq cursor; /* acknowledged */
+    /* Known to be in the mailbox when the session began; from then on what the feed had queued when
+     * the mailbox was last asked whether all is well. */
+    struct seq newest;
+    struct opening *opening; /* until it is known where the session stands; NULL afterwards */
+    char *claim;             /* for as long; what the next two lie in */
     struct slice wanted_address, early;
     uint32_t data_lost_count; /* the office's, as this session has been told */
+    uint8_t reopening;        /* questions of that kind without an answer */
+    uint8_t stale_pages;      /* asked for by a feed that has begun anew since */
     bool other_devices;       /* the address has others: they get copies of what is sent */
     bool listed;              /* in the directory and in the shared table */
     bool entered;             /* in the address's `:at`, or it may be */

@@ -7,6 +7,7 @@
 #include "worker/carrier.h"
 #include "worker/doorbell.h"
 #include "worker/gate.h"
+#include "worker/neighbours.h"
 #include "worker/nodes.h"
 #include "worker/office.h"
 #include "worker/router.h"
@@ -37,6 +38,7 @@ enum {
 struct worker {
     struct office office;
     struct gate *gate;
+    struct neighbours neighbours;
     struct loop_watch control_watch;
     struct control_reader control;
     struct loop_timer tick, beat, start_late, deadline;
@@ -341,6 +343,8 @@ static void on_beat(void *arg)
     slot_beat(office->region, office->slot, loop_now_ms(office->loop));
     if (office->mailbox) {
         mailbox_tick(office->mailbox);
+        if (neighbours_failed(&worker->neighbours, office->region))
+            carrier_look_again(office);
         if (mailbox_is_up(office->mailbox))
             nodes_renew(office->nodes);
         if (office->catch_up_again && ++worker->beats % CATCH_UP_BEATS == 0) {
