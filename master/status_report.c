@@ -204,6 +204,19 @@ static void rejects_text(const struct region *region, struct buf *out)
     line_end(out, none);
 }
 
+/* They learn of each other within a second; the one that knows most is right. */
+static uint64_t workers_elsewhere(const struct region *region)
+{
+    uint64_t most = 0;
+
+    for (uint32_t slot = 0; slot < WORKERS_MAX; slot++) {
+        uint64_t known = worker_stat(region, slot, STAT_workers_elsewhere);
+        if (slot_incarnation(region, slot) && known > most)
+            most = known;
+    }
+    return most;
+}
+
 void status_text(const struct region *region, struct buf *out)
 {
     uint64_t now_ms = clock_monotonic_ms();
@@ -214,7 +227,8 @@ void status_text(const struct region *region, struct buf *out)
     buf_addf(out, "node %s, master pid %d, up %lld s, config generation %llu, restarts %llu\n",
              server.node, server.master_pid, (long long)ago_ms(now_ms, server.started_ms) / 1000,
              (unsigned long long)server.config_generation, (unsigned long long)server.restarts);
-    buf_addf(out, "connections %u of %u\n", slots_sessions(region), server.sessions_max);
+    buf_addf(out, "connections %u of %u, workers on other nodes %llu\n", slots_sessions(region),
+             server.sessions_max, (unsigned long long)workers_elsewhere(region));
     workers_text(region, now_ms, out);
     buf_addf(out,
              "messages in %llu (%llu/s), out %llu (%llu/s), accepted %llu, to other workers %llu\n",

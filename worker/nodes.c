@@ -20,7 +20,8 @@ struct nodes {
     struct buf hello;
     struct live_place *live; /* of other hosts */
     uint32_t live_count, live_size;
-    bool known, asked;
+    uint32_t asked; /* renewals on their way */
+    bool known;
 };
 
 /* --- the table --- */
@@ -108,7 +109,7 @@ static void on_leased(void *arg, const struct mailbox_lease_answer *answer)
     struct nodes *nodes = arg;
     uint32_t before = nodes->live_count;
 
-    nodes->asked = false;
+    nodes->asked--;
     if (!answer->ok)
         return; /* read-only, out of memory: nobody can renew, and what was known stays */
     nodes->office->clock_ahead_ns =
@@ -129,11 +130,14 @@ void nodes_renew(struct nodes *nodes)
 {
     struct office *office = nodes->office;
 
-    /* One that waits for its answer is enough. */
-    if (nodes->asked)
-        return;
-    nodes->asked = mailbox_lease(office->mailbox, office->config->node_lease_s,
-                                 buf_slice(&nodes->hello), on_leased, nodes) == OK;
+    nodes->asked += mailbox_lease(office->mailbox, office->config->node_lease_s,
+                                  buf_slice(&nodes->hello), on_leased, nodes) == OK;
+}
+
+void nodes_beat(struct nodes *nodes)
+{
+    if (!nodes->asked)
+        nodes_renew(nodes);
 }
 
 void nodes_leave(struct nodes *nodes)

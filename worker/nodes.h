@@ -18,8 +18,11 @@ struct nodes;
 struct nodes *nodes_new(struct office *office, void (*known)(void *arg), void *arg);
 /* NULL is allowed. */
 void nodes_free(struct nodes *nodes);
-/* The mailboxes are up (again), or a second has passed: the lease is renewed. */
+/* The mailboxes are up (again), or hellos may have been missed: the lease is renewed, and whatever
+ * is asked of Redis after this is answered when it is known who lives. */
 void nodes_renew(struct nodes *nodes);
+/* The same, unless one is on its way; each second, and to be up to date. */
+void nodes_beat(struct nodes *nodes);
 /* This worker leaves: others need not wait for the end of its lease. */
 void nodes_leave(struct nodes *nodes);
 /* The other workers' first answer has come. NULL: there are none to be known. */

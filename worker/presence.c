@@ -143,7 +143,7 @@ static void ask_all(struct inquiry *inquiry, const struct envelope *envelope)
     bool elsewhere = nodes_any(office->nodes) && mailbox_is_up(office->mailbox);
 
     if (elsewhere)
-        nodes_renew(office->nodes); /* answered before the rest: who lives now */
+        nodes_beat(office->nodes); /* answered before the rest: who lives now */
     for (size_t i = 0; i < envelope->tag_count; i++) {
         struct slice address = envelope->tags[i];
         if (repeated(envelope, i) || (elsewhere && ask(inquiry, address)))

@@ -3,6 +3,8 @@
 #include "worker/nodes.h"
 #include "worker/remote.h"
 
+#include <stdatomic.h>
+
 enum {
     PLACES_MAX = 128, /* sessions of one address on this host, and as many elsewhere, looked at */
 };
@@ -72,7 +74,19 @@ static size_t gather_here(const struct session *session, struct session_place *p
     return count;
 }
 
-/* Those of other hosts that live. What the dead have left is cleaned away. */
+/* What a dead worker has left is cleaned away; but should it seem dead only because nobody could
+ * renew a lease for a while, and have a newer session of the device, that is looked at again. */
+static void meet_ghost(const struct session *session, const struct at_session *ghost)
+{
+    struct office *office = session->office;
+
+    mailbox_forget_place(office->mailbox, session_address(session), ghost->place);
+    if (slice_equal(ghost->device, session_device(session)) &&
+        ghost->opened_us * 1000 > session->since_ns)
+        office->catch_up_again = true;
+}
+
+/* Those of other hosts that live. */
 static size_t gather_away(const struct session *session, const struct at_session *others,
                           size_t other_count, struct rival *rivals)
 {
@@ -83,7 +97,7 @@ static size_t gather_away(const struct session *session, const struct at_session
         if (nodes_where(office->nodes, others[i].place) == NODES_HERE)
             continue;
         if (!nodes_live(office->nodes, others[i].place)) {
-            mailbox_forget_place(office->mailbox, session_address(session), others[i].place);
+            meet_ghost(session, &others[i]);
             continue;
         }
         rivals[count++] = (struct rival){ .since_ns = others[i].opened_us * 1000,
@@ -131,26 +145,33 @@ static bool give_way(struct session *session, const char *why)
 static const char newer_text[] = "a newer session of this device took its place",
                   many_text[] = "too many sessions of this address";
 
-/* Of the same device. What is left of the others is moved together; false: a newer one on another
- * host means the session itself, now that both have their place in the order. */
+/* Of the same device. What is left of the others is moved together; false: there is a newer one. */
 static bool meet_device(struct session *session, const struct rival *self, struct rival *rivals,
                         size_t *count)
 {
     size_t left = 0;
-    bool stays = true;
+    bool newest = true;
 
     for (size_t i = 0; i < *count; i++) {
         if (!same_device(&rivals[i], self))
             rivals[left++] = rivals[i];
         else if (older(&rivals[i], self))
             turn_out(session, &rivals[i], newer_text);
-        else if (!rivals[i].place.data)
-            rivals[left++] = rivals[i]; /* it turns this one out by itself */
         else
-            stays = !session->ordered;
+            newest = false;
     }
     *count = left;
-    return stays;
+    return newest;
+}
+
+/* Its place in the order is known, and not just guessed by this host's clock: of two that begin at
+ * once the newer one may have looked before the older one could be found, so an older one has to go
+ * by itself. */
+static bool knows_its_place(const struct session *session)
+{
+    const struct office *office = session->office;
+
+    return session->ordered || !office->mailbox || nodes_known(office->nodes);
 }
 
 static size_t newer_than(const struct rival *self, const struct rival *rivals, size_t count)
@@ -179,12 +200,15 @@ bool rivals_meet(struct session *session, const struct at_session *others, size_
     struct session_place places[PLACES_MAX];
     struct rival rivals[2 * PLACES_MAX], self = self_of(session);
     size_t others_max = (size_t)session->office->config->sessions.per_address - 1;
-    size_t count = gather_here(session, places, rivals);
+    size_t count;
 
+    /* Itself in the table first, then the look at others there: of two one sees the other. */
+    atomic_thread_fence(memory_order_seq_cst);
+    count = gather_here(session, places, rivals);
     count += gather_away(session, others, other_count, rivals + count);
-    if (!meet_device(session, &self, rivals, &count))
+    if (!meet_device(session, &self, rivals, &count) && knows_its_place(session))
         return give_way(session, newer_text);
-    if (session->ordered && newer_than(&self, rivals, count) > others_max)
+    if (knows_its_place(session) && newer_than(&self, rivals, count) > others_max)
         return give_way(session, many_text);
     meet_all(session, &self, rivals, count, others_max);
     return true;

@@ -45,7 +45,7 @@ enum err whereabouts_enter(struct session *session, mailbox_opened_cb done, void
 
 void whereabouts_entered(struct session *session, const struct mailbox_opened *opened)
 {
-    if (session->ordered || !opened->opened_us)
+    if (!opened->opened_us || (session->ordered && session->since_ns == opened->opened_us * 1000))
         return;
     session->ordered = true;
     session->since_ns = opened->opened_us * 1000;

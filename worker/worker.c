@@ -306,6 +306,8 @@ static void on_bus_up(void *arg)
 {
     struct worker *worker = arg;
 
+    if (mailbox_is_up(worker->office.mailbox))
+        nodes_renew(worker->office.nodes); /* somebody may have said hello in vain */
     session_check_replaced(&worker->office);
     carrier_look_again(&worker->office); /* doorbells may have rung while nobody heard them */
     serve_when_ready(worker);
@@ -346,7 +348,7 @@ static void on_beat(void *arg)
         if (neighbours_failed(&worker->neighbours, office->region))
             carrier_look_again(office);
         if (mailbox_is_up(office->mailbox))
-            nodes_renew(office->nodes);
+            nodes_beat(office->nodes);
         if (office->catch_up_again && ++worker->beats % CATCH_UP_BEATS == 0) {
             office->catch_up_again = false;
             carrier_look_again(office);

@@ -58,8 +58,22 @@ def nodes(network, directory):
 
 def know_each_other(*nodes):
     for node in nodes:
-        harness.wait_until(lambda node=node: [row["workersElsewhere"] for row in node.status()["workers"]] == [2, 2],
+        harness.wait_until(lambda node=node: [(row["redis"], row["workersElsewhere"])
+                                              for row in node.status()["workers"]] == [("up", 2)] * 2,
                            "each worker knows the two of the other node")
+
+
+async def mailed(sender, to, count):
+    """As post_mail; but while Redis has just come back mail may be refused, and is sent again."""
+    ready = await sender.order("presence", tags=[sender.address])
+    assert ready["subject"] == "result"
+    while True:
+        probe = await sender.send(sender.address, "", type=1)
+        answer = await sender.take(lambda m, probe=probe: m.get("inReplyTo") == probe["id"], what="an answer")
+        if answer["subject"] == "accepted":
+            sender.inbox.clear()
+            return await post_mail(sender, to, count)
+        await asyncio.sleep(0.02)
 
 
 async def online(client, address):
@@ -247,6 +261,7 @@ def test_who_moved_while_a_host_was_cut_off_has_one_session_afterwards(nodes):
     async def scene():
         watcher = await PythonClient.open(one, "watcher")
         stale = await PythonClient.open(two, "alice", device="APP")
+        leaver = await PythonClient.open(two, "emil", device="APP")
         fresh = await PythonClient.open(two, "bob", device="APP")
         two.host.unplug()
         await eventually(lambda: all(row["redis"] == "away" for row in two.status()["workers"]), "node 2 is cut off")
@@ -262,6 +277,7 @@ def test_who_moved_while_a_host_was_cut_off_has_one_session_afterwards(nodes):
         stays = await PythonClient.open(two, "dora", device="APP", welcome=False)
         await stays.said("welcome")
         await gone.close()
+        await leaver.close()
         two.host.plug()
         assert (await stale.closed())[1] == 4500
         assert (await behind.closed())[1] == 4500
@@ -269,7 +285,8 @@ def test_who_moved_while_a_host_was_cut_off_has_one_session_afterwards(nodes):
         await moved.settle()
         await newest.settle()
         assert await online(watcher, "alice") == ["APP"] and await online(watcher, "bob") == ["APP"]
-        assert await online(watcher, "carol") == []
+        await is_online(watcher, "carol", [])
+        await is_online(watcher, "emil", [])
 
     run(scene())
 
@@ -283,6 +300,8 @@ def test_a_host_that_dies_leaves_no_ghosts_and_its_clients_go_on_elsewhere(nodes
     async def scene():
         alice = await PythonClient.open(one, "alice")
         bob = await PythonClient.open(two, "bob", device="APP")
+        await PythonClient.open(two, "unwritten", device="APP")
+        assert await online(alice, "unwritten") == ["APP"]
         sent = await post_mail(alice, "bob", 10)
         got = await has(bob, 10)
         assert (await bob.order("ack", references=got[6]["seq"]))["subject"] == "result"
@@ -299,6 +318,7 @@ def test_a_host_that_dies_leaves_no_ghosts_and_its_clients_go_on_elsewhere(nodes
         assert ids(await has(again, 14)) == sent[7:]
         store = one.host.net.redis.client()
         harness.wait_until(lambda: len(store.hkeys("po:{bob}:at")) == 1, "what is left of the dead host is cleaned away")
+        await is_online(alice, "unwritten", [])  # when the lease has ended
 
     run(scene())
 
@@ -345,3 +365,49 @@ def test_one_dead_redis_connection_costs_no_doorbell(nodes):
         assert ids(await has(bob, len(sent) + 1)) == sent + end
 
     run(scene())
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+def test_redis_that_was_away_for_all_hosts_finds_everything_as_it_was(nodes, network, how):
+    store = network.redis
+    store.stop()
+    store.durable = True
+    store.start()
+    store.client().flushall()  # what an earlier test left in its file
+    one, two = nodes()
+
+    async def scene():
+        alice = await PythonClient.open(one, "alice", device="APP")
+        bob = await PythonClient.open(two, "bob", device="APP")
+        sent = await post_mail(alice, "bob", 5)
+        if how == "kill":
+            store.kill()
+        else:
+            store.pause()
+        await eventually(lambda: all(row["redis"] == "away" for node in (one, two) for row in node.status()["workers"]),
+                         "Redis is away for all")
+        newer = await PythonClient.open(one, "bob", device="APP", welcome=False)
+        await newer.said("welcome")
+        if how == "kill":
+            store.start()
+        else:
+            store.resume()
+        assert (await bob.closed())[1] == 4500  # the newer one is on the other host
+        await newer.said("welcome", recovered=True)
+        know_each_other(one, two)
+        back = await PythonClient.open(two, "carol", device="APP")
+        sent += await mailed(alice, ["bob", "carol"], 5)
+        await eventually(lambda: len(mails(back)) >= 5, "mail to the other host")
+        assert ids(mails(newer))[-5:] == ids(mails(back)) == sent[-5:]
+        await is_online(alice, "bob", ["APP"])
+        await is_online(newer, "carol", ["APP"])
+        await alice.send("carol", "", type=2, id="ring")
+        await back.message(id="ring")
+
+    try:
+        run(scene())
+    finally:
+        store.resume()
+        store.stop()
+        store.durable = False
+        store.start()

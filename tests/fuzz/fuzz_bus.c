@@ -30,7 +30,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (bus_decode(bytes, recipients, positions, RECIPIENTS_MAX, &frame))
         return 0;
-    if (frame.kind == BUS_DELIVER) {
+    if (frame.kind == BUS_HELLO)
+        require(within(frame.place, bytes));
+    if (frame.kind == BUS_STORED && frame.skip_device.data)
+        require(within(frame.skip_device, bytes));
+    if (frame.kind == BUS_DELIVER || frame.kind == BUS_STORED) {
         require(frame.recipient_count >= 1 && frame.recipient_count <= RECIPIENTS_MAX);
         for (size_t i = 0; i < frame.recipient_count; i++)
             require(within(frame.recipients[i], bytes));

@@ -625,6 +625,129 @@ static void test_open_and_ack(void)
     check(append_one("carl", "z3", MAILBOX_STORED) && sent[0].elsewhere == 0, "… is forgotten");
 }
 
+/* --- who is where --- */
+
+static struct at_session first_other;
+static char first_live[64];
+static size_t live_count;
+static bool leased_came, left_came;
+
+static void on_entered(void *arg, const struct mailbox_opened *got)
+{
+    on_opened(arg, got);
+    first_other = got->other_count ? got->others[0] : (struct at_session){ .number = 0 };
+}
+
+static bool enter(unsigned worker, struct mailbox_entrant entrant)
+{
+    opened_came = false;
+    return mailbox_enter(workers[worker].mailbox, SLICE("emil"), &entrant, on_entered, NULL) ==
+               OK &&
+           wait_for(open_came, 5000) && opened.ok;
+}
+
+static bool left(void)
+{
+    return left_came;
+}
+
+static void on_left(void *arg, bool ok)
+{
+    (void)arg;
+    left_came = ok;
+}
+
+static void on_leased(void *arg, const struct mailbox_lease_answer *answer)
+{
+    (void)arg;
+    live_count = answer->ok ? answer->count : 99;
+    if (answer->count)
+        snprintf(first_live, sizeof first_live, "%.*s", (int)answer->places[0].len,
+                 answer->places[0].data);
+    leased_came = true;
+}
+
+static bool lease_came(void)
+{
+    return leased_came;
+}
+
+static size_t lease(unsigned worker)
+{
+    leased_came = false;
+    if (mailbox_lease(workers[worker].mailbox, 300, SLICE("hello"), on_leased, NULL) ||
+        !wait_for(lease_came, 5000))
+        return 98;
+    return live_count;
+}
+
+static void test_order_of_sessions(void)
+{
+    uint64_t first;
+
+    check(enter(0, (struct mailbox_entrant){ .device = SLICE("a"), .number = 1 }) &&
+              opened.other_count == 0,
+          "the first session of an address");
+    first = opened.opened_us;
+    check(enter(1, (struct mailbox_entrant){ .device = SLICE("b"), .number = 2 }) &&
+              opened.other_count == 1 && first_other.number == 1 && first_other.opened_us == first,
+          "the next one sees it …");
+    check(opened.opened_us > first, "… and is newer");
+    check(
+        enter(0,
+              (struct mailbox_entrant){ .device = SLICE("a"), .number = 1, .opened_us = first }) &&
+            opened.opened_us == first && opened.other_count == 1 && first_other.number == 2,
+        "entered again, it is as old as before");
+    check(enter(0,
+                (struct mailbox_entrant){
+                    .device = SLICE("c"), .number = 3, .late = true, .age_us = 3600000000 }) &&
+              opened.opened_us < first && opened.other_count == 2,
+          "one that began without Redis an hour ago is older");
+    check(append_one("emil", "m1", MAILBOX_STORED) && sent[0].elsewhere == 3,
+          "an append names them");
+    check(mailbox_leave_session(workers[0].mailbox, SLICE("emil"), 3, on_left, NULL) == OK &&
+              wait_for(left, 5000) && redis_do("HLEN po:{emil}:at") == 2,
+          "who leaves is named no more, the others are");
+}
+
+static void test_forget(void)
+{
+    struct redis_events none = { NULL, NULL, NULL };
+    struct redis *listener = redis_new(loop, &config, "listener", &none);
+
+    redis_subscribe(listener, SLICE("po:w:host:1:101"), NULL, NULL);
+    while (!redis_is_up(listener)) { /* until it listens */
+        redis_flush(listener);
+        redis_do("PING");
+    }
+    mailbox_forget_place(workers[0].mailbox, SLICE("emil"), SLICE("host:1:101"));
+    check(append_one("emil", "m2", MAILBOX_STORED) && sent[0].elsewhere == 2,
+          "a place where somebody listens is not forgotten");
+    redis_free(listener);
+    while (redis_do("PUBLISH po:w:host:1:101 x") != 0)
+        ; /* until Redis has seen the end of it */
+    mailbox_forget_place(workers[0].mailbox, SLICE("emil"), SLICE("host:1:101"));
+    check(append_one("emil", "m3", MAILBOX_STORED) && sent[0].elsewhere == 1 &&
+              redis_do("HEXISTS po:{emil}:at host:0:100/1") == 1,
+          "a silent one is, with all its sessions, and no other");
+}
+
+static void test_leases(void)
+{
+    check(lease(0) == 1 && lease(1) == 2 && lease(0) == 2, "workers that live know of each other");
+    check(redis_do("ZADD po:places 1 host:7:7") == 1 && lease(0) == 2,
+          "a lease that has ended is gone");
+    mailbox_end_lease(workers[0].mailbox, SLICE("host:1:101"));
+    check(lease(0) == 1 && strcmp(first_live, "host:0:100") == 0, "so is one that was given back");
+}
+
+static void test_places(void)
+{
+    test_order_of_sessions();
+    test_forget();
+    test_leases();
+}
+
 static void test_retention(void)
 {
     config.mailbox.messages_max = 100;
@@ -900,6 +1023,7 @@ int main(int argc, char **argv)
         test_kill_9();
         test_given_up();
         test_open_and_ack();
+        test_places();
         test_retention();
         test_history();
         test_two_workers();

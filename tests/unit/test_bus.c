@@ -32,6 +32,28 @@ static struct bus_frame kick_frame(void)
                                .close_code = 4500 };
 }
 
+static struct bus_frame stored_frame(struct slice skip_device)
+{
+    struct bus_frame frame = deliver_frame();
+
+    for (size_t i = 0; i < 3; i++)
+        positions[i] = (struct bus_position){ { 5 + i, UINT64_MAX }, { 4 + i, i } };
+    frame.kind = BUS_STORED;
+    frame.positions = positions;
+    frame.skip_device = skip_device;
+    return frame;
+}
+
+static struct bus_frame company_frame(void)
+{
+    return (struct bus_frame){ .kind = BUS_COMPANY, .session_number = 0x0123456789abcdef };
+}
+
+static struct bus_frame hello_frame(void)
+{
+    return (struct bus_frame){ .kind = BUS_HELLO, .place = SLICE("node-1:3:4294967297") };
+}
+
 static struct buf encoded(struct bus_frame frame)
 {
     struct buf out;
@@ -90,6 +112,42 @@ static void a_kick_comes_out_as_it_went_in(void **state)
     buf_fini(&out);
 }
 
+static void a_stored_message_names_the_device_that_is_left_out(void **state)
+{
+    static const struct slice skips[3] = { { NULL, 0 }, { "", 0 }, { "APP", 3 } };
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct buf out = encoded(stored_frame(skips[i]));
+        struct bus_position where[MAX];
+        struct slice recipients[MAX];
+        struct bus_frame back;
+        assert_int_equal(bus_decode(buf_slice(&out), recipients, where, MAX, &back), OK);
+        assert_int_equal(back.kind, BUS_STORED);
+        assert_true(!back.skip_device.data == !skips[i].data); /* none is not the nameless one */
+        assert_true(slice_equal(back.skip_device, skips[i]));
+        assert_memory_equal(where, positions, 3 * sizeof *where);
+        assert_true(slice_equal(back.recipients[2], three[2]));
+        buf_fini(&out);
+    }
+}
+
+static void company_and_hello_come_out_as_they_went_in(void **state)
+{
+    struct buf company = encoded(company_frame()), hello = encoded(hello_frame());
+    struct bus_frame back;
+
+    (void)state;
+    assert_int_equal(bus_decode(buf_slice(&company), NULL, NULL, 0, &back), OK);
+    assert_int_equal(back.kind, BUS_COMPANY);
+    assert_true(back.session_number == 0x0123456789abcdef);
+    assert_int_equal(bus_decode(buf_slice(&hello), NULL, NULL, 0, &back), OK);
+    assert_int_equal(back.kind, BUS_HELLO);
+    assert_true(slice_equal(back.place, hello_frame().place));
+    buf_fini(&company);
+    buf_fini(&hello);
+}
+
 /* A worker of another build must read it: the bytes themselves are the promise. */
 static void the_bytes_are_these(void **state)
 {
@@ -113,12 +171,24 @@ static void the_bytes_are_these(void **state)
     buf_fini(&out);
 }
 
+enum { FRAMES = 5 };
+
+static void one_of_each(struct buf frames[FRAMES])
+{
+    frames[0] = encoded(deliver_frame());
+    frames[1] = encoded(kick_frame());
+    frames[2] = encoded(stored_frame(SLICE("APP")));
+    frames[3] = encoded(company_frame());
+    frames[4] = encoded(hello_frame());
+}
+
 static void every_prefix_is_refused(void **state)
 {
-    struct buf frames[2] = { encoded(deliver_frame()), encoded(kick_frame()) };
+    struct buf frames[FRAMES];
 
     (void)state;
-    for (size_t f = 0; f < 2; f++) {
+    one_of_each(frames);
+    for (size_t f = 0; f < FRAMES; f++) {
         assert_int_equal(decode(frames[f].data, frames[f].len), OK);
         for (size_t len = 0; len < frames[f].len; len++)
             assert_int_equal(decode(frames[f].data, len), ERR_BAD);
@@ -128,10 +198,11 @@ static void every_prefix_is_refused(void **state)
 
 static void bytes_behind_a_frame_are_refused(void **state)
 {
-    struct buf frames[2] = { encoded(deliver_frame()), encoded(kick_frame()) };
+    struct buf frames[FRAMES];
 
     (void)state;
-    for (size_t f = 0; f < 2; f++) {
+    one_of_each(frames);
+    for (size_t f = 0; f < FRAMES; f++) {
         buf_add_char(&frames[f], 0);
         assert_int_equal(decode(frames[f].data, frames[f].len), ERR_BAD);
         buf_fini(&frames[f]);
@@ -142,28 +213,32 @@ static void bytes_behind_a_frame_are_refused(void **state)
  * nothing. */
 static void any_changed_byte_is_read_safely(void **state)
 {
-    struct buf out = encoded(deliver_frame());
+    struct buf frames[FRAMES];
 
     (void)state;
-    for (size_t i = 0; i < out.len; i++) {
-        char kept = out.data[i];
-        for (int byte = 0; byte < 256; byte++) {
-            out.data[i] = (char)byte;
-            decode(out.data, out.len);
+    one_of_each(frames);
+    for (size_t f = 0; f < FRAMES; f++) {
+        struct buf out = frames[f];
+        for (size_t i = 0; i < out.len; i++) {
+            char kept = out.data[i];
+            for (int byte = 0; byte < 256; byte++) {
+                out.data[i] = (char)byte;
+                decode(out.data, out.len);
+            }
+            out.data[i] = kept;
         }
-        out.data[i] = kept;
+        buf_fini(&out);
     }
-    buf_fini(&out);
 }
 
 static void a_wrong_head_is_refused(void **state)
 {
-    /* offset, byte: magic, version (a later one), kind 0 and 3, level 10 and -10, message kind 4 */
+    /* offset, byte: magic, version (a later one), kind 0 and 6, level 10 and -10, message kind 4 */
     static const struct {
         size_t at;
         unsigned char byte;
     } wrong[] = {
-        { 0, 0 }, { 1, 0 }, { 1, 2 }, { 2, 0 }, { 2, 3 }, { 3, 10 }, { 3, 0xf6 }, { 4, 4 }
+        { 0, 0 }, { 1, 0 }, { 1, 2 }, { 2, 0 }, { 2, 6 }, { 3, 10 }, { 3, 0xf6 }, { 4, 4 }
     };
 
     (void)state;
@@ -201,7 +276,7 @@ static enum err encode_error(struct bus_frame frame)
 
 static void what_may_not_be_said_is_not_encoded(void **state)
 {
-    static char address[256];
+    static char address[256], long_place[PLACE_MAX];
     struct slice empty = { "", 0 }, too_long = { address, 256 };
     struct bus_frame frame;
 
@@ -221,6 +296,12 @@ static void what_may_not_be_said_is_not_encoded(void **state)
     frame = kick_frame(), frame.close_code = 999;
     assert_int_equal(encode_error(frame), ERR_BAD);
     frame = kick_frame(), frame.close_code = 5000;
+    assert_int_equal(encode_error(frame), ERR_BAD);
+    frame = stored_frame(slice_make(address, 65));
+    assert_int_equal(encode_error(frame), ERR_BAD);
+    frame = hello_frame(), frame.place.len = 0;
+    assert_int_equal(encode_error(frame), ERR_BAD);
+    frame = hello_frame(), frame.place = slice_make(long_place, PLACE_MAX);
     assert_int_equal(encode_error(frame), ERR_BAD);
 }
 
@@ -264,6 +345,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_comes_out_as_it_went_in),
         cmocka_unit_test(a_kick_comes_out_as_it_went_in),
+        cmocka_unit_test(a_stored_message_names_the_device_that_is_left_out),
+        cmocka_unit_test(company_and_hello_come_out_as_they_went_in),
         cmocka_unit_test(the_bytes_are_these),
         cmocka_unit_test(every_prefix_is_refused),
         cmocka_unit_test(bytes_behind_a_frame_are_refused),

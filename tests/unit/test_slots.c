@@ -132,6 +132,28 @@ static void racing_workers_never_hold_one_seat_too_many(void **state)
     munmap(shared, 4096);
 }
 
+/* Other hosts remember workers by them for a while. */
+static void incarnations_tell_one_run_of_the_server_from_another(void **state)
+{
+    uint64_t seen[8];
+
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        char why[256];
+        struct region *run = region_create(SEATS, why, sizeof why);
+        assert_non_null(run);
+        slots_master_set(run, 1, "node");
+        seen[i] = slot_begin(run, 0);
+        assert_true(seen[i] < (uint64_t)1 << 53);
+        assert_true(slot_begin(run, 1) >> 32 == seen[i] >> 32);
+        region_close(run);
+    }
+    for (size_t i = 1; i < 8; i++)
+        if (seen[i] >> 32 != seen[0] >> 32)
+            return;
+    fail_msg("eight runs with one name");
+}
+
 #define WITH_REGION(test) cmocka_unit_test_setup_teardown(test, make_region, drop_region)
 
 int main(void)
@@ -141,6 +163,7 @@ int main(void)
         WITH_REGION(the_server_row_counts_reloads_and_restarts),
         WITH_REGION(there_are_as_many_seats_as_configured_and_the_dead_give_theirs_back),
         WITH_REGION(racing_workers_never_hold_one_seat_too_many),
+        cmocka_unit_test(incarnations_tell_one_run_of_the_server_from_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
