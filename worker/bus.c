@@ -36,6 +36,7 @@ struct bus {
 /* Somebody waits to know whether a publish was heard. */
 struct heard_wait {
     struct bus *bus;
+    bool doorbell;
     bus_heard_cb heard;
     void *arg;
 };
@@ -121,14 +122,17 @@ static void count_answer(struct bus *bus, const struct redis_reply *reply)
 }
 
 /* Whoever was to hear it may have a connection of his own that is well, and will not look by
- * himself (neighbours.c). */
-static void on_doorbell_answer(void *arg, const struct redis_reply *reply)
+ * himself (neighbours.c, nodes.c). */
+static void count_doorbell(struct bus *bus, const struct redis_reply *reply)
 {
-    struct bus *bus = arg;
-
-    count_answer(bus, reply);
     if (reply->type == REDIS_LOST || reply->type == REDIS_ERROR)
         stats_add(bus->stats, STAT_doorbells_lost, 1);
+}
+
+static void on_doorbell_answer(void *arg, const struct redis_reply *reply)
+{
+    count_answer(arg, reply);
+    count_doorbell(arg, reply);
 }
 
 static void on_answer_counted(void *arg, const struct redis_reply *reply)
@@ -142,6 +146,8 @@ static void on_answer(void *arg, const struct redis_reply *reply)
 
     free(arg);
     count_answer(wait.bus, reply);
+    if (wait.doorbell)
+        count_doorbell(wait.bus, reply);
     wait.heard(wait.arg, was_heard(reply));
 }
 
@@ -164,7 +170,7 @@ static enum err send_publish(struct bus *bus, bool doorbell, bus_heard_cb heard,
     wait = malloc(sizeof *wait);
     if (!wait)
         return ERR_NOMEM;
-    *wait = (struct heard_wait){ .bus = bus, .heard = heard, .arg = arg };
+    *wait = (struct heard_wait){ .bus = bus, .doorbell = doorbell, .heard = heard, .arg = arg };
     err = redis_command(bus->commands, args, 3, on_answer, wait);
     if (err)
         free(wait);

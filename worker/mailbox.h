@@ -174,13 +174,14 @@ enum err mailbox_fields(struct mailbox *mailbox, struct slice address, mailbox_f
 struct mailbox_lease_answer {
     bool ok;
     uint64_t now_us;            /* by the clock of Redis */
+    uint64_t losses;            /* how often doorbells were lost, or a lease ended without a word */
     const struct slice *places; /* all workers that live, this one included */
     size_t count;
 };
 typedef void (*mailbox_leased_cb)(void *arg, const struct mailbox_lease_answer *answer);
 /* This worker lives, for so long from now. When that was not known, hello (a frame) is published to
- * everybody else who does. */
-enum err mailbox_lease(struct mailbox *mailbox, int64_t seconds, struct slice hello,
+ * everybody else who does. lost: doorbells that it rang may have been lost. */
+enum err mailbox_lease(struct mailbox *mailbox, int64_t seconds, struct slice hello, bool lost,
                        mailbox_leased_cb done, void *arg);
 /* That worker does not live any more. */
 void mailbox_end_lease(struct mailbox *mailbox, struct slice place);

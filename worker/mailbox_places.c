@@ -23,19 +23,22 @@ const char mailbox_forget_text[] =
     "end\n"
     "return n";
 
-/* KEYS places; ARGV place lease(ms) channels hello -> the places that live, and then the time
- * (microseconds). Whoever comes, or comes back, says hello to all that live, so that they need not
- * wait for their own next turn to learn of it. */
+/* KEYS places losses; ARGV place lease(ms) channels hello lost -> the places that live, and then
+ * the time (microseconds) and how often doorbells were lost. Whoever comes, or comes back, says
+ * hello to all that live, so that they need not wait for their own next turn to learn of it.
+ * Whoever's lease ends may have died between an append and its doorbell. */
 const char mailbox_lease_text[] =
     "local t=redis.call('TIME')\n"
     "local now=t[1]*1000+math.floor(t[2]/1000)\n"
-    "redis.call('ZREMRANGEBYSCORE',KEYS[1],'-inf',now)\n"
+    "local ended=redis.call('ZREMRANGEBYSCORE',KEYS[1],'-inf',now)\n"
     "local new=redis.call('ZADD',KEYS[1],now+ARGV[2],ARGV[1])\n"
+    "if ended>0 or ARGV[5]=='1' then redis.call('INCR',KEYS[2]) end\n"
     "local live=redis.call('ZRANGE',KEYS[1],0,-1)\n"
     "for _,place in ipairs(new==1 and live or {}) do\n"
     "  if place~=ARGV[1] then redis.call('PUBLISH',ARGV[3]..place,ARGV[4]) end\n"
     "end\n"
     "live[#live+1]=string.format('%.0f',t[1]*1000000+t[2])\n"
+    "live[#live+1]=redis.call('GET',KEYS[2]) or '0'\n"
     "return live";
 
 static enum err put(struct mailbox *mailbox, const struct command *command, op_finish finish,
@@ -200,44 +203,47 @@ static void on_leased(struct op *op, const struct redis_reply *reply)
 {
     struct mailbox *mailbox = op->mailbox;
     struct mailbox_lease_answer answer = { .ok = false };
-    size_t count = reply && reply->type == REDIS_ARRAY && reply->count ? reply->count - 1 : 0;
-    struct redis_reply now = { .type = REDIS_NIL };
-    struct slice *places = NULL;
-    struct seq us;
+    size_t count = reply && reply->type == REDIS_ARRAY && reply->count > 1 ? reply->count - 2 : 0;
+    struct seq us, losses;
 
-    if (reply && reply->type == REDIS_ARRAY)
-        now = redis_reply_at(reply, count);
-    if (now.type == REDIS_STRING && seq_parse(now.text, &us) && places_reserve(mailbox, count)) {
-        places = mailbox->places;
+    if (count && places_reserve(mailbox, count) && reply_seq(reply, count, &us) &&
+        reply_seq(reply, count + 1, &losses)) {
         for (size_t i = 0; i < count; i++)
-            places[i] = redis_reply_at(reply, i).text;
-        answer = (struct mailbox_lease_answer){
-            .ok = true, .now_us = us.ms, .places = places, .count = count
-        };
+            mailbox->places[i] = redis_reply_at(reply, i).text;
+        answer = (struct mailbox_lease_answer){ .ok = true,
+                                                .now_us = us.ms,
+                                                .losses = losses.ms,
+                                                .places = mailbox->places,
+                                                .count = count };
     }
     ((mailbox_leased_cb)op->done)(op->arg, &answer);
 }
 
-enum err mailbox_lease(struct mailbox *mailbox, int64_t seconds, struct slice hello,
+enum err mailbox_lease(struct mailbox *mailbox, int64_t seconds, struct slice hello, bool lost,
                        mailbox_leased_cb done, void *arg)
 {
     struct command command;
-    struct buf key, channels;
+    struct buf places, losses, channels;
     enum err err = ERR_NOMEM;
 
-    buf_init(&key, 256);
+    buf_init(&places, 256);
+    buf_init(&losses, 256);
     buf_init(&channels, 256);
-    buf_addf(&key, "%splaces", mailbox->prefix);
+    buf_addf(&places, "%splaces", mailbox->prefix);
+    buf_addf(&losses, "%slosses", mailbox->prefix);
     buf_addf(&channels, "%sw:", mailbox->prefix);
-    command_script(&command, mailbox, SCRIPT_LEASE, 1);
-    command_add(&command, buf_slice(&key));
+    command_script(&command, mailbox, SCRIPT_LEASE, 2);
+    command_add(&command, buf_slice(&places));
+    command_add(&command, buf_slice(&losses));
     command_add(&command, slice_of(mailbox->place));
     command_add_int(&command, seconds * 1000);
     command_add(&command, buf_slice(&channels));
     command_add(&command, hello);
-    if (!key.failed && !channels.failed)
+    command_add(&command, lost ? SLICE("1") : SLICE("0"));
+    if (!places.failed && !losses.failed && !channels.failed)
         err = put(mailbox, &command, on_leased, (void (*)(void))done, arg);
-    buf_fini(&key);
+    buf_fini(&places);
+    buf_fini(&losses);
     buf_fini(&channels);
     return err;
 }

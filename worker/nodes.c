@@ -13,15 +13,16 @@ struct live_place {
 
 struct nodes {
     struct office *office;
-    void (*on_known)(void *arg);
-    void *arg;
+    struct nodes_events events;
     struct place self;
     char self_text[PLACE_MAX];
     struct buf hello;
     struct live_place *live; /* of other hosts */
     uint32_t live_count, live_size;
-    uint32_t asked; /* renewals on their way */
+    uint32_t asked;              /* renewals on their way */
+    uint64_t losses, own_losses; /* the count in Redis, and of this worker, as last seen */
     bool known;
+    bool lost, reporting; /* to be told; and being told */
 };
 
 /* --- the table --- */
@@ -97,6 +98,7 @@ static void take(struct nodes *nodes, struct slice place)
         add(nodes, place);
         break;
     case NODES_GONE: /* it died without a word: its lease ends now, and its sessions are no more */
+        nodes->lost = true;
         mailbox_end_lease(nodes->office->mailbox, place);
         break;
     case NODES_HERE:
@@ -104,34 +106,70 @@ static void take(struct nodes *nodes, struct slice place)
     }
 }
 
-static void on_leased(void *arg, const struct mailbox_lease_answer *answer)
+/* What this worker has told itself, the others of its host know by themselves. */
+static void take_losses(struct nodes *nodes, uint64_t losses)
 {
-    struct nodes *nodes = arg;
+    bool news = nodes->known && losses != nodes->losses + nodes->reporting;
+
+    nodes->losses = losses;
+    nodes->reporting = false;
+    if (news)
+        nodes->events.lost(nodes->events.arg);
+}
+
+static void take_places(struct nodes *nodes, const struct mailbox_lease_answer *answer)
+{
     uint32_t before = nodes->live_count;
 
-    nodes->asked--;
-    if (!answer->ok)
-        return; /* read-only, out of memory: nobody can renew, and what was known stays */
-    nodes->office->clock_ahead_ns =
-        (int64_t)(answer->now_us * 1000) - (int64_t)clock_monotonic_ns();
     forget_all(nodes);
     for (size_t i = 0; i < answer->count; i++)
         take(nodes, answer->places[i]);
     if (nodes->live_count != before)
         log_info("other_nodes", "workers=%u", nodes->live_count);
     stats_set(nodes->office->stats, STAT_workers_elsewhere, nodes->live_count);
+}
+
+static void on_leased(void *arg, const struct mailbox_lease_answer *answer)
+{
+    struct nodes *nodes = arg;
+
+    nodes->asked--;
+    if (!answer->ok) { /* read-only, out of memory: nobody can renew, and what was known stays */
+        nodes->lost |= nodes->reporting;
+        nodes->reporting = false;
+        return;
+    }
+    nodes->office->clock_ahead_ns =
+        (int64_t)(answer->now_us * 1000) - (int64_t)clock_monotonic_ns();
+    take_losses(nodes, answer->losses);
+    take_places(nodes, answer);
     if (!nodes->known) {
         nodes->known = true;
-        nodes->on_known(nodes->arg);
+        nodes->events.known(nodes->events.arg);
     }
+}
+
+/* Were doorbells lost that nobody on other hosts knows of? */
+static bool has_news(struct nodes *nodes)
+{
+    uint64_t own = stats_get(nodes->office->stats, STAT_doorbells_lost);
+
+    nodes->lost |= own != nodes->own_losses;
+    nodes->own_losses = own;
+    return nodes->lost && nodes_any(nodes);
 }
 
 void nodes_renew(struct nodes *nodes)
 {
     struct office *office = nodes->office;
+    bool lost = has_news(nodes);
 
-    nodes->asked += mailbox_lease(office->mailbox, office->config->node_lease_s,
-                                  buf_slice(&nodes->hello), on_leased, nodes) == OK;
+    if (mailbox_lease(office->mailbox, office->config->node_lease_s, buf_slice(&nodes->hello), lost,
+                      on_leased, nodes))
+        return;
+    nodes->asked++;
+    nodes->reporting |= lost;
+    nodes->lost = false;
 }
 
 void nodes_beat(struct nodes *nodes)
@@ -156,7 +194,7 @@ void nodes_hello(struct nodes *nodes, struct slice place)
 
 /* --- making it --- */
 
-struct nodes *nodes_new(struct office *office, void (*known)(void *arg), void *arg)
+struct nodes *nodes_new(struct office *office, const struct nodes_events *events)
 {
     struct nodes *nodes = calloc(1, sizeof *nodes);
     struct slice self;
@@ -165,8 +203,7 @@ struct nodes *nodes_new(struct office *office, void (*known)(void *arg), void *a
     if (!nodes)
         return NULL;
     nodes->office = office;
-    nodes->on_known = known;
-    nodes->arg = arg;
+    nodes->events = *events;
     self = slice_make(nodes->self_text,
                       bus_place(nodes->self_text, office->node, office->slot, office->incarnation));
     hello.place = self;

@@ -4,6 +4,10 @@
  * Each worker renews its own lease every second and learns of the others by the answer; whoever
  * comes says hello. Mail does not depend on it (an append says where its recipient is); it decides
  * whether signals and `presence` have to ask Redis at all, and whose sessions are ghosts.
+ *
+ * By the same way hosts tell each other that doorbells were lost, as neighbours.h does on one: a
+ * worker that died had perhaps stored mail that it could not ring for, and so had one whose
+ * connection broke. Redis counts that, and who sees the count move looks into all its mailboxes.
  */
 #ifndef WORKER_NODES_H
 #define WORKER_NODES_H
@@ -13,9 +17,14 @@
 
 struct nodes;
 
-/* For an office with a mailbox, which is borrowed. known is called once, when the first answer has
- * come. NULL when out of memory. */
-struct nodes *nodes_new(struct office *office, void (*known)(void *arg), void *arg);
+struct nodes_events {
+    void (*known)(void *arg); /* the first answer has come; once */
+    void (*lost)(void *arg);  /* doorbells for sessions here may have been lost, on another host */
+    void *arg;
+};
+
+/* For an office with a mailbox, which is borrowed. NULL when out of memory. */
+struct nodes *nodes_new(struct office *office, const struct nodes_events *events);
 /* NULL is allowed. */
 void nodes_free(struct nodes *nodes);
 /* The mailboxes are up (again), or hellos may have been missed: the lease is renewed, and whatever

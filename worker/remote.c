@@ -53,15 +53,17 @@ static struct remote_place *need_place(struct remote *remote, struct slice text)
 }
 
 /* Two sessions of an address at one place are one mention. */
-static unsigned note(struct remote *remote, struct slice text, struct slice address,
-                     struct bus_position position)
+static unsigned note(struct remote *remote, struct office *office, struct slice text,
+                     struct slice address, struct bus_position position)
 {
     struct remote_place *place = need_place(remote, text);
 
-    if (!place || (place->count && slice_equal(place->addresses[place->count - 1], address)))
+    if (place && place->count && slice_equal(place->addresses[place->count - 1], address))
         return 0;
-    if (!reserve(place)) /* a doorbell that is not rung: the mailbox has it */
+    if (!place || !reserve(place)) {
+        stats_add(office->stats, STAT_doorbells_lost, 1); /* it is not rung */
         return 0;
+    }
     place->addresses[place->count] = address;
     place->positions[place->count++] = position;
     return 1;
@@ -78,7 +80,7 @@ unsigned remote_note(struct remote *remote, struct office *office, const struct 
         struct slice place = at_place(fields[i]);
         switch (nodes_where(office->nodes, place)) {
         case NODES_AWAY:
-            places += note(remote, place, address, position);
+            places += note(remote, office, place, address, position);
             break;
         case NODES_GONE:
             mailbox_forget_place(office->mailbox, address, place);
@@ -142,8 +144,9 @@ static void publish(struct office *office, struct slice place, const struct slic
 
     if (bus_publish_to(office->bus, place, frame, told ? on_heard : NULL, told) == OK)
         return;
-    /* What is stored is read when Redis is back; a signal is gone. */
-    stats_add(office->stats, STAT_publishes_unheard, 1);
+    stats_add(office->stats, STAT_publishes_unheard, 1); /* a signal is gone */
+    if (frame->kind == BUS_STORED)
+        stats_add(office->stats, STAT_doorbells_lost, 1);
     free(told);
 }
 

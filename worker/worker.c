@@ -302,6 +302,11 @@ static void on_nodes_known(void *arg)
     serve_when_ready(arg);
 }
 
+static void on_doorbells_lost(void *arg)
+{
+    carrier_look_again(&((struct worker *)arg)->office);
+}
+
 static void on_bus_up(void *arg)
 {
     struct worker *worker = arg;
@@ -445,7 +450,9 @@ static enum err open_mailbox(struct worker *worker)
 
     office->mailbox =
         mailbox_new(bus_commands(office->bus), office->config, slice_make(place, len), &events);
-    office->nodes = nodes_new(office, on_nodes_known, worker);
+    office->nodes =
+        nodes_new(office, &(struct nodes_events){
+                              .known = on_nodes_known, .lost = on_doorbells_lost, .arg = worker });
     office->clock_ahead_ns = clock_unix_ms() * 1000000 - (int64_t)clock_monotonic_ns();
     return office->mailbox && office->nodes ? OK : ERR_NOMEM;
 }

@@ -1,11 +1,13 @@
 """Nodes that share one Redis are one post office; hosts are network namespaces (hosts.py)."""
 
 import asyncio
+import json
 import os
 import signal
 
 import pytest
 
+import clients
 import harness
 import hosts
 from clients import PythonClient, eventually, open_on, run
@@ -61,6 +63,22 @@ def know_each_other(*nodes):
         harness.wait_until(lambda node=node: [(row["redis"], row["workersElsewhere"])
                                               for row in node.status()["workers"]] == [("up", 2)] * 2,
                            "each worker knows the two of the other node")
+
+
+def kill_host(node):
+    """Master and workers, all at once."""
+    for process in node.processes():
+        process.kill()
+    node.expected_status = -signal.SIGKILL
+    node.process.wait(harness.DEADLINE)
+
+
+def put_into_mailbox(store, sender, to, message_id):
+    """As an append does, and not a word to anybody."""
+    box = next(store.scan_iter(f"*{{{to}}}:box"))
+    body = json.dumps(clients.envelope(sender, to, "", type=1, id=message_id))
+    seq = store.xadd(box, {"f": sender, "i": message_id, "b": body}).decode()
+    store.hset(box[:-len(b":box")] + b":ids", mapping={message_id: f"{seq} {sender}", "": seq})
 
 
 async def mailed(sender, to, count):
@@ -306,10 +324,7 @@ def test_a_host_that_dies_leaves_no_ghosts_and_its_clients_go_on_elsewhere(nodes
         got = await has(bob, 10)
         assert (await bob.order("ack", references=got[6]["seq"]))["subject"] == "result"
         assert await online(alice, "bob") == ["APP"]
-        for process in two.processes():
-            os.kill(process.pid, signal.SIGKILL)
-        two.expected_status = -signal.SIGKILL
-        two.process.wait(harness.DEADLINE)
+        kill_host(two)
         sent += await post_mail(alice, "bob", 10)
         await is_online(alice, "bob", [])
         again = await PythonClient.open(one, "bob", device="APP")
@@ -340,6 +355,26 @@ def test_sessions_of_a_killed_worker_are_gone_at_once_for_all_hosts(nodes):
         assert ids(await has(carol, 5)) == sent
         assert bob.close_code is not None or await bob.closed()
         assert ids(await backlog(one, "bob", device="APP")) == sent
+
+    run(scene())
+
+
+@pytest.mark.parametrize("dies", ["one worker", "the host"])
+def test_mail_of_a_worker_that_died_before_telling_reaches_other_hosts(nodes, network, dies):
+    """The mailbox has it as the dead worker left it; nobody has heard of it, and nothing else comes."""
+    one, two = nodes()
+
+    async def scene():
+        alice = await open_on(one, 0, "alice", PythonClient.open)
+        bob = await PythonClient.open(two, "bob")
+        sent = await post_mail(alice, "bob", 1)
+        await bob.message(id=sent[0])
+        put_into_mailbox(network.redis.client(), "alice", "bob", "orphan")
+        if dies == "the host":
+            kill_host(one)
+        else:
+            os.kill(one.worker_pids()[0], signal.SIGKILL)
+        assert (await bob.message(type=1))["id"] == "orphan"
 
     run(scene())
 

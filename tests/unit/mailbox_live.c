@@ -630,6 +630,7 @@ static void test_open_and_ack(void)
 static struct at_session first_other;
 static char first_live[64];
 static size_t live_count;
+static uint64_t losses;
 static bool leased_came, left_came;
 
 static void on_entered(void *arg, const struct mailbox_opened *got)
@@ -661,6 +662,7 @@ static void on_leased(void *arg, const struct mailbox_lease_answer *answer)
 {
     (void)arg;
     live_count = answer->ok ? answer->count : 99;
+    losses = answer->losses;
     if (answer->count)
         snprintf(first_live, sizeof first_live, "%.*s", (int)answer->places[0].len,
                  answer->places[0].data);
@@ -672,10 +674,10 @@ static bool lease_came(void)
     return leased_came;
 }
 
-static size_t lease(unsigned worker)
+static size_t lease(unsigned worker, bool lost)
 {
     leased_came = false;
-    if (mailbox_lease(workers[worker].mailbox, 300, SLICE("hello"), on_leased, NULL) ||
+    if (mailbox_lease(workers[worker].mailbox, 300, SLICE("hello"), lost, on_leased, NULL) ||
         !wait_for(lease_came, 5000))
         return 98;
     return live_count;
@@ -734,11 +736,15 @@ static void test_forget(void)
 
 static void test_leases(void)
 {
-    check(lease(0) == 1 && lease(1) == 2 && lease(0) == 2, "workers that live know of each other");
-    check(redis_do("ZADD po:places 1 host:7:7") == 1 && lease(0) == 2,
-          "a lease that has ended is gone");
+    check(lease(0, false) == 1 && lease(1, false) == 2 && lease(0, false) == 2,
+          "workers that live know of each other");
+    check(losses == 0 && lease(0, true) == 2 && losses == 1 && lease(1, false) == 2 && losses == 1,
+          "that doorbells were lost is counted for all");
+    check(redis_do("ZADD po:places 1 host:7:7") == 1 && lease(0, false) == 2 && losses == 2,
+          "a lease that has ended is gone, and counts too");
     mailbox_end_lease(workers[0].mailbox, SLICE("host:1:101"));
-    check(lease(0) == 1 && strcmp(first_live, "host:0:100") == 0, "so is one that was given back");
+    check(lease(0, false) == 1 && strcmp(first_live, "host:0:100") == 0 && losses == 2,
+          "one that was given back is gone without that");
 }
 
 static void test_places(void)
