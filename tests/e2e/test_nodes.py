@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -130,6 +131,28 @@ def test_mail_signals_and_copies_reach_sessions_on_another_host(nodes):
         assert not set(copied) & set(ids(mails(alice)))
 
     run(scene())
+
+
+def test_two_nodes_with_one_name_are_two_nodes(nodes):
+    one, two = nodes(node={"id": "same"})
+
+    async def scene():
+        first = await PythonClient.open(one, "alice", device="APP")
+        bob = await PythonClient.open(two, "bob")
+        assert first.welcome["node"] == bob.welcome["node"] == "same"
+        sent = await post_mail(first, "bob", 5)
+        assert ids(await has(bob, 5)) == sent
+        second = await PythonClient.open(two, "alice", device="APP")
+        assert (await first.closed())[1] == 4500
+        assert await online(second, "alice") == ["APP"]
+
+    run(scene())
+
+
+def test_a_node_without_a_name_has_the_hosts_and_a_random_part(server):
+    names = {server(1).status()["node"] for _ in range(2)}
+    assert len(names) == 2
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+-[0-9a-f]{6}", name) for name in names)
 
 
 def test_one_message_is_one_publish_for_each_worker(nodes):
