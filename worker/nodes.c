@@ -207,7 +207,7 @@ struct nodes *nodes_new(struct office *office, const struct nodes_events *events
     self = slice_make(nodes->self_text,
                       bus_place(nodes->self_text, office->node, office->slot, office->incarnation));
     hello.place = self;
-    buf_init(&nodes->hello, 2 * PLACE_MAX);
+    buf_init(&nodes->hello, (size_t)2 * PLACE_MAX);
     if (!place_parse(self, &nodes->self) || bus_encode(&nodes->hello, &hello)) {
         nodes_free(nodes);
         return NULL;

@@ -37,18 +37,18 @@ static bool reserve(struct remote_place *place)
 
 static struct remote_place *need_place(struct remote *remote, struct slice text)
 {
-    struct remote_place **at = &remote->places, *place;
+    struct remote_place *place;
 
-    while (*at && !slice_equal(slice_make((*at)->text, (*at)->len), text))
-        at = &(*at)->next;
-    if (*at)
-        return *at;
+    for (place = remote->places; place; place = place->next)
+        if (slice_equal(slice_make(place->text, place->len), text))
+            return place;
     place = calloc(1, sizeof *place + text.len);
     if (!place)
         return NULL;
     place->len = text.len;
     memcpy(place->text, text.data, text.len);
-    *at = place;
+    place->next = remote->places;
+    remote->places = place;
     return place;
 }
 
