@@ -271,11 +271,22 @@ void carrier_mailbox_up(struct office *office, struct slice epoch, bool lost)
     if (lost)
         office->data_lost_count++;
     office->catch_up_at = 0;
+    office->catch_up_lightly = false;
 }
 
 void carrier_look_again(struct office *office)
 {
     office->catch_up_at = 0;
+    office->catch_up_lightly = false;
+}
+
+void carrier_read_on(struct office *office)
+{
+    /* One that does more, and is still going on, begins anew as it was. */
+    bool lightly = office->catch_up_at == UINT32_MAX || office->catch_up_lightly;
+
+    carrier_look_again(office);
+    office->catch_up_lightly = lightly;
 }
 
 /* What was queued when the mailbox was asked must be in it. (What has been queued since may have
@@ -325,6 +336,23 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
         carrier_start(session);
 }
 
+/* False: not now, or too much is under way. */
+static bool catch_up(struct session *session)
+{
+    struct office *office = session->office;
+
+    if (office->catch_up_lightly) {
+        carry_out(session, feed_check(&session->feed, has_room(session)));
+        return true;
+    }
+    if (session->reopening == UINT8_MAX ||
+        whereabouts_enter(session, on_reopened, name_of(session)))
+        return false;
+    if (session->reopening++ == 0)
+        session->newest = session->feed.queued; /* of several questions the oldest counts */
+    return true;
+}
+
 bool carrier_catch_up_some(struct office *office, unsigned count)
 {
     if (!mailbox_is_up(office->mailbox))
@@ -333,12 +361,8 @@ bool carrier_catch_up_some(struct office *office, unsigned count)
         struct session *session = office->sessions[office->catch_up_at];
         if (!session || !session->listed)
             continue;
-        if (session->reopening == UINT8_MAX)
-            return false; /* enough is under way: from here on in a later turn */
-        if (whereabouts_enter(session, on_reopened, name_of(session)))
-            return false; /* away again: the next up begins anew */
-        if (session->reopening++ == 0)
-            session->newest = session->feed.queued; /* of several questions the oldest counts */
+        if (!catch_up(session))
+            return false; /* from here on in a later turn; or away again: the next up begins anew */
         count--;
     }
     if (office->catch_up_at < office->session_used)

@@ -34,6 +34,7 @@ struct office {
     struct mailbox *mailbox;                       /* NULL: no Redis is configured */
     char epoch[40];                                /* of the stored data; "" : not known yet */
     uint32_t data_lost_count;                      /* how often it was found to be lost */
+    bool catch_up_lightly;                         /* going on, it only lets sessions read on */
     bool catch_up_again;  /* a mailbox could not be opened though Redis is there: soon again */
     uint32_t catch_up_at; /* the place of the next session to be brought up to its mailbox's end */
     struct reach *reach;  /* to other workers, through the bus or through rings */

@@ -304,7 +304,7 @@ static void on_nodes_known(void *arg)
 
 static void on_doorbells_lost(void *arg)
 {
-    carrier_look_again(&((struct worker *)arg)->office);
+    carrier_read_on(&((struct worker *)arg)->office);
 }
 
 static void on_bus_up(void *arg)
@@ -351,7 +351,7 @@ static void on_beat(void *arg)
     if (office->mailbox) {
         mailbox_tick(office->mailbox);
         if (neighbours_failed(&worker->neighbours, office->region))
-            carrier_look_again(office);
+            carrier_read_on(office);
         if (mailbox_is_up(office->mailbox))
             nodes_beat(office->nodes);
         if (office->catch_up_again && ++worker->beats % CATCH_UP_BEATS == 0) {
