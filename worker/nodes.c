@@ -42,24 +42,35 @@ bool nodes_live(const struct nodes *nodes, struct slice place)
     return false;
 }
 
+static bool reserve(struct nodes *nodes)
+{
+    uint32_t size = nodes->live_size ? nodes->live_size * 2 : 16;
+    struct live_place *live;
+
+    if (nodes->live_count < nodes->live_size)
+        return true;
+    live = realloc(nodes->live, size * sizeof *live);
+    if (!live)
+        return false;
+    nodes->live = live;
+    nodes->live_size = size;
+    return true;
+}
+
+/* Without memory the next renewal adds it. */
 static void add(struct nodes *nodes, struct slice place)
 {
-    char *text = malloc(place.len + 1);
+    struct live_place *live;
 
-    if (text && nodes->live_count == nodes->live_size) {
-        uint32_t size = nodes->live_size ? nodes->live_size * 2 : 16;
-        struct live_place *live = realloc(nodes->live, size * sizeof *live);
-        if (!live) {
-            free(text);
-            return; /* the next renewal adds it */
-        }
-        nodes->live = live;
-        nodes->live_size = size;
-    }
-    if (!text)
+    if (!reserve(nodes))
         return;
-    memcpy(text, place.data, place.len);
-    nodes->live[nodes->live_count++] = (struct live_place){ text, place.len };
+    live = &nodes->live[nodes->live_count];
+    live->text = malloc(place.len + 1);
+    if (!live->text)
+        return;
+    memcpy(live->text, place.data, place.len);
+    live->len = place.len;
+    nodes->live_count++;
 }
 
 enum nodes_where nodes_where(const struct nodes *nodes, struct slice text)
