@@ -25,6 +25,8 @@ load.py lists the lines of a journal. Prints each finding as `kind: who and what
 When Redis goes away in the middle, one message of a sender can be refused and the next one taken. The sender sees that,
 unless its connection is cut too; then it sends both again, the first is taken now, and comes second. So messages that
 had an attempt without an answer while Redis was away are counted (`unordered`) and left out of the comparison of order.
+An acknowledgement may be forgotten around an absence of Redis, or when it was confirmed less than a second before its
+worker was killed; and it need not be known yet to a connection that begins less than a second later.
 """
 
 import argparse
@@ -33,6 +35,8 @@ import json
 import sys
 
 TROUBLE_BEFORE_S, TROUBLE_AFTER_S = 2, 10  # around an absence of Redis
+CUT = 1006  # a connection ended without a word: its worker was killed
+UNSURE_ACK_S = 1
 
 
 def place(seq):
@@ -58,7 +62,7 @@ class Mail:
 
 class Connection:
     __slots__ = ("number", "since", "start", "seqs", "newest", "sent", "answered", "heard_rejected", "replayed",
-                 "names", "attempted_at")
+                 "names", "attempted_at", "acked")
 
     def __init__(self, number, since):
         self.number, self.since = number, since
@@ -71,6 +75,7 @@ class Connection:
         self.heard_rejected = False
         self.replayed = False
         self.names = set()
+        self.acked = []              # (place, when)
 
 
 class Device:
@@ -80,8 +85,9 @@ class Device:
         self.have = set()
         self.tags = {}               # (from, id) -> fromTag
         self.cursor = (0, 0)         # the newest that a welcome said
-        self.acked = (0, 0)          # the newest that was confirmed
+        self.acked = (0, 0)          # the newest that was confirmed and must be known by now
         self.acked_at = 0.0
+        self.acks = collections.deque()  # (place, when): confirmed, and not counted in `acked` yet
         self.epoch = None
 
 
@@ -132,8 +138,12 @@ class Checker:
     def on_device(self, _, address, device):
         self.devices[address, device].epoch = None
 
-    def on_open(self, _, address, device, number, since):
-        self.devices[address, device].connection = Connection(number, since)
+    def on_open(self, at, address, device, number, since):
+        this = self.devices[address, device]
+        this.connection = Connection(number, since)
+        while this.acks and this.acks[0][1] < at - UNSURE_ACK_S:
+            where, this.acked_at = this.acks.popleft()
+            this.acked = max(this.acked, where)
         self.counts["connections"] += 1
 
     def on_welcome(self, at, address, device, number, cursor, _seq, epoch, recovered):
@@ -234,12 +244,12 @@ class Checker:
         self.counts["acks"] += 1
 
     def on_acked(self, at, address, device, _number, cursor):
-        this = self.devices[address, device]
-        if place(cursor) > this.acked:
-            this.acked, this.acked_at = place(cursor), at
+        self.devices[address, device].connection.acked.append((place(cursor), at))
 
-    def on_closed(self, at, address, device, _number, _code):
-        connection = self.devices[address, device].connection
+    def on_closed(self, at, address, device, _number, code):
+        this = self.devices[address, device]
+        connection = this.connection
+        this.acks.extend(ack for ack in connection.acked if code != CUT or ack[1] < at - UNSURE_ACK_S)
         for name, sent_at in connection.attempted_at.values():
             mail = self.mails[address, name]
             if not mail.open:
