@@ -25,8 +25,9 @@ load.py lists the lines of a journal. Prints each finding as `kind: who and what
 When Redis goes away in the middle, one message of a sender can be refused and the next one taken. The sender sees that,
 unless its connection is cut too; then it sends both again, the first is taken now, and comes second. So messages that
 had an attempt without an answer while Redis was away are counted (`unordered`) and left out of the comparison of order.
-An acknowledgement may be forgotten around an absence of Redis, or when it was confirmed less than a second before its
-worker was killed; and it need not be known yet to a connection that begins less than a second later.
+An acknowledgement is confirmed when it is on its way to Redis: it may be forgotten around an absence of Redis, or when its
+worker is killed within three seconds, and need not be known yet to a connection that begins within three seconds. A copy
+for the sender's other devices, which nobody is told of, may be stored only when the message is sent again.
 """
 
 import argparse
@@ -34,9 +35,8 @@ import collections
 import json
 import sys
 
-TROUBLE_BEFORE_S, TROUBLE_AFTER_S = 2, 10  # around an absence of Redis
-CUT = 1006  # a connection ended without a word: its worker was killed
-UNSURE_ACK_S = 1
+TROUBLE_BEFORE_S, TROUBLE_AFTER_S = 1, 5  # around an absence of Redis
+UNSURE_ACK_S = 3  # what a busy Redis may take to store a cursor
 
 
 def place(seq):
@@ -62,7 +62,7 @@ class Mail:
 
 class Connection:
     __slots__ = ("number", "since", "start", "seqs", "newest", "sent", "answered", "heard_rejected", "replayed",
-                 "names", "attempted_at", "acked")
+                 "names", "attempted_at", "acked", "worker")
 
     def __init__(self, number, since):
         self.number, self.since = number, since
@@ -76,6 +76,7 @@ class Connection:
         self.replayed = False
         self.names = set()
         self.acked = []              # (place, when)
+        self.worker = None           # (node, slot)
 
 
 class Device:
@@ -87,7 +88,7 @@ class Device:
         self.cursor = (0, 0)         # the newest that a welcome said
         self.acked = (0, 0)          # the newest that was confirmed and must be known by now
         self.acked_at = 0.0
-        self.acks = collections.deque()  # (place, when): confirmed, and not counted in `acked` yet
+        self.acks = collections.deque()  # (place, when, worker): confirmed, and not counted in `acked` yet
         self.epoch = None
 
 
@@ -100,6 +101,7 @@ class Checker:
         self.boxes = collections.defaultdict(dict)   # address -> (from, id) -> seq
         self.places = collections.defaultdict(dict)  # address -> seq -> (from, id)
         self.absences = []
+        self.kills = collections.defaultdict(list)   # (node, slot) -> when
         self.counts = collections.Counter()
         self.ended = False
 
@@ -112,8 +114,10 @@ class Checker:
 
     def learn_absences(self, paths):
         events = sorted((line for path in paths for line in lines(path) if line[0] == "event"), key=lambda line: line[1])
-        for _, at, what, *_ in events:
+        for _, at, what, *rest in events:
             self.counts[what] += 1
+            if what == "worker-killed":
+                self.kills[tuple(rest[:2])].append(at)
             if what == "redis-down":
                 self.absences.append([at - TROUBLE_BEFORE_S, float("inf")])
             elif what == "redis-up" and self.absences:
@@ -142,13 +146,15 @@ class Checker:
         this = self.devices[address, device]
         this.connection = Connection(number, since)
         while this.acks and this.acks[0][1] < at - UNSURE_ACK_S:
-            where, this.acked_at = this.acks.popleft()
-            this.acked = max(this.acked, where)
+            where, this.acked_at, worker = this.acks.popleft()
+            if not any(0 <= killed - this.acked_at <= UNSURE_ACK_S for killed in self.kills[worker]):
+                this.acked = max(this.acked, where)
         self.counts["connections"] += 1
 
-    def on_welcome(self, at, address, device, number, cursor, _seq, epoch, recovered):
+    def on_welcome(self, at, address, device, number, cursor, _seq, epoch, recovered, node, slot):
         this = self.devices[address, device]
         who = f"{address}/{device} connection {number}"
+        this.connection.worker = (node, slot)
         if not epoch:  # nothing is known: it began while Redis was away, and a second welcome will follow
             this.connection.since = ""
             return
@@ -246,10 +252,10 @@ class Checker:
     def on_acked(self, at, address, device, _number, cursor):
         self.devices[address, device].connection.acked.append((place(cursor), at))
 
-    def on_closed(self, at, address, device, _number, code):
+    def on_closed(self, at, address, device, _number, _code):
         this = self.devices[address, device]
         connection = this.connection
-        this.acks.extend(ack for ack in connection.acked if code != CUT or ack[1] < at - UNSURE_ACK_S)
+        this.acks.extend((*ack, connection.worker) for ack in connection.acked)
         for name, sent_at in connection.attempted_at.values():
             mail = self.mails[address, name]
             if not mail.open:
@@ -298,7 +304,7 @@ class Checker:
             if not mail or (address not in mail.to and not copy):
                 self.find("unasked", f"{address}/{device} got {name} of {sender}/{tag}")
                 continue
-            if mail.troubled:
+            if mail.troubled or (copy and mail.unanswered):
                 continue
             before = newest.get((sender, tag), (0, ""))
             if mail.rank < before[0]:

@@ -5,6 +5,7 @@ was restarted: tests/chaos/load.py is the people, tests/chaos/check_journals.py 
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -80,11 +81,11 @@ def make_trouble(posts, redis, seconds, events, load):
         if restarts and number >= restarts[0][0]:
             restart_redis(redis, restarts.pop(0)[1], events)
         post = chance.choice(posts)
-        pids = sorted(post.worker_pids().values())
-        if pids:
-            pid = chance.choice(pids)
-            os.kill(pid, 9)
-            events.write("worker-killed", posts.index(post), pid)
+        workers = sorted(post.worker_pids().items())
+        if workers:
+            slot, pid = chance.choice(workers)
+            events.write("worker-killed", post.config["node"]["id"], slot, pid)
+            os.kill(pid, signal.SIGKILL)
     assert not restarts
 
 

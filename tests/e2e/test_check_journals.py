@@ -31,7 +31,7 @@ def good():
 
     def begin(address, device, conn, cursor="0-0"):
         say("open", address, device, conn, "")
-        say("welcome", address, device, conn, cursor, "0-0", "epoch1", True)
+        say("welcome", address, device, conn, cursor, "0-0", "epoch1", True, "node", 0)
 
     def got(device, conn, numbers):
         for number in numbers:
@@ -55,6 +55,7 @@ def good():
     say("ack", "bob", "APP", 1, "8-0")
     say("acked", "bob", "APP", 1, "8-0")
     say("closed", "bob", "APP", 1, 0)
+    next(clock), next(clock), next(clock)  # three seconds
     begin("bob", "APP", 2, "8-0")
     got("APP", 2, range(9, 26))
     say("replayed", "bob", "APP", 2)
@@ -146,11 +147,11 @@ def never_answer(journal):
 
 
 def say_lost(journal):
-    journal[where(journal, "welcome", "bob", "APP", 2)][-1] = False
+    journal[where(journal, "welcome", "bob", "APP", 2)][8] = False
 
 
 def change_epoch(journal):
-    journal[where(journal, "welcome", "bob", "APP", 2)][-2] = "epoch2"
+    journal[where(journal, "welcome", "bob", "APP", 2)][7] = "epoch2"
 
 
 def forget_acknowledgement(journal):
