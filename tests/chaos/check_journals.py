@@ -25,9 +25,9 @@ load.py lists the lines of a journal. Prints each finding as `kind: who and what
 When Redis goes away in the middle, one message of a sender can be refused and the next one taken. The sender sees that,
 unless its connection is cut too; then it sends both again, the first is taken now, and comes second. So messages that
 had an attempt without an answer while Redis was away are counted (`unordered`) and left out of the comparison of order.
-An acknowledgement is confirmed when it is on its way to Redis: it may be forgotten around an absence of Redis, or when its
-worker is killed within three seconds, and need not be known yet to a connection that begins within three seconds. A copy
-for the sender's other devices, which nobody is told of, may be stored only when the message is sent again.
+An acknowledgement is confirmed when it is on its way to Redis: it may be forgotten around an absence of Redis, or when
+its worker is killed at about that time, and need not be known yet to a connection that begins within three seconds. A
+copy for the sender's other devices, which nobody is told of, may be stored only when the message is sent again.
 """
 
 import argparse
@@ -113,7 +113,8 @@ class Checker:
     # -- the absences of Redis, which are in a journal of their own
 
     def learn_absences(self, paths):
-        events = sorted((line for path in paths for line in lines(path) if line[0] == "event"), key=lambda line: line[1])
+        events = [line for path in paths for line in lines(path) if line[0] == "event"]
+        events.sort(key=lambda line: line[1])
         for _, at, what, *rest in events:
             self.counts[what] += 1
             if what == "worker-killed":
@@ -147,7 +148,7 @@ class Checker:
         this.connection = Connection(number, since)
         while this.acks and this.acks[0][1] < at - UNSURE_ACK_S:
             where, this.acked_at, worker = this.acks.popleft()
-            if not any(0 <= killed - this.acked_at <= UNSURE_ACK_S for killed in self.kills[worker]):
+            if not any(abs(killed - this.acked_at) <= UNSURE_ACK_S for killed in self.kills[worker]):
                 this.acked = max(this.acked, where)
         self.counts["connections"] += 1
 
@@ -192,7 +193,7 @@ class Checker:
         """The Mail that an answer is about; None when there was nothing to answer."""
         mail = self.mails.get((address, name))
         if not mail or mail.open == 0:
-            self.find("answered", f"{address}/{device} connection {number}: an answer to {name!r}, which had none coming")
+            self.find("answered", f"{address}/{device} connection {number}: an answer to {name!r}, which waited for none")
             return None
         mail.open -= 1
         return mail

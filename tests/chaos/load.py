@@ -272,8 +272,8 @@ class Device:
         self.load.journal.write("open", *self.me, self.conn, since)
         code = 0
         try:
-            await self.wire_class.open(random.choice(self.load.plan["ports"]), urllib.parse.urlencode(query), self.token,
-                                       self)
+            port = random.choice(self.load.plan["ports"])
+            await self.wire_class.open(port, urllib.parse.urlencode(query), self.token, self)
             ended = asyncio.shield(self.wire.ended)
             over = asyncio.ensure_future(self.load.over.wait())
             await asyncio.wait({ended, over} if sends else {ended, over, self.replayed}, timeout=life,

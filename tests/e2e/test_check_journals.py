@@ -67,9 +67,9 @@ def good():
     return lines
 
 
-def where(journal, kind, *rest, skip=1):
-    """The index of the first line of this kind whose further members are these; skip passes over the time."""
-    return next(index for index, line in enumerate(journal) if line[0] == kind and line[1 + skip:][:len(rest)] == list(rest))
+def where(journal, kind, *rest):
+    """The index of the first line of this kind whose members after the time are these."""
+    return next(index for index, line in enumerate(journal) if line[0] == kind and line[2:2 + len(rest)] == list(rest))
 
 
 def got(journal, device, conn, name):

@@ -118,7 +118,7 @@ class Scene:
         """Nothing was lost, and nobody was told so; nobody had to reconnect; mailboxes hold what was accepted, once."""
         accepted = await self.sender.account()
         for reader in self.readers:
-            await eventually(lambda r=reader: set(accepted) <= set(mails(r)), f"all of it for {reader.address}", HEALS_S)
+            await eventually(lambda r=reader: set(accepted) <= set(mails(r)), f"all of {reader.address}'s mail", HEALS_S)
             assert mails(reader) == accepted
             stored = await PythonClient.open(self.post, reader.address, device="AUDIT")
             assert mails(stored) == accepted
