@@ -147,9 +147,9 @@ class Checker:
         this = self.devices[address, device]
         this.connection = Connection(number, since)
         while this.acks and this.acks[0][1] < at - UNSURE_ACK_S:
-            where, this.acked_at, worker = this.acks.popleft()
-            if not any(abs(killed - this.acked_at) <= UNSURE_ACK_S for killed in self.kills[worker]):
-                this.acked = max(this.acked, where)
+            where, when, worker = this.acks.popleft()
+            if where > this.acked and not any(abs(killed - when) <= UNSURE_ACK_S for killed in self.kills[worker]):
+                this.acked, this.acked_at = where, when
         self.counts["connections"] += 1
 
     def on_welcome(self, at, address, device, number, cursor, _seq, epoch, recovered, node, slot):
@@ -168,8 +168,10 @@ class Checker:
             return
         if start < this.cursor:
             self.find("cursor", f"{who}: begins at {cursor}, an earlier one at {this.cursor}")
-        elif start < this.acked and not self.troubled(this.acked_at, at):
-            self.find("cursor", f"{who}: begins at {cursor}, though {this.acked} was acknowledged")
+        elif start < this.acked:
+            if not self.troubled(this.acked_at, at):
+                self.find("cursor", f"{who}: begins at {cursor}, though {this.acked} was acknowledged")
+            this.acked = start
         this.cursor = max(this.cursor, start)
 
     def on_replayed(self, _, address, device, _number):
@@ -251,7 +253,9 @@ class Checker:
         self.counts["acks"] += 1
 
     def on_acked(self, at, address, device, _number, cursor):
-        self.devices[address, device].connection.acked.append((place(cursor), at))
+        acked = self.devices[address, device].connection.acked
+        if not acked or place(cursor) > acked[-1][0]:  # the same cursor again confirms nothing
+            acked.append((place(cursor), at))
 
     def on_closed(self, at, address, device, _number, _code):
         this = self.devices[address, device]
