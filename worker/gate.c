@@ -19,7 +19,11 @@ enum {
     YIELD_PATIENCE_MS = 250, /* how long in all, before taking it anyway */
     LEAD_MIN = 4, /* connections that a worker may be ahead of the least loaded one in a rush … */
     LEAD_SHIFT = 5, /* … and a 32nd of what it has */
-    CALM_MS = 3,    /* no connection for so long: no rush, and even a lead of one gives way once */
+    /* What the kernel holds of a connection besides what is on its way. Left to itself it takes
+     * some 4 MB for one that does not read: memory of a backlog that shall cost a page, and
+     * messages that no higher level can overtake any more. */
+    KERNEL_UNSENT_BYTES = 128 * 1024,
+    CALM_MS = 3, /* no connection for so long: no rush, and even a lead of one gives way once */
 };
 
 struct gate {
@@ -89,7 +93,7 @@ static bool accept_one(struct gate *gate)
     struct office *office = gate->office;
     struct sockaddr_storage peer;
     socklen_t peer_len = sizeof peer;
-    int on = 1;
+    int on = 1, unsent_bytes = KERNEL_UNSENT_BYTES;
     int fd =
         accept4(gate->listen_fd, (struct sockaddr *)&peer, &peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
@@ -106,6 +110,7 @@ static bool accept_one(struct gate *gate)
     }
     stats_add(office->stats, STAT_connections_accepted, 1);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof unsent_bytes);
     visitor_start(&gate->visitors, fd, (struct sockaddr *)&peer);
     slot_set_pending(office->region, office->slot, gate->visitors.count);
     return true;

@@ -25,6 +25,9 @@ load.py lists the lines of a journal. Prints each finding as `kind: who and what
 When Redis goes away in the middle, one message of a sender can be refused and the next one taken. The sender sees that,
 unless its connection is cut too; then it sends both again, the first is taken now, and comes second. So messages that
 had an attempt without an answer while Redis was away are counted (`unordered`) and left out of the comparison of order.
+An acknowledgement is confirmed when it is on its way to Redis: it may be forgotten around an absence of Redis, or when
+its worker is killed at about that time, and need not be known yet to a connection that begins within three seconds. A
+copy for the sender's other devices, which nobody is told of, may be stored only when the message is sent again.
 """
 
 import argparse
@@ -32,7 +35,8 @@ import collections
 import json
 import sys
 
-TROUBLE_BEFORE_S, TROUBLE_AFTER_S = 2, 10  # around an absence of Redis
+TROUBLE_BEFORE_S, TROUBLE_AFTER_S = 1, 5  # around an absence of Redis
+UNSURE_ACK_S = 3  # what a busy Redis may take to store a cursor
 
 
 def place(seq):
@@ -58,7 +62,7 @@ class Mail:
 
 class Connection:
     __slots__ = ("number", "since", "start", "seqs", "newest", "sent", "answered", "heard_rejected", "replayed",
-                 "names", "attempted_at")
+                 "names", "attempted_at", "acked", "worker")
 
     def __init__(self, number, since):
         self.number, self.since = number, since
@@ -71,6 +75,8 @@ class Connection:
         self.heard_rejected = False
         self.replayed = False
         self.names = set()
+        self.acked = []              # (place, when)
+        self.worker = None           # (node, slot)
 
 
 class Device:
@@ -80,8 +86,9 @@ class Device:
         self.have = set()
         self.tags = {}               # (from, id) -> fromTag
         self.cursor = (0, 0)         # the newest that a welcome said
-        self.acked = (0, 0)          # the newest that was confirmed
+        self.acked = (0, 0)          # the newest that was confirmed and must be known by now
         self.acked_at = 0.0
+        self.acks = collections.deque()  # (place, when, worker): confirmed, and not counted in `acked` yet
         self.epoch = None
 
 
@@ -94,6 +101,7 @@ class Checker:
         self.boxes = collections.defaultdict(dict)   # address -> (from, id) -> seq
         self.places = collections.defaultdict(dict)  # address -> seq -> (from, id)
         self.absences = []
+        self.kills = collections.defaultdict(list)   # (node, slot) -> when
         self.counts = collections.Counter()
         self.ended = False
 
@@ -105,9 +113,12 @@ class Checker:
     # -- the absences of Redis, which are in a journal of their own
 
     def learn_absences(self, paths):
-        events = sorted((line for path in paths for line in lines(path) if line[0] == "event"), key=lambda line: line[1])
-        for _, at, what, *_ in events:
+        events = [line for path in paths for line in lines(path) if line[0] == "event"]
+        events.sort(key=lambda line: line[1])
+        for _, at, what, *rest in events:
             self.counts[what] += 1
+            if what == "worker-killed":
+                self.kills[tuple(rest[:2])].append(at)
             if what == "redis-down":
                 self.absences.append([at - TROUBLE_BEFORE_S, float("inf")])
             elif what == "redis-up" and self.absences:
@@ -132,13 +143,19 @@ class Checker:
     def on_device(self, _, address, device):
         self.devices[address, device].epoch = None
 
-    def on_open(self, _, address, device, number, since):
-        self.devices[address, device].connection = Connection(number, since)
+    def on_open(self, at, address, device, number, since):
+        this = self.devices[address, device]
+        this.connection = Connection(number, since)
+        while this.acks and this.acks[0][1] < at - UNSURE_ACK_S:
+            where, when, worker = this.acks.popleft()
+            if where > this.acked and not any(abs(killed - when) <= UNSURE_ACK_S for killed in self.kills[worker]):
+                this.acked, this.acked_at = where, when
         self.counts["connections"] += 1
 
-    def on_welcome(self, at, address, device, number, cursor, _seq, epoch, recovered):
+    def on_welcome(self, at, address, device, number, cursor, _seq, epoch, recovered, node, slot):
         this = self.devices[address, device]
         who = f"{address}/{device} connection {number}"
+        this.connection.worker = (node, slot)
         if not epoch:  # nothing is known: it began while Redis was away, and a second welcome will follow
             this.connection.since = ""
             return
@@ -151,8 +168,10 @@ class Checker:
             return
         if start < this.cursor:
             self.find("cursor", f"{who}: begins at {cursor}, an earlier one at {this.cursor}")
-        elif start < this.acked and not self.troubled(this.acked_at, at):
-            self.find("cursor", f"{who}: begins at {cursor}, though {this.acked} was acknowledged")
+        elif start < this.acked:
+            if not self.troubled(this.acked_at, at):
+                self.find("cursor", f"{who}: begins at {cursor}, though {this.acked} was acknowledged")
+            this.acked = start
         this.cursor = max(this.cursor, start)
 
     def on_replayed(self, _, address, device, _number):
@@ -176,7 +195,7 @@ class Checker:
         """The Mail that an answer is about; None when there was nothing to answer."""
         mail = self.mails.get((address, name))
         if not mail or mail.open == 0:
-            self.find("answered", f"{address}/{device} connection {number}: an answer to {name!r}, which had none coming")
+            self.find("answered", f"{address}/{device} connection {number}: an answer to {name!r}, which waited for none")
             return None
         mail.open -= 1
         return mail
@@ -234,12 +253,14 @@ class Checker:
         self.counts["acks"] += 1
 
     def on_acked(self, at, address, device, _number, cursor):
-        this = self.devices[address, device]
-        if place(cursor) > this.acked:
-            this.acked, this.acked_at = place(cursor), at
+        acked = self.devices[address, device].connection.acked
+        if not acked or place(cursor) > acked[-1][0]:  # the same cursor again confirms nothing
+            acked.append((place(cursor), at))
 
     def on_closed(self, at, address, device, _number, _code):
-        connection = self.devices[address, device].connection
+        this = self.devices[address, device]
+        connection = this.connection
+        this.acks.extend((*ack, connection.worker) for ack in connection.acked)
         for name, sent_at in connection.attempted_at.values():
             mail = self.mails[address, name]
             if not mail.open:
@@ -288,7 +309,7 @@ class Checker:
             if not mail or (address not in mail.to and not copy):
                 self.find("unasked", f"{address}/{device} got {name} of {sender}/{tag}")
                 continue
-            if mail.troubled:
+            if mail.troubled or (copy and mail.unanswered):
                 continue
             before = newest.get((sender, tag), (0, ""))
             if mail.rank < before[0]:

@@ -13,6 +13,7 @@ accepted for it, without a further reconnect; with 1 and what was missing otherw
 import asyncio
 import base64
 import collections
+import contextlib
 import json
 import os
 import random
@@ -38,7 +39,7 @@ class Journal:
 
     ["device", t, address, device]
     ["open", t, address, device, conn, since]        since: "" or a seq
-    ["welcome", t, address, device, conn, cursor, seq, epoch, recovered]
+    ["welcome", t, address, device, conn, cursor, seq, epoch, recovered, node, slot]
     ["replayed", t, address, device, conn]
     ["send", t, address, device, conn, id, [to, …]]
     ["accepted", t, address, device, conn, id, [refused, …]]
@@ -46,7 +47,7 @@ class Journal:
     ["got", t, address, device, conn, from, fromTag, id, seq]
     ["ack", t, address, device, conn, seq]   and   ["acked", t, address, device, conn, cursor]
     ["closed", t, address, device, conn, code]
-    ["event", t, what, …]    of whoever kills: "worker-killed", "redis-down", "redis-up"
+    ["event", t, what, …]    of whoever kills: "worker-killed", node, slot; "redis-down"; "redis-up"
     ["end", t]               everything was resolved and had arrived
     """
 
@@ -211,6 +212,10 @@ class LibraryWire:
         except websockets.ConnectionClosed:
             pass
 
+    async def say_bye(self):
+        with contextlib.suppress(OSError, websockets.ConnectionClosed):
+            await self.socket.close()
+
     def send(self, text):
         self.out.append(text)
         self.more.set()
@@ -219,7 +224,7 @@ class LibraryWire:
         self.on_text = None
         self.tasks[1].cancel()
         if how == "bye":
-            self.tasks.append(asyncio.ensure_future(self.socket.close()))
+            self.tasks.append(asyncio.ensure_future(self.say_bye()))
         else:
             self.socket.transport.abort()
 
@@ -267,8 +272,8 @@ class Device:
         self.load.journal.write("open", *self.me, self.conn, since)
         code = 0
         try:
-            await self.wire_class.open(random.choice(self.load.plan["ports"]), urllib.parse.urlencode(query), self.token,
-                                       self)
+            port = random.choice(self.load.plan["ports"])
+            await self.wire_class.open(port, urllib.parse.urlencode(query), self.token, self)
             ended = asyncio.shield(self.wire.ended)
             over = asyncio.ensure_future(self.load.over.wait())
             await asyncio.wait({ended, over} if sends else {ended, over, self.replayed}, timeout=life,
@@ -364,7 +369,7 @@ class Device:
     def said_welcome(self, message):
         self.epoch = message["epoch"] or self.epoch
         self.load.journal.write("welcome", *self.me, self.conn, message["cursor"], message["seq"], message["epoch"],
-                                message["recovered"])
+                                message["recovered"], message["node"], message["worker"])
         if self.sends:
             self.begin_sending()
 

@@ -1,10 +1,14 @@
-"""What was accepted reached every device, in order, though workers were killed every second, clients vanished, and Redis
-was restarted: tests/chaos/load.py is the people, tests/chaos/check_journals.py the judge, and this file kills.
+"""What was accepted reached every device, in order, though a worker was killed every second, clients vanished, and Redis
+was restarted twice: tests/chaos/load.py is the people, tests/chaos/check_journals.py the judge, and this file kills.
+
+POSTOFFICE_CHAOS_SECONDS (60; 15 under a sanitizer) and POSTOFFICE_CHAOS_NODES (2; the workers are 8 in all).
 """
 
+import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +19,7 @@ import harness
 
 CHAOS = harness.ROOT / "tests" / "chaos"
 SECONDS = int(os.environ.get("POSTOFFICE_CHAOS_SECONDS", "15" if harness.SANITIZED else "60"))
-NODES = int(os.environ.get("POSTOFFICE_CHAOS_NODES", "1"))
+NODES = int(os.environ.get("POSTOFFICE_CHAOS_NODES", "2"))
 WORKERS = 8
 PEOPLE = 40 if harness.SANITIZED else 200
 DEVICES = ["APP", "TAB", "QQ"]
@@ -72,7 +76,7 @@ def restart_redis(redis, how, events):
 def make_trouble(posts, redis, seconds, events, load):
     """Kills a worker every second, and in each third but the last Redis; until the load stops sending."""
     chance = random.Random(2)
-    begun = time.monotonic()
+    begun, kills = time.monotonic(), 0
     restarts = [(seconds / 3, "stop"), (seconds * 2 / 3, "kill")]
     for number in range(1, seconds):
         time.sleep(max(0, begun + number - time.monotonic()))  # the rate of killing; nothing waits for it
@@ -80,12 +84,15 @@ def make_trouble(posts, redis, seconds, events, load):
         if restarts and number >= restarts[0][0]:
             restart_redis(redis, restarts.pop(0)[1], events)
         post = chance.choice(posts)
-        pids = sorted(post.worker_pids().values())
-        if pids:
-            pid = chance.choice(pids)
-            os.kill(pid, 9)
-            events.write("worker-killed", posts.index(post), pid)
-    assert not restarts
+        workers = sorted(post.worker_pids().items())
+        if workers:
+            slot, pid = chance.choice(workers)
+            with contextlib.suppress(ProcessLookupError):  # it is that of a moment ago
+                os.kill(pid, signal.SIGKILL)
+                events.write("worker-killed", post.config["node"]["id"], slot, pid)
+                kills += 1
+    assert not restarts and kills > seconds / 2
+    return kills
 
 
 def run_chaos(directory, posts, redis, seconds, *check_options, **plan):
@@ -93,7 +100,7 @@ def run_chaos(directory, posts, redis, seconds, *check_options, **plan):
     plan_file.write_text(json.dumps(plan_of(posts, seconds, **plan)))
     load = subprocess.Popen([sys.executable, CHAOS / "load.py", plan_file, journal])
     try:
-        make_trouble(posts, redis, seconds, events, load)
+        kills = make_trouble(posts, redis, seconds, events, load)
         status = load.wait(seconds + 4 * PATIENCE_S)
     finally:
         load.kill()
@@ -103,8 +110,8 @@ def run_chaos(directory, posts, redis, seconds, *check_options, **plan):
     print(checked.stdout, checked.stderr)
     assert checked.returncode == 0, checked.stdout[-4000:] + checked.stderr[-2000:]
     assert status == 0, "the load did not come to its end"
-    assert sum(post.status()["restarts"] for post in posts) >= seconds - 2
-    return checked.stdout
+    # Fewer when one was killed that was dead already and not reaped yet.
+    assert kills / 2 < sum(post.status()["restarts"] for post in posts) <= kills, "a worker died by itself"
 
 
 def test_nothing_accepted_is_lost_whatever_dies(directory, nodes, own_redis):
