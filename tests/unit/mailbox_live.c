@@ -728,28 +728,6 @@ static void test_two_workers(void)
     check(chained == sent_count, "before is the one before, whoever stored it");
 }
 
-static bool first_ok, first_first, first_came;
-
-static void on_first(void *arg, bool ok, bool first)
-{
-    (void)arg;
-    first_ok = ok;
-    first_first = first;
-    first_came = true;
-}
-
-static bool was_first_told(void)
-{
-    return first_came;
-}
-
-static bool receipt_first(void)
-{
-    first_came = false;
-    mailbox_receipt_first(workers[0].mailbox, SLICE("bob"), (struct seq){ 5, 7 }, on_first, NULL);
-    return wait_for(was_first_told, 5000) && first_ok && first_first;
-}
-
 static bool has_fault(void)
 {
     return mailbox_fault(workers[0].mailbox)[0] != 0;
@@ -903,7 +881,6 @@ int main(int argc, char **argv)
         test_retention();
         test_history();
         test_two_workers();
-        check(receipt_first() && !receipt_first() && first_ok, "a receipt is sent once");
         test_trouble();
         test_flushall();
         test_tail_lost();
