@@ -522,11 +522,11 @@ static enum err route(struct errand *errand, struct envelope_fault *fault)
         return err;
     if (is_command(&errand->envelope))
         return command_run(errand->session, &errand->envelope, fault);
-    if (errand->envelope.type == TYPE_CONTROL && check_receipt(&errand->envelope, fault))
-        return ERR_BAD;
     for (size_t i = 0; i < errand->envelope.recipient_count; i++)
         if (check_recipient(errand, errand->envelope.recipients[i], fault))
             return ERR_BAD;
+    if (errand->envelope.type == TYPE_CONTROL && check_receipt(&errand->envelope, fault))
+        return ERR_BAD;
     /* For stored mail that is asked when the mailboxes have answered (doorbell.c), not before. */
     err = stored ? OK : find_places(errand, fault);
     if (err)
