@@ -4,6 +4,7 @@
 #include "worker/carrier.h"
 #include "worker/doorbell.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum {
@@ -250,6 +251,7 @@ static void add_range(struct receipts_job *job, struct mailbox_range range)
         return;
     }
     if (range_room(job)) {
+        assert(job->ranges);
         job->ranges[job->count++] = range;
         return;
     }

@@ -2,6 +2,7 @@
 
 #include "worker/mailbox_receipts.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum {
@@ -86,6 +87,7 @@ static struct batch *batch_begin(struct sent *sent, struct session *session, str
 static struct batch *batch_for(struct sent *sent, struct session *session, struct slice from)
 {
     if (session->sent_turn == sent->turn) {
+        assert(sent->batches);
         struct batch *batch = &sent->batches[session->sent_at];
         if (slice_equal(buf_slice(&batch->from), from) && batch->records.len < RECORDS_SOFT_MAX)
             return batch;
