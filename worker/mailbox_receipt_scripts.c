@@ -11,7 +11,7 @@
  *   later than the age, when it may have gone long ago), and "i SEQ {ADDRESS}" newline FIELD of an
  *   :ids that outlives its removed message, so that it is still recognised when it is sent again.
  * - owed, a sorted set by time: receipts that somebody must still be sent, as lines: state, to,
- * from, the message's id, the receipt's own id, Unix seconds.
+ * from, the message's id, the receipt's own id, Unix seconds, its level.
  *
  * The one idea: whoever ends the waiting of a message (an ack, its end, its recall) takes it out of
  * :rq and puts the receipt into `owed`, in one script, so that each is owed once whoever is killed.
@@ -40,10 +40,10 @@
 /* Adds a receipt to what is owed and to the answer, unless it lies in the mailbox already. */
 #define LUA_OWE                                                                                    \
     "local now=tonumber(redis.call('TIME')[1])\n"                                                  \
-    "local function owe(out,state,to,from,id,seq)\n"                                               \
+    "local function owe(out,state,to,from,id,seq,level)\n"                                         \
     "  local rid='receipt-'..state..'.'..redis.sha1hex(table.concat({from,to,id,seq},'\\0'))\n"    \
     "  if redis.pcall('HEXISTS',prefix..home(to)..':ids',rid)==1 then return end\n"                \
-    "  local m=table.concat({state,to,from,id,rid,now},'\\n')\n"                                   \
+    "  local m=table.concat({state,to,from,id,rid,now,level or 0},'\\n')\n"                        \
     "  redis.call('ZADD',prefix..'owed',now+5,m)\n"                                                \
     "  out[#out+1]=m out[#out+1]=''\n"                                                             \
     "end\n"                                                                                        \
@@ -236,7 +236,7 @@ static const char recall_text[] = LUA_PREFIX LUA_RANK LUA_HOME LUA_OWE LUA_ENTRY
     "local read=delivered(base,seq,v)\n"
     "if not read then remove(base,seq,v) end\n"
     "local out={read and 2 or 1}\n"
-    "if redis.call('HLEN',base..':cur')>0 then owe(out,'4',me,from,id,seq) end\n"
+    "if redis.call('HLEN',base..':cur')>0 then owe(out,'4',me,from,id,seq,v.l) end\n"
     "if v.r and not read then owe(out,'4',from,me,id,seq) end\n"
     "return out";
 

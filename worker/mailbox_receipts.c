@@ -26,7 +26,8 @@ static struct slice line(struct slice *text)
 
 static bool parse_owed(struct slice text, struct slice stored, struct mailbox_owed *owed)
 {
-    struct seq at;
+    struct seq at, level;
+    bool minus;
 
     *owed = (struct mailbox_owed){ .text = text };
     owed->state = line(&text);
@@ -34,10 +35,13 @@ static bool parse_owed(struct slice text, struct slice stored, struct mailbox_ow
     owed->from = line(&text);
     owed->in_reply_to = line(&text);
     owed->id = line(&text);
-    if (!seq_parse(text, &at) || owed->state.len != 1 || !owed->to.len || !owed->from.len ||
+    if (!seq_parse(line(&text), &at) || owed->state.len != 1 || !owed->to.len || !owed->from.len ||
         !owed->id.len)
         return false;
     owed->at_s = (int64_t)at.ms;
+    minus = slice_starts(text, SLICE("-"));
+    if (seq_parse(slice_make(text.data + minus, text.len - minus), &level) && level.ms <= 9)
+        owed->level = minus ? -(int)level.ms : (int)level.ms;
     if (stored.len)
         seq_parse(stored, &owed->stored);
     return true;

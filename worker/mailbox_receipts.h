@@ -15,7 +15,8 @@
 struct mailbox_owed {
     struct slice text; /* what Redis knows it by, for mailbox_settle */
     struct slice state, to, from, in_reply_to, id;
-    int64_t at_s;      /* Unix seconds: since when */
+    int64_t at_s; /* Unix seconds: since when */
+    int level;
     struct seq stored; /* it lies in the mailbox of `to` already, and only this was not noted; zero:
                           it does not, or that is not known */
 };

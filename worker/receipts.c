@@ -62,9 +62,11 @@ static struct msg *body_of(const struct mailbox_owed *owed)
     json_add_string(&out, owed->to);
     buf_addf(&out, "],\"subject\":\"%s\",\"content\":\"\",\"type\":4,\"state\":%.1s",
              subject_of(owed->state), owed->state.data);
+    if (owed->level) /* one that follows a message stays behind it */
+        buf_addf(&out, ",\"level\":%d", owed->level);
     buf_addf(&out, ",\"createTime\":%lld,\"lastUpdateTime\":%lld}", (long long)owed->at_s,
              (long long)owed->at_s);
-    msg = out.failed ? NULL : msg_new(buf_slice(&out), MSG_MAIL, 0);
+    msg = out.failed ? NULL : msg_new(buf_slice(&out), MSG_MAIL, owed->level);
     buf_fini(&out);
     return msg;
 }
@@ -163,6 +165,7 @@ void receipts_pay(struct office *office, const struct mailbox_owed *owed)
         .address = owed->to,
         .from = owed->from,
         .id = owed->id,
+        .level = (int8_t)owed->level,
     };
 
     if (!payment)

@@ -42,7 +42,7 @@ def test_a_session_that_has_it_is_told_and_one_that_acknowledged_keeps_it(server
         alice = await open_on(post, 0, "alice", PythonClient.open)
         bob = await open_on(post, 1, "bob", PythonClient.open)
         carol = await open_on(post, 0, "carol", PythonClient.open)
-        await alice.send(["bob", "carol", "dave"], "x", type=1, id="one", receipt=2)
+        await alice.send(["bob", "carol", "dave"], "x", type=1, id="one", receipt=2, level=-3)
         await all_accepted(alice, ["one"])
         await bob.message(id="one")
         await ack(carol, await carol.message(id="one"))
@@ -54,6 +54,7 @@ def test_a_session_that_has_it_is_told_and_one_that_acknowledged_keeps_it(server
             told = await receipt(reader)
             assert (told["state"], told["from"], told["to"], told["inReplyTo"], told["subject"]) == \
                 (4, "alice", [reader.address], "one", "recalled")
+            assert told["level"] == -3, "or it could overtake what it is about"
         assert sorted([(await receipt(alice))["from"] for _ in range(2)]) == ["bob", "dave"]
         await nothing_more(alice, post)
         assert not receipts(alice)
