@@ -45,7 +45,7 @@ def test_the_sender_hears_once_that_a_device_acknowledged(server, slots):
     async def scene():
         alice = await open_on(post, slots[0], "alice", PythonClient.open)
         phone = await open_on(post, slots[1], "bob", PythonClient.open, device="APP")
-        table = await PythonClient.open(post, "bob", device="TAB")
+        table = await open_on(post, slots[1], "bob", PythonClient.open, device="TAB")
         await alice.send("bob", "x", type=1, id="asked", receipt=2)
         await alice.send("bob", "x", type=1, id="plain")
         await all_accepted(alice, ["asked", "plain"])
@@ -60,6 +60,26 @@ def test_the_sender_hears_once_that_a_device_acknowledged(server, slots):
         assert not receipts(alice)
         assert await stored_receipts(post, "alice") == [(2, "bob", "asked")]
         assert post.total("receipts_sent") == 1
+
+    run(scene())
+
+
+def test_two_nodes_tell_each_other(server):
+    here, there = server(1), server(1)
+
+    async def scene():
+        alice = await PythonClient.open(here, "alice")
+        bob = await PythonClient.open(there, "bob")
+        await alice.send("bob", "x", type=1, id="one", receipt=3)
+        await alice.send("bob", "x", type=1, id="two", receipt=2)
+        await ack(bob, await bob.message(id="one"))
+        assert (await receipt(alice))["state"] == 2
+        await bob.send("alice", type=4, inReplyTo="one", state=3)
+        assert (await receipt(alice))["state"] == 3
+        await bob.message(id="two")
+        assert (await alice.order("recall", inReplyTo="two"))["recalled"] == ["bob"]
+        assert (await receipt(bob))["state"] == 4
+        assert (await receipt(alice, state=4))["from"] == "bob"
 
     run(scene())
 
