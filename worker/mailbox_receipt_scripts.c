@@ -50,7 +50,8 @@
     "redis.call('ZCARD',prefix..'owed')\n"
 
 /* An entry, its fields by name; whether a device has acknowledged it (its cursor counts only when
- * it is of this epoch); its removal, after which its id is still known for a while. */
+ * it is of this epoch), or where sessions share the mailbox, one of them; its removal, after which
+ * its id is still known for a while. */
 #define LUA_ENTRY                                                                                  \
     "local function entry(base,seq)\n"                                                             \
     "  local e=redis.pcall('XRANGE',base..':box',seq,seq)\n"                                       \
@@ -60,8 +61,19 @@
     "  return v.i and v.f and v\n"                                                                 \
     "end\n"                                                                                        \
     "local function waiting(seq,v) return rank(seq)..'\\0'..v.i..'\\0'..v.f end\n"                 \
+    "local function shared(base,seq)\n"                                                            \
+    "  local groups=redis.pcall('XINFO','GROUPS',base..':box')\n"                                  \
+    "  for _,g in ipairs(groups) do\n"                                                             \
+    "    local v={}\n"                                                                             \
+    "    for j=1,#g,2 do v[g[j]]=g[j+1] end\n"                                                     \
+    "    return rank(v['last-delivered-id'])>=rank(seq) and\n"                                     \
+    "      #redis.call('XPENDING',base..':box',v.name,seq,seq,1)==0\n"                             \
+    "  end\n"                                                                                      \
+    "end\n"                                                                                        \
     "local function delivered(base,seq,v)\n"                                                       \
     "  if v.r then return not redis.call('ZSCORE',base..':rq',waiting(seq,v)) end\n"               \
+    "  local taken=shared(base,seq)\n"                                                             \
+    "  if taken~=nil then return taken end\n"                                                      \
     "  local epoch,cursors=redis.call('GET',prefix..'epoch'),redis.pcall('HVALS',base..':cur')\n"  \
     "  for _,cursor in ipairs(cursors) do\n"                                                       \
     "    local at,its=string.match(cursor,'^(%d+-%d+)@(.*)$')\n"                                   \
@@ -163,7 +175,7 @@ static const char ack_asked_after[] =
     "    left=left-1\n"
     "  end\n"
     "end\n"
-    "if left>0 then ack() else out[1]=1 end\n"
+    "if left==0 then out[1]=1 elseif ARGV[2]~='0-0' then ack() end\n"
     "return out";
 
 /* KEYS expiring owed; ARGV how many at most. What has expired is removed, and what is owed for

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 enum {
-    ACK_STEP = 64,
     DUE_STEP = 32,
     SENT_STEP = 32,
     SENT_MAX = 10000,
@@ -150,7 +149,7 @@ enum err mailbox_ack_asked(struct mailbox *mailbox, struct slice address, struct
         command_add_seq(&command, seq);
         command_add(&command, slice_of(mailbox->epoch));
         command_add(&command, address);
-        command_add_int(&command, ACK_STEP);
+        command_add_int(&command, MAILBOX_ACK_STEP);
         command_add(&command, buf_slice(&text));
         err = put(mailbox, &command, on_acked, (void (*)(void))done, arg);
     }

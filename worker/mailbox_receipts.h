@@ -28,6 +28,7 @@ struct mailbox_debts {
 /* False when there are no more. What is none is left out. */
 bool mailbox_debts_next(struct mailbox_debts *debts, struct mailbox_owed *owed);
 
+enum { MAILBOX_ACK_STEP = 64 }; /* messages that one ack tells of at once */
 struct mailbox_range {
     struct seq first, last;
 };
@@ -37,8 +38,9 @@ struct mailbox_acked {
     struct mailbox_debts debts;
 };
 typedef void (*mailbox_acked_cb)(void *arg, struct mailbox_acked *acked);
-/* As mailbox_ack, of messages among which some asked for a receipt: what lies in the ranges and
- * was not acknowledged by any device before is owed its receipts. A bounded number at once. */
+/* As mailbox_ack (a seq of zero: no cursor is moved), of messages among which some asked for a
+ * receipt: what lies in the ranges and was not acknowledged by any device before is owed its
+ * receipts. A bounded number at once. */
 enum err mailbox_ack_asked(struct mailbox *mailbox, struct slice address, struct slice device,
                            struct seq seq, const struct mailbox_range *ranges, size_t range_count,
                            mailbox_acked_cb done, void *arg);

@@ -189,6 +189,26 @@ void receipts_pay_all(struct office *office, struct mailbox_debts *debts)
         receipts_pay(office, &owed);
 }
 
+static void on_delivered(void *arg, struct mailbox_acked *acked)
+{
+    receipts_pay_all(arg, &acked->debts);
+}
+
+void receipts_delivered(struct office *office, struct slice address, const struct seq *seqs,
+                        size_t count)
+{
+    struct mailbox_range ranges[MAILBOX_ACK_STEP];
+
+    for (size_t done = 0, part; done < count; done += part) {
+        part = count - done < MAILBOX_ACK_STEP ? count - done : MAILBOX_ACK_STEP;
+        for (size_t i = 0; i < part; i++)
+            ranges[i] = (struct mailbox_range){ seqs[done + i], seqs[done + i] };
+        if (mailbox_ack_asked(office->mailbox, address, SLICE(""), (struct seq){ 0, 0 }, ranges,
+                              part, on_delivered, office))
+            return; /* Redis is away: so it is for the acknowledgement */
+    }
+}
+
 /* ---- what a session acknowledges ---- */
 
 /* Acknowledged ranges in which somebody asked, on their way to Redis. Until it has them the cursor

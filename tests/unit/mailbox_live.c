@@ -879,6 +879,17 @@ static void test_recall(void)
     check(append_one("rex", "x4", MAILBOX_STORED) && ack("rex", "d", sent[0].seq) &&
               recall("rex", "x4", MAILBOX_WAS_READ) && read_all(0, "rex", 10) == 2,
           "what was acknowledged stays");
+    letters_reset();
+    append_many(0, "svc", 3);
+    check(wait_for(all_answered, 5000) && redis_do("XGROUP CREATE po:{svc}:box po 0") == 0 &&
+              redis_do("XREADGROUP GROUP po one COUNT 2 STREAMS po:{svc}:box >") == 1,
+          "where sessions share a mailbox");
+    char seq[SEQ_TEXT_MAX], ack_first[128];
+    seq_format(seq, sent[0].seq);
+    snprintf(ack_first, sizeof ack_first, "XACK po:{svc}:box po %s", seq);
+    check(redis_do(ack_first) == 1 && recall("svc", "m0.0", MAILBOX_WAS_READ) &&
+              recall("svc", "m0.1", MAILBOX_RECALLED) && recall("svc", "m0.2", MAILBOX_RECALLED),
+          "what one of them has acknowledged stays");
     redis_do("DEL po:owed");
 }
 
