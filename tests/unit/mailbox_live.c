@@ -814,7 +814,8 @@ static void append_noted(const char *address, const char *id, uint8_t receipt, i
                                      .receipt = receipt,
                                      .expires_at = expires_at };
 
-    assert(mailbox_append(workers[0].mailbox, &letter, on_appended, &sent[sent_count++]) == OK);
+    assert(mailbox_append(workers[0].mailbox, &letter, on_appended, &sent[sent_count]) == OK);
+    sent_count++;
 }
 
 static void test_receipts(void)
@@ -850,7 +851,8 @@ static void test_receipts(void)
                                                     .from = SLICE("rita"),
                                                     .id = SLICE("receipt-2.x"),
                                                     .body = SLICE("{}") },
-                          on_appended, &sent[sent_count++]) == OK);
+                          on_appended, &sent[sent_count]) == OK);
+    sent_count++;
     check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED), "and sent");
     redis_do("ZADD po:owed 1 2\nann\nrita\nr5\nreceipt-2.x\n1700000000");
     check(due() && told.debts == 1 && seq_compare(told.stored, sent[0].seq) == 0,
