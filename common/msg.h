@@ -18,6 +18,12 @@ enum msg_kind {
     MSG_LAST,   /* goodbye: leaves after everything else */
 };
 
+enum msg_flag {
+    MSG_ASKS = 1,    /* its sender asked for a receipt: the one who acknowledges it causes one */
+    MSG_EXPIRES = 2, /* whether it still may be delivered, the mailbox knows */
+    MSG_FLAGS = 3,
+};
+
 struct msg {
     uint32_t refs; /* one process, one thread: not atomic */
     uint32_t len;
@@ -26,6 +32,7 @@ struct msg {
     uint8_t opcode;  /* RFC 6455 5.2: 1 text, 2 binary */
     uint8_t pool;    /* where its memory goes back to; msg.c's alone */
     uint16_t frames; /* of a run of several answers (outbox.c): how many of them are text */
+    uint8_t flags;   /* of enum msg_flag */
     char data[];
 };
 

@@ -48,6 +48,11 @@
     X(mail_undelivered)   /* mail in the queue of a session that closed before it was written */   \
     X(copies_failed)      /* for the sender's other devices, that could not be stored */           \
     X(mail_expired)       /* not delivered because of its expiresAt, one for each session */       \
+    X(mail_removed)       /* from mailboxes: it had expired before any device acknowledged it */   \
+    X(mail_recalled)      /* taken out of a mailbox by its sender */                               \
+    X(receipts_sent)      /* by the server: delivered, recalled, expired */                        \
+    X(receipts_failed)    /* that the mailbox of who is owed them did not take */                  \
+    X(sent_unnoted)       /* messages that cannot be recalled, for want of memory or of Redis */   \
     X(deliveries_missed)  /* from another worker, for an address with no session here any more */  \
     X(publishes)          /* of messages to other workers, through Redis */                        \
     X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \

@@ -58,6 +58,7 @@ static void deliver(const struct bus_frame *frame, const struct bus_events *even
         log_error("bus_message_dropped", "reason=no-memory bytes=%zu", frame->body.len);
         return;
     }
+    msg->flags = frame->msg_flags;
     if (frame->kind == BUS_STORED)
         events->stored(events->arg, frame->recipients, frame->positions, frame->recipient_count,
                        frame->skip_device, msg);
@@ -244,6 +245,7 @@ enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *
         .kind = BUS_STORED,
         .level = msg->level,
         .msg_kind = msg->kind,
+        .msg_flags = msg->flags,
         .recipients = recipients,
         .positions = positions,
         .recipient_count = recipient_count,

@@ -97,6 +97,7 @@ struct bus_frame {
     enum bus_kind kind;
     int level;
     enum msg_kind msg_kind;
+    uint8_t msg_flags;
     const struct slice *recipients;
     const struct bus_position *positions; /* STORED: one for each recipient */
     size_t recipient_count;

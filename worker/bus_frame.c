@@ -4,6 +4,7 @@
  *   deliver  0xB5 1 1  level:i8  kind:u8  count:u16  body_len:u32  count * (len:u8 address)  body
  *   stored   0xB5 1 3  skip:u8  device  and then as deliver, with 4 * u64 (seq, the one before)
  *                      behind each address; skip is the device's length + 1, or 0: none
+ *                      (the upper half of kind: the message's flags)
  *   kick     0xB5 1 2  session_number:u64  close_code:u16
  *   company  0xB5 1 4  session_number:u64
  *   hello    0xB5 1 5  place_len:u16  place
@@ -21,6 +22,7 @@
 
 enum { MAGIC = 0xB5, VERSION = 1 };
 enum { CLOSE_CODE_MIN = 1000, CLOSE_CODE_MAX = 4999 }; /* RFC 6455 7.4.2 */
+enum { FLAGS_SHIFT = 4 }; /* the flags of the message stand above its kind */
 enum { LEVEL_MIN = -9, LEVEL_MAX = 9 };
 
 _Static_assert(BUS_RECIPIENTS_MAX <= UINT16_MAX, "their number is written in 16 bits");
@@ -35,7 +37,7 @@ static void add_number(struct buf *out, uint64_t value, unsigned bytes)
 static bool deliver_valid(const struct bus_frame *frame)
 {
     if (frame->level < LEVEL_MIN || frame->level > LEVEL_MAX ||
-        (unsigned)frame->msg_kind > MSG_LAST)
+        (unsigned)frame->msg_kind > MSG_LAST || frame->msg_flags > MSG_FLAGS)
         return false;
     if (frame->recipient_count == 0 || frame->recipient_count > BUS_RECIPIENTS_MAX)
         return false;
@@ -88,7 +90,7 @@ static void add_position(struct buf *out, const struct bus_position *position)
 static void add_deliver(struct buf *out, const struct bus_frame *frame)
 {
     add_number(out, (uint8_t)frame->level, 1);
-    add_number(out, frame->msg_kind, 1);
+    add_number(out, frame->msg_kind | (unsigned)frame->msg_flags << FLAGS_SHIFT, 1);
     add_number(out, frame->recipient_count, 2);
     add_number(out, frame->body.len, 4);
     for (size_t i = 0; i < frame->recipient_count; i++) {
@@ -201,6 +203,14 @@ static int read_level(struct reader *reader)
     return byte > INT8_MAX ? byte - 256 : byte;
 }
 
+static void read_kind(struct reader *reader, struct bus_frame *frame)
+{
+    unsigned byte = (unsigned)read_number(reader, 1);
+
+    frame->msg_kind = (enum msg_kind)(byte & ((1U << FLAGS_SHIFT) - 1));
+    frame->msg_flags = (uint8_t)(byte >> FLAGS_SHIFT);
+}
+
 static struct seq read_seq(struct reader *reader)
 {
     struct seq seq;
@@ -222,7 +232,7 @@ static void read_deliver(struct reader *reader, const struct room *room, struct 
     uint64_t body_len;
 
     frame->level = read_level(reader);
-    frame->msg_kind = (enum msg_kind)read_number(reader, 1);
+    read_kind(reader, frame);
     frame->recipient_count = read_number(reader, 2);
     body_len = read_number(reader, 4);
     if (frame->recipient_count > room->max) {

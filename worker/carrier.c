@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "worker/postmaster.h"
+#include "worker/receipts.h"
 #include "worker/rivals.h"
 #include "worker/whereabouts.h"
 
@@ -32,6 +33,21 @@ static struct session *by_name(void *arg)
     struct session *session = session_by_number(the_office, (uint64_t)(uintptr_t)arg);
 
     return session && conn_is_open(&session->conn) ? session : NULL;
+}
+
+void *carrier_name(const struct session *session)
+{
+    return name_of(session);
+}
+
+struct session *carrier_session(void *name)
+{
+    return by_name(name);
+}
+
+struct office *carrier_office(void)
+{
+    return the_office;
 }
 
 static bool has_room(const struct session *session)
@@ -83,14 +99,17 @@ static void hand_over(struct session *session, struct msg *msg, struct seq seq)
 {
     struct outbox_position position = { seq.ms, seq.n, ++session->feed.numbers };
 
+    if (msg->flags & MSG_ASKS)
+        receipts_expect(session, seq);
     if (conn_send_at(&session->conn, msg, position) == ERR_NOMEM)
         conn_abort(&session->conn); /* it comes again after a reconnect */
 }
 
-static bool is_for(const struct session *session, const struct mailbox_entry *entry)
+static bool is_for(struct session *session, const struct mailbox_entry *entry)
 {
     if (entry->expires_at && entry->expires_at <= loop_unix_s(session->office->loop)) {
         stats_add(session->office->stats, STAT_mail_expired, 1);
+        session->feed.numbers++; /* an ack of what is sent around it does not cover it */
         return false;
     }
     return !entry->skip_device.data || !slice_equal(entry->skip_device, session_device(session));
@@ -105,10 +124,12 @@ static void hand_over_entry(struct session *session, const struct mailbox_entry 
     if (!session->feed.said_replayed && entry->level < session->feed.level)
         session->feed.level = entry->level;
     msg = msg_new(entry->body, MSG_MAIL, entry->level);
-    if (msg)
-        hand_over(session, msg, entry->seq);
-    else
+    if (!msg) {
         conn_abort(&session->conn);
+        return;
+    }
+    msg->flags = entry->receipt ? MSG_ASKS : 0;
+    hand_over(session, msg, entry->seq);
     msg_unref(msg);
 }
 
@@ -150,6 +171,8 @@ void carrier_offer(struct session *session, struct seq seq, struct seq before,
     bool room = conn_waiting(&session->conn) < LIVE_BYTES;
     enum feed_step step;
 
+    if (msg->flags & MSG_EXPIRES)
+        before = seq; /* it is read from the mailbox, which knows whether it still may be */
     if (feed_offer(&session->feed, seq, before, room, &step) &&
         !(skip_device.data && slice_equal(skip_device, session_device(session))))
         hand_over(session, msg, seq);
@@ -234,6 +257,7 @@ void carrier_close(struct session *session)
 {
     free(session->opening);
     session->opening = NULL;
+    receipts_forget(session);
     feed_fini(&session->feed);
 }
 
@@ -251,14 +275,13 @@ bool carrier_ack(struct session *session, struct seq seq)
     struct outbox_position oldest = outbox_oldest(&session->conn.outbox);
     struct seq cursor;
 
-    if (!feed_acks_take(&session->feed.acks, seq, (struct seq){ oldest.ms, oldest.n }, &cursor))
+    receipts_note_ack(session, seq);
+    if (!conn_is_open(&session->conn) ||
+        !feed_acks_take(&session->feed.acks, seq, (struct seq){ oldest.ms, oldest.n }, &cursor))
         return false;
     if (seq_compare(cursor, session->cursor) > 0)
         session->cursor = cursor;
-    /* A cursor that cannot be stored now is made up for by the next one; until then mail may come
-     * again. */
-    mailbox_ack(session->office->mailbox, session_address(session), session_device(session),
-                session->cursor, NULL, NULL);
+    receipts_store_cursor(session);
     return true;
 }
 
@@ -316,6 +339,8 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
     if (!rivals_meet(session, opened->others, opened->other_count))
         return;
     session->other_devices = opened->device_count > 1;
+    if (session->data_lost_count == office->data_lost_count)
+        receipts_retry(session);
     if (is_as_it_was(session, opened)) {
         carry_out(session, feed_check(&session->feed, has_room(session)));
         return;
@@ -328,6 +353,7 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
     session->data_lost_count = office->data_lost_count;
     session->cursor = standing.cursor;
     session->newest = standing.last;
+    receipts_forget(session);
     if (session->feed.state == FEED_READING)
         session->stale_pages++;
     feed_fini(&session->feed);

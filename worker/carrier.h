@@ -37,6 +37,10 @@ void carrier_offer(struct session *session, struct seq seq, struct seq before,
                    struct slice skip_device, struct msg *msg);
 /* `ack`: false when nothing that was sent to this session is meant. */
 bool carrier_ack(struct session *session, struct seq seq);
+/* What is asked of Redis for a session carries this; the session, or NULL when it has gone. */
+void *carrier_name(const struct session *session);
+struct session *carrier_session(void *name);
+struct office *carrier_office(void);
 /* The session ends. */
 void carrier_close(struct session *session);
 

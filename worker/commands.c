@@ -4,6 +4,7 @@
 #include "worker/carrier.h"
 #include "worker/postmaster.h"
 #include "worker/presence.h"
+#include "worker/recall.h"
 
 #include <stdlib.h>
 
@@ -187,6 +188,8 @@ enum err command_run(struct session *session, const struct envelope *envelope,
         return ack(session, envelope, fault);
     if (slice_equal(envelope->subject, SLICE("history")))
         return history(session, envelope, fault);
+    if (slice_equal(envelope->subject, SLICE("recall")))
+        return recall_command(session, envelope, fault);
     return fail(fault, REJECT_UNKNOWN_COMMAND, "subject",
-                "known commands: ack, history, presence, renew");
+                "known commands: ack, history, presence, recall, renew");
 }

@@ -76,6 +76,7 @@ static void ring_remote(struct office *office, struct remote *remote, struct sli
                    &(struct bus_frame){ .kind = BUS_STORED,
                                         .level = msg->level,
                                         .msg_kind = msg->kind,
+                                        .msg_flags = msg->flags,
                                         .body = msg_slice(msg),
                                         .skip_device = skip_device });
 }

@@ -87,7 +87,7 @@ void feed_acks_sent(struct feed_acks *acks, struct seq seq, uint64_t number)
     acks->runs[acks->count++] = (struct feed_run){ seq, seq, number };
 }
 
-static uint32_t runs_find(const struct feed_acks *acks, struct seq seq)
+uint32_t feed_acks_find(const struct feed_acks *acks, struct seq seq)
 {
     uint32_t i = 0;
 
@@ -106,7 +106,7 @@ static void take_older(struct seq *oldest, struct seq seq)
 bool feed_acks_take(struct feed_acks *acks, struct seq seq, struct seq unsent_first,
                     struct seq *cursor)
 {
-    uint32_t found = runs_find(acks, seq);
+    uint32_t found = feed_acks_find(acks, seq);
     struct seq highest = seq;         /* acknowledged */
     struct seq oldest = unsent_first; /* unacknowledged; zero: none */
 

@@ -59,6 +59,9 @@ struct feed {
 /* A message has left; number is its place in the order of queueing. What cannot be remembered (more
  * than FEED_RUNS_MAX runs, or no memory) stays unacknowledged for this session, and comes again. */
 void feed_acks_sent(struct feed_acks *acks, struct seq seq, uint64_t number);
+/* The run that the message lies in; acks->count: it was not sent, or is acknowledged. An ack of it
+ * covers the runs before that one whole, and that one up to it. */
+uint32_t feed_acks_find(const struct feed_acks *acks, struct seq seq);
 /* The client acknowledges up to and including the sending of `seq`. unsent_first: the oldest that
  * is queued and has not left (zero: none). Returns false when nothing that was sent is meant; else
  * *cursor is the newest seq below or at which nothing is unacknowledged. */

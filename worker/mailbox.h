@@ -81,6 +81,7 @@ enum mailbox_outcome {
     MAILBOX_STORED,
     MAILBOX_REPEATED, /* the same from and id within mailbox.dedupeSeconds: stored then, at seq */
     MAILBOX_FULL,     /* mailbox.full is "reject" */
+    MAILBOX_UNASKED,  /* a letter with `reads`: no such message lies there that asked for it */
     MAILBOX_UNAVAILABLE, /* not stored: Redis is away, out of memory, read-only, or a wrong type is
                           * under the key; or durability was not reached in time (then it is stored,
                           * but not promised) */
@@ -106,8 +107,10 @@ struct mailbox_letter {
     struct slice thread;      /* subjectId; data NULL: none */
     struct slice skip_device; /* of a copy for the sender's other devices: the one that sent it;
                                  data NULL: nobody is skipped */
-    int64_t expires_at;       /* Unix seconds; 0: never */
-    uint8_t receipt;          /* 0, 2, 3: asked for by the sender */
+    struct slice reads; /* of a receipt that says "read": the id of what `from` has read, which
+                           `address` has sent; data NULL: it is none */
+    int64_t expires_at; /* Unix seconds; 0: never */
+    uint8_t receipt;    /* 0, 2, 3: asked for by the sender */
     int8_t level;
 };
 /* Borrows letter for the call (a copy is kept until answered). ERR_DOWN: nothing was or will be
@@ -218,12 +221,5 @@ enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct s
  * stored. */
 enum err mailbox_ack(struct mailbox *mailbox, struct slice address, struct slice device,
                      struct seq seq, mailbox_done_cb done, void *arg);
-
-/* ---- receipts ---- */
-
-/* Is this the first time that it is asked for this message of this mailbox? ok false: not known. */
-typedef void (*mailbox_first_cb)(void *arg, bool ok, bool first);
-enum err mailbox_receipt_first(struct mailbox *mailbox, struct slice address, struct seq seq,
-                               mailbox_first_cb done, void *arg);
 
 #endif

@@ -26,15 +26,25 @@ static void add_number(struct command *command, struct slice name, int64_t value
     command_add_int(command, value);
 }
 
+/* What may be asked of a message later is noted; what is plain, and that is most, pays nothing. */
+static enum script script_for(const struct mailbox_letter *letter)
+{
+    if (letter->reads.data)
+        return SCRIPT_APPEND_READ;
+    return letter->receipt || letter->expires_at ? SCRIPT_APPEND_NOTED : SCRIPT_APPEND;
+}
+
 static void encode(struct mailbox *mailbox, struct command *command,
                    const struct mailbox_letter *letter, const struct slice keys[4],
-                   struct slice thread)
+                   struct slice thread, struct slice reader)
 {
     unsigned key_count = thread.len ? 4 : 3;
 
-    command_script(command, mailbox, SCRIPT_APPEND, key_count);
+    command_script(command, mailbox, script_for(letter), key_count + (reader.len > 0));
     for (unsigned i = 0; i < key_count; i++)
         command_add(command, keys[i]);
+    if (reader.len)
+        command_add(command, reader);
     add_field(command, SLICE("f"), letter->from);
     add_field(command, SLICE("i"), letter->id);
     add_field(command, SLICE("b"), letter->body);
@@ -45,6 +55,8 @@ static void encode(struct mailbox *mailbox, struct command *command,
         add_field(command, SLICE("d"), letter->skip_device);
     if (thread.len) /* the last: the script looks there */
         add_field(command, SLICE("t"), thread);
+    if (reader.len) /* behind the append's own */
+        add_field(command, letter->address, letter->reads);
 }
 
 /* --- the answer --- */
@@ -103,7 +115,7 @@ bool append_parse(struct slice text, struct mailbox_appended *appended, uint64_t
     struct slice outcome = word(&text), seq = word(&text), before = word(&text);
     struct seq count;
 
-    if (outcome.len != 1 || outcome.data[0] < '0' || outcome.data[0] > '0' + MAILBOX_FULL ||
+    if (outcome.len != 1 || outcome.data[0] < '0' || outcome.data[0] > '0' + MAILBOX_UNASKED ||
         !seq_parse(seq, &appended->seq) || !seq_parse(before, &appended->before) ||
         !seq_parse(text, &count))
         return false;
@@ -197,6 +209,15 @@ static void on_appended(struct op *op, const struct redis_reply *reply)
         append_told(op);
 }
 
+/* The box of who has read, whose keys mailbox_keys would overwrite; failed: no memory. */
+static void reader_box(struct mailbox *mailbox, const struct mailbox_letter *letter,
+                       struct buf *key)
+{
+    buf_init(key, 4096);
+    if (letter->reads.data)
+        mailbox_key(key, slice_of(mailbox->prefix), letter->from, ":box");
+}
+
 enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *letter,
                         mailbox_appended_cb done, void *arg)
 {
@@ -207,15 +228,20 @@ enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *le
     struct command command;
     struct slice keys[4], thread;
     char room[THREAD_KEY_MAX];
+    struct buf reader;
+    enum err err = ERR_NOMEM;
 
     if (!id_is_good(letter->id))
         return ERR_BAD;
-    if (!mailbox_keys(mailbox, letter->address, keys, suffixes, 4))
-        return ERR_NOMEM;
-    /* The first of its thread is found by its id. */
-    thread = letter->thread.data && slice_equal(letter->thread, letter->id)
-                 ? SLICE("")
-                 : mailbox_thread_key(letter->thread, room);
-    encode(mailbox, &command, letter, keys, thread);
-    return mailbox_put(mailbox, &command, &like);
+    reader_box(mailbox, letter, &reader);
+    if (mailbox_keys(mailbox, letter->address, keys, suffixes, 4) && !reader.failed) {
+        /* The first of its thread is found by its id. */
+        thread = letter->thread.data && slice_equal(letter->thread, letter->id)
+                     ? SLICE("")
+                     : mailbox_thread_key(letter->thread, room);
+        encode(mailbox, &command, letter, keys, thread, buf_slice(&reader));
+        err = mailbox_put(mailbox, &command, &like);
+    }
+    buf_fini(&reader);
+    return err;
 }

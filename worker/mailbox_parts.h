@@ -3,7 +3,7 @@
  * commands without an answer), mailbox_ready.c (from a connected Redis to a usable one, the epoch),
  * mailbox_keys.c (names and positions), mailbox_scripts.c (what runs inside Redis),
  * mailbox_append.c, mailbox_read.c and mailbox_places.c (the commands), mailbox_page.c (entries
- * out of answers).
+ * out of answers), mailbox_receipt_scripts.c and mailbox_receipts.c (receipts, recall, expiry).
  */
 #ifndef WORKER_MAILBOX_PARTS_H
 #define WORKER_MAILBOX_PARTS_H
@@ -34,11 +34,16 @@ enum script {
     SCRIPT_OPEN,
     SCRIPT_ACK,
     SCRIPT_THREAD,
-    SCRIPT_RECEIPT,
     SCRIPT_TICK,
     SCRIPT_NEWEST,
     SCRIPT_FORGET,
     SCRIPT_LEASE,
+    SCRIPT_APPEND_NOTED, /* of a message that asks for a receipt or expires */
+    SCRIPT_APPEND_READ,  /* of a receipt that says "read" */
+    SCRIPT_ACK_ASKED,    /* an ack of messages that asked for a receipt */
+    SCRIPT_DUE,
+    SCRIPT_FIND_SENT,
+    SCRIPT_RECALL,
     SCRIPT_COUNT,
     SCRIPT_NONE = SCRIPT_COUNT
 };
@@ -50,6 +55,15 @@ struct retention {
 /* The text of a script as this worker loads it, with a NUL behind it; the caller's to free, NULL
  * when out of memory. `name` goes into it as a comment: see mailbox_scripts.c. */
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention);
+/* A script that has another inside (mailbox_receipt_scripts.c); one that has none is its own. */
+struct script_wrap {
+    const char *before;
+    enum script inner;
+    const char *after;
+};
+struct script_wrap mailbox_script_wrap(enum script script);
+/* NULL: not one of those. */
+const char *mailbox_receipt_script(enum script script);
 void mailbox_script_sha(const char *text, char hex[SHA_HEX + 1]);
 
 /* ---- commands without an answer (mailbox.c) ---- */

@@ -1,4 +1,4 @@
-/* Sessions that begin and end, pages of a mailbox, cursors, receipts: one command each. */
+/* Sessions that begin and end, pages of a mailbox, cursors: one command each. */
 #include "worker/mailbox_parts.h"
 
 static enum err put(struct mailbox *mailbox, const struct command *command, op_finish finish,
@@ -191,28 +191,4 @@ enum err mailbox_ack(struct mailbox *mailbox, struct slice address, struct slice
     command_add_seq(&command, seq);
     command_add(&command, slice_of(mailbox->epoch));
     return put(mailbox, &command, on_acked, (void (*)(void))done, arg, 0);
-}
-
-/* --- receipts --- */
-
-static void on_first(struct op *op, const struct redis_reply *reply)
-{
-    bool ok = reply && reply->type == REDIS_INTEGER;
-
-    ((mailbox_first_cb)op->done)(op->arg, ok, ok && reply->integer == 1);
-}
-
-enum err mailbox_receipt_first(struct mailbox *mailbox, struct slice address, struct seq seq,
-                               mailbox_first_cb done, void *arg)
-{
-    static const char *const suffixes[1] = { ":rc" };
-    struct command command;
-    struct slice key;
-
-    if (!mailbox_keys(mailbox, address, &key, suffixes, 1))
-        return ERR_NOMEM;
-    command_script(&command, mailbox, SCRIPT_RECEIPT, 1);
-    command_add(&command, key);
-    command_add_seq(&command, seq);
-    return put(mailbox, &command, on_first, (void (*)(void))done, arg, 0);
 }

@@ -12,7 +12,7 @@
  * - :at, a hash: places with sessions (worker/place.h).
  * - :cur, a hash: device -> "SEQ@EPOCH".
  * - :th, a sorted set, by bytes: thread NUL rank, for messages that are not their thread's first.
- * - :rc, a hash: SEQ of messages whose receipt was sent.
+ * - :rc, :rq, :sent: mailbox_receipt_scripts.c.
  *
  * For all of them together PREFIXepoch and PREFIXtick, and PREFIXplaces (mailbox_places.c).
  *
@@ -28,6 +28,7 @@
  * The rarer keys' names are made from the first one's, as all of them are in the same hash slot.
  */
 #include "common/sha1.h"
+#include "worker/mailbox_lua.h"
 #include "worker/mailbox_parts.h"
 
 #include <stdio.h>
@@ -36,18 +37,11 @@
 /* The name of a sibling key. */
 #define LUA_KEY "local base=string.sub(KEYS[1],1,-5) "
 
-/* A position as bytes that sort as it does. */
-#define LUA_RANK                                                                                   \
-    "local function rank(seq)\n"                                                                   \
-    "  local ms,n=string.match(seq,'^(%d+)-(%d+)$')\n"                                             \
-    "  return string.char(96+#ms)..ms..string.char(96+#n)..n\n"                                    \
-    "end\n"
-
 /* Keys vanish twice the age after the last use, so that whoever comes back after the age still
  * finds out what it missed. Places are not a matter of age: a session may be silent for long. */
 #define LUA_KEEP                                                                                   \
     "local function keep(age)\n"                                                                   \
-    "  for _,name in ipairs({':box',':ids',':cur',':th',':rc'}) do\n"                              \
+    "  for _,name in ipairs({':box',':ids',':cur',':th',':rc',':rq'}) do\n"                        \
     "    redis.call('EXPIRE',base..name,2*age+10000)\n"                                            \
     "  end\n"                                                                                      \
     "end\n"
@@ -68,6 +62,9 @@
                      "  end\n"                                                                     \
                      "  if v.t then redis.pcall('ZREM',base..':th',v.t..'\\0'..rank(seq)) end\n"   \
                      "  if v.r then redis.pcall('HDEL',base..':rc',seq) end\n"                     \
+                     "  if v.r and v.i and v.f then\n"                                             \
+                     "    redis.pcall('ZREM',base..':rq',rank(seq)..'\\0'..v.i..'\\0'..v.f)\n"     \
+                     "  end\n"                                                                     \
                      "end\n"                                                                       \
                      "local function sweep(len,excess,oldest)\n"                                   \
                      "  local n,lost=0,nil\n"                                                      \
@@ -226,13 +223,6 @@ static const char thread_text[] =
              "end\n"
              "return out";
 
-/* KEYS rc; ARGV seq -> 1 the first time. */
-static const char receipt_text[] = "local first=redis.call('HSETNX',KEYS[1],ARGV[1],1)\n"
-                                   "if first==1 and redis.call('HLEN',KEYS[1])==1 then\n"
-                                   "  redis.call('EXPIRE',KEYS[1],2*AGE+10000)\n"
-                                   "end\n"
-                                   "return first";
-
 /* KEYS epoch tick; ARGV the epoch we know ("": none), the tick we know, a fresh epoch, "1" when we
  * know that data is gone. -> epoch, tick. Of several workers that notice, one renames the data: the
  * others find an epoch that is not the one they knew. What cannot be written (out of memory, a
@@ -259,7 +249,6 @@ static const char *const texts[SCRIPT_COUNT] = {
     [SCRIPT_OPEN] = open_text,
     [SCRIPT_ACK] = ack_text,
     [SCRIPT_THREAD] = thread_text,
-    [SCRIPT_RECEIPT] = receipt_text,
     [SCRIPT_TICK] = tick_text,
     [SCRIPT_NEWEST] = newest_text,
     [SCRIPT_FORGET] = mailbox_forget_text,
@@ -268,15 +257,17 @@ static const char *const texts[SCRIPT_COUNT] = {
 
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention)
 {
+    struct script_wrap wrap = mailbox_script_wrap(script);
+    const char *inner = texts[wrap.inner] ? texts[wrap.inner] : mailbox_receipt_script(wrap.inner);
     struct buf comment;
     char *text = NULL;
 
     buf_init(&comment, 4096);
     mailbox_key(&comment, SLICE(""), name, ""); /* escaped: one line whatever is in it */
-    if (asprintf(&text, "--%s\nlocal MAX,REJECT,AGE,DEDUPE=%lld,%s,%lld,%lld\n%s",
+    if (asprintf(&text, "--%s\nlocal MAX,REJECT,AGE,DEDUPE=%lld,%s,%lld,%lld\n%s%s%s",
                  buf_text(&comment), (long long)retention->messages_max,
                  retention->reject_full ? "true" : "false", (long long)retention->age_s,
-                 (long long)retention->dedupe_s, texts[script]) < 0)
+                 (long long)retention->dedupe_s, wrap.before, inner, wrap.after) < 0)
         text = NULL;
     buf_fini(&comment);
     return text;

@@ -20,6 +20,7 @@
 
 struct leaving;
 struct nodes;
+struct sent;
 struct session;
 struct ticket;
 
@@ -45,6 +46,8 @@ struct office {
     uint32_t leaving_count;
     uint32_t questions;    /* of signals to other hosts, that Redis has not answered */
     bool closed;           /* the worker ends: nothing is kept for later */
+    struct sent *sent;     /* to whom what was sent, of this turn; NULL: nothing yet */
+    bool expiry_asked;     /* the answer to expiry.c's question has not come */
     struct conn_host host; /* of every session's connection */
     struct directory directory;
     struct arena arena; /* of the message in hand; reset before each */

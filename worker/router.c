@@ -8,6 +8,7 @@
 #include "worker/far_signal.h"
 #include "worker/nodes.h"
 #include "worker/postmaster.h"
+#include "worker/sent.h"
 #include "worker/session.h"
 #include "worker/ticket.h"
 #include "worker/token.h"
@@ -133,6 +134,20 @@ static enum err check_recipient(const struct errand *errand, struct slice addres
                     "this address is reserved; postmaster takes type 4 with no other recipient");
     if (!grant_may_send_to(errand->grant, address))
         return fail(fault, REJECT_FORBIDDEN_TO, "to", "the token does not allow this recipient");
+    return OK;
+}
+
+/* Of receipts a client sends only the one that says "read": the others are the server's to send. */
+static enum err check_receipt(const struct envelope *envelope, struct envelope_fault *fault)
+{
+    if (!envelope->has_state)
+        return fail(fault, REJECT_MISSING_FIELD, "state", "a receipt (type 4) needs state 3");
+    if (envelope->state != 3)
+        return fail(fault, REJECT_BAD_FIELD, "state",
+                    "a client sends receipts with state 3 (read) only");
+    if (!envelope->in_reply_to.data)
+        return fail(fault, REJECT_MISSING_FIELD, "inReplyTo",
+                    "a receipt names the message in inReplyTo");
     return OK;
 }
 
@@ -345,6 +360,8 @@ static struct mailbox_letter letter_of(const struct errand *errand, struct slice
 {
     const struct envelope *envelope = &errand->envelope;
     bool is_receipt = envelope->type == TYPE_CONTROL;
+    /* Nobody needs to be told what reached oneself; a group is nobody's mailbox. */
+    bool may_ask = envelope->type == TYPE_MAIL && !slice_equal(address, envelope->from);
 
     return (struct mailbox_letter){
         .address = address,
@@ -353,7 +370,8 @@ static struct mailbox_letter letter_of(const struct errand *errand, struct slice
         .body = msg_slice(msg),
         .thread = thread_of(errand),
         .expires_at = envelope->has_expires_at ? envelope->expires_at : 0,
-        .receipt = envelope->has_receipt && !is_receipt ? (uint8_t)envelope->receipt : 0,
+        .reads = is_receipt ? envelope->in_reply_to : (struct slice){ 0 },
+        .receipt = envelope->has_receipt && may_ask ? (uint8_t)envelope->receipt : 0,
         .level = (int8_t)envelope->level,
     };
 }
@@ -424,6 +442,9 @@ static enum err store_mail(struct errand *errand, struct msg *msg, struct envelo
     }
     if (!expired)
         copy_to_sender(errand, msg);
+    if (envelope->type == TYPE_MAIL)
+        sent_note(errand->session, envelope->from, errand->id, envelope->recipients,
+                  envelope->recipient_count);
     ticket_settle(ticket);
     return OK;
 }
@@ -459,6 +480,13 @@ static enum err send_mail(struct errand *errand, struct msg *msg, struct envelop
     publish_elsewhere(errand, msg, ticket);
     ticket_settle(ticket);
     return OK;
+}
+
+static uint8_t flags_of(const struct envelope *envelope)
+{
+    bool asks = envelope->type == TYPE_MAIL && envelope->has_receipt;
+
+    return (uint8_t)((asks ? MSG_ASKS : 0) | (envelope->has_expires_at ? MSG_EXPIRES : 0));
 }
 
 static struct msg *stamp(struct errand *errand)
@@ -497,6 +525,8 @@ static enum err route(struct errand *errand, struct envelope_fault *fault)
     for (size_t i = 0; i < errand->envelope.recipient_count; i++)
         if (check_recipient(errand, errand->envelope.recipients[i], fault))
             return ERR_BAD;
+    if (errand->envelope.type == TYPE_CONTROL && check_receipt(&errand->envelope, fault))
+        return ERR_BAD;
     /* For stored mail that is asked when the mailboxes have answered (doorbell.c), not before. */
     err = stored ? OK : find_places(errand, fault);
     if (err)
@@ -504,6 +534,7 @@ static enum err route(struct errand *errand, struct envelope_fault *fault)
     msg = stamp(errand);
     if (!msg)
         return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+    msg->flags = flags_of(&errand->envelope);
     if (stored)
         err = store_mail(errand, msg, fault);
     else

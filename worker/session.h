@@ -16,6 +16,7 @@
 
 struct carrier_standing;
 struct opening;
+struct receipts_job;
 struct ticket;
 
 struct session {
@@ -38,6 +39,10 @@ struct session {
     /* Known to be in the mailbox when the session began; from then on what the feed had queued when
      * the mailbox was last asked whether all is well. */
     struct seq newest;
+    struct seq asked_first, asked_last;     /* between them lies what was sent to it, is perhaps not
+                                               acknowledged, and asks for a receipt; zero: nothing */
+    struct receipts_job *receipts;          /* that its acks cause; NULL: none */
+    uint32_t sent_turn, sent_at, sent_kept; /* sent.c's alone */
     struct opening *opening; /* until it is known where the session stands; NULL afterwards */
     char *claim;             /* for as long; what the next two lie in */
     struct slice wanted_address, early;

@@ -73,9 +73,26 @@ struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, 
 
 static const char *refusal_text(enum reject_code code)
 {
-    return code == REJECT_MAILBOX_FULL
-               ? "the mailbox is full"
-               : "no recipient can be reached now, and nothing can be stored";
+    switch (code) {
+    case REJECT_MAILBOX_FULL:
+        return "the mailbox is full";
+    case REJECT_NOT_FOUND:
+        return "no message with that id, from that address, asked to hear that it was read";
+    default:
+        return "no recipient can be reached now, and nothing can be stored";
+    }
+}
+
+static enum stat_id refusal_stat(enum reject_code code)
+{
+    switch (code) {
+    case REJECT_MAILBOX_FULL:
+        return STAT_rejected_mailbox_full;
+    case REJECT_NOT_FOUND:
+        return STAT_rejected_not_found;
+    default:
+        return STAT_rejected_storage_unavailable;
+    }
 }
 
 static struct msg *accepted(const struct ticket *ticket, const struct postmaster_refusal *refused,
@@ -94,16 +111,13 @@ static struct msg *rejected(const struct ticket *ticket, const struct postmaster
 {
     enum reject_code code = refused[0].code; /* a message has at least one recipient */
 
-    stats_add(ticket->session->office->stats,
-              code == REJECT_MAILBOX_FULL ? STAT_rejected_mailbox_full
-                                          : STAT_rejected_storage_unavailable,
-              1);
+    stats_add(ticket->session->office->stats, refusal_stat(code), 1);
     return postmaster_rejected(session_address(ticket->session),
                                &(struct postmaster_rejection){
                                    .code = code,
                                    .message = refusal_text(code),
                                    .id = slice_make(ticket->id, ticket->id_len),
-                                   .retry_after_ms = 1000,
+                                   .retry_after_ms = code == REJECT_NOT_FOUND ? 0 : 1000,
                                    .refused = refused,
                                    .refused_count = refused_count,
                                });
@@ -201,6 +215,9 @@ static void take_outcome(struct ticket *ticket, struct ticket_recipient *recipie
         break;
     case MAILBOX_FULL:
         recipient->refusal = REJECT_MAILBOX_FULL;
+        break;
+    case MAILBOX_UNASKED:
+        recipient->refusal = REJECT_NOT_FOUND;
         break;
     case MAILBOX_UNAVAILABLE:
         recipient->refusal = REJECT_STORAGE_UNAVAILABLE;

@@ -6,11 +6,13 @@
 #include "shm/slots.h"
 #include "worker/carrier.h"
 #include "worker/doorbell.h"
+#include "worker/expiry.h"
 #include "worker/gate.h"
 #include "worker/neighbours.h"
 #include "worker/nodes.h"
 #include "worker/office.h"
 #include "worker/router.h"
+#include "worker/sent.h"
 #include "worker/session.h"
 #include "worker/token.h"
 #include "worker/whereabouts.h"
@@ -354,6 +356,7 @@ static void on_beat(void *arg)
             carrier_read_on(office);
         if (mailbox_is_up(office->mailbox))
             nodes_beat(office->nodes);
+        expiry_tick(office);
         if (office->catch_up_again && ++worker->beats % CATCH_UP_BEATS == 0) {
             office->catch_up_again = false;
             carrier_look_again(office);
@@ -394,6 +397,7 @@ static void on_turn_end(void *arg)
     if (office->mailbox) {
         if (carrier_catch_up_some(office, CATCH_UP_STEP))
             loop_again(office->loop);
+        sent_flush(office);
         mailbox_flush(office->mailbox);
         count_mailbox(office);
     }
@@ -518,6 +522,7 @@ static void close_office(struct worker *worker)
     office->mailbox = NULL;
     whereabouts_fini(office);
     nodes_free(office->nodes);
+    sent_free(office);
     reach_free(office->reach);
     bus_free(office->bus);
     conn_host_flush(&office->host);

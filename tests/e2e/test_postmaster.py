@@ -107,7 +107,7 @@ def test_a_receipt_travels_to_the_sender_with_its_state(server):
     async def scene():
         alice = await open_on(post, 0, "alice", PythonClient.open)
         bob = await open_on(post, 1, "bob", PythonClient.open)
-        sent = await alice.send("bob", "x", type=1)
+        sent = await alice.send("bob", "x", type=1, receipt=3)
         await bob.message()
         await bob.send("alice", type=4, inReplyTo=sent["id"], state=3)
         got = await alice.message()

@@ -86,10 +86,12 @@ static void a_message_comes_out_as_it_went_in(void **state)
     (void)state;
     for (int level = -9; level <= 9; level++) {
         frame.level = level;
+        frame.msg_flags = (uint8_t)((unsigned)level & MSG_FLAGS);
         struct buf out = encoded(frame);
         assert_int_equal(bus_decode(buf_slice(&out), recipients, positions, MAX, &back), OK);
         assert_int_equal(back.kind, BUS_DELIVER);
         assert_int_equal(back.level, level);
+        assert_int_equal(back.msg_flags, frame.msg_flags);
         assert_int_equal(back.msg_kind, MSG_MAIL);
         assert_int_equal(back.recipient_count, 3);
         for (size_t i = 0; i < 3; i++)
@@ -233,13 +235,13 @@ static void any_changed_byte_is_read_safely(void **state)
 
 static void a_wrong_head_is_refused(void **state)
 {
-    /* offset, byte: magic, version (a later one), kind 0 and 6, level 10 and -10, message kind 4 */
+    /* offset, byte: magic, version (a later one), kind 0 and 6, level 10 and -10, message kind 4,
+     * an unknown flag */
     static const struct {
         size_t at;
         unsigned char byte;
-    } wrong[] = {
-        { 0, 0 }, { 1, 0 }, { 1, 2 }, { 2, 0 }, { 2, 6 }, { 3, 10 }, { 3, 0xf6 }, { 4, 4 }
-    };
+    } wrong[] = { { 0, 0 },  { 1, 0 },    { 1, 2 }, { 2, 0 },   { 2, 6 },
+                  { 3, 10 }, { 3, 0xf6 }, { 4, 4 }, { 4, 0x41 } };
 
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

@@ -171,7 +171,7 @@ static void renew_must_still_cover_the_sessions_address(void **state)
 
 static void what_is_not_built_yet_is_unknown(void **state)
 {
-    static const char *const verbs[] = { "subscribe", "unsubscribe", "recall", "Presence", "" };
+    static const char *const verbs[] = { "subscribe", "unsubscribe", "Presence", "" };
 
     (void)state;
     alice_enters((struct token_request){ 0 });
@@ -182,6 +182,16 @@ static void what_is_not_built_yet_is_unknown(void **state)
             verbs[i]);
         refused("unknown-command", "subject");
     }
+}
+
+static void recall_needs_a_message_and_a_mailbox(void **state)
+{
+    (void)state;
+    alice_enters((struct token_request){ 0 });
+    say(&alice, COMMAND("recall") ",\"id\":\"c1\"}");
+    refused("missing-field", "inReplyTo");
+    say(&alice, COMMAND("recall") ",\"id\":\"c1\",\"inReplyTo\":\"m1\"}");
+    assert_has(hear_subject(&alice, "rejected"), "\"code\":\"storage-unavailable\"");
 }
 
 static void a_command_needs_no_id(void **state)
@@ -205,6 +215,7 @@ int main(void)
         T(renew_wants_a_good_token_of_the_same_sub),
         T(renew_must_still_cover_the_sessions_address),
         T(what_is_not_built_yet_is_unknown),
+        T(recall_needs_a_message_and_a_mailbox),
         T(a_command_needs_no_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

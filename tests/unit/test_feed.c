@@ -54,6 +54,26 @@ static void nothing_that_was_not_sent_is_covered(void **state)
     feed_acks_fini(&acks);
 }
 
+static void the_run_of_what_was_sent_is_found(void **state)
+{
+    struct feed_acks acks = { 0 };
+    struct seq cursor;
+
+    (void)state;
+    assert_int_equal(feed_acks_find(&acks, at(1)), acks.count);
+    for (uint64_t i = 1; i <= 5; i++)
+        feed_acks_sent(&acks, at(i * 10), i);
+    for (uint64_t i = 7; i <= 9; i++) /* the sixth was not for this session */
+        feed_acks_sent(&acks, at(i * 10), i);
+    assert_int_equal(feed_acks_find(&acks, at(10)), 0);
+    assert_int_equal(feed_acks_find(&acks, at(60)), acks.count);
+    assert_int_equal(feed_acks_find(&acks, at(80)), 1);
+    assert_true(feed_acks_take(&acks, at(20), none, &cursor));
+    assert_int_equal(feed_acks_find(&acks, at(20)), acks.count);
+    assert_int_equal(feed_acks_find(&acks, at(30)), 0);
+    feed_acks_fini(&acks);
+}
+
 /* 9 overtook 1 to 5. Acknowledging it does not acknowledge those; acknowledging 5 acknowledges all.
  */
 static void one_that_overtook_covers_only_itself(void **state)
@@ -283,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_ack_covers_everything_up_to_it),
         cmocka_unit_test(nothing_that_was_not_sent_is_covered),
+        cmocka_unit_test(the_run_of_what_was_sent_is_found),
         cmocka_unit_test(one_that_overtook_covers_only_itself),
         cmocka_unit_test(the_cursor_never_passes_what_is_unacknowledged),
         cmocka_unit_test(too_many_runs_stay_bounded),

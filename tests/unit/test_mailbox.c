@@ -101,7 +101,7 @@ static void an_append_is_told_in_four_words(void **state)
 {
     static const char good[] = "0 1700000000000-3 1699999999999-0 2";
     static const char *const bad[] = {
-        "3 1-1 0-0 0",  "0 1-1 0-0",    "0 1-1",        "0",         "",
+        "4 1-1 0-0 0",  "0 1-1 0-0",    "0 1-1",        "0",         "",
         " 0 1-1 0-0 0", "0  1-1 0-0 0", "-1 1-1 0-0 0", "0 x 0-0 0", "0 1-1 0-0 x"
     };
     struct mailbox_appended appended = { .outcome = MAILBOX_UNKNOWN };
@@ -113,6 +113,8 @@ static void an_append_is_told_in_four_words(void **state)
     assert_int_equal(appended.seq.n, 3);
     assert_int_equal(appended.before.ms, 1699999999999);
     assert_int_equal(trimmed, 2);
+    assert_true(append_parse(SLICE("3 0-0 0-0 0"), &appended, &trimmed));
+    assert_int_equal(appended.outcome, MAILBOX_UNASKED);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(append_parse(slice_of(bad[i]), &appended, &trimmed));
     for (size_t len = 0; len + 1 < sizeof good - 1; len++) {

@@ -406,6 +406,28 @@ static void a_receipt_keeps_its_state(void **state)
     assert_has(hear_subject(&alice, "accepted"), "\"inReplyTo\":\"m1\"");
 }
 
+static void the_other_receipts_are_the_servers_to_send(void **state)
+{
+    static const struct {
+        const char *members, *code;
+    } wrong[] = {
+        { "\"state\":2,\"inReplyTo\":\"m0\"", "bad-field" },
+        { "\"state\":4,\"inReplyTo\":\"m0\"", "bad-field" },
+        { "\"state\":5,\"inReplyTo\":\"m0\"", "bad-field" },
+        { "\"state\":0,\"inReplyTo\":\"m0\"", "bad-field" },
+        { "\"state\":3", "missing-field" },
+        { "\"inReplyTo\":\"m0\"", "missing-field" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":4,%s,\"id\":\"m1\"}",
+            wrong[i].members);
+        rejected(&alice, wrong[i].code);
+    }
+    expect_nothing(&bob.peer);
+}
+
 static void what_cannot_be_read_is_answered_too(void **state)
 {
     (void)state;
@@ -585,6 +607,7 @@ int main(void)
         T(groups_are_not_there_yet),
         T(the_postmaster_takes_commands_and_nothing_else),
         T(a_receipt_keeps_its_state),
+        T(the_other_receipts_are_the_servers_to_send),
         T(what_cannot_be_read_is_answered_too),
         T(higher_levels_leave_first_and_each_in_order),
         T(too_many_messages_are_rejected_by_name),
