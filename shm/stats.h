@@ -48,6 +48,10 @@
     X(mail_undelivered)   /* mail in the queue of a session that closed before it was written */   \
     X(copies_failed)      /* for the sender's other devices, that could not be stored */           \
     X(mail_expired)       /* not delivered because of its expiresAt, one for each session */       \
+    X(group_deliveries)   /* posts queued to subscribers on this worker, one for each */           \
+    X(group_pages)        /* read from a group's log by the worker, once for all it has there */   \
+    X(group_replays)      /* pages of a group's log read for one subscriber */                     \
+    X(groups_full)        /* subscriptions refused: no room for another group in the table */      \
     X(deliveries_missed)  /* from another worker, for an address with no session here any more */  \
     X(publishes)          /* of messages to other workers, through Redis */                        \
     X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \
