@@ -82,7 +82,7 @@ struct config {
     } limits;
 
     struct {
-        int64_t per_address;
+        int64_t per_address, groups_per_session;
         bool copy_to_sender;
     } sessions;
 

@@ -27,7 +27,7 @@ typedef _Atomic uint64_t shared_u64;
 typedef _Atomic uint32_t shared_u32;
 
 enum {
-    LAYOUT_VERSION = 2,
+    LAYOUT_VERSION = 3,
     LAYOUT_PAGE = 4096, /* what region_protect can tell apart; a larger system page is refused */
     NODE_BYTES = 256,
     BUCKET_BITS_MIN = 9, /* one page of heads */
@@ -35,6 +35,7 @@ enum {
     ORIGIN_BITS_MIN = 12,
     ORIGIN_BITS_MAX = 18,
     CACHE_LINE = 64,
+    GROUPS_MIN = 1024, /* rows of groups on one worker, however few sessions */
 };
 
 /* First page. Written by region_create before anybody else can see it, constant from then on. */
@@ -105,13 +106,15 @@ _Static_assert(sizeof(struct shared_origin) == 16, "four to a cache line");
 
 struct layout {
     uint32_t sessions_max;
+    uint32_t groups_max; /* rows of groups on one worker */
+    uint32_t rows_max;   /* of a slab: both together */
     uint32_t bucket_bits, map_bits, origin_bits;
     size_t master_at, workers_at, map_at;
     size_t slabs_at, slab_size, slab_sessions_at; /* a slab: bucket heads, then sessions */
     size_t columns_at, column_size;
     size_t ring_heads_at, ring_tails_at, ring_bytes_at; /* shm/ring.c */
     size_t size;
-    size_t dense; /* memory used when one worker holds sessions_max sessions */
+    size_t dense; /* memory used when the slab of one worker is full */
 };
 
 struct region {

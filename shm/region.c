@@ -43,9 +43,10 @@ static size_t whole_pages(size_t len)
 
 struct layout layout_compute(uint32_t sessions_max)
 {
-    struct layout l = { .sessions_max = sessions_max };
+    struct layout l = { .sessions_max = sessions_max, .groups_max = sessions_max / 4 + GROUPS_MIN };
     size_t map_size;
 
+    l.rows_max = l.sessions_max + l.groups_max;
     l.bucket_bits = bits_for(sessions_max, BUCKET_BITS_MIN, BUCKET_BITS_MAX);
     /* Both are the upper bits of the hash, so all sessions of one map word lie in one chain: the
      * writer sees by that chain alone whether its bit must stay. */
@@ -53,7 +54,7 @@ struct layout layout_compute(uint32_t sessions_max)
     l.origin_bits = bits_for((uint64_t)sessions_max * 2, ORIGIN_BITS_MIN, ORIGIN_BITS_MAX);
 
     l.slab_sessions_at = sizeof(uint64_t) << l.bucket_bits;
-    l.slab_size = whole_pages(l.slab_sessions_at + sizeof(struct shared_session) * sessions_max);
+    l.slab_size = whole_pages(l.slab_sessions_at + sizeof(struct shared_session) * l.rows_max);
     l.column_size = whole_pages(sizeof(struct shared_origin) << l.origin_bits);
 
     l.master_at = LAYOUT_PAGE;

@@ -27,6 +27,7 @@ struct sessions_writer {
     struct shared_session *sessions;
     uint64_t incarnation;
     uint32_t slot;
+    uint32_t session_count, group_count;
     uint32_t fresh;        /* entries at and above this one were never used */
     uint32_t vacant_count; /* entries used before and free now, the last one freed on top */
     uint32_t vacant[];
@@ -91,7 +92,7 @@ struct address_key sessions_key(const struct region *region, struct slice addres
 
 struct sessions_writer *sessions_writer_new(struct region *region, uint32_t slot)
 {
-    size_t vacant_size = sizeof(uint32_t) * region->layout.sessions_max;
+    size_t vacant_size = sizeof(uint32_t) * region->layout.rows_max;
     struct sessions_writer *writer = malloc(sizeof *writer + vacant_size);
 
     if (!writer)
@@ -118,8 +119,7 @@ static uint32_t take_entry(struct sessions_writer *writer)
 
     if (writer->vacant_count > 0)
         return writer->vacant[--writer->vacant_count];
-    if (writer->fresh == writer->region->layout.sessions_max)
-        return UINT32_MAX;
+    assert(writer->fresh < writer->region->layout.rows_max); /* the callers count */
     /* Before the entry can be reached, so that a purge knows of it whenever we die. */
     atomic_store_explicit(&page->sessions_high_water, ++writer->fresh, memory_order_release);
     return writer->fresh - 1;
@@ -156,17 +156,14 @@ static void clear_map_bit(const struct region *region, uint32_t slot, uint64_t k
         atomic_fetch_and(word, ~bit);
 }
 
-uint32_t sessions_add(struct sessions_writer *writer, struct address_key key, uint64_t number,
-                      struct slice device, uint64_t since_ns)
+static uint32_t publish(struct sessions_writer *writer, struct address_key key, uint64_t number,
+                        struct slice device, uint64_t since_ns)
 {
     shared_u64 *bucket = &writer->buckets[bucket_index(writer->region, key.lo)];
     uint64_t head = get(bucket);
     uint32_t index = take_entry(writer);
-    struct shared_session *session;
+    struct shared_session *session = &writer->sessions[index];
 
-    if (index == UINT32_MAX)
-        return UINT32_MAX;
-    session = &writer->sessions[index];
     put(&session->key_lo, key.lo);
     put(&session->key_hi, key.hi);
     put(&session->number, number);
@@ -178,6 +175,23 @@ uint32_t sessions_add(struct sessions_writer *writer, struct address_key key, ui
     put(bucket, head_make(head_version(head), index + 1));
     set_map_bit(writer, key.lo);
     return index;
+}
+
+uint32_t sessions_add(struct sessions_writer *writer, struct address_key key, uint64_t number,
+                      struct slice device, uint64_t since_ns)
+{
+    if (writer->session_count == writer->region->layout.sessions_max)
+        return UINT32_MAX;
+    writer->session_count++;
+    return publish(writer, key, number, device, since_ns);
+}
+
+uint32_t sessions_add_group(struct sessions_writer *writer, struct address_key key)
+{
+    if (writer->group_count == writer->region->layout.groups_max)
+        return UINT32_MAX;
+    writer->group_count++;
+    return publish(writer, key, 0, slice_make("", 0), 0);
 }
 
 /* What the writer learns on one walk along its own chain. */
@@ -212,7 +226,7 @@ static struct unlinking look_along(const struct sessions_writer *writer, uint32_
     return result;
 }
 
-void sessions_remove(struct sessions_writer *writer, uint32_t index)
+static void withdraw(struct sessions_writer *writer, uint32_t index)
 {
     struct shared_session *session = &writer->sessions[index];
     uint64_t key_lo = get(&session->key_lo);
@@ -231,6 +245,18 @@ void sessions_remove(struct sessions_writer *writer, uint32_t index)
     if (!where.word_still_used)
         clear_map_bit(writer->region, writer->slot, key_lo);
     writer->vacant[writer->vacant_count++] = index;
+}
+
+void sessions_remove(struct sessions_writer *writer, uint32_t index)
+{
+    withdraw(writer, index);
+    writer->session_count--;
+}
+
+void sessions_remove_group(struct sessions_writer *writer, uint32_t index)
+{
+    withdraw(writer, index);
+    writer->group_count--;
 }
 
 /* ---- readers: anyone ---- */
@@ -274,7 +300,7 @@ static void walk_chain(struct walk *walk, uint32_t first)
     for (int steps = 0; link != 0 && steps < WALK_STEPS_MAX; steps++) {
         const struct shared_session *session;
 
-        if (link > walk->region->layout.sessions_max)
+        if (link > walk->region->layout.rows_max)
             return;
         session = &sessions[link - 1];
         if (get(&session->key_lo) == walk->key.lo && get(&session->key_hi) == walk->key.hi &&
@@ -369,8 +395,8 @@ void sessions_purge(struct region *region, uint32_t slot)
     const struct shared_session *sessions = region_sessions(region, slot);
     uint32_t high_water = get_link(&page->sessions_high_water);
 
-    if (high_water > layout->sessions_max)
-        high_water = layout->sessions_max;
+    if (high_water > layout->rows_max)
+        high_water = layout->rows_max;
     for (uint32_t i = 0; i < high_water; i++)
         clear_map_bit(region, slot, get(&sessions[i].key_lo));
     region_clear(region, slab_at(layout, slot), layout->slab_sessions_at);

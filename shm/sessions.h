@@ -32,6 +32,11 @@ void sessions_writer_free(struct sessions_writer *writer);
 uint32_t sessions_add(struct sessions_writer *writer, struct address_key key, uint64_t number,
                       struct slice device, uint64_t since_ns);
 void sessions_remove(struct sessions_writer *writer, uint32_t index);
+/* The one row of a group that has subscribers on this worker, found as a session is. They have room
+ * of their own, so that sessions and groups cannot take each other's. UINT32_MAX when it is full.
+ */
+uint32_t sessions_add_group(struct sessions_writer *writer, struct address_key key);
+void sessions_remove_group(struct sessions_writer *writer, uint32_t index);
 
 /* Bit w: worker slot w has a session of this address now. Lock-free, bounded. */
 uint64_t sessions_workers(const struct region *region, struct address_key key);

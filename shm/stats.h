@@ -53,6 +53,10 @@
     X(receipts_sent)      /* by the server: delivered, recalled, expired */                        \
     X(receipts_failed)    /* that the mailbox of who is owed them did not take */                  \
     X(sent_unnoted)       /* messages that cannot be recalled, for want of memory or of Redis */   \
+    X(group_deliveries)   /* posts queued to subscribers on this worker, one for each */           \
+    X(group_pages)        /* read from a group's log by the worker, once for all it has there */   \
+    X(group_replays)      /* pages of a group's log read for one subscriber */                     \
+    X(groups_full)        /* subscriptions refused: no room for another group in the table */      \
     X(deliveries_missed)  /* from another worker, for an address with no session here any more */  \
     X(publishes)          /* of messages to other workers, through Redis */                        \
     X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \

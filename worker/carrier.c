@@ -1,6 +1,7 @@
 #include "worker/carrier.h"
 
 #include "common/log.h"
+#include "worker/groups.h"
 #include "worker/postmaster.h"
 #include "worker/receipts.h"
 #include "worker/rivals.h"
@@ -9,11 +10,6 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-enum {
-    ROOM_BYTES = 64 * 1024,  /* a page is asked for when less than this waits */
-    LIVE_BYTES = 256 * 1024, /* past this a session is not fed live: it goes on from its mailbox */
-};
 
 /* What is asked of Redis carries this, not the session: its number, where a pointer is expected. */
 static void *name_of(const struct session *session)
@@ -97,7 +93,7 @@ static void carry_out(struct session *session, enum feed_step step)
 
 static void hand_over(struct session *session, struct msg *msg, struct seq seq)
 {
-    struct outbox_position position = { seq.ms, seq.n, ++session->feed.numbers };
+    struct outbox_position position = { seq.ms, seq.n, ++session->feed.numbers, 0 };
 
     if (msg->flags & MSG_ASKS)
         receipts_expect(session, seq);
@@ -105,10 +101,17 @@ static void hand_over(struct session *session, struct msg *msg, struct seq seq)
         conn_abort(&session->conn); /* it comes again after a reconnect */
 }
 
+bool carrier_has_expired(const struct office *office, const struct mailbox_entry *entry)
+{
+    if (!entry->expires_at || entry->expires_at > loop_unix_s(office->loop))
+        return false;
+    stats_add(office->stats, STAT_mail_expired, 1);
+    return true;
+}
+
 static bool is_for(struct session *session, const struct mailbox_entry *entry)
 {
-    if (entry->expires_at && entry->expires_at <= loop_unix_s(session->office->loop)) {
-        stats_add(session->office->stats, STAT_mail_expired, 1);
+    if (carrier_has_expired(session->office, entry)) {
         session->feed.numbers++; /* an ack of what is sent around it does not cover it */
         return false;
     }
@@ -163,6 +166,7 @@ void carrier_on_room(struct conn *conn)
     struct session *session = (struct session *)conn;
 
     carry_out(session, feed_room(&session->feed));
+    groups_on_room(session);
 }
 
 void carrier_offer(struct session *session, struct seq seq, struct seq before,
@@ -185,10 +189,18 @@ struct opening {
     struct carrier_since since;
 };
 
-/* Section 5: after `since` when it is given, else after the device's cursor, else from the
- * beginning; and a gap is never silent. */
-static struct carrier_standing judge(const struct office *office, const struct carrier_since *since,
-                                     const struct mailbox_opened *opened)
+void carrier_since_epoch(struct carrier_since *since, struct slice epoch)
+{
+    if (epoch.len < sizeof since->epoch)
+        snprintf(since->epoch, sizeof since->epoch, "%.*s", (int)epoch.len,
+                 epoch.data ? epoch.data : "");
+    else
+        memcpy(since->epoch, "?", 2); /* none of ours */
+}
+
+struct carrier_standing carrier_judge(const struct office *office,
+                                      const struct carrier_since *since,
+                                      const struct mailbox_opened *opened)
 {
     struct carrier_standing standing = { .last = opened->last,
                                          .epoch = office->epoch,
@@ -220,7 +232,7 @@ static void on_opened(void *arg, const struct mailbox_opened *opened)
         session->office->catch_up_again = true; /* out of memory, read-only */
     if (opened->ok) {
         whereabouts_entered(session, opened);
-        standing = judge(session->office, &opening->since, opened);
+        standing = carrier_judge(session->office, &opening->since, opened);
         standing.others = opened->others;
         standing.other_count = opened->other_count;
         session->other_devices = opened->device_count > 1;
@@ -237,6 +249,7 @@ void carrier_open(struct session *session, const struct carrier_since *since)
     struct mailbox_opened unavailable = { .ok = false };
 
     the_office = office;
+    groups_session_opened(session); /* before the mailbox is asked: by `welcome` it has joined */
     session->opening = malloc(sizeof *session->opening);
     if (!session->opening) {
         conn_abort(&session->conn);
@@ -259,6 +272,7 @@ void carrier_close(struct session *session)
     session->opening = NULL;
     receipts_forget(session);
     feed_fini(&session->feed);
+    groups_session_gone(session);
 }
 
 /* ---- acknowledging ---- */
@@ -267,12 +281,16 @@ void carrier_on_stored_left(struct conn *conn, struct outbox_position position)
 {
     struct session *session = (struct session *)conn;
 
+    if (position.feed) {
+        groups_on_stored_left(session, position);
+        return;
+    }
     feed_acks_sent(&session->feed.acks, (struct seq){ position.ms, position.n }, position.number);
 }
 
 bool carrier_ack(struct session *session, struct seq seq)
 {
-    struct outbox_position oldest = outbox_oldest(&session->conn.outbox);
+    struct outbox_position oldest = outbox_oldest(&session->conn.outbox, 0);
     struct seq cursor;
 
     receipts_note_ack(session, seq);
@@ -293,14 +311,14 @@ void carrier_mailbox_up(struct office *office, struct slice epoch, bool lost)
     snprintf(office->epoch, sizeof office->epoch, "%.*s", (int)epoch.len, epoch.data);
     if (lost)
         office->data_lost_count++;
-    office->catch_up_at = 0;
-    office->catch_up_lightly = false;
+    carrier_look_again(office);
 }
 
 void carrier_look_again(struct office *office)
 {
     office->catch_up_at = 0;
     office->catch_up_lightly = false;
+    groups_look_again(office);
 }
 
 void carrier_read_on(struct office *office)
@@ -312,8 +330,8 @@ void carrier_read_on(struct office *office)
     office->catch_up_lightly = lightly;
 }
 
-/* What was queued when the mailbox was asked must be in it. (What has been queued since may have
- * come through the other connection, faster than this answer.) */
+/* What was queued when the mailbox was asked must be in it. (What has been queued since may
+ * have come through the other connection, faster than this answer.) */
 static bool is_as_it_was(const struct session *session, const struct mailbox_opened *opened)
 {
     return session->feed.state != FEED_IDLE &&
@@ -388,7 +406,8 @@ bool carrier_catch_up_some(struct office *office, unsigned count)
         if (!session || !session->listed)
             continue;
         if (!catch_up(session))
-            return false; /* from here on in a later turn; or away again: the next up begins anew */
+            return false; /* from here on in a later turn; or away again: the next up begins
+                             anew */
         count--;
     }
     if (office->catch_up_at < office->session_used)

@@ -11,12 +11,20 @@
 
 #include "worker/session.h"
 
+enum {
+    ROOM_BYTES = 64 * 1024,  /* a page is asked for when less than this waits */
+    LIVE_BYTES = 256 * 1024, /* past this a session is not fed live: it goes on from its mailbox */
+};
+
 /* Where the client says it is (section 1: since, epoch); copied. */
 struct carrier_since {
     bool given;
     struct seq seq;
     char epoch[40]; /* "" : not given */
 };
+
+/* epoch as the client gave it; data NULL: not. */
+void carrier_since_epoch(struct carrier_since *since, struct slice epoch);
 
 /* What the mailbox said, for `welcome`. */
 struct carrier_standing {
@@ -26,6 +34,14 @@ struct carrier_standing {
     const struct at_session *others; /* the address's other sessions; borrowed */
     size_t other_count;
 };
+
+/* Section 5: after `since` when it is given, else after the device's cursor, else from where the
+ * mailbox said; and a gap is never silent. */
+struct carrier_standing carrier_judge(const struct office *office,
+                                      const struct carrier_since *since,
+                                      const struct mailbox_opened *opened);
+/* An entry whose expiresAt has passed is not delivered; counted. */
+bool carrier_has_expired(const struct office *office, const struct mailbox_entry *entry);
 
 /* Asks where the session stands; session_begin is called with it, perhaps from inside this call
  * (with NULL when there is no mailbox now: nothing is stored, or Redis is away). */

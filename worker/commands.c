@@ -1,7 +1,9 @@
 #include "worker/commands.h"
 
+#include "common/address.h"
 #include "common/json.h"
 #include "worker/carrier.h"
+#include "worker/groups.h"
 #include "worker/postmaster.h"
 #include "worker/presence.h"
 #include "worker/recall.h"
@@ -17,15 +19,20 @@ static enum err fail(struct envelope_fault *fault, enum reject_code code, const 
     return ERR_BAD;
 }
 
-static struct buf *begin_result(struct session *session, const struct envelope *envelope)
+struct buf *command_begin_result(const struct session *session, struct slice id)
 {
     struct buf *out = postmaster_begin(session_address(session), "result");
 
-    if (envelope->id.data) {
+    if (id.data) {
         buf_add_text(out, ",\"inReplyTo\":");
-        json_add_string(out, envelope->id);
+        json_add_string(out, id);
     }
     return out;
+}
+
+static struct buf *begin_result(const struct session *session, const struct envelope *envelope)
+{
+    return command_begin_result(session, envelope->id);
 }
 
 static enum err end_result(struct session *session, struct envelope_fault *fault)
@@ -64,31 +71,53 @@ static enum err renew(struct session *session, const struct envelope *envelope,
     out = begin_result(session, envelope);
     if (grant->expires_at != INT64_MAX)
         buf_addf(out, ",\"expiresAt\":%lld", (long long)grant->expires_at);
+    groups_check_grant(session, out);
     grant_unref(grant);
     return end_result(session, fault);
 }
 
-/* This device has processed its mailbox up to and including `references`, in the order of sending.
- */
+/* The group that tags names; data NULL: none. */
+static enum err one_group(const struct envelope *envelope, struct slice *group,
+                          struct envelope_fault *fault)
+{
+    *group = (struct slice){ 0 };
+    if (envelope->tag_count > 1)
+        return fail(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
+    if (envelope->tag_count == 0)
+        return OK;
+    if (!address_valid(envelope->tags[0]) || !address_is_group(envelope->tags[0]))
+        return fail(fault, REJECT_BAD_FIELD, "tags", "tags must name a group");
+    *group = envelope->tags[0];
+    return OK;
+}
+
+/* This device has processed its mailbox, or a group's log, up to and including `references`, in the
+ * order of sending. */
 static enum err ack(struct session *session, const struct envelope *envelope,
                     struct envelope_fault *fault)
 {
-    struct seq seq;
+    struct seq seq, cursor;
     char text[SEQ_TEXT_MAX];
+    struct slice group;
     struct buf *out;
 
     if (!envelope->references.data)
         return fail(fault, REJECT_MISSING_FIELD, "references", "ack names a seq in references");
     if (!seq_parse(envelope->references, &seq))
         return fail(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
-    if (envelope->tag_count)
-        return fail(fault, REJECT_NOT_FOUND, "tags", "this version of the server has no groups");
+    if (one_group(envelope, &group, fault))
+        return ERR_BAD;
     if (!session->office->mailbox)
         return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "nothing is stored without Redis");
-    carrier_ack(session, seq); /* one that means nothing new changes nothing */
+    if (!group.data) {
+        carrier_ack(session, seq); /* one that means nothing new changes nothing */
+        cursor = session->cursor;
+    } else if (!groups_ack(session, group, seq, &cursor)) {
+        return fail(fault, REJECT_NOT_FOUND, "tags", "this session is not subscribed to it");
+    }
     out = begin_result(session, envelope);
     buf_add_text(out, ",\"cursor\":");
-    json_add_string(out, slice_make(text, seq_format(text, session->cursor)));
+    json_add_string(out, slice_make(text, seq_format(text, cursor)));
     return end_result(session, fault);
 }
 
@@ -144,19 +173,21 @@ static void on_history(void *arg, const struct mailbox_page *page)
     free(history);
 }
 
-/* Stored messages, newest first: of my own mailbox. */
+/* Stored messages, newest first: of my own mailbox, or of a group that I may read. */
 static enum err history(struct session *session, const struct envelope *envelope,
                         struct envelope_fault *fault)
 {
     struct mailbox *mailbox = session->office->mailbox;
+    struct slice address = envelope->tag_count ? envelope->tags[0] : session_address(session);
     int64_t limit = envelope->has_limit ? envelope->limit : HISTORY_MAX;
     struct seq before = { 0 };
     struct history *asked;
 
     if (envelope->tag_count > 1)
         return fail(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
-    if (envelope->tag_count && !slice_equal(envelope->tags[0], session_address(session)))
-        return fail(fault, REJECT_FORBIDDEN_TO, "tags", "only your own mailbox can be read");
+    if (!slice_equal(address, session_address(session)) && !groups_may_read(session, address))
+        return fail(fault, REJECT_FORBIDDEN_TO, "tags",
+                    "only your own mailbox can be read, and groups that the token allows");
     if (envelope->references.data && !seq_parse(envelope->references, &before))
         return fail(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
     if (limit > HISTORY_MAX)
@@ -170,8 +201,8 @@ static enum err history(struct session *session, const struct envelope *envelope
     if (envelope->id.len)
         memcpy(asked->id, envelope->id.data, envelope->id.len);
     if (mailbox && mailbox_is_up(mailbox) &&
-        mailbox_history(mailbox, session_address(session), envelope->subject_id, before,
-                        (unsigned)limit, on_history, asked) == OK)
+        mailbox_history(mailbox, address, envelope->subject_id, before, (unsigned)limit, on_history,
+                        asked) == OK)
         return OK;
     free(asked);
     return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
@@ -190,6 +221,10 @@ enum err command_run(struct session *session, const struct envelope *envelope,
         return history(session, envelope, fault);
     if (slice_equal(envelope->subject, SLICE("recall")))
         return recall_command(session, envelope, fault);
+    if (slice_equal(envelope->subject, SLICE("subscribe")))
+        return groups_subscribe(session, envelope, fault);
+    if (slice_equal(envelope->subject, SLICE("unsubscribe")))
+        return groups_unsubscribe(session, envelope, fault);
     return fail(fault, REJECT_UNKNOWN_COMMAND, "subject",
-                "known commands: ack, history, presence, recall, renew");
+                "known commands: ack, history, presence, recall, renew, subscribe, unsubscribe");
 }

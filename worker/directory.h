@@ -8,6 +8,7 @@
 #include "common/slice.h"
 #include "shm/sessions.h"
 
+struct group;
 struct session;
 
 /* One address with at least one session here. */
@@ -15,7 +16,8 @@ struct directory_entry {
     struct directory_entry *next; /* of the same bucket */
     struct address_key key;
     struct session *sessions; /* those that can be sent to, by session->next_same, newest first */
-    uint32_t holders;         /* sessions that point here, closing ones included */
+    struct group *group;      /* of a group address: its subscribers here (groups.c); else NULL */
+    uint32_t holders;         /* sessions that point here, closing ones included; or the group */
     uint8_t address_len;
     char address[];
 };

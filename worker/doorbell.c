@@ -1,6 +1,8 @@
 #include "worker/doorbell.h"
 
+#include "common/address.h"
 #include "worker/carrier.h"
+#include "worker/groups.h"
 
 #include <stdlib.h>
 
@@ -8,6 +10,9 @@
 static bool offer_here(struct office *office, struct slice address, struct bus_position position,
                        struct slice skip_device, struct msg *msg)
 {
+    if (address_is_group(address))
+        return groups_offer(office, address, position, msg);
+
     struct directory_entry *entry =
         directory_find(&office->directory, sessions_key(office->region, address), address);
     struct session *session, *next;
@@ -24,8 +29,10 @@ void doorbell_heard(struct office *office, const struct slice *recipients,
                     struct slice skip_device, struct msg *msg)
 {
     for (size_t i = 0; i < recipient_count; i++)
-        if (!offer_here(office, recipients[i], positions[i], skip_device, msg))
+        if (!offer_here(office, recipients[i], positions[i], skip_device, msg)) {
             stats_add(office->stats, STAT_deliveries_missed, 1);
+            groups_unknown(office, recipients[i]);
+        }
 }
 
 static void ring(struct office *office, uint32_t slot, const struct doorbell *bell,

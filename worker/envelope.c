@@ -98,11 +98,13 @@ static enum err require_fields(struct envelope_parse *parse)
     return err;
 }
 
-/* Those whose rule needs only themselves. The id went first, and limit depends on the rest. */
+/* Those whose rule needs only themselves. The id went first, and limit and epoch depend on the
+ * rest. */
 static enum err take_fields(struct envelope_parse *parse)
 {
     const uint32_t later = (uint32_t)1 << FIELD_ID | (uint32_t)1 << FIELD_LIMIT |
-                           (uint32_t)1 << FIELD_TO | (uint32_t)1 << FIELD_CC;
+                           (uint32_t)1 << FIELD_EPOCH | (uint32_t)1 << FIELD_TO |
+                           (uint32_t)1 << FIELD_CC;
 
     for (uint32_t left = parse->present & ~later; left; left &= left - 1) {
         enum err err = envelope_field_take(parse, (enum envelope_field)__builtin_ctz(left));
@@ -130,6 +132,8 @@ static enum err take_command(struct envelope_parse *parse)
         err = envelope_field_take(parse, FIELD_LIMIT);
         parse->envelope->has_limit = !err;
     }
+    if (!err && envelope_has(parse, FIELD_EPOCH))
+        err = envelope_field_take(parse, FIELD_EPOCH);
     return err;
 }
 

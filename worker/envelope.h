@@ -51,6 +51,7 @@ struct envelope {
     struct slice *recipients; /* of to and cc together, in order, each once; in the arena */
     size_t recipient_count;
     struct slice subject, id, in_reply_to, references, subject_id, token, from_tag;
+    struct slice epoch; /* a command's */
     struct slice *tags; /* a command's */
     size_t tag_count;
     int64_t type, level, state, create_time, expires_at, receipt, limit;
@@ -78,8 +79,8 @@ struct envelope_fault {
  * must be valid UTF-8 when utf8_checked, else that is checked too (binary frames). OK, or ERR_BAD
  * with the fault; ERR_NOMEM with the fault `internal`. recipients_max bounds the entries of to and
  * cc as written, before repetitions are taken out. Of a command alone: `tags` is decoded
- * (recipients_max of them at most; elsewhere they are checked and carried), and `limit` is looked
- * at (elsewhere it is an unknown field, and carried). */
+ * (recipients_max of them at most; elsewhere they are checked and carried), and `limit` and `epoch`
+ * are looked at (elsewhere they are unknown fields, and carried). */
 enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_checked,
                         size_t recipients_max, struct arena *arena, struct envelope_fault *fault);
 

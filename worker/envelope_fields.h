@@ -17,6 +17,7 @@
     X(STATE, "state")                                                                              \
     X(TOKEN, "token")                                                                              \
     X(LIMIT, "limit")                                                                              \
+    X(EPOCH, "epoch")                                                                              \
     X(SUBJECT, "subject")                                                                          \
     X(CONTENT, "content")                                                                          \
     X(CHARSET, "charset")                                                                          \

@@ -161,6 +161,15 @@ enum feed_step feed_start(struct feed *feed, struct seq after, struct seq newest
     return read_on(feed, true);
 }
 
+void feed_start_live(struct feed *feed, struct seq at)
+{
+    *feed = (struct feed){ .queued = at,
+                           .newest = at,
+                           .page_count = PAGE_COUNT_FIRST,
+                           .state = FEED_LIVE,
+                           .said_replayed = true };
+}
+
 bool feed_offer(struct feed *feed, struct seq seq, struct seq before, bool has_room,
                 enum feed_step *step)
 {

@@ -80,6 +80,8 @@ enum feed_step {
 
 /* Starts behind `after`; newest is what the mailbox held when it was asked. */
 enum feed_step feed_start(struct feed *feed, struct seq after, struct seq newest);
+/* Starts at the end, with nothing to replay: everything behind `at` will be offered. */
+void feed_start_live(struct feed *feed, struct seq at);
 /* A live message. Returns true when it is the next one and is to be queued now (has_room: the
  * connection's queue takes it); otherwise it is only noted and *step says what to do. */
 bool feed_offer(struct feed *feed, struct seq seq, struct seq before, bool has_room,

@@ -150,6 +150,10 @@ enum err mailbox_enter(struct mailbox *mailbox, struct slice address,
 /* The same for the worker itself. */
 enum err mailbox_open(struct mailbox *mailbox, struct slice address, struct slice device,
                       mailbox_opened_cb done, void *arg);
+/* The same for a group's log, but registers nobody: only this worker's place. `member` names whose
+ * cursor is asked for (data NULL: nobody's); without one it is the newest. */
+enum err mailbox_join(struct mailbox *mailbox, struct slice group, struct slice member,
+                      mailbox_opened_cb done, void *arg);
 
 /* ---- who is where (mailbox_places.c) ---- */
 

@@ -2,8 +2,9 @@
  * What the files of the mailbox share, and nobody else sees: mailbox.c (its life, the row of
  * commands without an answer), mailbox_ready.c (from a connected Redis to a usable one, the epoch),
  * mailbox_keys.c (names and positions), mailbox_scripts.c (what runs inside Redis),
- * mailbox_append.c, mailbox_read.c and mailbox_places.c (the commands), mailbox_page.c (entries
- * out of answers), mailbox_receipt_scripts.c and mailbox_receipts.c (receipts, recall, expiry).
+ * mailbox_append.c, mailbox_read.c, mailbox_join.c and mailbox_places.c (the commands),
+ * mailbox_page.c (entries out of answers), mailbox_receipt_scripts.c and mailbox_receipts.c
+ * (receipts, recall, expiry).
  */
 #ifndef WORKER_MAILBOX_PARTS_H
 #define WORKER_MAILBOX_PARTS_H
@@ -44,6 +45,7 @@ enum script {
     SCRIPT_DUE,
     SCRIPT_FIND_SENT,
     SCRIPT_RECALL,
+    SCRIPT_JOIN,
     SCRIPT_COUNT,
     SCRIPT_NONE = SCRIPT_COUNT
 };
@@ -52,6 +54,7 @@ struct retention {
     int64_t messages_max, age_s, dedupe_s;
     bool reject_full;
 };
+extern const char mailbox_join_text[]; /* mailbox_join.c */
 /* The text of a script as this worker loads it, with a NUL behind it; the caller's to free, NULL
  * when out of memory. `name` goes into it as a comment: see mailbox_scripts.c. */
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention);
@@ -187,6 +190,9 @@ void mailbox_ask_tick(struct mailbox *mailbox);
 
 /* mailbox_append.c: "OUTCOME SEQ BEFORE TRIMMED"; false when it is not that. */
 bool append_parse(struct slice text, struct mailbox_appended *appended, uint64_t *trimmed);
+/* mailbox_read.c: "SEQ@EPOCH". */
+bool mailbox_cursor_parse(const struct mailbox *mailbox, struct slice text,
+                          struct mailbox_opened *opened);
 /* Tells every append that waits for the replicas. */
 void append_told(struct op *op);
 /* mailbox_page.c: what an XRANGE said; false when it is not an array. Foreign entries are left out

@@ -12,8 +12,8 @@ static enum err put(struct mailbox *mailbox, const struct command *command, op_f
 /* --- a session begins and ends --- */
 
 /* "SEQ@EPOCH" */
-static bool parse_cursor(const struct mailbox *mailbox, struct slice text,
-                         struct mailbox_opened *opened)
+bool mailbox_cursor_parse(const struct mailbox *mailbox, struct slice text,
+                          struct mailbox_opened *opened)
 {
     const char *at = text.len ? memchr(text.data, '@', text.len) : NULL;
     size_t len = at ? (size_t)(at - text.data) : 0;
@@ -36,7 +36,7 @@ static void on_opened(struct op *op, const struct redis_reply *reply)
                            others = redis_reply_at(reply, 8);
         opened.known_device = known.type == REDIS_INTEGER && known.integer == 1;
         /* A cursor that is not one is as one from another epoch: everything is sent. */
-        parse_cursor(op->mailbox, redis_reply_at(reply, 1).text, &opened);
+        mailbox_cursor_parse(op->mailbox, redis_reply_at(reply, 1).text, &opened);
         opened.ok = reply_seq(reply, 2, &opened.first) && reply_seq(reply, 3, &opened.last) &&
                     reply_seq(reply, 4, &opened.lost) && devices.type == REDIS_INTEGER;
         opened.device_count = (uint32_t)devices.integer;

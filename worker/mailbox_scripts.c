@@ -253,6 +253,7 @@ static const char *const texts[SCRIPT_COUNT] = {
     [SCRIPT_NEWEST] = newest_text,
     [SCRIPT_FORGET] = mailbox_forget_text,
     [SCRIPT_LEASE] = mailbox_lease_text,
+    [SCRIPT_JOIN] = mailbox_join_text,
 };
 
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention)

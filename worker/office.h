@@ -20,6 +20,7 @@
 
 struct leaving;
 struct nodes;
+struct groups;
 struct sent;
 struct session;
 struct ticket;
@@ -50,7 +51,8 @@ struct office {
     bool expiry_asked;     /* the answer to expiry.c's question has not come */
     struct conn_host host; /* of every session's connection */
     struct directory directory;
-    struct arena arena; /* of the message in hand; reset before each */
+    struct groups *groups; /* with subscribers here */
+    struct arena arena;    /* of the message in hand; reset before each */
     const char *node;
     uint32_t slot;
     uint64_t incarnation;

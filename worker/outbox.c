@@ -390,22 +390,27 @@ unsigned outbox_shed(struct outbox *outbox, uint64_t bytes, int level_max)
     return dropped;
 }
 
+static bool is_of(const struct frame *frame, uint32_t feed)
+{
+    return frame->position_len && frame->position.feed == feed;
+}
+
 static void take_older(struct outbox_position *oldest, const struct frame *frame)
 {
-    if (frame->position_len && (!oldest->ms || frame->position.number < oldest->number))
+    if (!oldest->ms || frame->position.number < oldest->number)
         *oldest = frame->position;
 }
 
 /* Within a lane they wait in order, so only the first of each counts. */
-struct outbox_position outbox_oldest(const struct outbox *outbox)
+struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed)
 {
     struct outbox_position oldest = { 0 };
 
-    if (outbox->current)
+    if (outbox->current && is_of(outbox->current, feed))
         take_older(&oldest, outbox->current);
     for (uint32_t left = outbox->lanes ? outbox->lanes->occupied : 0; left; left &= left - 1) {
         const struct frame *frame = outbox->lanes->head[__builtin_ctz(left)];
-        while (frame && !frame->position_len)
+        while (frame && !is_of(frame, feed))
             frame = frame->next;
         if (frame)
             take_older(&oldest, frame);

@@ -19,9 +19,11 @@ struct frame;
 struct outbox_lanes;
 
 /* The place of a stored message in its recipient's mailbox, told in front of it as `seq` (zero: it
- * has none), and its number among those queued to this connection. */
+ * has none), its number among those queued to this connection from that mailbox, and which mailbox
+ * it is: 0 the session's own, else a group's log (group_feed.c). */
 struct outbox_position {
     uint64_t ms, n, number;
+    uint32_t feed;
 };
 
 struct outbox {
@@ -42,8 +44,8 @@ enum err outbox_put(struct outbox *outbox, struct msg *msg);
 /* The same for a stored message, whose data begins with '{': it leaves as {"seq":"MS-N", and the
  * rest. */
 enum err outbox_put_at(struct outbox *outbox, struct msg *msg, struct outbox_position position);
-/* The oldest stored message that waits; zero: none does. */
-struct outbox_position outbox_oldest(const struct outbox *outbox);
+/* The oldest stored message of this feed that waits; zero: none does. */
+struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed);
 /* The same as a MSG_ANSWER with this payload, without making one where a copy will do. ERR_NOMEM.
  */
 enum err outbox_answer(struct outbox *outbox, uint8_t opcode, struct slice payload);

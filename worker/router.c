@@ -7,6 +7,7 @@
 #include "worker/envelope.h"
 #include "worker/far_signal.h"
 #include "worker/nodes.h"
+#include "worker/groups.h"
 #include "worker/postmaster.h"
 #include "worker/sent.h"
 #include "worker/session.h"
@@ -35,6 +36,11 @@ struct errand {
 static bool is_mail(const struct errand *errand)
 {
     return errand->envelope.type != TYPE_SIGNAL; /* a receipt is treated as mail */
+}
+
+static bool is_post(const struct errand *errand)
+{
+    return errand->envelope.type == TYPE_POST;
 }
 
 /* ---- saying no ---- */
@@ -119,7 +125,7 @@ static enum err check_group(const struct errand *errand, struct slice group,
                     "a group takes posts (type 3) and signals (type 2)");
     if (!grant_may_use_group(errand->grant, group))
         return fail(fault, REJECT_FORBIDDEN_TO, "to", "the token does not allow this group");
-    return fail(fault, REJECT_NOT_FOUND, "to", "this version of the server has no groups");
+    return OK;
 }
 
 static enum err check_recipient(const struct errand *errand, struct slice address,
@@ -188,6 +194,8 @@ static unsigned deliver_here(struct office *office, struct address_key key, stru
     struct session *session, *next;
     unsigned taken = 0;
 
+    if (address_is_group(address))
+        return groups_deliver(office, entry, msg);
     for (session = entry ? entry->sessions : NULL; session; session = next) {
         enum err err;
         next = session->next_same; /* the session may leave the list when sending to it fails */
@@ -262,6 +270,8 @@ static size_t deliver_all_here(struct errand *errand, struct msg *msg, struct ti
     for (size_t i = 0; i < errand->envelope.recipient_count; i++) {
         bool taken =
             deliver_here(errand->office, errand->keys[i], errand->envelope.recipients[i], msg) > 0;
+        if (!taken && !errand->elsewhere[i] && is_post(errand))
+            taken = true; /* all of its subscribers have it: there are none */
         served += taken;
         if (ticket)
             ticket->recipients[i].served = taken;

@@ -5,12 +5,12 @@
 #include "shm/origins.h"
 #include "shm/slots.h"
 #include "worker/carrier.h"
+#include "worker/groups.h"
 #include "worker/postmaster.h"
 #include "worker/rivals.h"
 #include "worker/ticket.h"
 #include "worker/whereabouts.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -230,11 +230,7 @@ static struct carrier_since since_of(const struct session_claim *claim)
     struct carrier_since since = { .given =
                                        claim->since.data && seq_parse(claim->since, &since.seq) };
 
-    if (claim->epoch.len < sizeof since.epoch)
-        snprintf(since.epoch, sizeof since.epoch, "%.*s", (int)claim->epoch.len,
-                 claim->epoch.data ? claim->epoch.data : "");
-    else
-        memcpy(since.epoch, "?", 2); /* none of ours */
+    carrier_since_epoch(&since, claim->epoch);
     return since;
 }
 
@@ -358,6 +354,7 @@ void session_on_closing(struct conn *conn)
 
     unlist(session);
     whereabouts_leave(session);
+    groups_leave_all(session);
     tickets_orphan(session);
 }
 

@@ -17,6 +17,7 @@
 struct carrier_standing;
 struct opening;
 struct receipts_job;
+struct subscription;
 struct ticket;
 
 struct session {
@@ -43,6 +44,7 @@ struct session {
                                                acknowledged, and asks for a receipt; zero: nothing */
     struct receipts_job *receipts;          /* that its acks cause; NULL: none */
     uint32_t sent_turn, sent_at, sent_kept; /* sent.c's alone */
+    struct subscription *subscriptions;     /* to groups; that to "#all", if any, is the first */
     struct opening *opening; /* until it is known where the session stands; NULL afterwards */
     char *claim;             /* for as long; what the next two lie in */
     struct slice wanted_address, early;
@@ -50,6 +52,7 @@ struct session {
     uint8_t reopening;        /* questions of that kind without an answer */
     uint8_t stale_pages;      /* asked for by a feed that has begun anew since */
     bool other_devices;       /* the address has others: they get copies of what is sent */
+    bool in_all;              /* counted among those that "#all" means */
     bool listed;              /* in the directory and in the shared table */
     bool entered;             /* in the address's `:at`, or it may be */
     bool ordered;             /* since_ns is Redis's word: of all hosts */

@@ -10,6 +10,7 @@
 #include "worker/gate.h"
 #include "worker/neighbours.h"
 #include "worker/nodes.h"
+#include "worker/groups.h"
 #include "worker/office.h"
 #include "worker/router.h"
 #include "worker/sent.h"
@@ -394,6 +395,7 @@ static void on_turn_end(void *arg)
 
     if (office->draining)
         drain_step(worker);
+    groups_turn(office);
     if (office->mailbox) {
         if (carrier_catch_up_some(office, CATCH_UP_STEP))
             loop_again(office->loop);
@@ -437,7 +439,9 @@ static enum err open_office(struct worker *worker, const struct worker_start *st
     buf_fini(&packed);
     office->loop = loop_new();
     office->table = sessions_writer_new(start->region, start->slot);
-    if (!office->config || !office->loop || !office->table || directory_init(&office->directory))
+    office->groups = groups_new(office);
+    if (!office->config || !office->loop || !office->table || !office->groups ||
+        directory_init(&office->directory))
         return ERR_NOMEM;
     conn_host_init(&office->host, office->loop, office->stats, &session_calls, office);
     apply_limits(office);
@@ -527,6 +531,7 @@ static void close_office(struct worker *worker)
     bus_free(office->bus);
     conn_host_flush(&office->host);
     gate_free(worker->gate);
+    groups_free(office->groups);
     sessions_writer_free(office->table);
     directory_fini(&office->directory);
     arena_fini(&office->arena);

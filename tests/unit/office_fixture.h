@@ -12,6 +12,7 @@
 #include "shm/origins.h"
 #include "shm/ring.h"
 #include "shm/slots.h"
+#include "worker/groups.h"
 #include "worker/office.h"
 #include "worker/router.h"
 #include "worker/session.h"
@@ -46,6 +47,7 @@ static inline void office_turn_end(void *arg)
         wheel_run(&visitors.wheel, loop_now_ms(loop));
     }
     tick_wanted = false;
+    groups_turn(&office);
     reach_flush(office.reach);
     conn_host_flush(&office.host);
     visitors_flush(&visitors);
@@ -106,6 +108,8 @@ static inline void office_open(const char *members)
     office.stats = stats_row(office.region, SLOT);
     office.table = sessions_writer_new(office.region, SLOT);
     elsewhere = sessions_writer_new(office.region, OTHER_SLOT);
+    office.groups = groups_new(&office);
+    assert_non_null(office.groups);
     arena_init(&office.arena, 256 * 1024);
     assert_int_equal(directory_init(&office.directory), OK);
     conn_host_init(&office.host, loop, office.stats, &calls, &office);
@@ -134,6 +138,7 @@ static inline void office_close(void)
     visitors_fini(&visitors);
     reach_free(office.reach);
     bus_free(office.bus);
+    groups_free(office.groups);
     assert_int_equal(office.host.open_count, 0);
     assert_int_equal(office.directory.entry_count, 0);
     assert_int_equal(slots_sessions(office.region), 0);

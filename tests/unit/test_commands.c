@@ -171,7 +171,7 @@ static void renew_must_still_cover_the_sessions_address(void **state)
 
 static void what_is_not_built_yet_is_unknown(void **state)
 {
-    static const char *const verbs[] = { "subscribe", "unsubscribe", "Presence", "" };
+    static const char *const verbs[] = { "Recall", "Presence", "Subscribe", "" };
 
     (void)state;
     alice_enters((struct token_request){ 0 });

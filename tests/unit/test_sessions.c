@@ -100,6 +100,27 @@ static void a_full_slab_says_so_and_each_entry_is_used_again(void **state)
     sessions_writer_free(writer);
 }
 
+static void groups_and_sessions_do_not_take_each_others_room(void **state)
+{
+    struct sessions_writer *writer = writer_of(4);
+    uint32_t groups = 0, first = sessions_add_group(writer, key_number(SESSIONS));
+
+    (void)state;
+    while (sessions_add_group(writer, key_number(SESSIONS + ++groups)) != UINT32_MAX)
+        continue;
+    assert_true(groups >= SESSIONS / 4);
+    for (uint32_t n = 0; n < SESSIONS; n++)
+        assert_true(sessions_add(writer, key_number(n), n, SLICE("d"), 0) != UINT32_MAX);
+    assert_true(sessions_workers(region, key_number(SESSIONS)) == UINT64_C(1) << 4);
+    sessions_remove_group(writer, first);
+    assert_true(sessions_workers(region, key_number(SESSIONS)) == 0);
+    assert_true(sessions_add_group(writer, key_number(SESSIONS)) == first);
+    slot_end(region, 4);
+    for (uint32_t n = 0; n < SESSIONS + groups; n++)
+        assert_true(sessions_workers(region, key_number(n)) == 0);
+    sessions_writer_free(writer);
+}
+
 static void a_dead_worker_has_no_sessions_and_its_successor_starts_empty(void **state)
 {
     struct sessions_writer *writer = writer_of(2);
@@ -236,6 +257,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_REGION(what_is_added_is_found_until_it_is_removed),
         WITH_REGION(a_full_slab_says_so_and_each_entry_is_used_again),
+        WITH_REGION(groups_and_sessions_do_not_take_each_others_room),
         WITH_REGION(a_dead_worker_has_no_sessions_and_its_successor_starts_empty),
         WITH_REGION(random_bytes_in_a_slab_harm_no_reader_and_no_other_worker),
         WITH_REGION(a_worker_can_write_only_what_is_its_own),
