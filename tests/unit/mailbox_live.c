@@ -397,6 +397,47 @@ static void test_append(void)
     check(reply_integer > 2 * config.mailbox.age_s, "mailboxes nobody uses vanish, later");
 }
 
+static uint64_t calls_of(const char *command);
+
+/* All letters of a turn go as one command, and none has to answer for another. */
+static void test_one_turn(void)
+{
+    redis_do("SET po:{turn-wrong}:box text");
+    redis_do("SET po:{turn-wrong1}:ids text");
+    redis_do("CONFIG RESETSTAT");
+    letters_reset();
+    append_as(0, "turn", "t1", "t1");
+    append_as(0, "turn-wrong", "t1", "t1");
+    append_as(0, "turn", "t2", "t1");
+    append_as(0, "turn", "t1", "t1");
+    append_as(0, "turn-wrong1", "t1", "t1");
+    append_as(0, "turn1", "t1", "elsewhere");
+    append_as(0, "turn", "t3", "t3");
+    check(wait_for(all_answered, 5000) && calls_of("evalsha") <= 3, "a turn's letters go together");
+    check(sent[1].outcome == MAILBOX_UNAVAILABLE && sent[4].outcome == MAILBOX_UNAVAILABLE &&
+              redis_do("EXISTS po:{turn-wrong1}:box") == 0,
+          "… those that meet a wrong type are not stored");
+    check(sent[0].outcome == MAILBOX_STORED && sent[2].outcome == MAILBOX_STORED &&
+              sent[5].outcome == MAILBOX_STORED && sent[6].outcome == MAILBOX_STORED &&
+              redis_do("XLEN po:{turn}:box") == 3,
+          "… the others are");
+    check(sent[3].outcome == MAILBOX_REPEATED && seq_compare(sent[3].seq, sent[0].seq) == 0,
+          "… a repetition is found in the same turn");
+    check(seq_compare(sent[2].before, sent[0].seq) == 0 &&
+              seq_compare(sent[6].before, sent[2].seq) == 0,
+          "… before is the one before");
+    check(history("turn", "t1", (struct seq){ 0, 0 }, 10) == 2 &&
+              history("turn1", "elsewhere", (struct seq){ 0, 0 }, 10) == 1,
+          "… threads are kept");
+    redis_do("CONFIG SET maxmemory 1");
+    letters_reset();
+    append_many(0, "turn-oom", 3);
+    check(wait_for(all_answered, 5000) && all_are(MAILBOX_UNAVAILABLE) &&
+              redis_do("EXISTS po:{turn-oom}:box po:{turn-oom}:ids") == 0,
+          "out of memory: none of them is stored");
+    redis_do("CONFIG SET maxmemory 0");
+}
+
 static void test_script_flush(void)
 {
     letters_reset();
@@ -543,6 +584,7 @@ static void test_trouble(void)
     redis_do("SET po:{wrong3}:th text");
     letters_reset();
     append_as(0, "wrong3", "x", "y");
+    append_as(0, "wrong3", "x1", "y");
     check(wait_for(all_answered, 5000) && all_are(MAILBOX_UNAVAILABLE) &&
               redis_do("EXISTS po:{wrong3}:box") == 0,
           "… of the threads");
@@ -913,8 +955,15 @@ static void test_durability(void)
     wait_for(all_up, 5000);
     letters_reset();
     append_many(0, "freed", 10);
+    hook(NULL);
     mailbox_free(workers[0].mailbox);
     check(answered == 10 && all_are(MAILBOX_UNKNOWN), "freed: all are told");
+    worker_mailbox(&workers[0], 0);
+    wait_for(all_up, 5000);
+    letters_reset();
+    append_many(0, "freed", 10);
+    mailbox_free(workers[0].mailbox);
+    check(answered == 10 && all_are(MAILBOX_UNAVAILABLE), "… what never left is not stored");
     worker_mailbox(&workers[0], 0);
     check(wait_for(all_up, 5000), "another in its place");
 }
@@ -1024,6 +1073,7 @@ int main(int argc, char **argv)
         check(wait_for(all_up, 5000) && strcmp(workers[0].epoch, workers[1].epoch) == 0,
               "both are up, and agree on the epoch");
         test_append();
+        test_one_turn();
         test_script_flush();
         test_client_kill();
         test_kill_9();
