@@ -282,6 +282,7 @@ enum err mailbox_put(struct mailbox *mailbox, const struct command *command, con
     mailbox->row_count++;
     mailbox->row_bytes += op->bytes;
     mailbox->queued_count++;
+    mailbox->put_late = true;
     return OK;
 }
 
@@ -367,10 +368,16 @@ static void ask_replicas(struct mailbox *mailbox)
 
 void mailbox_flush(struct mailbox *mailbox)
 {
+    mailbox->put_late = false;
     if (mailbox->state == MAILBOX_UP && mailbox->queued_count > 0)
         mailbox_send_queued(mailbox);
     if (mailbox->replica && mailbox->unconfirmed)
         ask_replicas(mailbox);
+}
+
+bool mailbox_flush_again(const struct mailbox *mailbox)
+{
+    return mailbox->put_late && mailbox->state == MAILBOX_UP;
 }
 
 /* --- trouble --- */

@@ -114,6 +114,7 @@ struct mailbox {
     struct op_row row;  /* in the order of the calls */
     struct op_row asks; /* our own questions: scripts, settings, epoch, replicas */
     size_t row_count, row_bytes, queued_count;
+    bool put_late;    /* something was put into the row after it was flushed */
     bool unconfirmed; /* appends were sent since the last question to the replicas */
 
     bool preparing, ticking;
