@@ -9,7 +9,7 @@
 #   make SAN=address,undefined check e2e
 #   make lint           clang-tidy, cppcheck, clang-format, shellcheck
 #   make fuzz-NAME FUZZ_SECONDS=60
-#   make bench-idle bench-echo
+#   make bench-idle bench-echo bench-mail
 #   make install DESTDIR= PREFIX=/usr/local
 #   make clean
 
@@ -55,7 +55,7 @@ BENCH := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit layers corpora fuzz-programs e2e lint clean install uninstall bench-idle bench-echo
+.PHONY: all run test setup check programs unit layers corpora fuzz-programs e2e lint clean install uninstall bench-idle bench-echo bench-mail
 
 all: $(BIN)
 
@@ -149,6 +149,10 @@ bench-idle: $(BIN) $(B)/tests/bench/bench_idle
 # Echo by our codec and connections beside a bare epoll loop, in one run: CPU a message.
 bench-echo: $(BIN) $(B)/tests/bench/bench_echo
 	@$(B)/tests/bench/bench_echo $(abspath $(BIN)) $(ROUNDS) $(MS)
+
+# Mails accepted a second beside redis-benchmark's XADD of the same bytes, in one run.
+bench-mail: $(BIN) $(B)/tests/bench/bench_mail
+	@POSTOFFICE_BINARY=$(abspath $(BIN)) ROUNDS=$(ROUNDS) MS=$(MS) $(PYTHON) tests/bench/mail.py $(abspath $(B)/tests/bench/bench_mail)
 
 lint:
 	@scripts/lint

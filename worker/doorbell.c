@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+enum { FEW = 8 }; /* recipients, as most messages have */
+
 /* To the sessions of an address here. */
 static bool offer_here(struct office *office, struct slice address, struct bus_position position,
                        struct slice skip_device, struct msg *msg)
@@ -47,21 +49,23 @@ static void ring(struct office *office, uint32_t slot, const struct doorbell *be
     }
 }
 
-/* One doorbell to each other worker of this host that has sessions of any of them, however many. */
-static void ring_elsewhere(struct office *office, const struct doorbell *all,
-                           struct slice skip_device, struct msg *msg)
+static uint64_t other_workers(const struct office *office, struct slice address)
 {
-    uint64_t *where = malloc(all->count * sizeof *where), workers = 0;
+    return sessions_workers(office->region, sessions_key(office->region, address)) &
+           ~((uint64_t)1 << office->slot);
+}
+
+/* One doorbell to each of these workers, however many of the addresses it has. */
+static void ring_workers(struct office *office, uint64_t workers, const struct doorbell *all,
+                         struct slice skip_device, struct msg *msg)
+{
+    uint64_t *where = malloc(all->count * sizeof *where);
     struct doorbell bell = { malloc(all->count * sizeof *bell.addresses),
                              malloc(all->count * sizeof *bell.positions), 0 };
 
-    for (size_t i = 0; where && i < all->count; i++) {
-        where[i] =
-            sessions_workers(office->region, sessions_key(office->region, all->addresses[i])) &
-            ~((uint64_t)1 << office->slot);
-        workers |= where[i];
-    }
-    for (; bell.addresses && bell.positions && workers; workers &= workers - 1) {
+    for (size_t i = 0; where && i < all->count; i++)
+        where[i] = other_workers(office, all->addresses[i]);
+    for (; where && bell.addresses && bell.positions && workers; workers &= workers - 1) {
         uint32_t slot = (uint32_t)__builtin_ctzll(workers);
         bell.count = 0;
         for (size_t i = 0; i < all->count; i++)
@@ -74,6 +78,18 @@ static void ring_elsewhere(struct office *office, const struct doorbell *all,
     free(where);
     free(bell.addresses);
     free(bell.positions);
+}
+
+/* To those of this host; mostly there are none. */
+static void ring_elsewhere(struct office *office, const struct doorbell *all,
+                           struct slice skip_device, struct msg *msg)
+{
+    uint64_t workers = 0;
+
+    for (size_t i = 0; i < all->count; i++)
+        workers |= other_workers(office, all->addresses[i]);
+    if (workers)
+        ring_workers(office, workers, all, skip_device, msg);
 }
 
 static void ring_remote(struct office *office, struct remote *remote, struct slice skip_device,
@@ -93,22 +109,34 @@ void doorbell_ring(struct office *office, const struct doorbell *stored, struct 
 {
     for (size_t i = 0; i < stored->count; i++)
         offer_here(office, stored->addresses[i], stored->positions[i], skip_device, msg);
-    if (stored->count)
-        ring_elsewhere(office, stored, skip_device, msg);
+    ring_elsewhere(office, stored, skip_device, msg);
     ring_remote(office, remote, skip_device, msg);
+}
+
+static void ring_ticket(struct ticket *ticket, struct doorbell *stored)
+{
+    for (uint32_t i = 0; i < ticket->recipient_count; i++)
+        if (ticket->recipients[i].to_deliver) {
+            stored->addresses[stored->count] = ticket->recipients[i].address;
+            stored->positions[stored->count++] = ticket->recipients[i].position;
+        }
+    doorbell_ring(ticket->office, stored, &ticket->remote, (struct slice){ 0 }, ticket->msg);
 }
 
 void doorbell_ring_ticket(struct ticket *ticket)
 {
-    struct doorbell stored = { malloc(ticket->recipient_count * sizeof *stored.addresses),
-                               malloc(ticket->recipient_count * sizeof *stored.positions), 0 };
+    struct slice few_addresses[FEW];
+    struct bus_position few_positions[FEW];
+    struct doorbell stored = { few_addresses, few_positions, 0 };
 
-    for (uint32_t i = 0; stored.addresses && stored.positions && i < ticket->recipient_count; i++)
-        if (ticket->recipients[i].to_deliver) {
-            stored.addresses[stored.count] = ticket->recipients[i].address;
-            stored.positions[stored.count++] = ticket->recipients[i].position;
-        }
-    doorbell_ring(ticket->office, &stored, &ticket->remote, (struct slice){ 0 }, ticket->msg);
+    if (ticket->recipient_count <= FEW) {
+        ring_ticket(ticket, &stored);
+        return;
+    }
+    stored.addresses = malloc(ticket->recipient_count * sizeof *stored.addresses);
+    stored.positions = malloc(ticket->recipient_count * sizeof *stored.positions);
+    if (stored.addresses && stored.positions)
+        ring_ticket(ticket, &stored);
     free(stored.addresses);
     free(stored.positions);
 }

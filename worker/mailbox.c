@@ -1,11 +1,11 @@
 /*
  * A worker's door to all mailboxes: the row of commands without an answer.
  *
- * Redis answers in the order of the commands, so the row is in the order of the calls and its head
- * is the next to be answered. A command that met a Redis without our scripts, or (an append) whose
- * answer was lost, goes back to being queued where it stands; when Redis is usable again all that
- * is queued is sent again in order. An append that would be stored after a later one of this worker
- * is given up instead.
+ * What is put into it leaves at the end of the turn (mailbox_batch.c). Redis answers in the order
+ * of the commands, so the row is in the order of the calls and its head is the next to be answered.
+ * A command that met a Redis without our scripts, or (an append) whose answer was lost, goes back
+ * to being queued where it stands; when Redis is usable again all that is queued is sent again in
+ * order. An append that would be stored after a later one of this worker is given up instead.
  *
  * A caller is told from a turn of the Redis connection or from mailbox_tick, never from a call.
  */
@@ -209,9 +209,8 @@ static void stale(struct mailbox *mailbox, const struct redis_reply *why)
         mailbox_prepare(mailbox);
 }
 
-static void on_answer(void *arg, const struct redis_reply *reply)
+void mailbox_answered(struct op *op, const struct redis_reply *reply)
 {
-    struct op *op = arg;
     struct mailbox *mailbox = op->mailbox;
 
     if (!mailbox) {
@@ -240,32 +239,15 @@ static void on_answer(void *arg, const struct redis_reply *reply)
     mailbox_finish(op, reply);
 }
 
-static bool send_op(struct op *op)
+void mailbox_sent(struct op *op)
 {
     struct mailbox *mailbox = op->mailbox;
 
-    if (op->script != SCRIPT_NONE) /* a reload may have made another of it */
-        op->args[1] = slice_make(mailbox->shas[op->script], SHA_HEX);
-    if (redis_command(mailbox->redis, op->args, op->arg_count, on_answer, op))
-        return false;
     if (op->state == OP_QUEUED)
         mailbox->queued_count--;
     op->state = OP_SENT;
     mailbox->counts.retried += op->maybe;
     mailbox->unconfirmed |= op->is_append;
-    return true;
-}
-
-void mailbox_send_queued(struct mailbox *mailbox)
-{
-    struct op *op;
-
-    if (mailbox->queued_count == 0)
-        return;
-    TAILQ_FOREACH(op, &mailbox->row, link)
-    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that TAILQ_REMOVE took it out */
-    if (op->state == OP_QUEUED && !send_op(op))
-        return; /* the rest with the next tick */
 }
 
 static bool row_is_full(const struct mailbox *mailbox, size_t bytes)
@@ -296,13 +278,11 @@ enum err mailbox_put(struct mailbox *mailbox, const struct command *command, con
     op->is_append = like->is_append;
     op->count = like->count;
     op->since_ms = clock_monotonic_ms();
-    bool behind_others = mailbox->queued_count > 0;
     TAILQ_INSERT_TAIL(&mailbox->row, op, link);
     mailbox->row_count++;
     mailbox->row_bytes += op->bytes;
     mailbox->queued_count++;
-    if (mailbox->state == MAILBOX_UP && !behind_others)
-        send_op(op); /* when it can not be, it is queued */
+    mailbox->put_late = true;
     return OK;
 }
 
@@ -369,13 +349,11 @@ static void on_replicas(struct op *ask, const struct redis_reply *reply)
 
 /* WAIT asks about what this connection wrote; the INCR makes that be behind everything that a
  * repetition found, which an earlier connection has written. */
-void mailbox_flush(struct mailbox *mailbox)
+static void ask_replicas(struct mailbox *mailbox)
 {
     struct buf tick;
     struct command wait;
 
-    if (!mailbox->replica || !mailbox->unconfirmed)
-        return;
     buf_init(&tick, 256);
     buf_addf(&tick, "%stick", mailbox->prefix);
     struct slice incr[2] = { SLICE("INCR"), buf_slice(&tick) };
@@ -386,6 +364,20 @@ void mailbox_flush(struct mailbox *mailbox)
         mailbox_ask(mailbox, wait.args, wait.count, on_replicas, 0) == OK)
         mailbox->unconfirmed = false;
     buf_fini(&tick);
+}
+
+void mailbox_flush(struct mailbox *mailbox)
+{
+    mailbox->put_late = false;
+    if (mailbox->state == MAILBOX_UP && mailbox->queued_count > 0)
+        mailbox_send_queued(mailbox);
+    if (mailbox->replica && mailbox->unconfirmed)
+        ask_replicas(mailbox);
+}
+
+bool mailbox_flush_again(const struct mailbox *mailbox)
+{
+    return mailbox->put_late && mailbox->state == MAILBOX_UP;
 }
 
 /* --- trouble --- */
@@ -451,10 +443,8 @@ void mailbox_tick(struct mailbox *mailbox)
         give_up(mailbox, is_too_old, now_ms - keep_ms);
     if (mailbox->state == MAILBOX_STALE)
         mailbox_prepare(mailbox);
-    else if (mailbox->state == MAILBOX_UP) {
-        mailbox_send_queued(mailbox);
+    else if (mailbox->state == MAILBOX_UP)
         mailbox_ask_tick(mailbox);
-    }
 }
 
 struct mailbox_counts mailbox_take_counts(struct mailbox *mailbox)

@@ -59,9 +59,11 @@ void mailbox_free(struct mailbox *mailbox);
 void mailbox_redis_up(struct mailbox *mailbox);
 void mailbox_redis_down(struct mailbox *mailbox);
 bool mailbox_is_up(const struct mailbox *mailbox);
-/* The end of a turn, before redis_flush: with durability "replica" it asks for the replicas' word
- * on the turn's appends. */
+/* The end of a turn, before redis_flush: what was put in leaves. With durability "replica" it also
+ * asks for the replicas' word on the turn's appends. */
 void mailbox_flush(struct mailbox *mailbox);
+/* Has something come behind the flush, that must not wait for whenever the next turn is? */
+bool mailbox_flush_again(const struct mailbox *mailbox);
 /* Once a second: notices that data was lost, gives up what has waited too long. */
 void mailbox_tick(struct mailbox *mailbox);
 /* What keeps it from being up though Redis is ("" when nothing does), for a person: durability

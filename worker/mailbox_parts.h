@@ -1,10 +1,10 @@
 /*
  * What the files of the mailbox share, and nobody else sees: mailbox.c (its life, the row of
  * commands without an answer), mailbox_ready.c (from a connected Redis to a usable one, the epoch),
- * mailbox_keys.c (names and positions), mailbox_scripts.c (what runs inside Redis),
- * mailbox_append.c, mailbox_read.c, mailbox_join.c and mailbox_places.c (the commands),
- * mailbox_page.c (entries out of answers), mailbox_receipt_scripts.c and mailbox_receipts.c
- * (receipts, recall, expiry).
+ * mailbox_batch.c (sending the row), mailbox_keys.c (names and positions), mailbox_scripts.c and
+ * mailbox_script_append.c (what runs inside Redis), mailbox_append.c, mailbox_read.c,
+ * mailbox_join.c and mailbox_places.c (the commands), mailbox_page.c (entries out of answers),
+ * mailbox_receipt_scripts.c and mailbox_receipts.c (receipts, recall, expiry).
  */
 #ifndef WORKER_MAILBOX_PARTS_H
 #define WORKER_MAILBOX_PARTS_H
@@ -32,6 +32,7 @@ struct seq seq_previous(struct seq seq);
 
 enum script {
     SCRIPT_APPEND,
+    SCRIPT_APPEND_MANY,
     SCRIPT_OPEN,
     SCRIPT_ACK,
     SCRIPT_THREAD,
@@ -68,11 +69,13 @@ struct script_wrap mailbox_script_wrap(enum script script);
 /* NULL: not one of those. */
 const char *mailbox_receipt_script(enum script script);
 void mailbox_script_sha(const char *text, char hex[SHA_HEX + 1]);
+/* mailbox_script_append.c */
+extern const char mailbox_append_text[], mailbox_append_many_text[];
 
 /* ---- commands without an answer (mailbox.c) ---- */
 
 enum op_state {
-    OP_QUEUED, /* to be sent when the scripts are there */
+    OP_QUEUED, /* to be sent at the end of the turn, when the scripts are there */
     OP_SENT,
     OP_ANSWERED, /* an append that waits for the replicas */
 };
@@ -128,6 +131,7 @@ struct mailbox {
     struct op_row row;  /* in the order of the calls */
     struct op_row asks; /* our own questions: scripts, settings, epoch, replicas */
     size_t row_count, row_bytes, queued_count;
+    bool put_late;    /* something was put into the row after it was flushed */
     bool unconfirmed; /* appends were sent since the last question to the replicas */
 
     bool preparing, ticking;
@@ -167,13 +171,17 @@ void command_add_seq(struct command *command, struct seq seq);
 bool mailbox_keys(struct mailbox *mailbox, struct slice address, struct slice *keys,
                   const char *const *suffixes, unsigned count);
 
-/* Puts it into the row, sends it when that is possible now. ERR_DOWN as in mailbox.h. */
+/* Puts it into the row. ERR_DOWN as in mailbox.h. */
 enum err mailbox_put(struct mailbox *mailbox, const struct command *command, const struct op *like);
 /* One of our own questions, which is never sent again. */
 enum err mailbox_ask(struct mailbox *mailbox, const struct slice *args, size_t count,
                      op_finish finish, unsigned number);
-/* Sends what is queued, in order. */
+/* Sends what is queued, in order (mailbox_batch.c). */
 void mailbox_send_queued(struct mailbox *mailbox);
+/* It left. */
+void mailbox_sent(struct op *op);
+/* What came of it, REDIS_LOST included. */
+void mailbox_answered(struct op *op, const struct redis_reply *reply);
 /* An answer that is trouble: counted, and logged once a second. */
 void mailbox_trouble(struct mailbox *mailbox, struct slice text);
 /* Takes it out of the row, says so, frees it. */

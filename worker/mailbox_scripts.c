@@ -34,154 +34,49 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The name of a sibling key. */
-#define LUA_KEY "local base=string.sub(KEYS[1],1,-5) "
-
-/* Keys vanish twice the age after the last use, so that whoever comes back after the age still
- * finds out what it missed. Places are not a matter of age: a session may be silent for long. */
-#define LUA_KEEP                                                                                   \
-    "local function keep(age)\n"                                                                   \
-    "  for _,name in ipairs({':box',':ids',':cur',':th',':rc',':rq'}) do\n"                        \
-    "    redis.call('EXPIRE',base..name,2*age+10000)\n"                                            \
-    "  end\n"                                                                                      \
-    "end\n"
-
-/* Retention: removes from the oldest on `excess` entries, and those before `oldest` ms, at most
- * about a hundred at once. */
-#define LUA_SWEEP                                                                                  \
-    LUA_KEY LUA_RANK "local function forget(entry)\n"                                              \
-                     "  local seq,v=entry[1],{}\n"                                                 \
-                     "  for j=1,#entry[2],2 do v[entry[2][j]]=entry[2][j+1] end\n"                 \
-                     "  if v.i and v.f then\n"                                                     \
-                     "    for _,field in ipairs({v.i,v.i..'\\0'..v.f}) do\n"                       \
-                     "      local s=redis.call('HGET',base..':ids',field)\n"                       \
-                     "      if s and string.sub(s,1,#seq+1)==seq..' ' then\n"                      \
-                     "        redis.call('HDEL',base..':ids',field) break\n"                       \
-                     "      end\n"                                                                 \
-                     "    end\n"                                                                   \
-                     "  end\n"                                                                     \
-                     "  if v.t then redis.pcall('ZREM',base..':th',v.t..'\\0'..rank(seq)) end\n"   \
-                     "  if v.r then redis.pcall('HDEL',base..':rc',seq) end\n"                     \
-                     "  if v.r and v.i and v.f then\n"                                             \
-                     "    redis.pcall('ZREM',base..':rq',rank(seq)..'\\0'..v.i..'\\0'..v.f)\n"     \
-                     "  end\n"                                                                     \
-                     "end\n"                                                                       \
-                     "local function sweep(len,excess,oldest)\n"                                   \
-                     "  local n,lost=0,nil\n"                                                      \
-                     "  while n<128 do\n"                                                          \
-                     "    local es=redis.call('XRANGE',KEYS[1],'-','+','COUNT',\n"                 \
-                     "      excess>n and math.min(excess-n,16) or 4)\n"                            \
-                     "    local k,old=0,false\n"                                                   \
-                     "    for _,e in ipairs(es) do\n"                                              \
-                     "      old=tonumber(string.match(e[1],'^%d+'))<oldest\n"                      \
-                     "      if n+k>=excess and not old then break end\n"                           \
-                     "      k=k+1 lost=e[1] forget(e)\n"                                           \
-                     "    end\n"                                                                   \
-                     "    if k==0 then break end\n"                                                \
-                     "    n=n+k\n"                                                                 \
-                     "    redis.call('XTRIM',KEYS[1],'MAXLEN',len-n)\n"                            \
-                     "    if k<#es or (n>=excess and not old) then break end\n"                    \
-                     "  end\n"                                                                     \
-                     "  if lost then redis.call('HSET',base..':ids','/lost',lost) end\n"           \
-                     "  return n\n"                                                                \
-                     "end\n"                                                                       \
-                     "local function oldest(age)\n"                                                \
-                     "  return (tonumber(redis.call('TIME')[1])-age)*1000\n"                       \
-                     "end\n"
-
-/* KEYS box ids at, and th when the letter answers in a thread; ARGV "f" from "i" id "b" body,
- * further fields, the thread last. -> the places and then "OUTCOME SEQ BEFORE TRIMMED" (outcome 0
- * stored, 1 repeated, 2 full), or only that when there are no places.
- *
- * What it costs Redis is the limit of the whole server: hence few arguments, few calls, a flat
- * answer. A hash of more than a handful becomes a real one early (a value longer than
- * hash-max-listpack-value does it), for Redis searches its compact form from end to end. */
-static const char append_text[] =
-    "local id,from=ARGV[4],ARGV[2]\n"
-    "local seen=redis.call('HMGET',KEYS[2],id,'')\n"
-    "local at=redis.call('HKEYS',KEYS[3])\n"
-    "local field,v,before=id,seen[1],seen[2]\n"
-    "if v then\n"
-    "  if string.sub(v,string.find(v,' ',1,true)+1)~=from then\n"
-    "    field=id..'\\0'..from\n"
-    "    v=redis.call('HGET',KEYS[2],field)\n"
-    "  end\n"
-    "  if v then\n"
-    "    local seq=string.sub(v,1,string.find(v,' ',1,true)-1)\n"
-    "    local s=tonumber(string.match(seq,'^%d+'))/1000\n"
-    "    if tonumber(redis.call('TIME')[1])-s<DEDUPE then\n"
-    "      at[#at+1]='1 '..seq..' '..seq..' 0'\n"
-    "      return at\n"
-    "    end\n"
-    "  end\n"
-    "end\n"
-    "local len,trimmed=redis.call('XLEN',KEYS[1]),0\n"
-    "if not before then\n" /* somebody took :ids away */
-    "  local e=len>0 and redis.call('XREVRANGE',KEYS[1],'+','-','COUNT',1)[1]\n"
-    "  before=e and e[1] or '0-0'\n"
-    "end\n"
-    "if KEYS[4] then redis.call('ZCARD',KEYS[4]) end\n"
-    "if len>=MAX or len%64==63 then\n" LUA_SWEEP
-    "  trimmed=sweep(len,REJECT and 0 or len-MAX+1,oldest(AGE))\n"
-    "  if REJECT and len-trimmed>=MAX then return '2 0-0 0-0 '..trimmed end\n"
-    "end\n"
-    "local seq=redis.call('XADD',KEYS[1],'*',unpack(ARGV))\n"
-    "redis.call('HSET',KEYS[2],field,seq..' '..from,'',seq)\n"
-    "if len==15 then redis.call('HSET',KEYS[2],'/',string.rep('-',65)) end\n"
-    "if KEYS[4] then\n" LUA_RANK "  redis.call('ZADD',KEYS[4],0,ARGV[#ARGV]..'\\0'..rank(seq))\n"
-    "  if redis.call('ZCARD',KEYS[4])==1 then redis.call('EXPIRE',KEYS[4],2*AGE+10000) end\n"
-    "end\n"
-    "if string.sub(seq,1,9)~=string.sub(before,1,9) then\n" /* once in 10,000 s */
-    LUA_KEY LUA_KEEP "  keep(AGE)\n"
-    "end\n"
-    "local text='0 '..seq..' '..before..(trimmed==0 and ' 0' or ' '..trimmed)\n"
-    "if #at==0 then return text end\n"
-    "at[#at+1]=text\n"
-    "return at";
-
 /* KEYS box ids at cur; ARGV device epoch field opened age.
  * -> known, cursor, first, last, lost, devices, how many were trimmed, opened, the other fields and
  * their values. opened "0": the session is new, and newer than any other; or, with an age, it began
  * so many microseconds ago. Places expire after a year, or those of hosts that never came back
  * would stay for ever. */
-static const char open_text[] =
-    LUA_SWEEP LUA_KEEP "local age,len=AGE,redis.call('XLEN',KEYS[1])\n"
-                       "redis.call('HLEN',KEYS[2])\n"
-                       "local known,cursor=1,redis.call('HGET',KEYS[4],ARGV[1])\n"
-                       "local at,others=redis.call('HGETALL',KEYS[3]),{}\n"
-                       "local t,newest,taken=redis.call('TIME'),0,{}\n"
-                       "local opened,now=tonumber(ARGV[4]),t[1]*1000000+t[2]\n"
-                       "for j=1,#at,2 do\n"
-                       "  if at[j]~=ARGV[3] then\n"
-                       "    local o=tonumber(string.match(at[j+1],'^%d+') or '0')\n"
-                       "    taken[o],newest=true,math.max(newest,o)\n"
-                       "    others[#others+1]=at[j] others[#others+1]=at[j+1]\n"
-                       "  end\n"
-                       "end\n"
-                       "if opened==0 then\n"
-                       "  opened=ARGV[5]=='' and math.max(now,newest+1) or now-ARGV[5]\n"
-                       "end\n"
-                       "while taken[opened] do opened=opened+1 end\n"
-                       "redis.call('HSET',KEYS[3],ARGV[3],\n"
-                       "  string.format('%.0f',opened)..' '..ARGV[1])\n"
-                       "redis.call('EXPIRE',KEYS[3],31536000)\n"
-                       "local trimmed=len>0 and sweep(len,0,oldest(age)) or 0\n"
-                       "local lost=redis.call('HGET',KEYS[2],'/lost') or '0-0'\n"
-                       "if not cursor then\n" /* what was gone before it came, it does not miss */
-                       "  known,cursor=0,lost..'@'..ARGV[2]\n"
-                       "  redis.call('HSET',KEYS[4],ARGV[1],cursor)\n"
-                       "end\n"
-                       "local first,last='0-0','0-0'\n"
-                       "local info=redis.pcall('XINFO','STREAM',KEYS[1])\n"
-                       "if not info.err then\n"
-                       "  for j=1,#info,2 do\n"
-                       "    if info[j]=='last-generated-id' then last=info[j+1] end\n"
-                       "    if info[j]=='first-entry' and info[j+1] then first=info[j+1][1] end\n"
-                       "  end\n"
-                       "end\n"
-                       "keep(age)\n"
-                       "return {known,cursor,first,last,lost,\n"
-                       "  redis.call('HLEN',KEYS[4]),trimmed,opened,others}";
+static const char open_text[] = LUA_KEY LUA_SWEEP LUA_KEEP
+    "local age,len=AGE,redis.call('XLEN',KEYS[1])\n"
+    "redis.call('HLEN',KEYS[2])\n"
+    "local known,cursor=1,redis.call('HGET',KEYS[4],ARGV[1])\n"
+    "local at,others=redis.call('HGETALL',KEYS[3]),{}\n"
+    "local t,newest,taken=redis.call('TIME'),0,{}\n"
+    "local opened,now=tonumber(ARGV[4]),t[1]*1000000+t[2]\n"
+    "for j=1,#at,2 do\n"
+    "  if at[j]~=ARGV[3] then\n"
+    "    local o=tonumber(string.match(at[j+1],'^%d+') or '0')\n"
+    "    taken[o],newest=true,math.max(newest,o)\n"
+    "    others[#others+1]=at[j] others[#others+1]=at[j+1]\n"
+    "  end\n"
+    "end\n"
+    "if opened==0 then\n"
+    "  opened=ARGV[5]=='' and math.max(now,newest+1) or now-ARGV[5]\n"
+    "end\n"
+    "while taken[opened] do opened=opened+1 end\n"
+    "redis.call('HSET',KEYS[3],ARGV[3],\n"
+    "  string.format('%.0f',opened)..' '..ARGV[1])\n"
+    "redis.call('EXPIRE',KEYS[3],31536000)\n"
+    "local trimmed=len>0 and sweep(len,0,oldest(age)) or 0\n"
+    "local lost=redis.call('HGET',KEYS[2],'/lost') or '0-0'\n"
+    "if not cursor then\n" /* what was gone before it came, it does not miss */
+    "  known,cursor=0,lost..'@'..ARGV[2]\n"
+    "  redis.call('HSET',KEYS[4],ARGV[1],cursor)\n"
+    "end\n"
+    "local first,last='0-0','0-0'\n"
+    "local info=redis.pcall('XINFO','STREAM',KEYS[1])\n"
+    "if not info.err then\n"
+    "  for j=1,#info,2 do\n"
+    "    if info[j]=='last-generated-id' then last=info[j+1] end\n"
+    "    if info[j]=='first-entry' and info[j+1] then first=info[j+1][1] end\n"
+    "  end\n"
+    "end\n"
+    "keep(age)\n"
+    "return {known,cursor,first,last,lost,\n"
+    "  redis.call('HLEN',KEYS[4]),trimmed,opened,others}";
 
 /* KEYS cur; ARGV device seq epoch. The cursor goes forward, or into a new epoch. */
 static const char ack_text[] =
@@ -245,7 +140,8 @@ static const char newest_text[] =
     "return ''";
 
 static const char *const texts[SCRIPT_COUNT] = {
-    [SCRIPT_APPEND] = append_text,
+    [SCRIPT_APPEND] = mailbox_append_text,
+    [SCRIPT_APPEND_MANY] = mailbox_append_many_text,
     [SCRIPT_OPEN] = open_text,
     [SCRIPT_ACK] = ack_text,
     [SCRIPT_THREAD] = thread_text,

@@ -60,36 +60,57 @@ struct waiting redis_waiting_take(struct redis *redis)
 
 /* --- commands --- */
 
-static void add_count(struct buf *out, char sign, size_t count)
+enum { COUNT_MAX = 1 + 20 + 2 }; /* a sign, digits, CR LF */
+
+/* Both write at `at`, where there is room, and return what is behind it. */
+static char *put_count(char *at, char sign, size_t count)
 {
-    buf_add_char(out, sign);
-    buf_add_int(out, (int64_t)count);
-    buf_add(out, "\r\n", 2);
+    char digits[20], *first = digits + sizeof digits;
+
+    do
+        *--first = (char)('0' + count % 10);
+    while (count /= 10);
+    *at++ = sign;
+    while (first < digits + sizeof digits)
+        *at++ = *first++;
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+}
+
+static char *put_argument(char *at, struct slice argument)
+{
+    at = put_count(at, '$', argument.len);
+    if (argument.len)
+        memcpy(at, argument.data, argument.len);
+    at += argument.len;
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
 }
 
 /* The request as RESP: an array of bulk strings, so every argument may hold any byte. */
 static enum err add_request(struct buf *out, const struct slice *args, size_t arg_count)
 {
-    size_t len_before = out->len;
-    size_t room = 32;
+    size_t room = COUNT_MAX;
+    enum err err;
+    char *at;
 
     for (size_t i = 0; i < arg_count; i++) {
         if (args[i].len > OUTPUT_BYTES_MAX)
             return ERR_FULL;
-        room += args[i].len + 32;
+        room += COUNT_MAX + args[i].len + 2;
     }
-    enum err err = buf_reserve(out, room);
+    err = buf_reserve(out, room);
     if (err) {
         out->failed = false;
         return err;
     }
-    add_count(out, '*', arg_count);
-    for (size_t i = 0; i < arg_count; i++) {
-        add_count(out, '$', args[i].len);
-        buf_add_slice(out, args[i]);
-        buf_add(out, "\r\n", 2);
-    }
-    assert(out->len - len_before <= room);
+    at = put_count(out->data + out->len, '*', arg_count);
+    for (size_t i = 0; i < arg_count; i++)
+        at = put_argument(at, args[i]);
+    assert((size_t)(at - out->data) <= out->len + room);
+    out->len = (size_t)(at - out->data);
     return OK;
 }
 

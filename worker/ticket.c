@@ -123,21 +123,41 @@ static struct msg *rejected(const struct ticket *ticket, const struct postmaster
                                });
 }
 
+static uint32_t count_unserved(const struct ticket *ticket)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < ticket->recipient_count; i++)
+        count += !ticket->recipients[i].served;
+    return count;
+}
+
+/* Who was not served, and why; the caller's to free. */
+static struct postmaster_refusal *refusals_of(const struct ticket *ticket, uint32_t count)
+{
+    struct postmaster_refusal *refused = calloc(count, sizeof *refused);
+    uint32_t at = 0;
+
+    for (uint32_t i = 0; refused && i < ticket->recipient_count; i++)
+        if (!ticket->recipients[i].served)
+            refused[at++] = (struct postmaster_refusal){ ticket->recipients[i].address,
+                                                         ticket->recipients[i].refusal };
+    return refused;
+}
+
 static struct msg *answer_of(const struct ticket *ticket)
 {
-    struct postmaster_refusal *refused = calloc(ticket->recipient_count, sizeof *refused);
-    size_t refused_count = 0;
+    uint32_t count = count_unserved(ticket);
+    struct postmaster_refusal *refused = count ? refusals_of(ticket, count) : NULL;
     struct msg *msg;
 
+    if (count == 0)
+        return accepted(ticket, NULL, 0);
     if (!refused)
         return NULL;
-    for (uint32_t i = 0; i < ticket->recipient_count; i++)
-        if (!ticket->recipients[i].served)
-            refused[refused_count++] = (struct postmaster_refusal){ ticket->recipients[i].address,
-                                                                    ticket->recipients[i].refusal };
-    stats_add(ticket->session->office->stats, STAT_recipients_refused, refused_count);
-    msg = refused_count < ticket->recipient_count ? accepted(ticket, refused, refused_count)
-                                                  : rejected(ticket, refused, refused_count);
+    stats_add(ticket->session->office->stats, STAT_recipients_refused, count);
+    msg = count < ticket->recipient_count ? accepted(ticket, refused, count)
+                                          : rejected(ticket, refused, count);
     free(refused);
     return msg;
 }

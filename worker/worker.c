@@ -406,6 +406,8 @@ static void on_turn_end(void *arg)
     reach_flush(office->reach);
     conn_host_flush(&office->host);
     gate_flush(worker->gate);
+    if (office->mailbox && mailbox_flush_again(office->mailbox))
+        loop_again(office->loop);
     if (office->draining && office->host.open_count == 0 && gate_pending(worker->gate) == 0)
         loop_stop(office->loop);
 }
@@ -520,6 +522,8 @@ static void close_office(struct worker *worker)
             conn_abort(&office->sessions[i]->conn);
     if (office->mailbox && mailbox_is_up(office->mailbox))
         nodes_leave(office->nodes);
+    if (office->mailbox)
+        mailbox_flush(office->mailbox);
     bus_flush(office->bus);
     office->closed = true;
     mailbox_free(office->mailbox);

@@ -9,11 +9,14 @@
 #include "common/log.h"
 #include "worker/mailbox_receipts.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,7 +41,7 @@ static void server_start(bool aof)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", socket_path, "--save",
                "", "--appendonly", aof ? "yes" : "no", "--appendfsync", "always", "--dir", folder,
-               (char *)NULL);
+               "--enable-debug-command", "local", (char *)NULL);
         _exit(127);
     }
 }
@@ -398,6 +401,47 @@ static void test_append(void)
     check(reply_integer > 2 * config.mailbox.age_s, "mailboxes nobody uses vanish, later");
 }
 
+static uint64_t calls_of(const char *command);
+
+/* All letters of a turn go as one command, and none has to answer for another. */
+static void test_one_turn(void)
+{
+    redis_do("SET po:{turn-wrong}:box text");
+    redis_do("SET po:{turn-wrong1}:ids text");
+    redis_do("CONFIG RESETSTAT");
+    letters_reset();
+    append_as(0, "turn", "t1", "t1");
+    append_as(0, "turn-wrong", "t1", "t1");
+    append_as(0, "turn", "t2", "t1");
+    append_as(0, "turn", "t1", "t1");
+    append_as(0, "turn-wrong1", "t1", "t1");
+    append_as(0, "turn1", "t1", "elsewhere");
+    append_as(0, "turn", "t3", "t3");
+    check(wait_for(all_answered, 5000) && calls_of("evalsha") <= 3, "a turn's letters go together");
+    check(sent[1].outcome == MAILBOX_UNAVAILABLE && sent[4].outcome == MAILBOX_UNAVAILABLE &&
+              redis_do("EXISTS po:{turn-wrong1}:box") == 0,
+          "… those that meet a wrong type are not stored");
+    check(sent[0].outcome == MAILBOX_STORED && sent[2].outcome == MAILBOX_STORED &&
+              sent[5].outcome == MAILBOX_STORED && sent[6].outcome == MAILBOX_STORED &&
+              redis_do("XLEN po:{turn}:box") == 3,
+          "… the others are");
+    check(sent[3].outcome == MAILBOX_REPEATED && seq_compare(sent[3].seq, sent[0].seq) == 0,
+          "… a repetition is found in the same turn");
+    check(seq_compare(sent[2].before, sent[0].seq) == 0 &&
+              seq_compare(sent[6].before, sent[2].seq) == 0,
+          "… before is the one before");
+    check(history("turn", "t1", (struct seq){ 0, 0 }, 10) == 2 &&
+              history("turn1", "elsewhere", (struct seq){ 0, 0 }, 10) == 1,
+          "… threads are kept");
+    redis_do("CONFIG SET maxmemory 1");
+    letters_reset();
+    append_many(0, "turn-oom", 3);
+    check(wait_for(all_answered, 5000) && all_are(MAILBOX_UNAVAILABLE) &&
+              redis_do("EXISTS po:{turn-oom}:box po:{turn-oom}:ids") == 0,
+          "out of memory: none of them is stored");
+    redis_do("CONFIG SET maxmemory 0");
+}
+
 static void test_script_flush(void)
 {
     letters_reset();
@@ -544,6 +588,7 @@ static void test_trouble(void)
     redis_do("SET po:{wrong3}:th text");
     letters_reset();
     append_as(0, "wrong3", "x", "y");
+    append_as(0, "wrong3", "x1", "y");
     check(wait_for(all_answered, 5000) && all_are(MAILBOX_UNAVAILABLE) &&
               redis_do("EXISTS po:{wrong3}:box") == 0,
           "… of the threads");
@@ -556,6 +601,87 @@ static void test_trouble(void)
     check(read_all(0, "oom", 10) == 1, "but read");
     redis_do("REPLICAOF NO ONE");
     check(append_one("ro", "x", MAILBOX_STORED), "and stored later");
+}
+
+/* redis-cli beside us, for what does not answer soon. */
+static pid_t redis_cli(const char *path, const char *a, const char *b, const char *c)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        FILE *quiet = fopen("/dev/null", "w");
+        dup2(fileno(quiet), 1);
+        dup2(fileno(quiet), 2);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execlp("redis-cli", "redis-cli", "-s", path, a, b, c, (char *)NULL);
+        _exit(127);
+    }
+    assert(pid > 0);
+    return pid;
+}
+
+static bool never(void)
+{
+    return false;
+}
+
+/* Asks until the answer has this in it; for a state of Redis that no event tells. */
+static bool redis_says(const char *words, const char *what)
+{
+    for (unsigned tries = 0; tries < 1000; tries++) {
+        redis_do(words);
+        if (strstr(reply_text, what))
+            return true;
+        wait_for(never, 10);
+    }
+    return false;
+}
+
+static void test_busy(void)
+{
+    redis_do("CONFIG SET busy-reply-threshold 50");
+    pid_t cli = redis_cli(socket_path, "EVAL", "while true do end", "0");
+    check(redis_says("PING", "BUSY"), "somebody's script does not end");
+    letters_reset();
+    append_many(0, "busy", 3);
+    check(wait_for(all_answered, 5000) && all_are(MAILBOX_UNAVAILABLE), "BUSY: not stored");
+    redis_do("SCRIPT KILL");
+    check(waitpid(cli, NULL, 0) == cli && redis_do("EXISTS po:{busy}:box") == 0, "really not");
+    letters_reset();
+    append_many(0, "busy", 3);
+    check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED), "and stored later");
+}
+
+static void test_loading(void)
+{
+    redis_do("DEBUG POPULATE 2000");
+    redis_do("CONFIG SET loading-process-events-interval-bytes 1024");
+    redis_do("CONFIG SET key-load-delay 500");
+    pid_t cli = redis_cli(socket_path, "DEBUG", "RELOAD", NULL);
+    check(redis_says("PING", "LOADING"), "Redis loads its data");
+    letters_reset();
+    append_many(0, "loading", 100);
+    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED),
+          "LOADING: they wait, and are stored then");
+    check(stored_in_order("loading"), "once each, in order");
+    assert(waitpid(cli, NULL, 0) == cli);
+    redis_do("CONFIG SET key-load-delay 0");
+    check(wait_for(all_up, 5000), "and it heals");
+}
+
+static void test_master_down(void)
+{
+    redis_do("CONFIG SET replica-serve-stale-data no");
+    redis_do("REPLICAOF 127.0.0.1 1");
+    letters_reset();
+    append_many(0, "stale", 10);
+    check(redis_says("INFO errorstats", "errorstat_MASTERDOWN") && answered == 0,
+          "MASTERDOWN: they wait");
+    redis_do("REPLICAOF NO ONE");
+    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED) && stored_in_order("stale"),
+          "and are stored when it is a master again");
+    redis_do("CONFIG SET replica-serve-stale-data yes");
+    wait_for(all_up, 5000);
 }
 
 static struct mailbox_opened opened;
@@ -1062,6 +1188,95 @@ static void remake(char *durability)
     worker_mailbox(&workers[0], 0);
 }
 
+/* --- a replica --- */
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert(fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 &&
+           getsockname(fd, (struct sockaddr *)&at, &len) == 0);
+    close(fd);
+    return ntohs(at.sin_port);
+}
+
+/* Replication needs a port; the server has one from here on. */
+static pid_t replica_start(const char *path)
+{
+    char words[64], port[8];
+    uint16_t number = free_port();
+    pid_t pid;
+
+    redis_do("CONFIG SET bind 127.0.0.1");
+    snprintf(words, sizeof words, "CONFIG SET port %u", number);
+    redis_do(words);
+    redis_do("CONFIG SET repl-diskless-sync-delay 0");
+    snprintf(port, sizeof port, "%u", number);
+    pid = fork();
+    if (pid == 0) {
+        FILE *quiet = fopen("/dev/null", "w");
+        dup2(fileno(quiet), 1);
+        dup2(fileno(quiet), 2);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", path, "--save", "",
+               "--appendonly", "no", "--dir", folder, "--dbfilename", "replica.rdb", "--replicaof",
+               "127.0.0.1", port, (char *)NULL);
+        _exit(127);
+    }
+    assert(pid > 0);
+    return pid;
+}
+
+/* The replica's own word. */
+static int64_t replica_len(const char *path, const char *key)
+{
+    char command[256];
+    FILE *answer;
+    long long len = -1;
+
+    snprintf(command, sizeof command, "redis-cli -s %s XLEN '%s'", path, key);
+    answer = popen(command, "r"); /* NOLINT(cert-env33-c): our own words */
+    if (!answer || fscanf(answer, "%lld", &len) != 1)
+        len = -1;
+    if (answer)
+        pclose(answer);
+    return len;
+}
+
+static void test_replica(void)
+{
+    static char durability[] = "replica";
+    char path[160];
+
+    snprintf(path, sizeof path, "%s/replica.sock", folder);
+    pid_t replica = replica_start(path);
+    check(redis_says("INFO replication", "state=online"), "a replica has come");
+    config.mailbox.replica_timeout_ms = 2000;
+    remake(durability);
+    wait_for(all_up, 5000);
+    letters_reset();
+    append_many(0, "copied", 100);
+    check(wait_for(all_answered, 10000) && all_are(MAILBOX_STORED) &&
+              replica_len(path, "po:{copied}:box") == 100,
+          "replica: what is accepted the replica has");
+    kill(replica, SIGSTOP);
+    letters_reset();
+    append_many(0, "uncopied", 10);
+    check(wait_for(all_answered, 10000) && all_are(MAILBOX_UNAVAILABLE),
+          "replica: one that is stopped: not promised");
+    kill(replica, SIGCONT);
+    letters_reset();
+    append_many(0, "uncopied", 10);
+    check(wait_for(all_answered, 10000) && all_are(MAILBOX_REPEATED) &&
+              replica_len(path, "po:{uncopied}:box") == 10,
+          "… goes on: sent again, they were there, and now the replica has them");
+    kill(replica, SIGKILL);
+    waitpid(replica, NULL, 0);
+    redis_do("CONFIG SET port 0");
+}
+
 static void test_durability(void)
 {
     static char fsync[] = "fsync", replica[] = "replica", memory[] = "memory";
@@ -1080,12 +1295,20 @@ static void test_durability(void)
     remake(replica);
     check(wait_for(all_up, 5000) && append_one("rep", "x", MAILBOX_UNAVAILABLE),
           "replica: there is none");
+    test_replica();
     remake(memory);
     wait_for(all_up, 5000);
     letters_reset();
     append_many(0, "freed", 10);
+    hook(NULL);
     mailbox_free(workers[0].mailbox);
     check(answered == 10 && all_are(MAILBOX_UNKNOWN), "freed: all are told");
+    worker_mailbox(&workers[0], 0);
+    wait_for(all_up, 5000);
+    letters_reset();
+    append_many(0, "freed", 10);
+    mailbox_free(workers[0].mailbox);
+    check(answered == 10 && all_are(MAILBOX_UNAVAILABLE), "… what never left is not stored");
     worker_mailbox(&workers[0], 0);
     check(wait_for(all_up, 5000), "another in its place");
 }
@@ -1195,6 +1418,7 @@ int main(int argc, char **argv)
         check(wait_for(all_up, 5000) && strcmp(workers[0].epoch, workers[1].epoch) == 0,
               "both are up, and agree on the epoch");
         test_append();
+        test_one_turn();
         test_script_flush();
         test_client_kill();
         test_kill_9();
@@ -1208,6 +1432,9 @@ int main(int argc, char **argv)
         test_recall();
         test_expiry();
         test_trouble();
+        test_busy();
+        test_loading();
+        test_master_down();
         test_flushall();
         test_tail_lost();
         test_came_back_empty();

@@ -1,0 +1,201 @@
+/*
+ * Sending the row: what waits in it leaves at the end of a turn, in order, the appends that stand
+ * one behind the other as one command.
+ *
+ * Only the way to Redis and back is shared. Each append is told its own answer, as if it had gone
+ * alone; what the whole command meets (it was lost, the script was not there) all of it have met.
+ */
+#include "worker/mailbox_parts.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    BATCH_LETTERS_MAX = 64,
+    BATCH_BYTES_MAX = 256 << 10, /* one command keeps Redis from everybody else for its time */
+    BATCH_HEAD = 3,              /* EVALSHA, the script, how many keys */
+    BATCH_ARGS_MAX = BATCH_HEAD + BATCH_LETTERS_MAX * OP_ARGS_MAX, /* one of them is dropped */
+};
+
+/* Appends that are sent together. */
+struct batch {
+    unsigned count;
+    struct op *ops[];
+};
+
+/* Those that are to be, while the row is walked. */
+struct gathering {
+    unsigned count;
+    size_t bytes;
+    struct op *ops[BATCH_LETTERS_MAX];
+};
+
+/* What Redis said of the i-th. */
+static struct redis_reply said_of(const struct redis_reply *reply, const struct batch *batch,
+                                  unsigned i)
+{
+    if (reply->type == REDIS_LOST || reply->type == REDIS_ERROR)
+        return *reply;
+    if (reply->type != REDIS_ARRAY || reply->count != batch->count)
+        return (struct redis_reply){ .type = REDIS_NIL };
+    return redis_reply_at(reply, i);
+}
+
+static void on_batch_answer(void *arg, const struct redis_reply *reply)
+{
+    struct batch *batch = arg;
+
+    for (unsigned i = 0; i < batch->count; i++) {
+        struct redis_reply said = said_of(reply, batch, i);
+        mailbox_answered(batch->ops[i], &said);
+    }
+    free(batch);
+}
+
+/* An append as it would go alone (mailbox_append.c): EVALSHA, the script, how many keys, these,
+ * then the names and values of its fields, of which from, id and body are the first. */
+enum {
+    ALONE_KEY_COUNT = 2,
+    ALONE_KEYS,
+    LETTER_KEYS = 3,
+    FIELD_FROM = 1,
+    FIELD_ID = 3,
+    FIELD_BODY = 5
+};
+
+static const struct slice *fields_of(const struct op *op, size_t *count)
+{
+    size_t first = ALONE_KEYS + (size_t)(op->args[ALONE_KEY_COUNT].data[0] - '0');
+
+    *count = op->arg_count - first;
+    return op->args + first;
+}
+
+/* How many fields stand behind a body, as text. */
+static struct slice count_text(size_t arg_count)
+{
+    static const char digits[] = "0123456789";
+
+    assert(arg_count % 2 == 0 && arg_count / 2 < 10);
+    return slice_make(digits + arg_count / 2, 1);
+}
+
+/* All keys, then all else, as EVALSHA wants it. */
+static size_t batch_args(const struct gathering *gathering, struct slice *args)
+{
+    size_t at = BATCH_HEAD;
+
+    for (unsigned i = 0; i < gathering->count; i++)
+        for (unsigned j = 0; j < LETTER_KEYS; j++)
+            args[at++] = gathering->ops[i]->args[ALONE_KEYS + j];
+    for (unsigned i = 0; i < gathering->count; i++) {
+        size_t count;
+        const struct slice *fields = fields_of(gathering->ops[i], &count);
+        args[at++] = count_text(count - FIELD_BODY - 1);
+        args[at++] = fields[FIELD_FROM];
+        args[at++] = fields[FIELD_ID];
+        for (size_t j = FIELD_BODY; j < count; j++)
+            args[at++] = fields[j];
+    }
+    return at;
+}
+
+static struct batch *batch_new(const struct gathering *gathering)
+{
+    struct batch *batch = malloc(sizeof *batch + gathering->count * sizeof batch->ops[0]);
+
+    if (!batch)
+        return NULL;
+    batch->count = gathering->count;
+    memcpy(batch->ops, gathering->ops, gathering->count * sizeof batch->ops[0]);
+    return batch;
+}
+
+static bool send_batch(struct mailbox *mailbox, const struct gathering *gathering)
+{
+    static struct slice args[BATCH_ARGS_MAX]; /* one a worker: of use only in here */
+    struct command head;
+    struct batch *batch = batch_new(gathering);
+
+    if (!batch)
+        return false;
+    command_script(&head, mailbox, SCRIPT_APPEND_MANY, gathering->count * LETTER_KEYS);
+    memcpy(args, head.args, sizeof head.args[0] * BATCH_HEAD);
+    if (redis_command(mailbox->redis, args, batch_args(gathering, args), on_batch_answer, batch)) {
+        free(batch);
+        return false;
+    }
+    for (unsigned i = 0; i < gathering->count; i++)
+        mailbox_sent(gathering->ops[i]);
+    return true;
+}
+
+static void on_answer(void *arg, const struct redis_reply *reply)
+{
+    mailbox_answered(arg, reply);
+}
+
+static bool send_alone(struct op *op)
+{
+    struct mailbox *mailbox = op->mailbox;
+
+    if (op->script != SCRIPT_NONE) /* a reload may have made another of it */
+        op->args[1] = slice_make(mailbox->shas[op->script], SHA_HEX);
+    if (redis_command(mailbox->redis, op->args, op->arg_count, on_answer, op))
+        return false;
+    mailbox_sent(op);
+    return true;
+}
+
+static bool send_gathered(struct mailbox *mailbox, struct gathering *gathering)
+{
+    bool good = true;
+
+    if (gathering->count > 1)
+        good = send_batch(mailbox, gathering);
+    else if (gathering->count == 1)
+        good = send_alone(gathering->ops[0]);
+    gathering->count = 0;
+    gathering->bytes = 0;
+    return good;
+}
+
+/* False: it could not be, nor can what comes behind it. */
+static bool send_next(struct op *op, struct gathering *gathering)
+{
+    if (op->script != SCRIPT_APPEND)
+        return send_gathered(op->mailbox, gathering) && send_alone(op);
+    if ((gathering->count == BATCH_LETTERS_MAX || gathering->bytes + op->bytes > BATCH_BYTES_MAX) &&
+        !send_gathered(op->mailbox, gathering))
+        return false;
+    gathering->ops[gathering->count++] = op;
+    gathering->bytes += op->bytes;
+    return true;
+}
+
+/* What is new is at the end of the row, behind all that has no answer yet. */
+static struct op *first_queued(struct mailbox *mailbox)
+{
+    struct op *op = TAILQ_LAST(&mailbox->row, op_row), *first = NULL;
+
+    for (size_t left = mailbox->queued_count; op && left > 0; op = TAILQ_PREV(op, op_row, link))
+        if (op->state == OP_QUEUED) {
+            first = op;
+            left--;
+        }
+    return first;
+}
+
+void mailbox_send_queued(struct mailbox *mailbox)
+{
+    struct gathering gathering;
+    bool good = true;
+
+    gathering.count = 0;
+    gathering.bytes = 0;
+    for (struct op *op = first_queued(mailbox); op && good; op = TAILQ_NEXT(op, link))
+        if (op->state == OP_QUEUED)
+            good = send_next(op, &gathering);
+    if (good)
+        send_gathered(mailbox, &gathering); /* what is left goes with the next turn */
+}
