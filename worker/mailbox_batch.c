@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 enum {
-    BATCH_LETTERS_MAX = 64,
+    BATCH_LETTERS_MAX = 32, /* more save Redis nothing, and it answers a command only at its end */
     BATCH_BYTES_MAX = 256 << 10, /* one command keeps Redis from everybody else for its time */
     BATCH_HEAD = 3,              /* EVALSHA, the script, how many keys */
     BATCH_ARGS_MAX = BATCH_HEAD + BATCH_LETTERS_MAX * OP_ARGS_MAX, /* one of them is dropped */
