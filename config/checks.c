@@ -1,6 +1,8 @@
 /* The rules of single values; keys.c says which key has which. */
 #include "config/checks.h"
 
+#include "common/address.h"
+
 #include <arpa/inet.h>
 #include <string.h>
 
@@ -98,6 +100,16 @@ bool check_prefix(const char *text)
 bool check_node(const char *text)
 {
     return made_of(text, "_.-:", 0, 64);
+}
+
+/* "*" alone would make everybody's address one: more likely a slip than a wish. */
+bool check_service(const char *text)
+{
+    struct slice pattern = slice_of(text);
+
+    if (pattern.len > 1 && text[pattern.len - 1] == '*')
+        pattern.len--;
+    return address_may_speak(pattern) && !memchr(pattern.data, '*', pattern.len);
 }
 
 bool check_level(const char *text)

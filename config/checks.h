@@ -14,6 +14,7 @@ bool check_node(const char *text);
 bool check_level(const char *text);
 bool check_durability(const char *text);
 bool check_full(const char *text);
+bool check_service(const char *text); /* a pattern of serviceAddresses */
 bool check_kid(const char *text);
 bool check_env_name(const char *text);
 

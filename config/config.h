@@ -84,7 +84,10 @@ struct config {
     struct {
         int64_t per_address, groups_per_session;
         bool copy_to_sender;
+        int64_t per_service, service_credit;
     } sessions;
+
+    struct config_list service_addresses; /* patterns, as a token's */
 
     struct {
         char *durability; /* memory fsync replica */

@@ -137,6 +137,15 @@ const struct key config_keys[] = {
            "Groups that one session may be subscribed to."),
     FLAG("sessions.copyToSender", sessions.copy_to_sender, true, CONFIG_LIVE,
          "What one device sends is put into its own address's mailbox for the other devices."),
+    NUMBER("sessions.perServiceAddress", sessions.per_service, 64, 1, 100, CONFIG_LIVE,
+           "The same for an address of serviceAddresses."),
+    NUMBER("sessions.serviceCredit", sessions.service_credit, 64, 1, 1000, CONFIG_LIVE,
+           "Messages that one session of a service address may have without having acknowledged them."),
+
+    { .name = "serviceAddresses", .type = KEY_LIST, .apply = CONFIG_SWAP, AT(service_addresses),
+      .check = check_service, .allowed = "a user address, or a prefix of some ending in *",
+      .help = "Several sessions may share such an address, and each message goes to exactly one of them. "
+              "The same on every node." },
 
     TEXT("mailbox.durability", mailbox.durability, "memory", CONFIG_SWAP,
          "What must be true of a message before it is accepted. memory: Redis has it. fsync: it is on Redis's disk, "

@@ -52,6 +52,10 @@
     X(mail_recalled)      /* taken out of a mailbox by its sender */                               \
     X(receipts_sent)      /* by the server: delivered, recalled, expired */                        \
     X(receipts_failed)    /* that the mailbox of who is owed them did not take */                  \
+    X(service_given)      /* messages handed to sessions of service addresses */                   \
+    X(service_moved)      /* taken from such sessions that left, for others */                     \
+    X(service_gone)       /* removed by retention, expiry or recall after they had been given and  \
+                             before they were acknowledged */                                      \
     X(sent_unnoted)       /* messages that cannot be recalled, for want of memory or of Redis */   \
     X(group_deliveries)   /* posts queued to subscribers on this worker, one for each */           \
     X(group_pages)        /* read from a group's log by the worker, once for all it has there */   \

@@ -92,6 +92,10 @@ enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_po
         if (events->hello)
             events->hello(events->arg, frame.place);
         break;
+    case BUS_WORK:
+        if (events->work)
+            events->work(events->arg, frame.recipients[0]);
+        break;
     }
     return OK;
 }

@@ -44,6 +44,8 @@ struct bus_events {
     void (*company)(void *arg, uint64_t session_number);
     /* A worker of another host is there now. NULL: nobody asks. */
     void (*hello)(void *arg, struct slice place);
+    /* Sessions here of this service address have been given something. NULL: nobody asks. */
+    void (*work)(void *arg, struct slice address);
     /* Both connections are up (again): what may have been missed must be looked at. */
     void (*up)(void *arg);
     /* The one that bus_commands names is up, is down. */
@@ -92,6 +94,7 @@ enum bus_kind {
     BUS_STORED = 3,
     BUS_COMPANY = 4, /* the address of that session has one of another device, on another host */
     BUS_HELLO = 5,   /* a worker has come: place */
+    BUS_WORK = 6,    /* there is something to take at a service address */
 };
 struct bus_frame {
     enum bus_kind kind;

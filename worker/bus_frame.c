@@ -8,6 +8,7 @@
  *   kick     0xB5 1 2  session_number:u64  close_code:u16
  *   company  0xB5 1 4  session_number:u64
  *   hello    0xB5 1 5  place_len:u16  place
+ *   work     0xB5 1 6  len:u8 address
  *
  * Every length is told, so a frame cut anywhere is refused. The first bytes name the version:
  * during an upgrade workers of two versions share a Redis, and one that does not understand must
@@ -62,6 +63,12 @@ static bool hello_valid(const struct bus_frame *frame)
     return frame->place.len > 0 && frame->place.len < PLACE_MAX;
 }
 
+static bool work_valid(const struct bus_frame *frame)
+{
+    return frame->recipient_count == 1 && frame->recipients[0].len > 0 &&
+           frame->recipients[0].len <= ADDRESS_BYTES_MAX;
+}
+
 static bool valid(const struct bus_frame *frame)
 {
     switch (frame->kind) {
@@ -75,6 +82,8 @@ static bool valid(const struct bus_frame *frame)
         return true;
     case BUS_HELLO:
         return hello_valid(frame);
+    case BUS_WORK:
+        return work_valid(frame);
     }
     return false;
 }
@@ -122,6 +131,12 @@ static void add_hello(struct buf *out, const struct bus_frame *frame)
     buf_add_slice(out, frame->place);
 }
 
+static void add_work(struct buf *out, const struct bus_frame *frame)
+{
+    add_number(out, frame->recipients[0].len, 1);
+    buf_add_slice(out, frame->recipients[0]);
+}
+
 static void add_rest(struct buf *out, const struct bus_frame *frame)
 {
     switch (frame->kind) {
@@ -139,6 +154,9 @@ static void add_rest(struct buf *out, const struct bus_frame *frame)
         break;
     case BUS_HELLO:
         add_hello(out, frame);
+        break;
+    case BUS_WORK:
+        add_work(out, frame);
         break;
     }
 }
@@ -258,6 +276,17 @@ static struct slice read_skip(struct reader *reader)
     return skip ? read_bytes(reader, skip - 1) : (struct slice){ NULL, 0 };
 }
 
+static void read_work(struct reader *reader, const struct room *room, struct bus_frame *frame)
+{
+    if (room->max == 0) {
+        reader->cut = true;
+        return;
+    }
+    room->recipients[0] = read_bytes(reader, read_number(reader, 1));
+    frame->recipients = room->recipients;
+    frame->recipient_count = 1;
+}
+
 static void read_rest(struct reader *reader, const struct room *room, struct bus_frame *frame)
 {
     switch (frame->kind) {
@@ -278,6 +307,9 @@ static void read_rest(struct reader *reader, const struct room *room, struct bus
     case BUS_HELLO:
         frame->place = read_bytes(reader, read_number(reader, 2));
         break;
+    case BUS_WORK:
+        read_work(reader, room, frame);
+        break;
     }
 }
 
@@ -291,7 +323,7 @@ enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_pos
     uint64_t kind = read_number(&reader, 1);
 
     memset(frame, 0, sizeof *frame);
-    if (!known || kind < BUS_DELIVER || kind > BUS_HELLO)
+    if (!known || kind < BUS_DELIVER || kind > BUS_WORK)
         return ERR_BAD;
     frame->kind = (enum bus_kind)kind;
     read_rest(&reader, &room, frame);

@@ -5,6 +5,7 @@
 #include "worker/postmaster.h"
 #include "worker/receipts.h"
 #include "worker/rivals.h"
+#include "worker/service.h"
 #include "worker/whereabouts.h"
 
 #include <assert.h>
@@ -165,7 +166,10 @@ void carrier_on_room(struct conn *conn)
 {
     struct session *session = (struct session *)conn;
 
-    carry_out(session, feed_room(&session->feed));
+    if (session->seat)
+        service_has_room(session);
+    else
+        carry_out(session, feed_room(&session->feed));
     groups_on_room(session);
 }
 
@@ -175,6 +179,10 @@ void carrier_offer(struct session *session, struct seq seq, struct seq before,
     bool room = conn_waiting(&session->conn) < LIVE_BYTES;
     enum feed_step step;
 
+    if (session->seat) { /* by a worker that does not know what this address is */
+        service_news(session->office, session_address(session));
+        return;
+    }
     if (msg->flags & MSG_EXPIRES)
         before = seq; /* it is read from the mailbox, which knows whether it still may be */
     if (feed_offer(&session->feed, seq, before, room, &step) &&
@@ -233,6 +241,10 @@ static void on_opened(void *arg, const struct mailbox_opened *opened)
     if (opened->ok) {
         whereabouts_entered(session, opened);
         standing = carrier_judge(session->office, &opening->since, opened);
+        if (service_is(session->office, session->wanted_address)) /* nothing is replayed to it */
+            standing = (struct carrier_standing){ .last = opened->last,
+                                                  .epoch = standing.epoch,
+                                                  .recovered = true };
         standing.others = opened->others;
         standing.other_count = opened->other_count;
         session->other_devices = opened->device_count > 1;
@@ -263,6 +275,11 @@ void carrier_open(struct session *session, const struct carrier_since *since)
 
 void carrier_start(struct session *session)
 {
+    if (session->seat) {
+        say_replayed(session);
+        service_start(session);
+        return;
+    }
     carry_out(session, feed_start(&session->feed, session->cursor, session->newest));
 }
 
@@ -285,7 +302,11 @@ void carrier_on_stored_left(struct conn *conn, struct outbox_position position)
         groups_on_stored_left(session, position);
         return;
     }
-    feed_acks_sent(&session->feed.acks, (struct seq){ position.ms, position.n }, position.number);
+    if (session->seat)
+        service_left(session, (struct seq){ position.ms, position.n });
+    else
+        feed_acks_sent(&session->feed.acks, (struct seq){ position.ms, position.n },
+                       position.number);
 }
 
 bool carrier_ack(struct session *session, struct seq seq)
@@ -293,6 +314,8 @@ bool carrier_ack(struct session *session, struct seq seq)
     struct outbox_position oldest = outbox_oldest(&session->conn.outbox, 0);
     struct seq cursor;
 
+    if (session->seat)
+        return service_ack(session, seq);
     receipts_note_ack(session, seq);
     if (!conn_is_open(&session->conn) ||
         !feed_acks_take(&session->feed.acks, seq, (struct seq){ oldest.ms, oldest.n }, &cursor))
@@ -356,6 +379,10 @@ static void on_reopened(void *arg, const struct mailbox_opened *opened)
     whereabouts_entered(session, opened);
     if (!rivals_meet(session, opened->others, opened->other_count))
         return;
+    if (session->seat) {
+        service_reopened(session, opened->last);
+        return;
+    }
     session->other_devices = opened->device_count > 1;
     if (session->data_lost_count == office->data_lost_count)
         receipts_retry(session);

@@ -2,6 +2,7 @@
 
 #include "worker/nodes.h"
 #include "worker/remote.h"
+#include "worker/service.h"
 
 #include <stdlib.h>
 
@@ -44,6 +45,8 @@ static void on_fields(void *arg, const struct slice *fields, size_t count)
     struct bus_position none = { { 0, 0 }, { 0, 0 } };
 
     far->office->questions--;
+    if (service_is(far->office, recipient->address))
+        count = service_choose_far(far->office, recipient->address, &fields, count);
     if (!remote_note(&far->remote, far->office, fields, count, recipient->address, none) &&
         !recipient->heard)
         stats_add(far->office->stats, STAT_signals_unheard, 1);
@@ -82,6 +85,8 @@ void far_signal(struct office *office, const struct slice *recipients, const boo
                           : NULL;
 
     for (size_t i = 0; i < recipient_count; i++) {
+        if (heard[i] && service_is(office, recipients[i]))
+            continue; /* one session is enough */
         if (far &&
             mailbox_fields(office->mailbox, recipients[i], on_fields, &far->recipients[i]) == OK) {
             far->waiting++;

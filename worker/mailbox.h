@@ -228,4 +228,51 @@ enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct s
 enum err mailbox_ack(struct mailbox *mailbox, struct slice address, struct slice device,
                      struct seq seq, mailbox_done_cb done, void *arg);
 
+/* ---- service addresses: one mailbox, several sessions that share its work ---- */
+
+/* One session of this worker. room: it can be given something now. */
+struct mailbox_consumer {
+    uint64_t number;
+    bool room;
+};
+/* What is so, as far as this worker knows (mailbox_script_service.c): these are its sessions of the
+ * address, all of them. All borrowed. */
+struct mailbox_work {
+    struct slice address;
+    const struct mailbox_consumer *consumers;
+    size_t consumer_count;
+    const struct seq *acks; /* acknowledged, by whichever session */
+    size_t ack_count;
+    /* Places, separated by spaces: known to be dead, known to live. Of the others their leases
+     * tell. */
+    struct slice dead, alive;
+    uint64_t again; /* the session of which it is not known that it has all it was given; 0: none */
+    const struct seq *held; /* what that one has */
+    size_t held_count;
+    unsigned credit;
+};
+struct mailbox_given {
+    uint64_t number; /* of the session */
+    struct mailbox_entry entry;
+};
+struct mailbox_worked {
+    bool ok;   /* false: perhaps it was carried out, perhaps not */
+    bool more; /* there is more to do at once */
+    bool busy; /* something is not acknowledged */
+    /* Not given out: past its expiresAt, removed by retention first, not ours; and taken from
+     * sessions that have gone. */
+    uint64_t expired, gone, bad, moved;
+    const struct slice *tell; /* places whose sessions have got something */
+    size_t tell_count;
+    const struct slice *places; /* all but this one that have sessions of the address */
+    size_t place_count;
+    const struct mailbox_given *given; /* in order */
+    size_t given_count;
+    const struct seq *unreadable; /* given, but no entry of ours: to be acknowledged */
+    size_t unreadable_count;
+};
+typedef void (*mailbox_worked_cb)(void *arg, const struct mailbox_worked *worked);
+enum err mailbox_work(struct mailbox *mailbox, const struct mailbox_work *work,
+                      mailbox_worked_cb done, void *arg);
+
 #endif

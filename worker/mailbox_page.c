@@ -62,7 +62,7 @@ static bool take_field(struct mailbox_entry *entry, struct slice name, struct sl
 }
 
 /* [SEQ, [name, value, …]] */
-static bool parse_entry(const struct redis_reply *reply, struct mailbox_entry *entry)
+bool mailbox_entry_parse(const struct redis_reply *reply, struct mailbox_entry *entry)
 {
     struct redis_reply fields = redis_reply_at(reply, 1);
 
@@ -101,7 +101,7 @@ bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply
         return false;
     for (size_t i = 0; i < reply->count; i++) {
         struct redis_reply element = redis_reply_at(reply, i);
-        if (parse_entry(&element, &mailbox->entries[page->count]))
+        if (mailbox_entry_parse(&element, &mailbox->entries[page->count]))
             page->count++;
         else
             mailbox->counts.bad++;

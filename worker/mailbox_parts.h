@@ -47,10 +47,12 @@ enum script {
     SCRIPT_FIND_SENT,
     SCRIPT_RECALL,
     SCRIPT_JOIN,
+    SCRIPT_SERVICE,
     SCRIPT_COUNT,
     SCRIPT_NONE = SCRIPT_COUNT
 };
 enum { SHA_HEX = 40 };
+extern const char mailbox_service_text[]; /* mailbox_script_service.c */
 struct retention {
     int64_t messages_max, age_s, dedupe_s;
     bool reject_full;
@@ -207,6 +209,8 @@ void append_told(struct op *op);
  * and counted. */
 bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply,
                         struct mailbox_page *page);
+/* One of them: [SEQ, [name, value, …]]. */
+bool mailbox_entry_parse(const struct redis_reply *reply, struct mailbox_entry *entry);
 bool reply_seq(const struct redis_reply *reply, size_t i, struct seq *seq);
 
 /* ---- who is where (mailbox_places.c) ---- */

@@ -150,6 +150,7 @@ static const char *const texts[SCRIPT_COUNT] = {
     [SCRIPT_FORGET] = mailbox_forget_text,
     [SCRIPT_LEASE] = mailbox_lease_text,
     [SCRIPT_JOIN] = mailbox_join_text,
+    [SCRIPT_SERVICE] = mailbox_service_text,
 };
 
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention)

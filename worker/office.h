@@ -22,6 +22,7 @@ struct leaving;
 struct nodes;
 struct groups;
 struct sent;
+struct service;
 struct session;
 struct ticket;
 
@@ -39,8 +40,9 @@ struct office {
     bool catch_up_lightly;                         /* going on, it only lets sessions read on */
     bool catch_up_again;  /* a mailbox could not be opened though Redis is there: soon again */
     uint32_t catch_up_at; /* the place of the next session to be brought up to its mailbox's end */
-    struct reach *reach;  /* to other workers, through the bus or through rings */
-    struct nodes *nodes;  /* workers of other hosts; NULL: no Redis is configured */
+    struct service *service; /* this worker's part in service addresses */
+    struct reach *reach;     /* to other workers, through the bus or through rings */
+    struct nodes *nodes;     /* workers of other hosts; NULL: no Redis is configured */
     int64_t clock_ahead_ns;  /* of Redis, before CLOCK_MONOTONIC; until it has been asked the wall
                               * clock's; 0: no Redis is configured */
     struct leaving *leaving; /* sessions that are gone, and that Redis has yet to be told of */

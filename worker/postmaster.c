@@ -71,6 +71,8 @@ struct msg *postmaster_welcome(const struct postmaster_welcome *welcome)
     add_seq_member("cursor", welcome->cursor);
     add_text_member("epoch", slice_of(welcome->epoch));
     buf_add_text(&text, welcome->recovered ? ",\"recovered\":true" : ",\"recovered\":false");
+    if (welcome->service)
+        buf_add_text(&text, ",\"service\":true");
     add_int_member("heartbeat", config->limits.ping_s);
     buf_addf(&text,
              ",\"limits\":{\"messageBytes\":%lld,\"recipients\":%lld,\"messagesPerSecond\":%lld,"

@@ -27,6 +27,7 @@ struct postmaster_welcome {
     struct seq last, cursor;
     const char *epoch;
     bool recovered;
+    bool service; /* a service address */
 };
 struct msg *postmaster_welcome(const struct postmaster_welcome *welcome);
 

@@ -183,10 +183,19 @@ static size_t newer_than(const struct rival *self, const struct rival *rivals, s
     return newer;
 }
 
-static void meet_all(struct session *session, const struct rival *self, struct rival *rivals,
-                     size_t count, size_t others_max)
+/* sessions.perAddress, or what a service address has instead. */
+static size_t others_max(const struct session *session)
 {
-    while (count > others_max) {
+    const struct config *config = session->office->config;
+
+    return (size_t)(session->seat ? config->sessions.per_service : config->sessions.per_address) -
+           1;
+}
+
+static void meet_all(struct session *session, const struct rival *self, struct rival *rivals,
+                     size_t count)
+{
+    while (count > others_max(session)) {
         size_t oldest = oldest_of(rivals, count);
         if (!older(&rivals[oldest], self))
             return;
@@ -199,18 +208,17 @@ bool rivals_meet(struct session *session, const struct at_session *others, size_
 {
     struct session_place places[PLACES_MAX];
     struct rival rivals[2 * PLACES_MAX], self = self_of(session);
-    size_t others_max = (size_t)session->office->config->sessions.per_address - 1;
     size_t count;
 
     /* Itself in the table first, then the look at others there: of two one sees the other. */
     atomic_thread_fence(memory_order_seq_cst);
     count = gather_here(session, places, rivals);
     count += gather_away(session, others, other_count, rivals + count);
-    if (!meet_device(session, &self, rivals, &count) && knows_its_place(session))
+    if (!session->seat && !meet_device(session, &self, rivals, &count) && knows_its_place(session))
         return give_way(session, newer_text);
-    if (knows_its_place(session) && newer_than(&self, rivals, count) > others_max)
+    if (knows_its_place(session) && newer_than(&self, rivals, count) > others_max(session))
         return give_way(session, many_text);
-    meet_all(session, &self, rivals, count, others_max);
+    meet_all(session, &self, rivals, count);
     return true;
 }
 
@@ -219,7 +227,7 @@ void rivals_greet(struct session *session, const struct at_session *others, size
 {
     struct office *office = session->office;
     struct rival rivals[PLACES_MAX];
-    size_t count = gather_away(session, others, other_count, rivals);
+    size_t count = session->seat ? 0 : gather_away(session, others, other_count, rivals);
 
     for (size_t i = 0; i < count; i++)
         if (!slice_equal(rivals[i].device, session_device(session)))
@@ -232,7 +240,7 @@ bool rivals_replaced(const struct session *session)
 {
     struct session_place places[PLACES_MAX];
     struct rival rivals[PLACES_MAX], self = self_of(session);
-    size_t count = gather_here(session, places, rivals);
+    size_t count = session->seat ? 0 : gather_here(session, places, rivals);
 
     for (size_t i = 0; i < count; i++)
         if (same_device(&rivals[i], &self) && older(&self, &rivals[i]))

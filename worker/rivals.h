@@ -13,7 +13,8 @@
 
 /* The session can be found; others are those that `:at` named when it was entered (none: Redis is
  * away). Older ones of the same device are turned out, then the oldest while there are more than
- * sessions.perAddress. False: it is the session itself that had to go. */
+ * sessions.perAddress (at a service address only that, by sessions.perServiceAddress). False: it is
+ * the session itself that had to go. */
 bool rivals_meet(struct session *session, const struct at_session *others, size_t other_count);
 /* The session is new: those of other devices on other hosts are told that they are not alone. */
 void rivals_greet(struct session *session, const struct at_session *others, size_t other_count);

@@ -10,6 +10,7 @@
 #include "worker/groups.h"
 #include "worker/postmaster.h"
 #include "worker/sent.h"
+#include "worker/service.h"
 #include "worker/session.h"
 #include "worker/ticket.h"
 #include "worker/token.h"
@@ -178,7 +179,9 @@ static enum err find_places(struct errand *errand, struct envelope_fault *fault)
     errand->workers = 0;
     for (size_t i = 0; i < count; i++) {
         errand->keys[i] = sessions_key(office->region, errand->envelope.recipients[i]);
-        errand->elsewhere[i] = sessions_workers(office->region, errand->keys[i]) & ~here;
+        errand->elsewhere[i] = service_is(office, errand->envelope.recipients[i])
+                                   ? service_choose(office, errand->keys[i])
+                                   : sessions_workers(office->region, errand->keys[i]) & ~here;
         errand->workers |= errand->elsewhere[i];
     }
     return OK;
@@ -186,31 +189,44 @@ static enum err find_places(struct errand *errand, struct envelope_fault *fault)
 
 /* ---- handing it over ---- */
 
-/* To every session of the address here. Returns how many took it. */
+static bool deliver_to(struct session *session, struct msg *msg)
+{
+    struct office *office = session->office;
+    enum err err = conn_send(&session->conn, msg);
+
+    if (err == ERR_FULL && msg->kind == MSG_MAIL) {
+        /* Mail is never shed. Without Redis there is no mailbox that it could be read from
+         * later, so the device is told by the close that it missed something. */
+        stats_add(office->stats, STAT_slow_closed, 1);
+        stats_add(office->stats, STAT_mail_undelivered, 1);
+        conn_close_now(&session->conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
+    }
+    return err == OK;
+}
+
+/* To every session of the address here, of a service address to one. Returns how many took it. */
 static unsigned deliver_here(struct office *office, struct address_key key, struct slice address,
                              struct msg *msg)
 {
     struct directory_entry *entry = directory_find(&office->directory, key, address);
-    struct session *session, *next;
+    struct session *session = entry ? entry->sessions : NULL, *next;
     unsigned taken = 0;
 
     if (address_is_group(address))
         return groups_deliver(office, entry, msg);
-    for (session = entry ? entry->sessions : NULL; session; session = next) {
-        enum err err;
+    if (session && session->seat)
+        return deliver_to(service_turn(entry), msg);
+    for (; session; session = next) {
         next = session->next_same; /* the session may leave the list when sending to it fails */
-        err = conn_send(&session->conn, msg);
-        if (!err)
-            taken++;
-        else if (err == ERR_FULL && msg->kind == MSG_MAIL) {
-            /* Mail is never shed. Without Redis there is no mailbox that it could be read from
-             * later, so the device is told by the close that it missed something. */
-            stats_add(office->stats, STAT_slow_closed, 1);
-            stats_add(office->stats, STAT_mail_undelivered, 1);
-            conn_close_now(&session->conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
-        }
+        taken += deliver_to(session, msg);
     }
     return taken;
+}
+
+/* Of a service address one session was chosen, and it is on another worker. */
+static bool is_only_elsewhere(const struct errand *errand, size_t i)
+{
+    return errand->elsewhere[i] && service_is(errand->office, errand->envelope.recipients[i]);
 }
 
 void router_deliver(struct office *office, const struct slice *recipients, size_t recipient_count,
@@ -269,6 +285,7 @@ static size_t deliver_all_here(struct errand *errand, struct msg *msg, struct ti
 
     for (size_t i = 0; i < errand->envelope.recipient_count; i++) {
         bool taken =
+            !is_only_elsewhere(errand, i) &&
             deliver_here(errand->office, errand->keys[i], errand->envelope.recipients[i], msg) > 0;
         if (!taken && !errand->elsewhere[i] && is_post(errand))
             taken = true; /* all of its subscribers have it: there are none */
@@ -386,9 +403,12 @@ static struct mailbox_letter letter_of(const struct errand *errand, struct slice
     };
 }
 
-/* Known when the session began, or because another session has come since. */
+/* Known when the session began, or because another session has come since. The other sessions of a
+ * service are no devices: a copy would be work for them. */
 static bool has_other_devices(struct session *session)
 {
+    if (session->seat)
+        return false;
     if (!session->other_devices)
         session->other_devices =
             sessions_find(session->office->region, session->entry->key, NULL, 0) > 1;

@@ -8,6 +8,7 @@
 #include "worker/groups.h"
 #include "worker/postmaster.h"
 #include "worker/rivals.h"
+#include "worker/service.h"
 #include "worker/ticket.h"
 #include "worker/whereabouts.h"
 
@@ -105,6 +106,7 @@ static void unlist(struct session *session)
     if (!session->listed)
         return;
     session->listed = false;
+    service_leave(session);
     sessions_remove(session->office->table, session->shm_index);
     at = &session->entry->sessions;
     while (*at != session)
@@ -174,6 +176,7 @@ void session_say_welcome(struct session *session, const struct carrier_standing 
         .cursor = standing->cursor,
         .epoch = standing->epoch,
         .recovered = standing->recovered,
+        .service = session->seat != NULL,
     });
 
     if (!msg || conn_send(&session->conn, msg))
@@ -280,7 +283,8 @@ void session_begin(struct session *session, const struct carrier_standing *stand
     struct office *office = session->office;
 
     session->data_lost_count = office->data_lost_count;
-    if (list(session, session->wanted_address)) {
+    if (list(session, session->wanted_address) ||
+        (service_is(office, session_address(session)) && service_sit(session))) {
         log_error("session_not_opened", "reason=\"no room\"");
         conn_abort(&session->conn);
         return;

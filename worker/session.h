@@ -17,6 +17,7 @@
 struct carrier_standing;
 struct opening;
 struct receipts_job;
+struct service_seat;
 struct subscription;
 struct ticket;
 
@@ -48,14 +49,15 @@ struct session {
     struct opening *opening; /* until it is known where the session stands; NULL afterwards */
     char *claim;             /* for as long; what the next two lie in */
     struct slice wanted_address, early;
-    uint32_t data_lost_count; /* the office's, as this session has been told */
-    uint8_t reopening;        /* questions of that kind without an answer */
-    uint8_t stale_pages;      /* asked for by a feed that has begun anew since */
-    bool other_devices;       /* the address has others: they get copies of what is sent */
-    bool in_all;              /* counted among those that "#all" means */
-    bool listed;              /* in the directory and in the shared table */
-    bool entered;             /* in the address's `:at`, or it may be */
-    bool ordered;             /* since_ns is Redis's word: of all hosts */
+    struct service_seat *seat; /* at a service address; NULL: it has a mailbox like anybody */
+    uint32_t data_lost_count;  /* the office's, as this session has been told */
+    uint8_t reopening;         /* questions of that kind without an answer */
+    uint8_t stale_pages;       /* asked for by a feed that has begun anew since */
+    bool other_devices;        /* the address has others: they get copies of what is sent */
+    bool in_all;               /* counted among those that "#all" means */
+    bool listed;               /* in the directory and in the shared table */
+    bool entered;              /* in the address's `:at`, or it may be */
+    bool ordered;              /* since_ns is Redis's word: of all hosts */
     uint8_t device_len;
     char device[];
 };

@@ -1,6 +1,7 @@
 #include "worker/ticket.h"
 
 #include "worker/postmaster.h"
+#include "worker/service.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -255,6 +256,10 @@ void ticket_appended(void *arg, const struct mailbox_appended *appended)
     struct ticket_recipient *recipient = &ticket->recipients[part->indexes[0]];
 
     take_outcome(ticket, recipient, appended);
+    if (recipient->to_deliver && service_is(ticket->office, recipient->address)) {
+        recipient->to_deliver = false; /* to one session, which Redis chooses */
+        service_news(ticket->office, recipient->address);
+    }
     if (recipient->to_deliver && ticket->msg)
         remote_note(&ticket->remote, ticket->office, appended->elsewhere, appended->elsewhere_count,
                     recipient->address, recipient->position);

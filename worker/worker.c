@@ -14,6 +14,7 @@
 #include "worker/office.h"
 #include "worker/router.h"
 #include "worker/sent.h"
+#include "worker/service.h"
 #include "worker/session.h"
 #include "worker/token.h"
 #include "worker/whereabouts.h"
@@ -245,6 +246,14 @@ static void on_bus_stored(void *arg, const struct slice *recipients,
                    skip_device, msg);
 }
 
+static void on_bus_work(void *arg, struct slice address)
+{
+    struct office *office = &((struct worker *)arg)->office;
+
+    if (office->mailbox)
+        service_news(office, address);
+}
+
 static void on_commands_up(void *arg)
 {
     mailbox_redis_up(((struct worker *)arg)->office.mailbox);
@@ -353,6 +362,7 @@ static void on_beat(void *arg)
     slot_beat(office->region, office->slot, loop_now_ms(office->loop));
     if (office->mailbox) {
         mailbox_tick(office->mailbox);
+        service_beat(office);
         if (neighbours_failed(&worker->neighbours, office->region))
             carrier_read_on(office);
         if (mailbox_is_up(office->mailbox))
@@ -400,15 +410,19 @@ static void on_turn_end(void *arg)
         if (carrier_catch_up_some(office, CATCH_UP_STEP))
             loop_again(office->loop);
         sent_flush(office);
+        service_flush(office);
         mailbox_flush(office->mailbox);
         count_mailbox(office);
     }
     reach_flush(office->reach);
     conn_host_flush(&office->host);
+    if (office->mailbox && service_waits(office)) /* a socket has just broken */
+        loop_again(office->loop);
     gate_flush(worker->gate);
     if (office->mailbox && mailbox_flush_again(office->mailbox))
         loop_again(office->loop);
-    if (office->draining && office->host.open_count == 0 && gate_pending(worker->gate) == 0)
+    if (office->draining && office->host.open_count == 0 && gate_pending(worker->gate) == 0 &&
+        service_settled(office))
         loop_stop(office->loop);
 }
 
@@ -479,6 +493,7 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
         .commands_down = on_commands_down,
         .company = on_company,
         .hello = on_hello,
+        .work = on_bus_work,
         .arg = worker,
     };
     struct bus_events relay_events = {
@@ -488,6 +503,9 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
     office->bus = bus_new(office->loop, office->config, office->region, office->stats, office->node,
                           office->slot, office->incarnation, &bus_events);
     if (!office->bus || (bus_is_configured(office->bus) && open_mailbox(worker)))
+        return ERR_NOMEM;
+    office->service = service_new(office);
+    if (!office->service)
         return ERR_NOMEM;
     office->deliver_stored = doorbell_ring_ticket;
     office->catch_up_at = UINT32_MAX;
@@ -533,6 +551,7 @@ static void close_office(struct worker *worker)
     sent_free(office);
     reach_free(office->reach);
     bus_free(office->bus);
+    service_free(office->service);
     conn_host_flush(&office->host);
     gate_free(worker->gate);
     groups_free(office->groups);

@@ -150,6 +150,24 @@ static void company_and_hello_come_out_as_they_went_in(void **state)
     buf_fini(&hello);
 }
 
+static void news_of_work_comes_out_as_it_went_in(void **state)
+{
+    struct bus_frame frame = { .kind = BUS_WORK, .recipients = three, .recipient_count = 1 }, back;
+    struct slice recipients[1];
+    struct buf out = encoded(frame);
+
+    (void)state;
+    assert_int_equal(bus_decode(buf_slice(&out), recipients, NULL, 1, &back), OK);
+    assert_int_equal(back.kind, BUS_WORK);
+    assert_int_equal(back.recipient_count, 1);
+    assert_true(slice_equal(back.recipients[0], three[0]));
+    for (size_t len = 0; len < out.len; len++)
+        assert_int_equal(bus_decode(slice_make(out.data, len), recipients, NULL, 1, &back),
+                         ERR_BAD);
+    assert_int_equal(bus_decode(buf_slice(&out), recipients, NULL, 0, &back), ERR_BAD);
+    buf_fini(&out);
+}
+
 /* A worker of another build must read it: the bytes themselves are the promise. */
 static void the_bytes_are_these(void **state)
 {
@@ -349,6 +367,7 @@ int main(void)
         cmocka_unit_test(a_kick_comes_out_as_it_went_in),
         cmocka_unit_test(a_stored_message_names_the_device_that_is_left_out),
         cmocka_unit_test(company_and_hello_come_out_as_they_went_in),
+        cmocka_unit_test(news_of_work_comes_out_as_it_went_in),
         cmocka_unit_test(the_bytes_are_these),
         cmocka_unit_test(every_prefix_is_refused),
         cmocka_unit_test(bytes_behind_a_frame_are_refused),

@@ -376,6 +376,27 @@ static void origins_are_exact(void **state)
     refused("{\"auth\":{\"origins\":[\"https://a.example/\"]}}", "auth.origins");
 }
 
+static void service_addresses_are_user_addresses_and_prefixes(void **state)
+{
+    static const char *const good[] = { "bot", "/service/*", "/service/erp/*", "a*" };
+    static const char *const bad[] = { "",     "*",  "#group", "#*",     "$x",     "postmaster",
+                                       "a*b*", "**", " a",     "a\x7f*", "/a /*/b" };
+    struct config *config = load_good("{\"serviceAddresses\":[\"bot\",\"/service/*\"],\"sessions\":"
+                                      "{\"serviceCredit\":5,\"perServiceAddress\":3}}");
+
+    (void)state;
+    assert_int_equal(config->service_addresses.count, 2);
+    assert_string_equal(config->service_addresses.items[1], "/service/*");
+    assert_int_equal(config->sessions.service_credit, 5);
+    assert_int_equal(config->sessions.per_service, 3);
+    config_free(config);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(check_service(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(check_service(bad[i]));
+    refused("{\"serviceAddresses\":[\"*\"]}", "serviceAddresses");
+}
+
 static void tokens_may_be_waived_on_loopback_only(void **state)
 {
     static const struct try tries[] = {
@@ -499,6 +520,7 @@ int main(void)
         cmocka_unit_test(every_problem_is_reported),
         cmocka_unit_test(strings_keep_their_rules),
         cmocka_unit_test(origins_are_exact),
+        cmocka_unit_test(service_addresses_are_user_addresses_and_prefixes),
         cmocka_unit_test(tokens_may_be_waived_on_loopback_only),
         cmocka_unit_test(impossible_combinations_are_refused),
         cmocka_unit_test(the_environment_overrides_and_is_named_in_errors),
