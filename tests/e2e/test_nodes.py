@@ -288,6 +288,7 @@ def test_a_host_that_is_cut_off_keeps_its_sessions_and_catches_up(nodes):
         sent += await post_mail(alice, ["bob", "carol"], 5)
         assert ids(await has(bob, 210)) == sent and ids(mails(carol)) == sent
         await is_online(alice, "bob", [""])
+        await is_online(alice, "dora", [""])
         await alice.send("dora", "", type=2, id="back")
         await dora.message(id="back")
         back = await post_mail(dora, "alice", 5)
