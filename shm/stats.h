@@ -47,30 +47,31 @@
     X(signals_shed)       /* dropped from a full queue */                                          \
     X(mail_undelivered)   /* mail in the queue of a session that closed before it was written */   \
     X(copies_failed)      /* for the sender's other devices, that could not be stored */           \
-    X(mail_expired)       /* not delivered because of its expiresAt, one for each session */       \
-    X(mail_removed)       /* from mailboxes: it had expired before any device acknowledged it */   \
-    X(mail_recalled)      /* taken out of a mailbox by its sender */                               \
-    X(receipts_sent)      /* by the server: delivered, recalled, expired */                        \
-    X(receipts_failed)    /* that the mailbox of who is owed them did not take */                  \
-    X(service_given)      /* messages handed to sessions of service addresses */                   \
-    X(service_moved)      /* taken from such sessions that left, for others */                     \
-    X(service_gone)       /* removed by retention, expiry or recall after they had been given and  \
-                             before they were acknowledged */                                      \
-    X(sent_unnoted)       /* messages that cannot be recalled, for want of memory or of Redis */   \
-    X(group_deliveries)   /* posts queued to subscribers on this worker, one for each */           \
-    X(group_pages)        /* read from a group's log by the worker, once for all it has there */   \
-    X(group_replays)      /* pages of a group's log read for one subscriber */                     \
-    X(groups_full)        /* subscriptions refused: no room for another group in the table */      \
-    X(deliveries_missed)  /* from another worker, for an address with no session here any more */  \
-    X(publishes)          /* of messages to other workers, through Redis */                        \
-    X(kicks_sent)         /* asks to other workers to close a session that was replaced */         \
-    X(publishes_unheard)  /* nobody was subscribed, Redis went away, or a signal found no way */   \
-    X(doorbells_lost) /* of stored mail, nobody knows whether heard: all look for themselves */    \
-    X(relayed)        /* messages put into rings to other workers of this host */                  \
-    X(relay_in)       /* from rings: messages and kicks */                                         \
-    X(ring_full)      /* messages that no ring took: it was full, or they are too large for one */ \
-    X(bus_in)         /* from other workers */                                                     \
-    X(bus_bad)        /* not understood */                                                         \
+    X(senders_stalled) /* times that a session was not read from, for it sent too fast to store */ \
+    X(mail_expired)    /* not delivered because of its expiresAt, one for each session */          \
+    X(mail_removed)    /* from mailboxes: it had expired before any device acknowledged it */      \
+    X(mail_recalled)   /* taken out of a mailbox by its sender */                                  \
+    X(receipts_sent)   /* by the server: delivered, recalled, expired */                           \
+    X(receipts_failed) /* that the mailbox of who is owed them did not take */                     \
+    X(service_given)   /* messages handed to sessions of service addresses */                      \
+    X(service_moved)   /* taken from such sessions that left, for others */                        \
+    X(service_gone)    /* removed by retention, expiry or recall after they had been given and     \
+                          before they were acknowledged */                                         \
+    X(sent_unnoted)    /* messages that cannot be recalled, for want of memory or of Redis */      \
+    X(group_deliveries)  /* posts queued to subscribers on this worker, one for each */            \
+    X(group_pages)       /* read from a group's log by the worker, once for all it has there */    \
+    X(group_replays)     /* pages of a group's log read for one subscriber */                      \
+    X(groups_full)       /* subscriptions refused: no room for another group in the table */       \
+    X(deliveries_missed) /* from another worker, for an address with no session here any more */   \
+    X(publishes)         /* of messages to other workers, through Redis */                         \
+    X(kicks_sent)        /* asks to other workers to close a session that was replaced */          \
+    X(publishes_unheard) /* nobody was subscribed, Redis went away, or a signal found no way */    \
+    X(doorbells_lost)    /* of stored mail, nobody knows whether heard: all look for themselves */ \
+    X(relayed)           /* messages put into rings to other workers of this host */               \
+    X(relay_in)          /* from rings: messages and kicks */                                      \
+    X(ring_full) /* messages that no ring took: it was full, or they are too large for one */      \
+    X(bus_in)    /* from other workers */                                                          \
+    X(bus_bad)   /* not understood */                                                              \
     X(mailbox_trimmed)  /* messages that retention removed, read or not */                         \
     X(mailbox_repeated) /* appends of what was there already: the same from and id */              \
     X(mailbox_retried)  /* appends sent again because their answer was lost */                     \

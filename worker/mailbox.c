@@ -89,22 +89,32 @@ bool mailbox_keys(struct mailbox *mailbox, struct slice address, struct slice *k
 
 /* --- the row --- */
 
-static struct op *op_new(const struct slice *args, size_t count)
+static bool lies_in(struct slice arg, const struct msg *msg)
+{
+    return msg && arg.len && arg.data >= msg->data && arg.data + arg.len <= msg->data + msg->len;
+}
+
+/* What lies in `kept` is not copied: the op holds a reference to it. */
+static struct op *op_new(const struct slice *args, size_t count, struct msg *kept)
 {
     size_t bytes = sizeof(struct op) + count * sizeof(struct slice);
     struct op *op;
     char *at;
 
     for (size_t i = 0; i < count; i++)
-        bytes += args[i].len;
+        bytes += lies_in(args[i], kept) ? 0 : args[i].len;
     op = malloc(bytes);
     if (!op)
         return NULL;
     memset(op, 0, sizeof *op);
+    op->kept = kept ? msg_ref(kept) : NULL;
     op->bytes = bytes;
     op->arg_count = count;
     at = (char *)(op->args + count);
     for (size_t i = 0; i < count; i++) {
+        op->args[i] = args[i];
+        if (lies_in(args[i], kept))
+            continue;
         if (args[i].len)
             memcpy(at, args[i].data, args[i].len);
         op->args[i] = slice_make(at, args[i].len);
@@ -115,6 +125,7 @@ static struct op *op_new(const struct slice *args, size_t count)
 
 void op_free(struct op *op)
 {
+    msg_unref(op->kept);
     free(op->held);
     free(op);
 }
@@ -250,6 +261,20 @@ void mailbox_sent(struct op *op)
     mailbox->unconfirmed |= op->is_append;
 }
 
+/* A message for many is counted once. */
+static void count_kept(struct op *op)
+{
+    const struct op *before = TAILQ_LAST(&op->mailbox->row, op_row);
+
+    if (op->kept && !(before && before->kept == op->kept))
+        op->bytes += op->kept->len;
+}
+
+bool mailbox_is_loaded(const struct mailbox *mailbox)
+{
+    return mailbox->row_count >= ROW_MAX / 8 || mailbox->row_bytes >= ROW_BYTES_MAX / 4;
+}
+
 static bool row_is_full(const struct mailbox *mailbox, size_t bytes)
 {
     return mailbox->row_count >= ROW_MAX || mailbox->row_bytes + bytes > ROW_BYTES_MAX;
@@ -263,14 +288,15 @@ enum err mailbox_put(struct mailbox *mailbox, const struct command *command, con
         return ERR_DOWN;
     if (command->count >= OP_ARGS_MAX)
         return ERR_BAD;
-    op = op_new(command->args, command->count);
+    op = op_new(command->args, command->count, like->kept);
     if (!op)
         return ERR_NOMEM;
+    op->mailbox = mailbox;
+    count_kept(op);
     if (row_is_full(mailbox, op->bytes)) {
         op_free(op);
         return ERR_DOWN;
     }
-    op->mailbox = mailbox;
     op->script = command->script;
     op->finish = like->finish;
     op->done = like->done;
@@ -302,7 +328,7 @@ static void on_asked(void *arg, const struct redis_reply *reply)
 enum err mailbox_ask(struct mailbox *mailbox, const struct slice *args, size_t count,
                      op_finish finish, unsigned number)
 {
-    struct op *op = op_new(NULL, 0);
+    struct op *op = op_new(NULL, 0, NULL);
     enum err err;
 
     if (!op)
@@ -377,7 +403,9 @@ void mailbox_flush(struct mailbox *mailbox)
 
 bool mailbox_flush_again(const struct mailbox *mailbox)
 {
-    return mailbox->put_late && mailbox->state == MAILBOX_UP;
+    return mailbox->state == MAILBOX_UP &&
+           (mailbox->put_late ||
+            (mailbox->queued_count > 0 && redis_backlog(mailbox->redis) < BACKLOG_BYTES_MAX));
 }
 
 /* --- trouble --- */

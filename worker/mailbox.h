@@ -12,6 +12,7 @@
 #define WORKER_MAILBOX_H
 
 #include "common/err.h"
+#include "common/msg.h"
 #include "common/slice.h"
 #include "config/config.h"
 #include "worker/place.h"
@@ -106,6 +107,7 @@ struct mailbox_letter {
     struct slice address;     /* whose mailbox */
     struct slice from, id;    /* what makes it the same message */
     struct slice body;        /* as it is to be delivered, without seq; begins with '{' */
+    struct msg *msg;          /* where the body lies: it is referenced, not copied; may be NULL */
     struct slice thread;      /* subjectId; data NULL: none */
     struct slice skip_device; /* of a copy for the sender's other devices: the one that sent it;
                                  data NULL: nobody is skipped */
@@ -120,6 +122,9 @@ struct mailbox_letter {
  * out in the order of the calls. */
 enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *letter,
                         mailbox_appended_cb done, void *arg);
+
+/* So much waits that whoever sends more should be read from later. */
+bool mailbox_is_loaded(const struct mailbox *mailbox);
 
 /* ---- a session begins and ends ---- */
 

@@ -222,9 +222,11 @@ enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *le
                         mailbox_appended_cb done, void *arg)
 {
     static const char *const suffixes[4] = { ":box", ":ids", ":at", ":th" };
-    const struct op like = {
-        .finish = on_appended, .done = (void (*)(void))done, .arg = arg, .is_append = true
-    };
+    const struct op like = { .finish = on_appended,
+                             .done = (void (*)(void))done,
+                             .arg = arg,
+                             .is_append = true,
+                             .kept = letter->msg };
     struct command command;
     struct slice keys[4], thread;
     char room[THREAD_KEY_MAX];

@@ -193,9 +193,10 @@ void mailbox_send_queued(struct mailbox *mailbox)
 
     gathering.count = 0;
     gathering.bytes = 0;
-    for (struct op *op = first_queued(mailbox); op && good; op = TAILQ_NEXT(op, link))
+    for (struct op *op = first_queued(mailbox);
+         op && good && redis_backlog(mailbox->redis) < BACKLOG_BYTES_MAX; op = TAILQ_NEXT(op, link))
         if (op->state == OP_QUEUED)
             good = send_next(op, &gathering);
     if (good)
-        send_gathered(mailbox, &gathering); /* what is left goes with the next turn */
+        send_gathered(mailbox, &gathering); /* what is left goes with a later turn */
 }

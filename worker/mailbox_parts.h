@@ -10,6 +10,7 @@
 #define WORKER_MAILBOX_PARTS_H
 
 #include "common/buf.h"
+#include "common/msg.h"
 #include "worker/mailbox.h"
 
 #include <sys/queue.h>
@@ -101,7 +102,8 @@ struct op {
     size_t bytes;
     /* An append that waits for the replicas. */
     struct mailbox_appended appended;
-    char *held; /* the places' text */
+    char *held;       /* the places' text */
+    struct msg *kept; /* an argument lies in it; NULL: none does */
     size_t arg_count;
     struct slice args[]; /* their bytes follow */
 };
@@ -153,6 +155,10 @@ struct mailbox {
     struct mailbox_counts counts;
     uint64_t warned_ms[TROUBLE_KINDS];
 };
+
+/* What waits in the row is not put behind more than this that Redis has not read yet: neither a
+ * turn of the loop nor the connection's buffer gets longer than that by it. */
+enum { BACKLOG_BYTES_MAX = 4 << 20 };
 
 enum { OP_ARGS_MAX = 40, KEYS_MAX = 4 };
 /* A command as it is put together. */

@@ -48,6 +48,7 @@ struct office {
     struct leaving *leaving; /* sessions that are gone, and that Redis has yet to be told of */
     uint32_t leaving_count;
     uint32_t questions;    /* of signals to other hosts, that Redis has not answered */
+    bool stalled;          /* some sessions are */
     bool closed;           /* the worker ends: nothing is kept for later */
     struct sent *sent;     /* to whom what was sent, of this turn; NULL: nothing yet */
     bool expiry_asked;     /* the answer to expiry.c's question has not come */

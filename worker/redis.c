@@ -343,6 +343,11 @@ static void fail_later(struct redis *redis, const char *what, const char *detail
     loop_timer_set(&redis->timer, 0);
 }
 
+size_t redis_backlog(const struct redis *redis)
+{
+    return redis->output.len - redis->output_sent;
+}
+
 void redis_flush(struct redis *redis)
 {
     size_t left = redis->output.len - redis->output_sent;

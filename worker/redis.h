@@ -69,6 +69,8 @@ void redis_subscribe(struct redis *redis, struct slice channel,
 
 /* End of a turn: writes what is queued. The owner adds it as a loop hook. */
 void redis_flush(struct redis *redis);
+/* Bytes of commands that have not left. */
+size_t redis_backlog(const struct redis *redis);
 /* How often it lost a connection, and commands that timed out, since the last call. */
 void redis_take_counts(struct redis *redis, uint64_t *reconnects, uint64_t *timeouts);
 

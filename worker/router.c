@@ -383,7 +383,7 @@ static struct slice thread_of(const struct errand *errand)
 }
 
 static struct mailbox_letter letter_of(const struct errand *errand, struct slice address,
-                                       const struct msg *msg)
+                                       struct msg *msg)
 {
     const struct envelope *envelope = &errand->envelope;
     bool is_receipt = envelope->type == TYPE_CONTROL;
@@ -395,6 +395,7 @@ static struct mailbox_letter letter_of(const struct errand *errand, struct slice
         .from = envelope->from,
         .id = errand->id,
         .body = msg_slice(msg),
+        .msg = msg,
         .thread = thread_of(errand),
         .expires_at = envelope->has_expires_at ? envelope->expires_at : 0,
         .reads = is_receipt ? envelope->in_reply_to : (struct slice){ 0 },
@@ -476,6 +477,8 @@ static enum err store_mail(struct errand *errand, struct msg *msg, struct envelo
         sent_note(errand->session, envelope->from, errand->id, envelope->recipients,
                   envelope->recipient_count);
     ticket_settle(ticket);
+    if (mailbox_is_loaded(mailbox))
+        session_stall(errand->session);
     return OK;
 }
 

@@ -324,6 +324,29 @@ void session_renew(struct session *session, struct grant *grant)
     conn_set_deadline(&session->conn, end_ms(session));
 }
 
+void session_stall(struct session *session)
+{
+    if (session->stalled || !conn_is_open(&session->conn))
+        return;
+    session->stalled = session->office->stalled = true;
+    stats_add(session->office->stats, STAT_senders_stalled, 1);
+    conn_hold(&session->conn);
+}
+
+void session_stalled_go_on(struct office *office)
+{
+    if (!office->stalled || (mailbox_is_up(office->mailbox) && mailbox_is_loaded(office->mailbox)))
+        return;
+    office->stalled = false;
+    for (uint32_t i = 0; i < office->session_used; i++) {
+        struct session *session = office->sessions[i];
+        if (!session || !session->stalled)
+            continue;
+        session->stalled = false;
+        conn_release(&session->conn);
+    }
+}
+
 void session_count_error(struct session *session)
 {
     int64_t limit = session->office->config->limits.errors_per_minute;

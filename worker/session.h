@@ -53,6 +53,7 @@ struct session {
     uint32_t data_lost_count;  /* the office's, as this session has been told */
     uint8_t reopening;         /* questions of that kind without an answer */
     uint8_t stale_pages;       /* asked for by a feed that has begun anew since */
+    bool stalled;              /* not read from, see session_stall */
     bool other_devices;        /* the address has others: they get copies of what is sent */
     bool in_all;               /* counted among those that "#all" means */
     bool listed;               /* in the directory and in the shared table */
@@ -108,6 +109,11 @@ void session_check_replaced(struct office *office);
  * false when all have been told. */
 bool session_drain_some(struct office *office, uint32_t *cursor, unsigned count, uint16_t code,
                         uint64_t patience_at_ms);
+
+/* Nothing more is read from it until session_stalled_go_on: it sends faster than is stored. */
+void session_stall(struct session *session);
+/* At the end of a turn: when little enough waits to be stored, they are read from again. */
+void session_stalled_go_on(struct office *office);
 
 /* A message was rejected; past limits.errorsPerMinute the session ends with 4503. */
 void session_count_error(struct session *session);

@@ -409,6 +409,7 @@ static void on_turn_end(void *arg)
     if (office->mailbox) {
         if (carrier_catch_up_some(office, CATCH_UP_STEP))
             loop_again(office->loop);
+        session_stalled_go_on(office);
         sent_flush(office);
         service_flush(office);
         mailbox_flush(office->mailbox);

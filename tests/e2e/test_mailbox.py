@@ -719,3 +719,25 @@ def test_a_cut_subscriber_misses_no_mail(server_with_own_redis, own_redis):
         assert ids(mails(bob)) == sent
 
     run(scene())
+
+
+def test_a_burst_of_mail_for_a_thousand_stalls_nobody_else(server):
+    post = server(1, FAST)
+    crowd = [f"r{number}" for number in range(1000)]
+    burst = harness.scaled(40)
+
+    async def scene():
+        alice = await PythonClient.open(post, "alice")
+        bob = await PythonClient.open(post, "bob")
+        carol = await PythonClient.open(post, "r999")
+        asked = 0
+        sent = await pour(alice, crowd, burst)
+        while len(answers(alice)) < len(sent):
+            await bob.settle()  # the same worker answers him between two parts of it
+            asked += 1
+        assert asked >= burst / 10
+        await all_accepted(alice, sent)
+        await eventually(lambda: len(mails(carol)) == len(sent), "all of it")
+        assert ids(mails(carol)) == sent
+
+    run(scene())
