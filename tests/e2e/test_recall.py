@@ -136,14 +136,11 @@ def test_it_is_found_among_thousands_and_at_once(server):
     run(scene())
 
 
-def test_recall_without_redis_says_that_nothing_is_stored(directory):
-    import conftest
-    for make in conftest.servers(directory, None):
-        post = make(1)
+def test_recall_without_redis_says_that_nothing_is_stored(server):
+    post = server(1, redis=None)
 
-        async def scene():
-            alice = await PythonClient.open(post, "alice")
-            assert (await recall(alice, "one"))["code"] == "storage-unavailable"
+    async def scene():
+        alice = await PythonClient.open(post, "alice")
+        assert (await recall(alice, "one"))["code"] == "storage-unavailable"
 
-        run(scene())
-        break
+    run(scene())
