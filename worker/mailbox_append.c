@@ -124,18 +124,30 @@ bool append_parse(struct slice text, struct mailbox_appended *appended, uint64_t
     return true;
 }
 
+/* What is said of it, which is behind the places, and how many of these there are. */
+static struct redis_reply said_of(const struct op *op, const struct redis_reply *reply,
+                                  const struct redis_reply **places, size_t *place_count)
+{
+    *places = op->places ? op->places : reply;
+    *place_count = (*places)->type == REDIS_ARRAY ? (*places)->count : 0;
+    if (reply->type != REDIS_ARRAY || reply->count == 0)
+        return *reply;
+    --*place_count;
+    return redis_reply_at(reply, *place_count);
+}
+
 static struct mailbox_appended parse(struct op *op, const struct redis_reply *reply)
 {
     struct mailbox *mailbox = op->mailbox;
     struct mailbox_appended appended = { .outcome = outcome_without(op) };
-    size_t place_count = reply->type == REDIS_ARRAY && reply->count ? reply->count - 1 : 0;
-    struct redis_reply head =
-        reply->type == REDIS_ARRAY ? redis_reply_at(reply, place_count) : *reply;
+    const struct redis_reply *places;
+    size_t place_count;
+    struct redis_reply said = said_of(op, reply, &places, &place_count);
     uint64_t trimmed;
 
-    if (reply->type == REDIS_ERROR)
+    if (said.type == REDIS_ERROR)
         return appended;
-    if (head.type != REDIS_STRING || !append_parse(head.text, &appended, &trimmed)) {
+    if (said.type != REDIS_STRING || !append_parse(said.text, &appended, &trimmed)) {
         appended.outcome = MAILBOX_UNKNOWN; /* who answers like this? */
         mailbox_trouble(mailbox, SLICE("an append was answered with something else"));
         return appended;
@@ -144,7 +156,7 @@ static struct mailbox_appended parse(struct op *op, const struct redis_reply *re
     if (appended.outcome == MAILBOX_REPEATED && op->maybe)
         appended.outcome = MAILBOX_STORED; /* by our first attempt, whose answer was lost */
     mailbox->counts.repeated += appended.outcome == MAILBOX_REPEATED;
-    take_places(mailbox, reply, place_count, &appended);
+    take_places(mailbox, places, place_count, &appended);
     return appended;
 }
 

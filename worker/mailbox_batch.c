@@ -1,6 +1,7 @@
 /*
  * Sending the row: what waits in it leaves at the end of a turn, in order, the appends that stand
- * one behind the other as one command.
+ * one behind the other as one command. Those of them that are for the same mailbox and stand one
+ * behind the other are a run, which costs Redis much less than as many for different ones.
  *
  * Only the way to Redis and back is shared. Each append is told its own answer, as if it had gone
  * alone; what the whole command meets (it was lost, the script was not there) all of it have met.
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 
 enum {
-    BATCH_LETTERS_MAX = 32, /* more save Redis nothing, and it answers a command only at its end */
+    BATCH_LETTERS_MAX = 32, /* more save Redis little, and it answers a command only at its end */
     BATCH_BYTES_MAX = 256 << 10, /* one command keeps Redis from everybody else for its time */
     BATCH_HEAD = 3,              /* EVALSHA, the script, how many keys */
     BATCH_ARGS_MAX = BATCH_HEAD + BATCH_LETTERS_MAX * OP_ARGS_MAX, /* one of them is dropped */
@@ -20,7 +21,10 @@ enum {
 /* Appends that are sent together. */
 struct batch {
     unsigned count;
-    struct op *ops[];
+    struct {
+        struct op *op;
+        bool begins_run; /* the letter before it is for another mailbox, or there is none */
+    } letters[];
 };
 
 /* Those that are to be, while the row is walked. */
@@ -29,28 +33,6 @@ struct gathering {
     size_t bytes;
     struct op *ops[BATCH_LETTERS_MAX];
 };
-
-/* What Redis said of the i-th. */
-static struct redis_reply said_of(const struct redis_reply *reply, const struct batch *batch,
-                                  unsigned i)
-{
-    if (reply->type == REDIS_LOST || reply->type == REDIS_ERROR)
-        return *reply;
-    if (reply->type != REDIS_ARRAY || reply->count != batch->count)
-        return (struct redis_reply){ .type = REDIS_NIL };
-    return redis_reply_at(reply, i);
-}
-
-static void on_batch_answer(void *arg, const struct redis_reply *reply)
-{
-    struct batch *batch = arg;
-
-    for (unsigned i = 0; i < batch->count; i++) {
-        struct redis_reply said = said_of(reply, batch, i);
-        mailbox_answered(batch->ops[i], &said);
-    }
-    free(batch);
-}
 
 /* An append as it would go alone (mailbox_append.c): EVALSHA, the script, how many keys, these,
  * then the names and values of its fields, of which from, id and body are the first. */
@@ -63,6 +45,42 @@ enum {
     FIELD_BODY = 5
 };
 
+/* --- what Redis says --- */
+
+/* What it said of the next letter; the places, if they stand before it. */
+static struct redis_reply next_said(const struct redis_reply *reply, size_t *at,
+                                    struct redis_reply *places)
+{
+    struct redis_reply said = redis_reply_at(reply, (*at)++);
+
+    if (said.type == REDIS_ARRAY) {
+        *places = said;
+        said = redis_reply_at(reply, (*at)++);
+    }
+    return said;
+}
+
+static void on_batch_answer(void *arg, const struct redis_reply *reply)
+{
+    struct batch *batch = arg;
+    struct redis_reply places = { .type = REDIS_NIL };
+    size_t at = 0;
+
+    for (unsigned i = 0; i < batch->count; i++) {
+        struct op *op = batch->letters[i].op;
+        struct redis_reply said = *reply; /* all of it failed */
+        if (batch->letters[i].begins_run)
+            places = (struct redis_reply){ .type = REDIS_NIL };
+        if (reply->type == REDIS_ARRAY)
+            said = next_said(reply, &at, &places);
+        op->places = &places;
+        mailbox_answered(op, &said);
+    }
+    free(batch);
+}
+
+/* --- what it is asked --- */
+
 static const struct slice *fields_of(const struct op *op, size_t *count)
 {
     size_t first = ALONE_KEYS + (size_t)(op->args[ALONE_KEY_COUNT].data[0] - '0');
@@ -71,27 +89,39 @@ static const struct slice *fields_of(const struct op *op, size_t *count)
     return op->args + first;
 }
 
-/* How many fields stand behind a body, as text. */
-static struct slice count_text(size_t arg_count)
+static bool begins_run(const struct gathering *gathering, unsigned i)
 {
-    static const char digits[] = "0123456789";
-
-    assert(arg_count % 2 == 0 && arg_count / 2 < 10);
-    return slice_make(digits + arg_count / 2, 1);
+    return i == 0 || !slice_equal(gathering->ops[i]->args[ALONE_KEYS],
+                                  gathering->ops[i - 1]->args[ALONE_KEYS]);
 }
 
-/* All keys, then all else, as EVALSHA wants it. */
-static size_t batch_args(const struct gathering *gathering, struct slice *args)
+static size_t add_keys(const struct gathering *gathering, struct slice *args)
 {
-    size_t at = BATCH_HEAD;
+    size_t count = 0;
 
     for (unsigned i = 0; i < gathering->count; i++)
-        for (unsigned j = 0; j < LETTER_KEYS; j++)
-            args[at++] = gathering->ops[i]->args[ALONE_KEYS + j];
+        for (unsigned j = 0; j < LETTER_KEYS && begins_run(gathering, i); j++)
+            args[count++] = gathering->ops[i]->args[ALONE_KEYS + j];
+    return count;
+}
+
+/* A run begins with its form, which has the number of further fields of each letter as a digit. */
+static size_t add_letters(const struct gathering *gathering, struct slice *args)
+{
+    static char forms[BATCH_LETTERS_MAX]; /* one a worker: of use only while it is sent */
+    struct slice *form = NULL;
+    size_t at = 0;
+
     for (unsigned i = 0; i < gathering->count; i++) {
         size_t count;
         const struct slice *fields = fields_of(gathering->ops[i], &count);
-        args[at++] = count_text(count - FIELD_BODY - 1);
+        assert(count % 2 == 0 && (count - FIELD_BODY) / 2 < 10);
+        forms[i] = (char)('0' + (count - FIELD_BODY) / 2);
+        if (begins_run(gathering, i)) {
+            form = &args[at++];
+            *form = slice_make(forms + i, 0);
+        }
+        form->len++;
         args[at++] = fields[FIELD_FROM];
         args[at++] = fields[FIELD_ID];
         for (size_t j = FIELD_BODY; j < count; j++)
@@ -102,12 +132,15 @@ static size_t batch_args(const struct gathering *gathering, struct slice *args)
 
 static struct batch *batch_new(const struct gathering *gathering)
 {
-    struct batch *batch = malloc(sizeof *batch + gathering->count * sizeof batch->ops[0]);
+    struct batch *batch = malloc(sizeof *batch + gathering->count * sizeof batch->letters[0]);
 
     if (!batch)
         return NULL;
     batch->count = gathering->count;
-    memcpy(batch->ops, gathering->ops, gathering->count * sizeof batch->ops[0]);
+    for (unsigned i = 0; i < gathering->count; i++) {
+        batch->letters[i].op = gathering->ops[i];
+        batch->letters[i].begins_run = begins_run(gathering, i);
+    }
     return batch;
 }
 
@@ -116,12 +149,16 @@ static bool send_batch(struct mailbox *mailbox, const struct gathering *gatherin
     static struct slice args[BATCH_ARGS_MAX]; /* one a worker: of use only in here */
     struct command head;
     struct batch *batch = batch_new(gathering);
+    size_t count;
 
     if (!batch)
         return false;
-    command_script(&head, mailbox, SCRIPT_APPEND_MANY, gathering->count * LETTER_KEYS);
+    count = add_keys(gathering, args + BATCH_HEAD);
+    command_script(&head, mailbox, SCRIPT_APPEND_MANY, (unsigned)count);
     memcpy(args, head.args, sizeof head.args[0] * BATCH_HEAD);
-    if (redis_command(mailbox->redis, args, batch_args(gathering, args), on_batch_answer, batch)) {
+    count += BATCH_HEAD;
+    count += add_letters(gathering, args + count);
+    if (redis_command(mailbox->redis, args, count, on_batch_answer, batch)) {
         free(batch);
         return false;
     }
@@ -132,7 +169,10 @@ static bool send_batch(struct mailbox *mailbox, const struct gathering *gatherin
 
 static void on_answer(void *arg, const struct redis_reply *reply)
 {
-    mailbox_answered(arg, reply);
+    struct op *op = arg;
+
+    op->places = NULL;
+    mailbox_answered(op, reply);
 }
 
 static bool send_alone(struct op *op)

@@ -102,8 +102,9 @@ struct op {
     size_t bytes;
     /* An append that waits for the replicas. */
     struct mailbox_appended appended;
-    char *held;       /* the places' text */
-    struct msg *kept; /* an argument lies in it; NULL: none does */
+    char *held;                       /* the places' text */
+    struct msg *kept;                 /* an argument lies in it; NULL: none does */
+    const struct redis_reply *places; /* said apart from the answer at hand; NULL: they are in it */
     size_t arg_count;
     struct slice args[]; /* their bytes follow */
 };

@@ -1,7 +1,8 @@
 /*
  * The load of `make bench-mail` (tests/bench/mail.py starts it, the server and Redis): senders that
  * each keep a number of mails without an answer on their way, one recipient each, to recipients
- * that are connected here too or that nobody is connected for.
+ * that are connected here too or that nobody is connected for. A sender writes to one and the same
+ * recipient, or each mail goes to any of them.
  *
  * It says `measuring` when the measured time begins, and when it is over how many mails were
  * accepted in it; then it waits until every mail has its answer, and every connected recipient its
@@ -32,12 +33,13 @@ static struct client {
     uint8_t *rest; /* of a frame that is not whole */
     size_t rest_len;
     uint8_t *frame; /* a sender's mail, masked */
+    uint64_t recipient;
 } clients[FDS_MAX];
 
 static struct load {
     unsigned long senders, in_flight, measure_ms, recipients;
     const char *prefix; /* of the recipients' addresses */
-    bool connected;
+    bool connected, any;
     bool stopping;
     int epoll_fd;
     size_t frame_len, to_at, id_at; /* of a mail: where the numbers stand */
@@ -107,7 +109,9 @@ static void send_mails(struct client *client, int fd, size_t count)
 
     for (size_t i = 0; i < count; i++, len += load.frame_len) {
         put_number(client->frame, 8, load.id_at, load.sent++);
-        put_number(client->frame, 8, load.to_at, next_random() % load.recipients);
+        if (load.any)
+            client->recipient = next_random() % load.recipients;
+        put_number(client->frame, 8, load.to_at, client->recipient);
         memcpy(out + len, client->frame, load.frame_len);
     }
     if (len && send(fd, out, len, MSG_NOSIGNAL) != (ssize_t)len)
@@ -204,6 +208,7 @@ static void connect_all(uint16_t port, int *senders)
         snprintf(address, sizeof address, "sender-%06lu", i);
         senders[i] = add_client(address, port, true);
         clients[senders[i]].frame = make_frame(i);
+        clients[senders[i]].recipient = i % load.recipients;
     }
 }
 
@@ -233,9 +238,9 @@ int main(int argc, char **argv)
 {
     static int senders[FDS_MAX];
 
-    if (argc != 9) {
+    if (argc != 10) {
         fprintf(stderr, "usage: bench_mail PORT SECRET-FILE SENDERS IN-FLIGHT MS RECIPIENTS "
-                        "ADDRESS-PREFIX connected|away\n");
+                        "ADDRESS-PREFIX connected|away own|any\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -245,6 +250,7 @@ int main(int argc, char **argv)
     load.recipients = strtoul(argv[6], NULL, 10);
     load.prefix = argv[7];
     load.connected = strcmp(argv[8], "connected") == 0;
+    load.any = strcmp(argv[9], "any") == 0;
     load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     errno = 0;
     if (load.senders < 1 || load.in_flight < 1 || load.in_flight > IN_FLIGHT_MAX ||

@@ -355,6 +355,7 @@ def test_a_wrong_password(server_with_own_redis, own_redis):
             admin.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
         await scene.until_away()
         await scene.until_rejected()
+        await scene.sender.write_until(lambda: "NOAUTH" in scene.post.log(), "a worker was not let in", 0.02)
         knowing = redis_client.Redis(unix_socket_path=str(own_redis.socket), password="changed-by-mistake")
         knowing.config_set("requirepass", "")
         await scene.until_accepted()
