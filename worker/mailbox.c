@@ -72,12 +72,16 @@ bool mailbox_keys(struct mailbox *mailbox, struct slice address, struct slice *k
                   const char *const *suffixes, unsigned count)
 {
     struct buf *buf = &mailbox->keys;
-    size_t ends[KEYS_MAX];
+    size_t ends[KEYS_MAX], base;
 
     buf_reset(buf);
     buf->failed = false;
+    mailbox_key(buf, slice_of(mailbox->prefix), address, "");
+    base = buf->len;
     for (unsigned i = 0; i < count; i++) {
-        mailbox_key(buf, slice_of(mailbox->prefix), address, suffixes[i]);
+        if (i > 0 && !buf_reserve(buf, base)) /* so that it does not move meanwhile */
+            buf_add(buf, buf->data, base);
+        buf_add_text(buf, suffixes[i]);
         ends[i] = buf->len;
     }
     for (unsigned i = 0; i < count && !buf->failed; i++) {

@@ -59,17 +59,25 @@ struct seq seq_previous(struct seq seq)
     return seq.ms > 0 ? (struct seq){ seq.ms - 1, UINT64_MAX } : seq;
 }
 
+static bool must_escape(char byte)
+{
+    unsigned char c = (unsigned char)byte;
+
+    return c < 0x20 || c == 0x7f || c == '{' || c == '}' || c == '%';
+}
+
 void mailbox_key(struct buf *out, struct slice prefix, struct slice address, const char *suffix)
 {
     static const char hex[] = "0123456789ABCDEF";
 
     buf_add_slice(out, prefix);
     buf_add_char(out, '{');
-    for (size_t i = 0; i < address.len; i++) {
-        unsigned char c = (unsigned char)address.data[i];
-        if (c >= 0x20 && c != 0x7f && c != '{' && c != '}' && c != '%') {
-            buf_add_char(out, (char)c);
-        } else {
+    for (size_t i = 0, plain; i < address.len; i += plain + 1) {
+        for (plain = 0; i + plain < address.len && !must_escape(address.data[i + plain]);)
+            plain++;
+        buf_add(out, address.data + i, plain);
+        if (i + plain < address.len) {
+            unsigned char c = (unsigned char)address.data[i + plain];
             buf_add_char(out, '%');
             buf_add_char(out, hex[c >> 4]);
             buf_add_char(out, hex[c & 15]);

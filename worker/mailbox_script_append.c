@@ -83,7 +83,7 @@
     "        end\n"                                                                                \
     "        said='0 '..seq..' '..before..(trimmed==0 and ' 0' or ' '..trimmed)\n"                 \
     "        trimmed=0\n"                                                                          \
-    "        era=era or string.sub(seq,1,9)\n"                                                     \
+    "        era=era or string.sub(seq,1,6)\n"                                                     \
     "        old=old or before<era or #before<13\n" /* once in 10,000 s */                         \
     "        len,before,newest=len+1,seq,seq\n"                                                    \
     "      end\n"                                                                                  \

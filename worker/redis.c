@@ -336,6 +336,16 @@ static void output_empty(struct redis *redis)
     redis->output_sent = 0;
 }
 
+/* While it never gets empty, what has left still goes, or a busy connection would fill its buffer
+ * with it. Passwords are only in what is sent before it is up. */
+static void output_shrink(struct redis *redis)
+{
+    if (redis->state != UP || redis->output_sent < redis->output.len / 2)
+        return;
+    buf_drop(&redis->output, redis->output_sent);
+    redis->output_sent = 0;
+}
+
 /* A fault found here is not acted on at once: callbacks belong into a turn, not at its end. */
 static void fail_later(struct redis *redis, const char *what, const char *detail)
 {
@@ -368,7 +378,9 @@ void redis_flush(struct redis *redis)
     if (taken > 0)
         redis->output_sent += (size_t)taken;
     redis->blocked = redis->output_sent < redis->output.len;
-    if (!redis->blocked)
+    if (redis->blocked)
+        output_shrink(redis);
+    else
         output_empty(redis);
     if (loop_rewatch(redis->loop, &redis->watch,
                      redis->blocked ? LOOP_READ | LOOP_WRITE : LOOP_READ))

@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -259,10 +260,12 @@ static void letters_reset(void)
     sent_count = answered = 0;
 }
 
+static const char *sender = "ann";
+
 static enum err append_as(unsigned worker, const char *address, const char *id, const char *thread)
 {
     struct mailbox_letter letter = { .address = slice_of(address),
-                                     .from = SLICE("ann"),
+                                     .from = slice_of(sender),
                                      .id = slice_of(id),
                                      .body = SLICE("{\"content\":\"aGVsbG8=\"}"),
                                      .thread = slice_of(thread) };
@@ -403,6 +406,7 @@ static void test_append(void)
 }
 
 static uint64_t calls_of(const char *command);
+static bool open_now(unsigned worker, const char *address, const char *device);
 
 /* All letters of a turn go as one command, and none has to answer for another. */
 static void test_one_turn(void)
@@ -441,6 +445,102 @@ static void test_one_turn(void)
               redis_do("EXISTS po:{turn-oom}:box po:{turn-oom}:ids") == 0,
           "out of memory: none of them is stored");
     redis_do("CONFIG SET maxmemory 0");
+}
+
+/* Letters for one mailbox that stand one behind the other are asked and noted about together. */
+static void test_run(void)
+{
+    static char full[] = "reject", trim[] = "trim";
+
+    open_now(1, "run", "d");
+    redis_do("CONFIG RESETSTAT");
+    letters_reset();
+    append_as(0, "run", "r1", "r1");
+    append_as(0, "run", "r2", "r1");
+    append_as(0, "run", "r1", "r1");
+    sender = "zoe";
+    append_as(0, "run", "r1", "r1");
+    append_as(0, "run", "r1", "r1");
+    sender = "ann";
+    append_as(0, "run", "r3", "r3");
+    check(wait_for(all_answered, 5000) && calls_of("hmget") == 1, "a run is asked about once");
+    check(sent[2].outcome == MAILBOX_REPEATED && seq_compare(sent[2].seq, sent[0].seq) == 0 &&
+              sent[4].outcome == MAILBOX_REPEATED && seq_compare(sent[4].seq, sent[3].seq) == 0,
+          "… its repetitions are found, of each sender");
+    check(redis_do("XLEN po:{run}:box") == 4 && seq_compare(sent[3].before, sent[1].seq) == 0 &&
+              seq_compare(sent[5].before, sent[3].seq) == 0,
+          "… all else is stored, in order");
+    bool everywhere = true;
+    for (unsigned i = 0; i < 6; i++)
+        everywhere = everywhere && sent[i].elsewhere == 1;
+    check(everywhere, "… who is where is told to each of its letters");
+    check(append_one("run", "r2", MAILBOX_REPEATED) && append_one("run", "r3", MAILBOX_REPEATED),
+          "… and they are known later");
+    config.mailbox.full = full;
+    config.mailbox.messages_max = 6;
+    mailbox_configure(workers[0].mailbox, &config);
+    letters_reset();
+    append_many(0, "run", 4);
+    check(wait_for(all_answered, 5000) && sent[1].outcome == MAILBOX_STORED &&
+              sent[2].outcome == MAILBOX_FULL && sent[3].outcome == MAILBOX_FULL &&
+              redis_do("XLEN po:{run}:box") == 6,
+          "a full mailbox refuses the rest of a run");
+    config.mailbox.full = trim;
+    config.mailbox.messages_max = 100000;
+    mailbox_configure(workers[0].mailbox, &config);
+}
+
+static unsigned endless_left, endless_answered;
+static size_t endless_bytes; /* mapped at most, as the C library knows */
+
+static bool endless_append(void);
+
+static void on_endless(void *arg, const struct mailbox_appended *appended)
+{
+    (void)arg;
+    endless_answered += appended->outcome == MAILBOX_STORED;
+    if (endless_answered % 16 == 0) {
+        struct mallinfo2 now = mallinfo2();
+        endless_bytes = now.hblkhd > endless_bytes ? now.hblkhd : endless_bytes;
+    }
+    if (endless_left > 0 && endless_append())
+        endless_left--;
+}
+
+/* 64 KiB, of which there are always many on their way. */
+static bool endless_append(void)
+{
+    static char body[64 << 10], id[32];
+    struct mailbox_letter letter = { .address = SLICE("endless"),
+                                     .from = SLICE("ann"),
+                                     .body = slice_make(body, sizeof body) };
+
+    memset(body, ' ', sizeof body);
+    body[0] = '{';
+    body[sizeof body - 1] = '}';
+    snprintf(id, sizeof id, "e%u", endless_left);
+    letter.id = slice_of(id);
+    return mailbox_append(workers[0].mailbox, &letter, on_endless, NULL) == OK;
+}
+
+static bool endless_is_over(void)
+{
+    return endless_answered == 3000;
+}
+
+/* What has left takes no memory any more. */
+static void test_a_connection_that_never_rests(void)
+{
+    config.mailbox.messages_max = 64;
+    mailbox_configure(workers[0].mailbox, &config);
+    endless_answered = 0;
+    endless_left = 3000;
+    for (unsigned i = 0; i < 128 && endless_append(); i++)
+        endless_left--;
+    check(wait_for(endless_is_over, 60000) && endless_bytes < 64 << 20,
+          "190 MiB pass without a pause, and are not kept");
+    config.mailbox.messages_max = 100000;
+    mailbox_configure(workers[0].mailbox, &config);
 }
 
 static void test_script_flush(void)
@@ -1422,6 +1522,8 @@ int main(int argc, char **argv)
               "both are up, and agree on the epoch");
         test_append();
         test_one_turn();
+        test_run();
+        test_a_connection_that_never_rests();
         test_script_flush();
         test_client_kill();
         test_kill_9();
