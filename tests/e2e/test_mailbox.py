@@ -526,9 +526,15 @@ class Stubborn:
         self.pending, self.accepted = [], []
 
     async def connect(self):
-        self.client = await reopen(self.post, self.address)
-        for one in self.pending:
-            await self.client.send(self.to, "x", type=1, id=one)
+        """Again when the next worker dies meanwhile."""
+        while True:
+            self.client = await reopen(self.post, self.address)
+            try:
+                for one in self.pending:
+                    await self.client.send(self.to, "x", type=1, id=one)
+                return
+            except (Closed, websockets.ConnectionClosed):
+                pass
 
     async def work(self, count):
         left = [f"{self.address}-{number}" for number in range(count)]
@@ -598,13 +604,14 @@ def test_killed_workers_lose_nothing_that_was_accepted(server):
         for round_number in range(4):
             goal = count * (round_number + 1) // 5
             await eventually(lambda g=goal: sum(len(s.accepted) for s in senders) >= 3 * g, "some are accepted")
+            await eventually(lambda n=round_number: post.status()["restarts"] == n, "the killed one is replaced")
             pids = await eventually(lambda: (lambda p: p if len(p) == 2 else None)(post.worker_pids()), "two serve")
             os.kill(pids[round_number % 2], signal.SIGKILL)
         await asyncio.gather(*working)
         finished.append(True)
         await asyncio.wait_for(reader, harness.DEADLINE)
         got = by_sender(without_repetitions(journal))
-        assert post.status()["restarts"] == 4
+        await eventually(lambda: post.status()["restarts"] == 4, "the last one is replaced")
         for sender in senders:
             assert sorted(sender.accepted) == sorted(got[sender.address])
             assert got[sender.address] == [f"{sender.address}-{number}" for number in range(count)]
