@@ -1,10 +1,10 @@
-"""What was accepted reached every device, in order, though a worker was killed every second, clients vanished, and Redis
-was restarted twice: tests/chaos/load.py is the people, tests/chaos/check_journals.py the judge, and this file kills.
+"""What was accepted reached every device, in order, though a worker was killed every second, clients vanished, Redis was
+restarted twice, a host died and a master: tests/chaos/load.py is the people, tests/chaos/check_journals.py the judge, and
+this file kills.
 
 POSTOFFICE_CHAOS_SECONDS (60; 15 under a sanitizer) and POSTOFFICE_CHAOS_NODES (2; the workers are 8 in all).
 """
 
-import contextlib
 import json
 import os
 import random
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 import harness
@@ -73,26 +74,79 @@ def restart_redis(redis, how, events):
     events.write("redis-up")
 
 
+def kill_worker(post, chance, events):
+    """SIGKILL for one of them; how many were killed."""
+    workers = sorted(post.worker_pids().items())
+    if not workers:
+        return 0
+    slot, pid = chance.choice(workers)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:  # it is that of a moment ago
+        return 0
+    events.write("worker-killed", post.config["node"]["id"], slot, pid)
+    return 1
+
+
+class HostTrouble:
+    """In the middle of the first half a host dies with all that is on it, in that of the second only a master, whose
+    workers leave then. Each comes back two seconds later."""
+
+    def __init__(self, posts, seconds, events):
+        self.events = events
+        self.plan = [(seconds * 5 / 12, posts[-1], "host-killed"), (seconds * 10 / 12, posts[0], "master-killed")]
+        self.away = []  # (when it comes back, post)
+        self.restarts = 0  # of workers, by masters that are no more
+
+    def step(self, number):
+        while self.plan and number >= self.plan[0][0]:
+            self.kill(number, *self.plan.pop(0)[1:])
+        while self.away and number >= self.away[0][0]:
+            self.bring_back()
+
+    def kill(self, number, post, what):
+        self.restarts += post.status()["restarts"]
+        family = post.processes()
+        slots = post.worker_pids()
+        for process in family if what == "host-killed" else family[:1]:
+            process.kill()
+        post.process.wait(harness.DEADLINE)
+        post.expected_status = -signal.SIGKILL
+        self.events.write(what, post.config["node"]["id"])
+        for slot, pid in slots.items():
+            self.events.write("worker-killed", post.config["node"]["id"], slot, pid)
+        assert not psutil.wait_procs(family, timeout=harness.DEADLINE)[1], "they stay without their master"
+        self.away.append((number + 2, post))
+
+    def bring_back(self):
+        _, post = self.away.pop(0)
+        post.start()
+        post.expected_status = 0
+
+    def is_away(self, post):
+        return any(post is one for _, one in self.away)
+
+
 def make_trouble(posts, redis, seconds, events, load):
-    """Kills a worker every second, and in each third but the last Redis; until the load stops sending."""
+    """Kills a worker every second, in each third but the last Redis, and hosts; until the load stops sending. How many
+    workers were killed, and how many were started again by masters that are no more."""
     chance = random.Random(2)
     begun, kills = time.monotonic(), 0
     restarts = [(seconds / 3, "stop"), (seconds * 2 / 3, "kill")]
+    hosts = HostTrouble(posts, seconds, events)
     for number in range(1, seconds):
         time.sleep(max(0, begun + number - time.monotonic()))  # the rate of killing; nothing waits for it
         assert load.poll() is None, "the load ended early"
         if restarts and number >= restarts[0][0]:
             restart_redis(redis, restarts.pop(0)[1], events)
+        hosts.step(number)
         post = chance.choice(posts)
-        workers = sorted(post.worker_pids().items())
-        if workers:
-            slot, pid = chance.choice(workers)
-            with contextlib.suppress(ProcessLookupError):  # it is that of a moment ago
-                os.kill(pid, signal.SIGKILL)
-                events.write("worker-killed", post.config["node"]["id"], slot, pid)
-                kills += 1
-    assert not restarts and kills > seconds / 2
-    return kills
+        if not hosts.is_away(post):
+            kills += kill_worker(post, chance, events)
+    while hosts.away:
+        hosts.bring_back()
+    assert not restarts and not hosts.plan and kills > seconds / 2
+    return kills, hosts.restarts
 
 
 def run_chaos(directory, posts, redis, seconds, *check_options, **plan):
@@ -100,7 +154,7 @@ def run_chaos(directory, posts, redis, seconds, *check_options, **plan):
     plan_file.write_text(json.dumps(plan_of(posts, seconds, **plan)))
     load = subprocess.Popen([sys.executable, CHAOS / "load.py", plan_file, journal])
     try:
-        kills = make_trouble(posts, redis, seconds, events, load)
+        kills, restarts = make_trouble(posts, redis, seconds, events, load)
         status = load.wait(seconds + 4 * PATIENCE_S)
     finally:
         load.kill()
@@ -110,8 +164,9 @@ def run_chaos(directory, posts, redis, seconds, *check_options, **plan):
     print(checked.stdout, checked.stderr)
     assert checked.returncode == 0, checked.stdout[-4000:] + checked.stderr[-2000:]
     assert status == 0, "the load did not come to its end"
-    # Fewer when one was killed that was dead already and not reaped yet.
-    assert kills / 2 < sum(post.status()["restarts"] for post in posts) <= kills, "a worker died by itself"
+    # Fewer when one was killed that was dead already and not reaped yet, or whose master was killed before it knew.
+    restarts += sum(post.status()["restarts"] for post in posts)
+    assert kills / 2 < restarts <= kills, "a worker died by itself"
 
 
 def test_nothing_accepted_is_lost_whatever_dies(directory, nodes, own_redis):
