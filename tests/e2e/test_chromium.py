@@ -1,0 +1,96 @@
+"""A browser: a page in Chromium talks with the WebSocket that every page has."""
+
+import contextlib
+import http.server
+import json
+import os
+import queue
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+import harness
+
+CHROMIUM = shutil.which("chromium")
+PAGE = (harness.ROOT / "tests" / "e2e" / "page.html").read_bytes()
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium: scripts/setup --browser installs it")
+
+
+class Site(http.server.ThreadingHTTPServer):
+    """Serves the page, and takes what it posts."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.said = queue.Queue()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(200 if self.path.startswith("/page") else 404, PAGE)
+
+    def do_POST(self):
+        self.server.said.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.answer(200, b"")
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def site():
+    instance = Site()
+    yield instance
+    instance.shutdown()
+    instance.server_close()
+
+
+@contextlib.contextmanager
+def browser(directory, url):
+    """A page in a browser of its own, which knows nobody."""
+    process = subprocess.Popen(
+        [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", f"--user-data-dir={directory / 'chromium'}",
+         url], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "HOME": str(directory)})
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(harness.DEADLINE)
+
+
+def visit(directory, site, post, host="127.0.0.1"):
+    """What the page says in the end."""
+    query = f"port={post.port}&alice={post.token('alice')}&bob={post.token('bob')}"
+    with browser(directory, f"http://{host}:{site.server_address[1]}/page#{query}"):
+        return site.said.get(timeout=2 * harness.DEADLINE)
+
+
+def test_a_page_talks_through_several_workers(server, directory, site):
+    post = server(2, {"auth": {"origins": [f"http://127.0.0.1:{site.server_address[1]}"]}})
+    said = visit(directory, site, post)
+    assert said["error"] is None, said
+    assert said["protocol"] == "postoffice.v1"
+    assert said["welcome"]["subject"] == "welcome" and said["welcome"]["to"] == ["alice"]
+    assert said["got"] == said["sent"] == said["accepted"], "in order, each once"
+    assert said["content"] == "Grüße \U0001f4ee " + "ü" * 100000, "a long one, as it was sent"
+    assert said["replayed"] == said["sent"][10:], "who comes back gets what it had not acknowledged"
+    assert said["closed"] == {"code": 1000, "clean": True}
+
+
+def test_a_page_of_another_origin_is_not_let_in(server, directory, site):
+    post = server(1, {"auth": {"origins": [f"http://127.0.0.1:{site.server_address[1]}"]}})
+    said = visit(directory, site, post, host="localhost")
+    assert said["error"] == "closed 1006", said
+    assert post.total("handshake_403") >= 1
