@@ -121,6 +121,7 @@ static size_t add_letters(const struct gathering *gathering, struct slice *args)
             form = &args[at++];
             *form = slice_make(forms + i, 0);
         }
+        assert(form); /* the first letter begins a run */
         form->len++;
         args[at++] = fields[FIELD_FROM];
         args[at++] = fields[FIELD_ID];
