@@ -413,7 +413,10 @@ static bool catch_up(struct session *session)
     struct office *office = session->office;
 
     if (office->catch_up_lightly) {
-        carry_out(session, feed_check(&session->feed, has_room(session)));
+        if (session->seat)
+            service_news(office, session_address(session));
+        else
+            carry_out(session, feed_check(&session->feed, has_room(session)));
         return true;
     }
     if (session->reopening == UINT8_MAX ||

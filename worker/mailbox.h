@@ -36,6 +36,9 @@ static inline int seq_compare(struct seq a, struct seq b)
 bool seq_parse(struct slice text, struct seq *seq);
 /* Writes "MS-N" and a NUL; returns its length. */
 size_t seq_format(char out[SEQ_TEXT_MAX], struct seq seq);
+/* The position right after (of the last: itself), and right before (of zero: zero). */
+struct seq seq_next(struct seq seq);
+struct seq seq_previous(struct seq seq);
 
 struct mailbox; /* a worker's door to all of them */
 

@@ -25,10 +25,6 @@ enum { THREAD_KEY_MAX = 64 };
 /* A thread's name in the index: itself, or "~" and its SHA-1 when it is long or holds a NUL. */
 struct slice mailbox_thread_key(struct slice thread, char room[THREAD_KEY_MAX]);
 
-/* The position right after, and right before (of zero: zero). */
-struct seq seq_next(struct seq seq);
-struct seq seq_previous(struct seq seq);
-
 /* ---- scripts (mailbox_scripts.c) ---- */
 
 enum script {

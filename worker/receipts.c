@@ -223,18 +223,6 @@ struct receipts_job {
     struct seq cursor_asked; /* stored with those */
 };
 
-static struct seq seq_behind(struct seq seq)
-{
-    return seq.n == UINT64_MAX ? (struct seq){ seq.ms + 1, 0 } : (struct seq){ seq.ms, seq.n + 1 };
-}
-
-static struct seq seq_ahead(struct seq seq)
-{
-    if (seq.n)
-        return (struct seq){ seq.ms, seq.n - 1 };
-    return seq.ms ? (struct seq){ seq.ms - 1, UINT64_MAX } : seq;
-}
-
 void receipts_expect(struct session *session, struct seq seq)
 {
     if (is_zero(session->asked_first))
@@ -269,7 +257,7 @@ static void add_range(struct receipts_job *job, struct mailbox_range range)
 {
     struct mailbox_range *last = job->count > job->asked ? &job->ranges[job->count - 1] : NULL;
 
-    if (last && seq_compare(seq_behind(last->last), range.first) == 0) {
+    if (last && seq_compare(seq_next(last->last), range.first) == 0) {
         last->last = range.last;
         return;
     }
@@ -279,7 +267,7 @@ static void add_range(struct receipts_job *job, struct mailbox_range range)
         return;
     }
     if (!job->cut || seq_compare(range.first, job->cursor_max) <= 0)
-        job->cursor_max = seq_ahead(range.first);
+        job->cursor_max = seq_previous(range.first);
     job->cut = true;
 }
 
@@ -321,7 +309,7 @@ static void expect_less(struct session *session)
     if (seq_compare(session->cursor, session->asked_last) >= 0)
         session->asked_first = session->asked_last = (struct seq){ 0, 0 };
     else
-        session->asked_first = seq_behind(session->cursor);
+        session->asked_first = seq_next(session->cursor);
 }
 
 static struct seq cursor_of(const struct session *session, const struct receipts_job *job)

@@ -589,8 +589,8 @@ void service_news(struct office *office, struct slice text)
         want(office->service, address);
 }
 
-/* Fewer workers of other hosts than at the last look? (Of a death on this one all sessions are told
- * by carrier_look_again.) */
+/* Fewer workers of other hosts than at the last look? (After a death on this one carrier_read_on
+ * has all addresses looked at.) */
 static bool far_ones_died(struct service *service)
 {
     uint32_t count = nodes_count(service->office->nodes), before = service->far_count;

@@ -202,6 +202,27 @@ def test_a_killed_worker_takes_nothing_with_it(post, redis):
     run(scene(), 400)
 
 
+def test_who_saw_nothing_of_it_gets_what_a_dead_worker_s_bot_held(post, redis):
+    """It was appended, given and held on one and the same worker, which told nobody."""
+    office = post(2)
+
+    async def scene():
+        alice = await open_on(office, 1, "alice", PythonClient.open)
+        near = await Bot.hire(office, slot=1, work=False)
+        far = await Bot.hire(office, slot=0)
+        await eventually(lambda: queue_state(redis)[0] == 2, "both are known")
+        sent = []
+        while not near.given:
+            sent += await send(alice, 1)
+            await eventually(lambda: len(given([near, far])) == len(sent), "it is given to one of them")
+            await eventually(lambda: queue_state(redis)[1] == len(near.given), "the far one acknowledges")
+        os.kill(office.worker_pids()[1], signal.SIGKILL)
+        await eventually(lambda: far.given[-1:] and far.given[-1]["id"] == sent[-1], "the other one gets it")
+        await idle(redis, 1)
+
+    run(scene())
+
+
 def test_a_slow_trickle_is_spread_evenly(post, redis):
     office = post()
 
