@@ -10,15 +10,6 @@
 
 #include <stdlib.h>
 
-static enum err fail(struct envelope_fault *fault, enum reject_code code, const char *field,
-                     const char *message)
-{
-    fault->code = code;
-    fault->field = field;
-    fault->message = message;
-    return ERR_BAD;
-}
-
 struct buf *command_begin_result(const struct session *session, struct slice id)
 {
     struct buf *out = postmaster_begin(session_address(session), "result");
@@ -40,7 +31,7 @@ static enum err end_result(struct session *session, struct envelope_fault *fault
     struct msg *msg = postmaster_end(MSG_ANSWER);
 
     if (!msg)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     conn_send(&session->conn, msg);
     msg_unref(msg);
     return OK;
@@ -56,16 +47,16 @@ static enum err renew(struct session *session, const struct envelope *envelope,
     struct buf *out;
 
     if (!envelope->token.data)
-        return fail(fault, REJECT_MISSING_FIELD, "token", "renew needs a fresh token");
+        return envelope_reject(fault, REJECT_MISSING_FIELD, "token", "renew needs a fresh token");
     wrong = token_verify(office->config, envelope->token, loop_unix_s(office->loop), &grant);
     if (wrong != TOKEN_GOOD)
-        return fail(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
+        return envelope_reject(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
     if (!slice_equal(slice_make(grant->sub, grant->sub_len),
                      slice_make(session->grant->sub, session->grant->sub_len)) ||
         !grant_may_speak_for(grant, session_address(session))) {
         grant_unref(grant);
-        return fail(fault, REJECT_BAD_TOKEN, "token",
-                    "the token is not for the same sub and address");
+        return envelope_reject(fault, REJECT_BAD_TOKEN, "token",
+                               "the token is not for the same sub and address");
     }
     session_renew(session, grant);
     out = begin_result(session, envelope);
@@ -82,11 +73,11 @@ static enum err one_group(const struct envelope *envelope, struct slice *group,
 {
     *group = (struct slice){ 0 };
     if (envelope->tag_count > 1)
-        return fail(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
     if (envelope->tag_count == 0)
         return OK;
     if (!address_valid(envelope->tags[0]) || !address_is_group(envelope->tags[0]))
-        return fail(fault, REJECT_BAD_FIELD, "tags", "tags must name a group");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "tags", "tags must name a group");
     *group = envelope->tags[0];
     return OK;
 }
@@ -102,18 +93,21 @@ static enum err ack(struct session *session, const struct envelope *envelope,
     struct buf *out;
 
     if (!envelope->references.data)
-        return fail(fault, REJECT_MISSING_FIELD, "references", "ack names a seq in references");
+        return envelope_reject(fault, REJECT_MISSING_FIELD, "references",
+                               "ack names a seq in references");
     if (!seq_parse(envelope->references, &seq))
-        return fail(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
     if (one_group(envelope, &group, fault))
         return ERR_BAD;
     if (!session->office->mailbox)
-        return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "nothing is stored without Redis");
+        return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
+                               "nothing is stored without Redis");
     if (!group.data) {
         carrier_ack(session, seq); /* one that means nothing new changes nothing */
         cursor = session->cursor;
     } else if (!groups_ack(session, group, seq, &cursor)) {
-        return fail(fault, REJECT_NOT_FOUND, "tags", "this session is not subscribed to it");
+        return envelope_reject(fault, REJECT_NOT_FOUND, "tags",
+                               "this session is not subscribed to it");
     }
     out = begin_result(session, envelope);
     buf_add_text(out, ",\"cursor\":");
@@ -184,17 +178,18 @@ static enum err history(struct session *session, const struct envelope *envelope
     struct history *asked;
 
     if (envelope->tag_count > 1)
-        return fail(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
     if (!slice_equal(address, session_address(session)) && !groups_may_read(session, address))
-        return fail(fault, REJECT_FORBIDDEN_TO, "tags",
-                    "only your own mailbox can be read, and groups that the token allows");
+        return envelope_reject(
+            fault, REJECT_FORBIDDEN_TO, "tags",
+            "only your own mailbox can be read, and groups that the token allows");
     if (envelope->references.data && !seq_parse(envelope->references, &before))
-        return fail(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
     if (limit > HISTORY_MAX)
-        return fail(fault, REJECT_BAD_FIELD, "limit", "limit must be at most 200");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "limit", "limit must be at most 200");
     asked = malloc(sizeof *asked);
     if (!asked)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     *asked = (struct history){ .office = session->office,
                                .session = session->number,
                                .id_len = (uint8_t)envelope->id.len };
@@ -205,7 +200,7 @@ static enum err history(struct session *session, const struct envelope *envelope
                         asked) == OK)
         return OK;
     free(asked);
-    return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+    return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
 }
 
 enum err command_run(struct session *session, const struct envelope *envelope,
@@ -225,6 +220,7 @@ enum err command_run(struct session *session, const struct envelope *envelope,
         return groups_subscribe(session, envelope, fault);
     if (slice_equal(envelope->subject, SLICE("unsubscribe")))
         return groups_unsubscribe(session, envelope, fault);
-    return fail(fault, REJECT_UNKNOWN_COMMAND, "subject",
-                "known commands: ack, history, presence, recall, renew, subscribe, unsubscribe");
+    return envelope_reject(
+        fault, REJECT_UNKNOWN_COMMAND, "subject",
+        "known commands: ack, history, presence, recall, renew, subscribe, unsubscribe");
 }

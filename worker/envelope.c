@@ -25,6 +25,15 @@ const char *reject_code_text(enum reject_code code)
     return (unsigned)code < REJECT_COUNT ? texts[code] : "unknown";
 }
 
+enum err envelope_reject(struct envelope_fault *fault, enum reject_code code, const char *field,
+                         const char *message)
+{
+    fault->code = code;
+    fault->field = field;
+    fault->message = message;
+    return ERR_BAD;
+}
+
 static void add_cut(struct envelope *envelope, enum envelope_field field, struct slice span)
 {
     assert(envelope->cut_count < sizeof envelope->cuts / sizeof envelope->cuts[0]);

@@ -72,6 +72,9 @@ struct envelope_fault {
     const char *field;   /* static name of the field at fault; NULL when none */
     struct slice id;     /* the message's id when it could be read; data NULL otherwise */
 };
+/* Says what is wrong, the id aside, in one statement. Returns ERR_BAD. field NULL: none. */
+enum err envelope_reject(struct envelope_fault *fault, enum reject_code code, const char *field,
+                         const char *message);
 
 /* Parses and checks everything that needs no knowledge of the session: JSON, the five required
  * fields (unless it is a command to postmaster, of which only from, to, type and subject are

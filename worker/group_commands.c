@@ -39,15 +39,6 @@ struct subscribing {
     struct join joins[]; /* the groups' names follow */
 };
 
-static enum err fail(struct envelope_fault *fault, enum reject_code code, const char *field,
-                     const char *message)
-{
-    fault->code = code;
-    fault->field = field;
-    fault->message = message;
-    return ERR_BAD;
-}
-
 /* ---- may it? ---- */
 
 bool groups_may_read(const struct session *session, struct slice group)
@@ -58,10 +49,10 @@ bool groups_may_read(const struct session *session, struct slice group)
 static enum err check_tags(const struct envelope *envelope, struct envelope_fault *fault)
 {
     if (envelope->tag_count == 0)
-        return fail(fault, REJECT_MISSING_FIELD, "tags", "tags must name the groups");
+        return envelope_reject(fault, REJECT_MISSING_FIELD, "tags", "tags must name the groups");
     for (size_t i = 0; i < envelope->tag_count; i++)
         if (!address_valid(envelope->tags[i]) || !address_is_group(envelope->tags[i]))
-            return fail(fault, REJECT_BAD_FIELD, "tags", "each tag must be a group");
+            return envelope_reject(fault, REJECT_BAD_FIELD, "tags", "each tag must be a group");
     return OK;
 }
 
@@ -99,11 +90,12 @@ static enum err check_subscribe(const struct session *session, const struct enve
         count += is_wanted(s);
     for (size_t i = 0; i < envelope->tag_count; i++) {
         if (!groups_may_read(session, envelope->tags[i]))
-            return fail(fault, REJECT_FORBIDDEN_TO, "tags", "the token does not allow this group");
+            return envelope_reject(fault, REJECT_FORBIDDEN_TO, "tags",
+                                   "the token does not allow this group");
         if (!is_wanted(find(session, envelope->tags[i])) && !said_before(envelope->tags, i) &&
             ++count > most)
-            return fail(fault, REJECT_BAD_FIELD, "tags",
-                        "more groups than sessions.groupsPerSession allows");
+            return envelope_reject(fault, REJECT_BAD_FIELD, "tags",
+                                   "more groups than sessions.groupsPerSession allows");
     }
     return OK;
 }
@@ -331,9 +323,9 @@ static enum err want_all(struct session *session, struct subscribing *subscribin
         if (err == OK)
             continue;
         take_back(session, subscribing);
-        return err == ERR_FULL ? fail(fault, REJECT_STORAGE_UNAVAILABLE, "tags",
-                                      "this worker has no room for another group")
-                               : fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return err == ERR_FULL ? envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, "tags",
+                                                 "this worker has no room for another group")
+                               : envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     }
     return OK;
 }
@@ -377,12 +369,12 @@ enum err groups_subscribe(struct session *session, const struct envelope *envelo
     if (check_subscribe(session, envelope, fault))
         return ERR_BAD;
     if (envelope->references.data && !seq_parse(envelope->references, &after))
-        return fail(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
     if (mailbox && !mailbox_is_up(mailbox))
-        return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+        return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
     subscribing = subscribing_new(session, envelope, after);
     if (!subscribing)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (want_all(session, subscribing, fault)) {
         free(subscribing);
         return ERR_BAD;
@@ -409,7 +401,7 @@ static enum err say_left(struct session *session, struct envelope_fault *fault)
     struct msg *msg = postmaster_end(MSG_MAIL);
 
     if (!msg)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     msg->level = -9;
     if (conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }) == ERR_NOMEM)
         conn_abort(&session->conn);

@@ -231,15 +231,6 @@ static void on_sent(void *arg, const struct mailbox_sent *sent)
 
 /* ---- the command ---- */
 
-static enum err fail(struct envelope_fault *fault, enum reject_code code, const char *field,
-                     const char *message)
-{
-    fault->code = code;
-    fault->field = field;
-    fault->message = message;
-    return ERR_BAD;
-}
-
 static struct recall *recall_new(struct session *session, const struct envelope *envelope)
 {
     struct recall *recall = calloc(1, sizeof *recall);
@@ -280,20 +271,22 @@ enum err recall_command(struct session *session, const struct envelope *envelope
     struct recall *recall;
 
     if (!envelope->in_reply_to.data)
-        return fail(fault, REJECT_MISSING_FIELD, "inReplyTo",
-                    "recall names the message in inReplyTo");
+        return envelope_reject(fault, REJECT_MISSING_FIELD, "inReplyTo",
+                               "recall names the message in inReplyTo");
     if (!office->mailbox)
-        return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "nothing is stored without Redis");
+        return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
+                               "nothing is stored without Redis");
     if (!is_id(envelope->in_reply_to))
-        return fail(fault, REJECT_NOT_FOUND, "inReplyTo", "no message with this id was sent");
+        return envelope_reject(fault, REJECT_NOT_FOUND, "inReplyTo",
+                               "no message with this id was sent");
     if (!mailbox_is_up(office->mailbox))
-        return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+        return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
     sent_flush(office); /* it may have been sent a moment ago */
     recall = recall_new(session, envelope);
     if (!recall)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (look(recall, (struct seq){ 0, 0 }))
         return OK;
     recall_free(recall);
-    return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+    return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
 }

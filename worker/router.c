@@ -81,15 +81,6 @@ static void reject(struct session *session, const struct envelope_fault *fault,
         session_count_error(session);
 }
 
-static enum err fail(struct envelope_fault *fault, enum reject_code code, const char *field,
-                     const char *message)
-{
-    fault->code = code;
-    fault->field = field;
-    fault->message = message;
-    return ERR_BAD;
-}
-
 /* ---- may it? ---- */
 
 /* Section 6: the session's own address, what its token relays, or the message's own token. */
@@ -104,16 +95,16 @@ static enum err check_from(struct errand *errand, struct envelope_fault *fault)
         grant_may_speak_for(session->grant, envelope->from))
         return OK;
     if (!envelope->token.data)
-        return fail(fault, REJECT_FORBIDDEN_FROM, "from",
-                    "this session may not speak for this address");
+        return envelope_reject(fault, REJECT_FORBIDDEN_FROM, "from",
+                               "this session may not speak for this address");
     wrong = token_verify(session->office->config, envelope->token,
                          loop_unix_s(session->office->loop), &errand->own_grant);
     if (wrong != TOKEN_GOOD)
-        return fail(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
+        return envelope_reject(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
     if (!slice_equal(slice_make(errand->own_grant->sub, errand->own_grant->sub_len),
                      envelope->from))
-        return fail(fault, REJECT_FORBIDDEN_FROM, "from",
-                    "the message's token is for another address");
+        return envelope_reject(fault, REJECT_FORBIDDEN_FROM, "from",
+                               "the message's token is for another address");
     errand->grant = errand->own_grant;
     return OK;
 }
@@ -122,10 +113,11 @@ static enum err check_group(const struct errand *errand, struct slice group,
                             struct envelope_fault *fault)
 {
     if (errand->envelope.type != TYPE_SIGNAL && errand->envelope.type != TYPE_POST)
-        return fail(fault, REJECT_BAD_FIELD, "to",
-                    "a group takes posts (type 3) and signals (type 2)");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "to",
+                               "a group takes posts (type 3) and signals (type 2)");
     if (!grant_may_use_group(errand->grant, group))
-        return fail(fault, REJECT_FORBIDDEN_TO, "to", "the token does not allow this group");
+        return envelope_reject(fault, REJECT_FORBIDDEN_TO, "to",
+                               "the token does not allow this group");
     return OK;
 }
 
@@ -135,12 +127,15 @@ static enum err check_recipient(const struct errand *errand, struct slice addres
     if (address_is_group(address))
         return check_group(errand, address, fault);
     if (errand->envelope.type == TYPE_POST)
-        return fail(fault, REJECT_BAD_FIELD, "to", "a post (type 3) goes to group addresses");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "to",
+                               "a post (type 3) goes to group addresses");
     if (address_reserved(address))
-        return fail(fault, REJECT_FORBIDDEN_TO, "to",
-                    "this address is reserved; postmaster takes type 4 with no other recipient");
+        return envelope_reject(
+            fault, REJECT_FORBIDDEN_TO, "to",
+            "this address is reserved; postmaster takes type 4 with no other recipient");
     if (!grant_may_send_to(errand->grant, address))
-        return fail(fault, REJECT_FORBIDDEN_TO, "to", "the token does not allow this recipient");
+        return envelope_reject(fault, REJECT_FORBIDDEN_TO, "to",
+                               "the token does not allow this recipient");
     return OK;
 }
 
@@ -148,13 +143,14 @@ static enum err check_recipient(const struct errand *errand, struct slice addres
 static enum err check_receipt(const struct envelope *envelope, struct envelope_fault *fault)
 {
     if (!envelope->has_state)
-        return fail(fault, REJECT_MISSING_FIELD, "state", "a receipt (type 4) needs state 3");
+        return envelope_reject(fault, REJECT_MISSING_FIELD, "state",
+                               "a receipt (type 4) needs state 3");
     if (envelope->state != 3)
-        return fail(fault, REJECT_BAD_FIELD, "state",
-                    "a client sends receipts with state 3 (read) only");
+        return envelope_reject(fault, REJECT_BAD_FIELD, "state",
+                               "a client sends receipts with state 3 (read) only");
     if (!envelope->in_reply_to.data)
-        return fail(fault, REJECT_MISSING_FIELD, "inReplyTo",
-                    "a receipt names the message in inReplyTo");
+        return envelope_reject(fault, REJECT_MISSING_FIELD, "inReplyTo",
+                               "a receipt names the message in inReplyTo");
     return OK;
 }
 
@@ -175,7 +171,7 @@ static enum err find_places(struct errand *errand, struct envelope_fault *fault)
     errand->keys = arena_take(&office->arena, count * sizeof *errand->keys);
     errand->elsewhere = arena_take(&office->arena, count * sizeof *errand->elsewhere);
     if (!errand->keys || !errand->elsewhere)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     errand->workers = 0;
     for (size_t i = 0; i < count; i++) {
         errand->keys[i] = sessions_key(office->region, errand->envelope.recipients[i]);
@@ -319,11 +315,12 @@ static enum err send_signal(struct errand *errand, struct msg *msg, struct envel
     if (errand->workers &&
         !reach_can_carry(errand->office->reach, errand->workers, errand->envelope.recipients,
                          errand->envelope.recipient_count, msg))
-        return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
-                    "a recipient is on another worker, and without Redis this is too large");
+        return envelope_reject(
+            fault, REJECT_STORAGE_UNAVAILABLE, NULL,
+            "a recipient is on another worker, and without Redis this is too large");
     errand->heard = arena_take(&errand->office->arena, errand->envelope.recipient_count);
     if (!errand->heard)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     deliver_all_here(errand, msg, NULL);
     publish_elsewhere(errand, msg, NULL);
     signal_abroad(errand, msg);
@@ -457,12 +454,12 @@ static enum err store_mail(struct errand *errand, struct msg *msg, struct envelo
     struct ticket *ticket;
 
     if (!mailbox_is_up(mailbox))
-        return fail(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
-                    "Redis is away: nothing can be stored");
+        return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
+                               "Redis is away: nothing can be stored");
     ticket =
         ticket_new(errand->session, errand->id, envelope->recipients, envelope->recipient_count);
     if (!ticket)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (!expired)
         ticket_carry(ticket, msg);
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
@@ -508,7 +505,7 @@ static enum err send_mail(struct errand *errand, struct msg *msg, struct envelop
     ticket = ticket_new(session, errand->id, errand->envelope.recipients,
                         errand->envelope.recipient_count);
     if (!ticket)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     deliver_all_here(errand, msg, ticket);
     publish_elsewhere(errand, msg, ticket);
     ticket_settle(ticket);
@@ -566,7 +563,7 @@ static enum err route(struct errand *errand, struct envelope_fault *fault)
         return err;
     msg = stamp(errand);
     if (!msg)
-        return fail(fault, REJECT_INTERNAL, NULL, "out of memory");
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     msg->flags = flags_of(&errand->envelope);
     if (stored)
         err = store_mail(errand, msg, fault);
