@@ -44,7 +44,7 @@ LDFLAGS ?=
 POLDFLAGS := -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 LIBS := -levent_core -lhiredis -lcjson -lsodium
 
-SOURCES := $(wildcard common/*.c config/*.c shm/*.c worker/*.c master/*.c)
+SOURCES := $(wildcard common/*.c config/*.c shm/*.c worker/*.c worker/*/*.c master/*.c)
 OBJECTS := $(SOURCES:%.c=$(B)/%.o)
 MAIN := $(B)/master/main.o
 ARCHIVE := $(B)/libpostoffice.a

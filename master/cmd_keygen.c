@@ -8,7 +8,7 @@
 #include "common/clock.h"
 #include "master/cmd_source.h"
 #include "master/keyfile.h"
-#include "worker/token.h"
+#include "worker/token/token.h"
 
 #include <errno.h>
 #include <stdio.h>

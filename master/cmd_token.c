@@ -10,7 +10,7 @@
 #include "common/json.h"
 #include "master/cmd_source.h"
 #include "master/keyfile.h"
-#include "worker/token.h"
+#include "worker/token/token.h"
 
 #include <errno.h>
 #include <stdio.h>

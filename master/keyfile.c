@@ -1,7 +1,7 @@
 #include "master/keyfile.h"
 
 #include "common/base64.h"
-#include "worker/token.h"
+#include "worker/token/token.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -17,15 +17,15 @@ ROOMS = {
     "shm": ["shm/", "common/"],
     "worker": ["worker/", "config/", "shm/", "common/"],
     # Of the worker's room the master sees the entrance, and tokens for its command line.
-    "master": ["master/", "worker/worker.h", "worker/token.h", "config/", "shm/", "common/"],
+    "master": ["master/", "worker/worker.h", "worker/token/token.h", "config/", "shm/", "common/"],
 }
 
 # Third-party headers, and the only files that may include them.
 DOORS = {
-    r"event2/": r"worker/loop\.[ch]$",
-    r"hiredis/": r"worker/redis\.c$",
-    r"cjson/": r"(config/[^/]+\.[ch]|worker/envelope\.c)$",
-    r"sodium(\.h$|/)": r"worker/(token[^/]*|grant)\.[ch]$",
+    r"event2/": r"worker/io/loop\.[ch]$",
+    r"hiredis/": r"worker/redis/redis\.c$",
+    r"cjson/": r"config/[^/]+\.[ch]$",
+    r"sodium(\.h$|/)": r"worker/token/[^/]+\.[ch]$",
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')

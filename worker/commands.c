@@ -2,11 +2,11 @@
 
 #include "common/address.h"
 #include "common/json.h"
-#include "worker/carrier.h"
-#include "worker/groups.h"
-#include "worker/postmaster.h"
-#include "worker/presence.h"
-#include "worker/recall.h"
+#include "worker/delivery/carrier.h"
+#include "worker/groups/groups.h"
+#include "worker/envelope/postmaster.h"
+#include "worker/entrance/presence.h"
+#include "worker/delivery/recall.h"
 
 #include <stdlib.h>
 

@@ -3,8 +3,8 @@
 #ifndef WORKER_COMMANDS_H
 #define WORKER_COMMANDS_H
 
-#include "worker/envelope.h"
-#include "worker/session.h"
+#include "worker/envelope/envelope.h"
+#include "worker/session/session.h"
 
 /* `result` in the making, for the command with this id (data NULL: none): members are added to the
  * buffer, each with its own leading comma, and it is ended by postmaster_end. */

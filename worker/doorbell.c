@@ -1,8 +1,8 @@
 #include "worker/doorbell.h"
 
 #include "common/address.h"
-#include "worker/carrier.h"
-#include "worker/groups.h"
+#include "worker/delivery/carrier.h"
+#include "worker/groups/groups.h"
 
 #include <stdlib.h>
 

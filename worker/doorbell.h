@@ -7,9 +7,9 @@
 #ifndef WORKER_DOORBELL_H
 #define WORKER_DOORBELL_H
 
-#include "worker/office.h"
-#include "worker/remote.h"
-#include "worker/ticket.h"
+#include "worker/session/office.h"
+#include "worker/reach/remote.h"
+#include "worker/delivery/ticket.h"
 
 /* Whose mailboxes hold it now, and where. */
 struct doorbell {

@@ -2,13 +2,13 @@
  * The router: the only place that knows where a message goes.
  *
  * May it be sent, who is where, hand it over: to sessions here at once, to each other worker once
- * (worker/reach.h), however many recipients a message has there. Mail is first put into its
+ * (worker/reach/reach.h), however many recipients a message has there. Mail is first put into its
  * recipients' mailboxes; their sessions are told when all of them have answered.
  */
 #ifndef WORKER_ROUTER_H
 #define WORKER_ROUTER_H
 
-#include "worker/office.h"
+#include "worker/session/office.h"
 
 /* A whole WebSocket message of a session; for conn_calls. */
 void router_message(struct conn *conn, enum ws_opcode opcode, struct slice payload);

@@ -2,7 +2,7 @@
  * against. */
 #include "common/base64.h"
 #include "common/utf8.h"
-#include "worker/ws.h"
+#include "worker/wire/ws.h"
 
 #include <stdio.h>
 #include <stdlib.h>

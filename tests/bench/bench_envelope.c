@@ -1,5 +1,5 @@
 /* What one envelope costs a worker: nanoseconds to parse and to stamp it. One thread, one core. */
-#include "worker/envelope.h"
+#include "worker/envelope/envelope.h"
 
 #include <stdio.h>
 #include <stdlib.h>

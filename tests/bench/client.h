@@ -9,7 +9,7 @@
 
 #include "common/base64.h"
 #include "common/buf.h"
-#include "worker/token.h"
+#include "worker/token/token.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* A frame from another worker: whatever is taken for one lies within its bytes, and encodes to the
  * same bytes. */
-#include "worker/bus.h"
+#include "worker/reach/bus.h"
 
 #include <stdlib.h>
 

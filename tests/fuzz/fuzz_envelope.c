@@ -3,7 +3,7 @@
  * every other member byte for byte, and hold no token. What the strict scanner takes, its walk must
  * read in the same way.
  */
-#include "worker/envelope.h"
+#include "worker/envelope/envelope.h"
 
 #include "common/utf8.h"
 

@@ -2,7 +2,7 @@
  * A head must be judged the same whether it comes whole or byte by byte, and what is accepted must
  * hold what RFC 6455 demands, found here in the plainest way.
  */
-#include "worker/http.h"
+#include "worker/wire/http.h"
 
 #include "common/utf8.h"
 

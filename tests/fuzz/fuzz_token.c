@@ -6,7 +6,7 @@
  * the header (footer) up to the first newline and the claims after it; t an ISO 8601 time.
  */
 #include "common/address.h"
-#include "worker/token_inside.h"
+#include "worker/token/token_inside.h"
 
 #include <sodium.h>
 #include <stdint.h>

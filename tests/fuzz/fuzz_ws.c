@@ -2,7 +2,7 @@
  * The decoder must make the same of a stream however it is cut. The first eight bytes are the sizes
  * of the pieces (0 stands for 256), taken in turn; the rest are frames.
  */
-#include "worker/ws.h"
+#include "worker/wire/ws.h"
 
 #include <stdlib.h>
 

@@ -7,7 +7,7 @@
  */
 #include "common/clock.h"
 #include "common/log.h"
-#include "worker/mailbox_receipts.h"
+#include "worker/mailbox/mailbox_receipts.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

@@ -12,12 +12,12 @@
 #include "shm/origins.h"
 #include "shm/ring.h"
 #include "shm/slots.h"
-#include "worker/groups.h"
-#include "worker/office.h"
+#include "worker/groups/groups.h"
+#include "worker/session/office.h"
 #include "worker/router.h"
-#include "worker/session.h"
-#include "worker/token.h"
-#include "worker/visitor.h"
+#include "worker/session/session.h"
+#include "worker/token/token.h"
+#include "worker/entrance/visitor.h"
 
 #include <fcntl.h>
 #include <stdio.h>

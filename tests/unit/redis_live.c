@@ -9,8 +9,8 @@
  */
 #include "common/log.h"
 #include "shm/slots.h"
-#include "worker/bus.h"
-#include "worker/redis.h"
+#include "worker/reach/bus.h"
+#include "worker/redis/redis.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* The wire between workers: what goes in comes out, and nothing else is taken for a frame. */
-#include "worker/bus.h"
+#include "worker/reach/bus.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "worker/conn.h"
+#include "worker/wire/conn.h"
 
 #include "wire_fixture.h"
 

@@ -1,4 +1,4 @@
-#include "worker/directory.h"
+#include "worker/session/directory.h"
 
 #include <stdarg.h>
 #include <stddef.h>

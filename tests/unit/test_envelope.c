@@ -6,7 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "worker/envelope.h"
+#include "worker/envelope/envelope.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "worker/feed.h"
+#include "worker/mailbox/feed.h"
 
 #include <stdarg.h>
 #include <stddef.h>

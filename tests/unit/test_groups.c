@@ -2,8 +2,8 @@
  */
 #include "office_fixture.h"
 
-#include "worker/carrier.h"
-#include "worker/groups_parts.h"
+#include "worker/delivery/carrier.h"
+#include "worker/groups/groups_parts.h"
 
 static struct client alice, bob, carol;
 

@@ -1,4 +1,4 @@
-#include "worker/http.h"
+#include "worker/wire/http.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
 #include "master/cmd_keygen.h"
 #include "master/cmd_token.h"
 #include "master/keyfile.h"
-#include "worker/token.h"
+#include "worker/token/token.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "worker/limiter.h"
+#include "worker/wire/limiter.h"
 
 #include <stdarg.h>
 #include <stddef.h>

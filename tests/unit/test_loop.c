@@ -1,4 +1,4 @@
-#include "worker/loop.h"
+#include "worker/io/loop.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "worker/mailbox_parts.h"
+#include "worker/mailbox/mailbox_parts.h"
 
 #include <stdlib.h>
 

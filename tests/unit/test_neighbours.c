@@ -7,7 +7,7 @@
 
 #include "shm/slots.h"
 #include "shm/stats.h"
-#include "worker/neighbours.h"
+#include "worker/delivery/neighbours.h"
 
 static struct region *region;
 static struct neighbours neighbours;

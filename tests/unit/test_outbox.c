@@ -1,6 +1,6 @@
-#include "worker/outbox.h"
+#include "worker/wire/outbox.h"
 
-#include "worker/ws.h"
+#include "worker/wire/ws.h"
 
 #include <fcntl.h>
 #include <stdarg.h>

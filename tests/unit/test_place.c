@@ -1,5 +1,5 @@
 /* Names of workers, and what an address's `:at` says of its sessions. */
-#include "worker/place.h"
+#include "worker/mailbox/place.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "worker/postmaster.h"
+#include "worker/envelope/postmaster.h"
 
 #include "common/json.h"
 #include "office_fixture.h"

@@ -1,7 +1,7 @@
 /* What a session's acks ask of Redis when receipts are wanted: with everything around it stood in
  * for, so that answers can come late, or not at all. */
 /* NOLINTNEXTLINE(bugprone-suspicious-include): what is asked for, and when, is static in it */
-#include "worker/receipts.c"
+#include "worker/delivery/receipts.c"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -8,7 +8,7 @@
 #include "common/log.h"
 #include "shm/ring.h"
 #include "shm/slots.h"
-#include "worker/relay.h"
+#include "worker/reach/relay.h"
 
 #include <stdio.h>
 #include <string.h>

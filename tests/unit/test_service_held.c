@@ -1,4 +1,4 @@
-#include "worker/service_held.h"
+#include "worker/service/service_held.h"
 
 #include <stdarg.h>
 #include <stddef.h>

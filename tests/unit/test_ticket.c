@@ -1,6 +1,6 @@
 #include "office_fixture.h"
 
-#include "worker/ticket.h"
+#include "worker/delivery/ticket.h"
 
 static struct client alice;
 static const struct slice three[] = { { "bob", 3 }, { "carol", 5 }, { "dave", 4 } };

@@ -1,4 +1,4 @@
-#include "worker/wheel.h"
+#include "worker/io/wheel.h"
 
 #include <stdarg.h>
 #include <stddef.h>

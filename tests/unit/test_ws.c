@@ -1,4 +1,4 @@
-#include "worker/ws.h"
+#include "worker/wire/ws.h"
 
 #include <stdarg.h>
 #include <stddef.h>

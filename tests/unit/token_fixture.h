@@ -5,7 +5,7 @@
 #ifndef TESTS_UNIT_TOKEN_FIXTURE_H
 #define TESTS_UNIT_TOKEN_FIXTURE_H
 
-#include "worker/token_inside.h"
+#include "worker/token/token_inside.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -10,8 +10,8 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
-#include "worker/loop.h"
-#include "worker/ws.h"
+#include "worker/io/loop.h"
+#include "worker/wire/ws.h"
 
 #include <errno.h>
 #include <setjmp.h>

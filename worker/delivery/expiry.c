@@ -1,0 +1,32 @@
+#include "worker/delivery/expiry.h"
+
+#include "worker/delivery/receipts.h"
+
+static void ask(struct office *office);
+
+/* A bounded step; while there is more, the next is asked for when the last has been answered, so
+ * that everything else has its turn in between. */
+static void on_due(void *arg, struct mailbox_due *due)
+{
+    struct office *office = arg;
+
+    office->expiry_asked = false;
+    if (!due->ok)
+        return; /* the next tick */
+    if (due->expired)
+        stats_add(office->stats, STAT_mail_removed, due->expired);
+    receipts_pay_all(office, &due->debts);
+    if (due->more)
+        ask(office);
+}
+
+static void ask(struct office *office)
+{
+    office->expiry_asked = mailbox_due(office->mailbox, on_due, office) == OK;
+}
+
+void expiry_tick(struct office *office)
+{
+    if (!office->expiry_asked && mailbox_is_up(office->mailbox))
+        ask(office);
+}

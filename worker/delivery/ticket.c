@@ -1,0 +1,303 @@
+#include "worker/delivery/ticket.h"
+
+#include "worker/envelope/postmaster.h"
+#include "worker/service/service.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct ticket_part {
+    struct ticket *ticket;
+    uint32_t count;
+    uint32_t indexes[];
+};
+
+static size_t addresses_len(const struct slice *addresses, size_t count)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < count; i++)
+        len += addresses[i].len;
+    return len;
+}
+
+static void append(struct session *session, struct ticket *ticket)
+{
+    if (session->tickets_last)
+        session->tickets_last->next = ticket;
+    else
+        session->tickets = ticket;
+    session->tickets_last = ticket;
+}
+
+struct ticket *ticket_new(struct session *session, struct slice id, const struct slice *recipients,
+                          size_t recipient_count)
+{
+    size_t rows_size = recipient_count * sizeof(struct ticket_recipient);
+    struct ticket *ticket;
+    char *text;
+
+    assert(id.len <= ENVELOPE_ID_MAX);
+    ticket = malloc(sizeof *ticket + rows_size + addresses_len(recipients, recipient_count));
+    if (!ticket)
+        return NULL;
+    *ticket = (struct ticket){ .session = session,
+                               .office = session->office,
+                               .waiting = 1, /* the maker's hold, until ticket_settle */
+                               .recipient_count = (uint32_t)recipient_count,
+                               .id_len = (uint8_t)id.len };
+    memcpy(ticket->id, id.data, id.len);
+    text = (char *)ticket->recipients + rows_size;
+    for (size_t i = 0; i < recipient_count; i++) {
+        memcpy(text, recipients[i].data, recipients[i].len);
+        ticket->recipients[i] =
+            (struct ticket_recipient){ .address = slice_make(text, recipients[i].len),
+                                       .refusal = REJECT_STORAGE_UNAVAILABLE };
+        text += recipients[i].len;
+    }
+    append(session, ticket);
+    return ticket;
+}
+
+struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, size_t count)
+{
+    struct ticket_part *part = malloc(sizeof *part + count * sizeof *indexes);
+
+    if (!part)
+        return NULL;
+    part->ticket = ticket;
+    part->count = (uint32_t)count;
+    memcpy(part->indexes, indexes, count * sizeof *indexes);
+    ticket->waiting++;
+    return part;
+}
+
+static const char *refusal_text(enum reject_code code)
+{
+    switch (code) {
+    case REJECT_MAILBOX_FULL:
+        return "the mailbox is full";
+    case REJECT_NOT_FOUND:
+        return "no message with that id, from that address, asked to hear that it was read";
+    default:
+        return "no recipient can be reached now, and nothing can be stored";
+    }
+}
+
+static enum stat_id refusal_stat(enum reject_code code)
+{
+    switch (code) {
+    case REJECT_MAILBOX_FULL:
+        return STAT_rejected_mailbox_full;
+    case REJECT_NOT_FOUND:
+        return STAT_rejected_not_found;
+    default:
+        return STAT_rejected_storage_unavailable;
+    }
+}
+
+static struct msg *accepted(const struct ticket *ticket, const struct postmaster_refusal *refused,
+                            size_t refused_count)
+{
+    struct office *office = ticket->session->office;
+
+    stats_add(office->stats, STAT_accepted, 1);
+    return postmaster_accepted(session_address(ticket->session),
+                               slice_make(ticket->id, ticket->id_len),
+                               reach_accepted_state(office->reach), refused, refused_count);
+}
+
+static struct msg *rejected(const struct ticket *ticket, const struct postmaster_refusal *refused,
+                            size_t refused_count)
+{
+    enum reject_code code = refused[0].code; /* a message has at least one recipient */
+
+    stats_add(ticket->session->office->stats, refusal_stat(code), 1);
+    return postmaster_rejected(session_address(ticket->session),
+                               &(struct postmaster_rejection){
+                                   .code = code,
+                                   .message = refusal_text(code),
+                                   .id = slice_make(ticket->id, ticket->id_len),
+                                   .retry_after_ms = code == REJECT_NOT_FOUND ? 0 : 1000,
+                                   .refused = refused,
+                                   .refused_count = refused_count,
+                               });
+}
+
+static uint32_t count_unserved(const struct ticket *ticket)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < ticket->recipient_count; i++)
+        count += !ticket->recipients[i].served;
+    return count;
+}
+
+/* Who was not served, and why; the caller's to free. */
+static struct postmaster_refusal *refusals_of(const struct ticket *ticket, uint32_t count)
+{
+    struct postmaster_refusal *refused = calloc(count, sizeof *refused);
+    uint32_t at = 0;
+
+    for (uint32_t i = 0; refused && i < ticket->recipient_count; i++)
+        if (!ticket->recipients[i].served)
+            refused[at++] = (struct postmaster_refusal){ ticket->recipients[i].address,
+                                                         ticket->recipients[i].refusal };
+    return refused;
+}
+
+static struct msg *answer_of(const struct ticket *ticket)
+{
+    uint32_t count = count_unserved(ticket);
+    struct postmaster_refusal *refused = count ? refusals_of(ticket, count) : NULL;
+    struct msg *msg;
+
+    if (count == 0)
+        return accepted(ticket, NULL, 0);
+    if (!refused)
+        return NULL;
+    stats_add(ticket->session->office->stats, STAT_recipients_refused, count);
+    msg = count < ticket->recipient_count ? accepted(ticket, refused, count)
+                                          : rejected(ticket, refused, count);
+    free(refused);
+    return msg;
+}
+
+static void answer(const struct ticket *ticket)
+{
+    struct msg *msg;
+
+    if (ticket->unknown) {
+        /* Neither accepted nor rejected would be true. The sender learns from the close that it
+         * must send it again, under the same id. */
+        session_say_goodbye(ticket->session, WS_CLOSE_OVERLOADED, "storage did not answer", 1000);
+        return;
+    }
+    msg = answer_of(ticket);
+    /* Without memory for the answer the sender would wait for ever: it is told by the close. */
+    if (!msg || conn_send(&ticket->session->conn, msg) == ERR_NOMEM)
+        conn_abort(&ticket->session->conn);
+    msg_unref(msg);
+}
+
+static void ticket_free(struct ticket *ticket)
+{
+    msg_unref(ticket->msg);
+    remote_fini(&ticket->remote);
+    free(ticket);
+}
+
+static void answer_ready(struct session *session)
+{
+    struct ticket *ticket;
+
+    while ((ticket = session->tickets) && ticket->waiting == 0) {
+        session->tickets = ticket->next;
+        if (!session->tickets)
+            session->tickets_last = NULL;
+        answer(ticket);
+        ticket_free(ticket);
+    }
+}
+
+/* One that was waited for is done. */
+static void settle(struct ticket *ticket)
+{
+    ticket->waiting--;
+    if (ticket->waiting)
+        return;
+    /* Before the answer: what the sender is told has been handed on by then. */
+    if (ticket->msg)
+        ticket->office->deliver_stored(ticket);
+    if (ticket->session)
+        answer_ready(ticket->session);
+    else
+        ticket_free(ticket);
+}
+
+void ticket_carry(struct ticket *ticket, struct msg *msg)
+{
+    ticket->msg = msg_ref(msg);
+}
+
+static void take_outcome(struct ticket *ticket, struct ticket_recipient *recipient,
+                         const struct mailbox_appended *appended)
+{
+    switch (appended->outcome) {
+    case MAILBOX_STORED:
+        recipient->served = recipient->to_deliver = true;
+        recipient->position = (struct bus_position){ appended->seq, appended->before };
+        break;
+    case MAILBOX_REPEATED:
+        /* Answered as the first was. The doorbell is rung once more, for the worker that stored it
+         * may have died before it could; who has the message already does not take it again. */
+        recipient->served = recipient->to_deliver = true;
+        recipient->position = (struct bus_position){ appended->seq, appended->seq };
+        break;
+    case MAILBOX_FULL:
+        recipient->refusal = REJECT_MAILBOX_FULL;
+        break;
+    case MAILBOX_UNASKED:
+        recipient->refusal = REJECT_NOT_FOUND;
+        break;
+    case MAILBOX_UNAVAILABLE:
+        recipient->refusal = REJECT_STORAGE_UNAVAILABLE;
+        break;
+    case MAILBOX_UNKNOWN:
+        ticket->unknown = true;
+        break;
+    }
+}
+
+void ticket_appended(void *arg, const struct mailbox_appended *appended)
+{
+    struct ticket_part *part = arg;
+    struct ticket *ticket = part->ticket;
+    struct ticket_recipient *recipient = &ticket->recipients[part->indexes[0]];
+
+    take_outcome(ticket, recipient, appended);
+    if (recipient->to_deliver && service_is(ticket->office, recipient->address)) {
+        recipient->to_deliver = false; /* to one session, which Redis chooses */
+        service_news(ticket->office, recipient->address);
+    }
+    if (recipient->to_deliver && ticket->msg)
+        remote_note(&ticket->remote, ticket->office, appended->elsewhere, appended->elsewhere_count,
+                    recipient->address, recipient->position);
+    free(part);
+    settle(ticket);
+}
+
+void ticket_settle(struct ticket *ticket)
+{
+    settle(ticket);
+}
+
+void ticket_heard(void *arg, bool heard)
+{
+    struct ticket_part *part = arg;
+    struct ticket *ticket = part->ticket;
+
+    for (uint32_t i = 0; heard && i < part->count; i++)
+        ticket->recipients[part->indexes[i]].served = true;
+    free(part);
+    settle(ticket);
+}
+
+void ticket_unsent(struct ticket_part *part)
+{
+    ticket_heard(part, false);
+}
+
+void tickets_orphan(struct session *session)
+{
+    struct ticket *ticket;
+
+    while ((ticket = session->tickets)) {
+        session->tickets = ticket->next;
+        ticket->session = NULL;
+        ticket->next = NULL;
+        if (ticket->waiting == 0)
+            ticket_free(ticket);
+    }
+    session->tickets_last = NULL;
+}

@@ -1,0 +1,186 @@
+#include "worker/entrance/gate.h"
+
+#include "common/log.h"
+#include "shm/origins.h"
+#include "shm/slots.h"
+#include "worker/entrance/visitor.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    ACCEPT_BATCH = 16,       /* connections a turn */
+    EMERGENCY_MS = 500,      /* how long to pause when the system has no descriptors or memory */
+    YIELD_MS = 5,            /* how long to leave a connection to less loaded workers */
+    YIELD_PATIENCE_MS = 250, /* how long in all, before taking it anyway */
+    LEAD_MIN = 4, /* connections that a worker may be ahead of the least loaded one in a rush … */
+    LEAD_SHIFT = 5, /* … and a 32nd of what it has */
+    /* What the kernel holds of a connection besides what is on its way. Left to itself it takes
+     * some 4 MB for one that does not read: memory of a backlog that shall cost a page, and
+     * messages that no higher level can overtake any more. */
+    KERNEL_UNSENT_BYTES = 128 * 1024,
+    CALM_MS = 3, /* no connection for so long: no rush, and even a lead of one gives way once */
+};
+
+struct gate {
+    struct office *office;
+    struct visitors visitors;
+    struct loop_watch watch;
+    struct loop_timer resume;
+    uint64_t yielding_since_ms, resumed_at_ms, active_at_ms;
+    int listen_fd;
+    bool open, watching;
+    bool gave_way; /* in calm times, to the one that waits now: once is enough */
+};
+
+uint32_t gate_pending(const struct gate *gate)
+{
+    return gate->visitors.count;
+}
+
+static void pause_accepting(struct gate *gate, uint64_t ms)
+{
+    loop_rewatch(gate->office->loop, &gate->watch, 0);
+    loop_timer_set(&gate->resume, ms);
+}
+
+static void on_resume(void *arg)
+{
+    struct gate *gate = arg;
+
+    if (!gate->open)
+        return;
+    gate->resumed_at_ms = loop_now_ms(gate->office->loop);
+    if (loop_rewatch(gate->office->loop, &gate->watch, LOOP_READ))
+        loop_timer_set(&gate->resume, EMERGENCY_MS);
+}
+
+/* A clear lead gives way, but not for longer than YIELD_PATIENCE_MS while connections keep waiting:
+ * the others may be unable to come. */
+static bool yield_clear_lead(struct gate *gate, uint64_t now_ms)
+{
+    /* Called right after a pause: the same connections are still waiting. Otherwise these are new
+     * ones. */
+    if (gate->yielding_since_ms == 0 || now_ms > gate->resumed_at_ms + YIELD_MS)
+        gate->yielding_since_ms = now_ms;
+    return now_ms - gate->yielding_since_ms < YIELD_PATIENCE_MS;
+}
+
+/* Should this connection be left to a worker that has fewer? */
+static bool should_yield(struct gate *gate)
+{
+    struct office *office = gate->office;
+    uint32_t mine = office->host.open_count + gate->visitors.count;
+    uint32_t least = slots_least_loaded(office->region);
+    uint64_t now_ms = loop_now_ms(office->loop);
+    bool calm = now_ms >= gate->active_at_ms + CALM_MS + YIELD_MS && !gate->gave_way;
+
+    gate->active_at_ms = now_ms;
+    if (least < mine && mine - least > LEAD_MIN + (mine >> LEAD_SHIFT))
+        return yield_clear_lead(gate, now_ms);
+    gate->yielding_since_ms = 0;
+    gate->gave_way = least < mine && calm;
+    return gate->gave_way;
+}
+
+/* Returns false when there is nothing more to accept now. */
+static bool accept_one(struct gate *gate)
+{
+    struct office *office = gate->office;
+    struct sockaddr_storage peer;
+    socklen_t peer_len = sizeof peer;
+    int on = 1, unsent_bytes = KERNEL_UNSENT_BYTES;
+    int fd =
+        accept4(gate->listen_fd, (struct sockaddr *)&peer, &peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return false;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            stats_add(office->stats, STAT_accept_paused, 1);
+            log_warn("accept_paused", "errno=%d ms=%d", errno, EMERGENCY_MS);
+            pause_accepting(gate, EMERGENCY_MS);
+            return false;
+        }
+        return true; /* this one was gone before we came (ECONNABORTED and the like) */
+    }
+    stats_add(office->stats, STAT_connections_accepted, 1);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof unsent_bytes);
+    visitor_start(&gate->visitors, fd, (struct sockaddr *)&peer);
+    slot_set_pending(office->region, office->slot, gate->visitors.count);
+    return true;
+}
+
+static void on_acceptable(void *arg, int fd, unsigned events)
+{
+    struct gate *gate = arg;
+
+    (void)fd;
+    (void)events;
+    for (int i = 0; i < ACCEPT_BATCH && gate->open; i++) {
+        if (should_yield(gate)) {
+            pause_accepting(gate, YIELD_MS);
+            return;
+        }
+        if (!accept_one(gate))
+            return;
+    }
+}
+
+struct gate *gate_new(struct office *office, int listen_fd)
+{
+    struct gate *gate = calloc(1, sizeof *gate);
+
+    if (!gate)
+        return NULL;
+    gate->office = office;
+    gate->listen_fd = listen_fd;
+    visitors_init(&gate->visitors, office);
+    loop_timer_init(office->loop, &gate->resume, on_resume, gate);
+    return gate;
+}
+
+void gate_free(struct gate *gate)
+{
+    if (!gate)
+        return;
+    gate_close(gate);
+    visitors_fini(&gate->visitors);
+    free(gate);
+}
+
+enum err gate_open(struct gate *gate)
+{
+    enum err err = loop_watch(gate->office->loop, &gate->watch, gate->listen_fd, LOOP_READ,
+                              on_acceptable, gate);
+
+    gate->open = gate->watching = !err;
+    return err;
+}
+
+void gate_close(struct gate *gate)
+{
+    gate->open = false;
+    if (gate->watching) {
+        loop_unwatch(&gate->watch);
+        loop_timer_cancel(&gate->resume);
+        gate->watching = false;
+    }
+    visitors_turn_away(&gate->visitors);
+}
+
+void gate_flush(struct gate *gate)
+{
+    if (visitors_flush(&gate->visitors))
+        slot_set_pending(gate->office->region, gate->office->slot, gate->visitors.count);
+}
+
+void gate_tick(struct gate *gate, uint64_t now_ms)
+{
+    wheel_run(&gate->visitors.wheel, now_ms);
+}

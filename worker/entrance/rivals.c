@@ -1,0 +1,249 @@
+#include "worker/entrance/rivals.h"
+
+#include "worker/reach/nodes.h"
+#include "worker/reach/remote.h"
+
+#include <stdatomic.h>
+
+enum {
+    PLACES_MAX = 128, /* sessions of one address on this host, and as many elsewhere, looked at */
+};
+
+struct rival {
+    uint64_t since_ns, number, incarnation;
+    struct slice device;
+    struct slice place; /* of another host; data NULL: of this one */
+    uint32_t slot;
+};
+
+/* --- order --- */
+
+/* Is a older than b? Two that began in the same nanosecond, as Redis never says of two, are told
+ * apart by where they are. */
+static bool older(const struct rival *a, const struct rival *b)
+{
+    if (a->since_ns != b->since_ns)
+        return a->since_ns < b->since_ns;
+    return a->slot != b->slot ? a->slot < b->slot : a->number < b->number;
+}
+
+static bool same_device(const struct rival *a, const struct rival *b)
+{
+    return slice_equal(a->device, b->device);
+}
+
+/* The oldest of them. */
+static size_t oldest_of(const struct rival *rivals, size_t count)
+{
+    size_t oldest = 0;
+
+    for (size_t i = 1; i < count; i++)
+        if (older(&rivals[i], &rivals[oldest]))
+            oldest = i;
+    return oldest;
+}
+
+/* --- who there is --- */
+
+static struct rival self_of(const struct session *session)
+{
+    return (struct rival){ .since_ns = session->since_ns,
+                           .number = session->number,
+                           .device = session_device(session),
+                           .slot = session->office->slot };
+}
+
+/* Those of this host, but the session itself. */
+static size_t gather_here(const struct session *session, struct session_place *places,
+                          struct rival *rivals)
+{
+    const struct office *office = session->office;
+    size_t found = sessions_find(office->region, session->entry->key, places, PLACES_MAX),
+           count = 0;
+
+    for (size_t i = 0; i < found && i < PLACES_MAX; i++) {
+        if (places[i].slot == office->slot && places[i].number == session->number)
+            continue;
+        rivals[count++] =
+            (struct rival){ .since_ns = places[i].since_ns,
+                            .number = places[i].number,
+                            .incarnation = places[i].incarnation,
+                            .device = slice_make(places[i].device, places[i].device_len),
+                            .slot = places[i].slot };
+    }
+    return count;
+}
+
+/* What a dead worker has left is cleaned away; but should it seem dead only because nobody could
+ * renew a lease for a while, and have a newer session of the device, that is looked at again. */
+static void meet_ghost(const struct session *session, const struct at_session *ghost)
+{
+    struct office *office = session->office;
+
+    mailbox_forget_place(office->mailbox, session_address(session), ghost->place);
+    if (slice_equal(ghost->device, session_device(session)) &&
+        ghost->opened_us * 1000 > session->since_ns)
+        office->catch_up_again = true;
+}
+
+/* Those of other hosts that live. */
+static size_t gather_away(const struct session *session, const struct at_session *others,
+                          size_t other_count, struct rival *rivals)
+{
+    struct office *office = session->office;
+    size_t count = 0;
+
+    for (size_t i = 0; office->nodes && i < other_count && count < PLACES_MAX; i++) {
+        if (nodes_where(office->nodes, others[i].place) == NODES_HERE)
+            continue;
+        if (!nodes_live(office->nodes, others[i].place)) {
+            meet_ghost(session, &others[i]);
+            continue;
+        }
+        rivals[count++] = (struct rival){ .since_ns = others[i].opened_us * 1000,
+                                          .number = others[i].number,
+                                          .device = others[i].device,
+                                          .place = others[i].place };
+    }
+    return count;
+}
+
+/* --- turning out --- */
+
+static void turn_out(struct session *by, const struct rival *rival, const char *why)
+{
+    struct office *office = by->office;
+    struct session *session;
+
+    if (rival->place.data) {
+        remote_tell(office, rival->place, session_address(by),
+                    &(struct bus_frame){ .kind = BUS_KICK,
+                                         .session_number = rival->number,
+                                         .close_code = WS_CLOSE_REPLACED });
+        return;
+    }
+    if (rival->slot != office->slot) {
+        /* What Redis loses on the way session_check_replaced makes up for. */
+        reach_kick(office->reach, rival->slot, rival->incarnation, rival->number,
+                   WS_CLOSE_REPLACED);
+        return;
+    }
+    session = session_by_number(office, rival->number);
+    if (!session || !conn_is_open(&session->conn))
+        return;
+    stats_add(office->stats, STAT_replaced, 1);
+    session_say_goodbye(session, WS_CLOSE_REPLACED, why, 0);
+}
+
+static bool give_way(struct session *session, const char *why)
+{
+    stats_add(session->office->stats, STAT_replaced, 1);
+    session_say_goodbye(session, WS_CLOSE_REPLACED, why, 0);
+    return false;
+}
+
+static const char newer_text[] = "a newer session of this device took its place",
+                  many_text[] = "too many sessions of this address";
+
+/* Of the same device. What is left of the others is moved together; false: there is a newer one. */
+static bool meet_device(struct session *session, const struct rival *self, struct rival *rivals,
+                        size_t *count)
+{
+    size_t left = 0;
+    bool newest = true;
+
+    for (size_t i = 0; i < *count; i++) {
+        if (!same_device(&rivals[i], self))
+            rivals[left++] = rivals[i];
+        else if (older(&rivals[i], self))
+            turn_out(session, &rivals[i], newer_text);
+        else
+            newest = false;
+    }
+    *count = left;
+    return newest;
+}
+
+/* Its place in the order is known, and not just guessed by this host's clock: of two that begin at
+ * once the newer one may have looked before the older one could be found, so an older one has to go
+ * by itself. */
+static bool knows_its_place(const struct session *session)
+{
+    const struct office *office = session->office;
+
+    return session->ordered || !office->mailbox || nodes_known(office->nodes);
+}
+
+static size_t newer_than(const struct rival *self, const struct rival *rivals, size_t count)
+{
+    size_t newer = 0;
+
+    for (size_t i = 0; i < count; i++)
+        newer += older(self, &rivals[i]);
+    return newer;
+}
+
+/* sessions.perAddress, or what a service address has instead. */
+static size_t others_max(const struct session *session)
+{
+    const struct config *config = session->office->config;
+
+    return (size_t)(session->seat ? config->sessions.per_service : config->sessions.per_address) -
+           1;
+}
+
+static void meet_all(struct session *session, const struct rival *self, struct rival *rivals,
+                     size_t count)
+{
+    while (count > others_max(session)) {
+        size_t oldest = oldest_of(rivals, count);
+        if (!older(&rivals[oldest], self))
+            return;
+        turn_out(session, &rivals[oldest], many_text);
+        rivals[oldest] = rivals[--count];
+    }
+}
+
+bool rivals_meet(struct session *session, const struct at_session *others, size_t other_count)
+{
+    struct session_place places[PLACES_MAX];
+    struct rival rivals[2 * PLACES_MAX], self = self_of(session);
+    size_t count;
+
+    /* Itself in the table first, then the look at others there: of two one sees the other. */
+    atomic_thread_fence(memory_order_seq_cst);
+    count = gather_here(session, places, rivals);
+    count += gather_away(session, others, other_count, rivals + count);
+    if (!session->seat && !meet_device(session, &self, rivals, &count) && knows_its_place(session))
+        return give_way(session, newer_text);
+    if (knows_its_place(session) && newer_than(&self, rivals, count) > others_max(session))
+        return give_way(session, many_text);
+    meet_all(session, &self, rivals, count);
+    return true;
+}
+
+/* A device sends copies of its mail to the others as soon as it knows that there are any. */
+void rivals_greet(struct session *session, const struct at_session *others, size_t other_count)
+{
+    struct office *office = session->office;
+    struct rival rivals[PLACES_MAX];
+    size_t count = session->seat ? 0 : gather_away(session, others, other_count, rivals);
+
+    for (size_t i = 0; i < count; i++)
+        if (!slice_equal(rivals[i].device, session_device(session)))
+            remote_tell(
+                office, rivals[i].place, session_address(session),
+                &(struct bus_frame){ .kind = BUS_COMPANY, .session_number = rivals[i].number });
+}
+
+bool rivals_replaced(const struct session *session)
+{
+    struct session_place places[PLACES_MAX];
+    struct rival rivals[PLACES_MAX], self = self_of(session);
+    size_t count = session->seat ? 0 : gather_here(session, places, rivals);
+
+    for (size_t i = 0; i < count; i++)
+        if (same_device(&rivals[i], &self) && older(&self, &rivals[i]))
+            return true;
+    return false;
+}

@@ -1,0 +1,455 @@
+#include "worker/entrance/visitor.h"
+
+#include "common/address.h"
+#include "common/log.h"
+#include "shm/origins.h"
+#include "shm/slots.h"
+#include "worker/session/session.h"
+#include "worker/token/token.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    LINGER_MS = 2000, /* after a refusal, for the peer's end of file */
+    RETRY_AFTER_S = 1,
+    READ_STEP = 2048, /* what most heads fit in */
+};
+
+struct visitor {
+    struct visitor *next, **at; /* of all; of dead by next alone */
+    struct loop_watch watch;
+    struct wheel_node timer;
+    struct visitors *visitors;
+    struct buf head;
+    uint64_t origin_key;
+    int fd;
+    bool answered;  /* refused: reads and forgets until the peer's end of file */
+    bool uncounted; /* past limits.connectionsPerIP */
+    struct http_parser parser;
+};
+
+static void leave(struct visitor *visitor)
+{
+    struct visitors *visitors = visitor->visitors;
+
+    loop_unwatch(&visitor->watch);
+    wheel_cancel(&visitor->timer);
+    *visitor->at = visitor->next;
+    if (visitor->next)
+        visitor->next->at = visitor->at;
+    visitor->next = visitors->dead;
+    visitors->dead = visitor;
+    visitors->count--;
+}
+
+/* Closes the socket and leaves. */
+static void part(struct visitor *visitor)
+{
+    struct office *office = visitor->visitors->office;
+
+    close(visitor->fd);
+    if (visitor->origin_key)
+        origins_remove(office->region, office->slot, visitor->origin_key);
+    leave(visitor);
+}
+
+static void count_refusal(struct stats_row *stats, int status)
+{
+    static const struct {
+        int status;
+        enum stat_id stat;
+    } counters[] = {
+        { 401, STAT_handshake_401 }, { 403, STAT_handshake_403 }, { 404, STAT_handshake_404 },
+        { 405, STAT_handshake_405 }, { 408, STAT_handshake_408 }, { 426, STAT_handshake_426 },
+        { 431, STAT_handshake_431 }, { 503, STAT_handshake_503 },
+    };
+
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
+        if (counters[i].status == status) {
+            stats_add(stats, counters[i].stat, 1);
+            return;
+        }
+    stats_add(stats, STAT_handshake_400, 1);
+}
+
+/* So many are here, refused ones that linger among them, that no more may linger. */
+static bool crowded(const struct visitors *visitors)
+{
+    return visitors->count > 2 * (uint64_t)visitors->office->config->limits.pending_handshakes;
+}
+
+/* Answers, ends our side, and waits for the peer's end of file, so that no reset overtakes the
+ * answer. What else the peer sends is never looked at. */
+static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
+{
+    struct office *office = visitor->visitors->office;
+    struct buf answer;
+
+    visitor->answered = true; /* whatever comes of it: nobody is refused twice */
+    count_refusal(office->stats, refusal->status);
+    log_debug("handshake_refused", "status=%d code=%s", refusal->status, refusal->code);
+    buf_init(&answer, 4096);
+    http_answer_refusal(&answer, refusal);
+    /* A fresh socket's buffer takes a few hundred bytes whole. */
+    if (send(visitor->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0 ||
+        shutdown(visitor->fd, SHUT_WR) < 0 || crowded(visitor->visitors)) {
+        buf_fini(&answer);
+        part(visitor);
+        return;
+    }
+    buf_fini(&answer);
+    buf_fini(&visitor->head);
+    wheel_set(&visitor->visitors->wheel, &visitor->timer, loop_now_ms(office->loop) + LINGER_MS);
+}
+
+static void refuse_busy(struct visitor *visitor, const char *code, const char *message)
+{
+    refuse(visitor,
+           &(struct http_refusal){
+               .status = 503, .code = code, .message = message, .retry_after_s = RETRY_AFTER_S });
+}
+
+static void refuse_bad(struct visitor *visitor, const char *message)
+{
+    refuse(visitor,
+           &(struct http_refusal){ .status = 400, .code = "bad-request", .message = message });
+}
+
+/* The token, in the order of section 1; *from_cookie tells that it came by itself. */
+static struct slice find_token(const struct office *office, const struct http_upgrade *upgrade,
+                               bool *from_cookie)
+{
+    struct slice token = { 0 }, cookie_name = slice_of(office->config->auth.cookie);
+
+    *from_cookie = false;
+    if (upgrade->authorization.data) {
+        struct slice scheme =
+            slice_make(upgrade->authorization.data, upgrade->authorization.len < 7 ? 0 : 7);
+        if (slice_equal_nocase(scheme, SLICE("bearer ")))
+            token = slice_make(upgrade->authorization.data + 7, upgrade->authorization.len - 7);
+        while (token.len && *token.data == ' ')
+            token = slice_make(token.data + 1, token.len - 1);
+        if (token.len)
+            return token;
+    }
+    if (upgrade->bearer_protocol.len)
+        return upgrade->bearer_protocol;
+    if (cookie_name.len && upgrade->cookie.data) {
+        token = http_cookie(upgrade->cookie, cookie_name);
+        if (token.len) {
+            *from_cookie = true;
+            return token;
+        }
+    }
+    return upgrade->query_token;
+}
+
+/* Section 6, Origins. */
+static bool origin_allowed(const struct office *office, const struct http_upgrade *upgrade,
+                           bool from_cookie)
+{
+    const struct config_list *origins = &office->config->auth.origins;
+
+    if (origins->count == 0)
+        return !from_cookie ||
+               (upgrade->origin.data && http_origin_is_host(upgrade->origin, upgrade->host));
+    if (!upgrade->origin.data) /* no browser: only a token that it sent on purpose will do */
+        return !from_cookie;
+    for (size_t i = 0; i < origins->count; i++)
+        if (slice_equal(upgrade->origin, slice_of(origins->items[i])))
+            return true;
+    return false;
+}
+
+/* Who is it? One reference in *grant, or NULL with the visitor refused. */
+static struct grant *check_token(struct visitor *visitor, const struct http_upgrade *upgrade)
+{
+    struct office *office = visitor->visitors->office;
+    bool from_cookie;
+    struct slice token = find_token(office, upgrade, &from_cookie);
+    struct grant *grant = NULL;
+    enum token_fault fault;
+
+    if (!origin_allowed(office, upgrade, from_cookie)) {
+        refuse(visitor, &(struct http_refusal){ .status = 403,
+                                                .code = "forbidden-origin",
+                                                .message = "this Origin is not allowed" });
+        return NULL;
+    }
+    if (!office->config->auth.required && token.len == 0) {
+        if (upgrade->client_id.data)
+            return grant_default(upgrade->client_id);
+        refuse_bad(visitor, "clientID is needed where no token is");
+        return NULL;
+    }
+    fault = token.len ? token_verify(office->config, token, loop_unix_s(office->loop), &grant)
+                      : TOKEN_ABSENT;
+    if (fault == TOKEN_GOOD)
+        return grant;
+    refuse(visitor,
+           &(struct http_refusal){ .status = 401,
+                                   .code = "bad-token",
+                                   .message = token_fault_text(fault),
+                                   .bearer_error = fault == TOKEN_ABSENT ? "invalid_request"
+                                                                         : "invalid_token" });
+    return NULL;
+}
+
+static bool check_names(struct visitor *visitor, const struct http_upgrade *upgrade)
+{
+    const char *message = NULL;
+
+    if (upgrade->client_id.data && !address_may_speak(upgrade->client_id))
+        message =
+            "clientID must be a user address: 1 to 255 bytes of UTF-8, no control characters, no "
+            "white space at either end, not reserved";
+    else if (upgrade->device.data && !device_valid(upgrade->device))
+        message = "device must be at most 64 bytes of UTF-8 without control characters";
+    if (message)
+        refuse_bad(visitor, message);
+    return !message;
+}
+
+/* Everything is in order: takes a seat and becomes a session. The visitor's descriptor, and its
+ * place in origins, go with it. */
+static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, struct grant *grant,
+                   size_t head_len)
+{
+    struct office *office = visitor->visitors->office;
+    struct buf answer;
+
+    if (slot_seat_take(office->region, office->slot)) {
+        refuse_busy(visitor, "full", "the largest number of connections is reached");
+        return;
+    }
+    buf_init(&answer, 1024);
+    http_answer_upgrade(&answer, upgrade->key, upgrade->offers_v1 ? "postoffice.v1" : NULL);
+    leave(visitor);
+    session_open(
+        office, visitor->fd,
+        &(struct session_claim){
+            .address = upgrade->client_id.data ? upgrade->client_id
+                                               : slice_make(grant->sub, grant->sub_len),
+            .device = upgrade->device.data ? upgrade->device : SLICE(""),
+            .grant = grant,
+            .origin_key = visitor->origin_key,
+            .answer = buf_slice(&answer),
+            .early = slice_make(visitor->head.data + head_len, visitor->head.len - head_len),
+            .since = upgrade->since,
+            .epoch = upgrade->epoch,
+        });
+    buf_fini(&answer);
+}
+
+static void check(struct visitor *visitor, size_t head_len)
+{
+    struct office *office = visitor->visitors->office;
+    struct http_upgrade upgrade = { 0 };
+    struct http_fault fault;
+    struct grant *grant;
+
+    arena_reset(&office->arena);
+    if (http_check_upgrade(&visitor->parser, visitor->head.data, false, &office->arena, &upgrade,
+                           &fault)) {
+        refuse(visitor, &(struct http_refusal){
+                            .status = fault.status, .code = fault.code, .message = fault.message });
+        return;
+    }
+    if (visitor->uncounted) {
+        refuse_busy(visitor, "too-many-connections", "too many connections from this address");
+        return;
+    }
+    /* Cheap, and before the signature is looked at: a full house spends nothing on who knocks. */
+    if (slots_sessions(office->region) >= (uint32_t)office->config->connections_max) {
+        refuse_busy(visitor, "full", "the largest number of connections is reached");
+        return;
+    }
+    if (!check_names(visitor, &upgrade))
+        return;
+    grant = check_token(visitor, &upgrade);
+    if (!grant) {
+        if (!visitor->answered)
+            refuse_busy(visitor, "internal", "out of memory");
+        return;
+    }
+    if (upgrade.client_id.data && !grant_may_speak_for(grant, upgrade.client_id))
+        refuse(visitor,
+               &(struct http_refusal){ .status = 403,
+                                       .code = "forbidden-address",
+                                       .message = "the token does not cover this clientID" });
+    else
+        let_in(visitor, &upgrade, grant, head_len);
+    grant_unref(grant);
+}
+
+/* Reads at most one byte more than a head may have: enough to see that it is too long, and what
+ * comes behind the head stays in the socket for the session. */
+static ssize_t fill(struct visitor *visitor, size_t head_max)
+{
+    size_t room = head_max + 1 - visitor->head.len;
+    ssize_t n;
+
+    if (room > READ_STEP)
+        room = READ_STEP;
+    if (buf_reserve(&visitor->head, room))
+        return 0;
+    do
+        n = recv(visitor->fd, visitor->head.data + visitor->head.len, room, 0);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        visitor->head.len += (size_t)n;
+    return n;
+}
+
+static void forget(struct visitor *visitor)
+{
+    char bytes[READ_STEP];
+    ssize_t n = recv(visitor->fd, bytes, sizeof bytes, 0);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+        part(visitor);
+}
+
+static void on_readable(void *arg, int fd, unsigned events)
+{
+    struct visitor *visitor = arg;
+    struct office *office = visitor->visitors->office;
+    struct http_fault fault;
+    size_t head_len;
+    ssize_t n;
+
+    (void)fd;
+    (void)events;
+    if (visitor->answered) {
+        forget(visitor);
+        return;
+    }
+    n = fill(visitor, visitor->parser.head_max);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return;
+    if (n <= 0) {
+        stats_add(office->stats, STAT_handshake_cut, 1);
+        part(visitor);
+        return;
+    }
+    stats_add(office->stats, STAT_bytes_in, (uint64_t)n);
+    switch (
+        http_parse(&visitor->parser, visitor->head.data, visitor->head.len, &head_len, &fault)) {
+    case HTTP_MORE:
+        break;
+    case HTTP_WHOLE:
+        check(visitor, head_len);
+        break;
+    case HTTP_BROKEN:
+        refuse(visitor, &(struct http_refusal){
+                            .status = fault.status, .code = fault.code, .message = fault.message });
+        break;
+    }
+}
+
+static void on_due(struct wheel_node *node, uint64_t now_ms)
+{
+    struct visitor *visitor = (struct visitor *)((char *)node - offsetof(struct visitor, timer));
+
+    (void)now_ms;
+    if (visitor->answered)
+        part(visitor);
+    else
+        refuse(visitor,
+               &(struct http_refusal){ .status = 408,
+                                       .code = "timeout",
+                                       .message = "the request head did not arrive in time" });
+}
+
+void visitors_init(struct visitors *visitors, struct office *office)
+{
+    *visitors = (struct visitors){ .office = office };
+    wheel_init(&visitors->wheel, loop_now_ms(office->loop), on_due);
+}
+
+void visitors_fini(struct visitors *visitors)
+{
+    while (visitors->all)
+        part(visitors->all);
+    visitors_flush(visitors);
+}
+
+/* Counts the connection with its address of origin, wherever its siblings are. */
+static void count_origin(struct visitor *visitor, const struct sockaddr *peer)
+{
+    struct office *office = visitor->visitors->office;
+    int64_t limit = office->config->limits.connections_per_ip;
+    uint64_t key;
+
+    if (limit == 0)
+        return;
+    key = origins_key(office->region, peer);
+    if (key == 0)
+        return;
+    if (origins_add(office->region, office->slot, key)) {
+        visitor->uncounted = true;
+        return;
+    }
+    visitor->origin_key = key;
+    visitor->uncounted = origins_count(office->region, key) > (uint64_t)limit;
+}
+
+void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *peer)
+{
+    struct office *office = visitors->office;
+    struct visitor *visitor = calloc(1, sizeof *visitor);
+
+    if (!visitor) {
+        close(fd);
+        return;
+    }
+    visitor->visitors = visitors;
+    visitor->fd = fd;
+    buf_init(&visitor->head, (size_t)office->config->limits.header_bytes + 1);
+    http_parser_init(&visitor->parser, (uint32_t)office->config->limits.header_bytes);
+    if (loop_watch(office->loop, &visitor->watch, fd, LOOP_READ, on_readable, visitor)) {
+        close(fd);
+        free(visitor);
+        return;
+    }
+    visitor->next = visitors->all;
+    visitor->at = &visitors->all;
+    if (visitor->next)
+        visitor->next->at = &visitor->next;
+    visitors->all = visitor;
+    visitors->count++;
+    count_origin(visitor, peer);
+    if (visitors->count > (uint64_t)office->config->limits.pending_handshakes) {
+        refuse_busy(visitor, "busy", "too many connections are being opened");
+        return;
+    }
+    wheel_set(&visitors->wheel, &visitor->timer,
+              loop_now_ms(office->loop) + (uint64_t)office->config->limits.handshake_s * 1000);
+}
+
+void visitors_turn_away(struct visitors *visitors)
+{
+    struct visitor *visitor, *next;
+
+    for (visitor = visitors->all; visitor; visitor = next) {
+        next = visitor->next;
+        if (!visitor->answered)
+            refuse_busy(visitor, "draining", "the server is shutting down");
+    }
+}
+
+bool visitors_flush(struct visitors *visitors)
+{
+    bool any = visitors->dead != NULL;
+
+    while (visitors->dead) {
+        struct visitor *visitor = visitors->dead;
+        visitors->dead = visitor->next;
+        buf_fini(&visitor->head);
+        free(visitor);
+    }
+    return any;
+}

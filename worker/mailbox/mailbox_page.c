@@ -1,0 +1,116 @@
+/*
+ * Entries of a stream out of Redis's answers. Whoever can write to Redis can have put anything
+ * there: what is not one of our entries is left out and counted.
+ */
+#include "worker/mailbox/mailbox_parts.h"
+
+#include <stdlib.h>
+
+bool reply_seq(const struct redis_reply *reply, size_t i, struct seq *seq)
+{
+    struct redis_reply element = redis_reply_at(reply, i);
+
+    return element.type == REDIS_STRING && seq_parse(element.text, seq);
+}
+
+static bool parse_int(struct slice text, int64_t low, int64_t high, int64_t *value)
+{
+    char digits[24], *end;
+
+    if (text.len == 0 || text.len >= sizeof digits)
+        return false;
+    memcpy(digits, text.data, text.len);
+    digits[text.len] = 0;
+    *value = strtoll(digits, &end, 10);
+    return *end == 0 && *value >= low && *value <= high;
+}
+
+static bool take_field(struct mailbox_entry *entry, struct slice name, struct slice value)
+{
+    int64_t number;
+
+    if (name.len != 1)
+        return true; /* of a later version */
+    switch (name.data[0]) {
+    case 'b':
+        entry->body = value;
+        return value.len > 0 && value.data[0] == '{';
+    case 'f':
+        entry->from = value;
+        return true;
+    case 'i':
+        entry->id = value;
+        return true;
+    case 'd':
+        entry->skip_device = value;
+        return true;
+    case 'x':
+        return parse_int(value, 0, INT64_MAX, &entry->expires_at);
+    case 'r':
+        if (!parse_int(value, 0, 9, &number))
+            return false;
+        entry->receipt = (uint8_t)number;
+        return true;
+    case 'l':
+        if (!parse_int(value, -9, 9, &number))
+            return false;
+        entry->level = (int8_t)number;
+        return true;
+    default:
+        return true;
+    }
+}
+
+/* [SEQ, [name, value, …]] */
+bool mailbox_entry_parse(const struct redis_reply *reply, struct mailbox_entry *entry)
+{
+    struct redis_reply fields = redis_reply_at(reply, 1);
+
+    *entry = (struct mailbox_entry){ .level = 0 };
+    if (!reply_seq(reply, 0, &entry->seq) || fields.type != REDIS_ARRAY)
+        return false;
+    for (size_t i = 0; i + 1 < fields.count; i += 2) {
+        struct redis_reply name = redis_reply_at(&fields, i),
+                           value = redis_reply_at(&fields, i + 1);
+        if (name.type != REDIS_STRING || value.type != REDIS_STRING ||
+            !take_field(entry, name.text, value.text))
+            return false;
+    }
+    return entry->body.data && entry->from.data && entry->id.data;
+}
+
+static bool reserve(struct mailbox *mailbox, size_t count)
+{
+    struct mailbox_entry *entries;
+
+    if (count <= mailbox->entries_size)
+        return true;
+    entries = realloc(mailbox->entries, count * sizeof *entries);
+    if (!entries)
+        return false;
+    mailbox->entries = entries;
+    mailbox->entries_size = count;
+    return true;
+}
+
+bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply,
+                        struct mailbox_page *page)
+{
+    *page = (struct mailbox_page){ .ok = false };
+    if (reply->type != REDIS_ARRAY || !reserve(mailbox, reply->count))
+        return false;
+    for (size_t i = 0; i < reply->count; i++) {
+        struct redis_reply element = redis_reply_at(reply, i);
+        if (mailbox_entry_parse(&element, &mailbox->entries[page->count]))
+            page->count++;
+        else
+            mailbox->counts.bad++;
+        /* Foreign entries count as read. */
+        struct seq seq;
+        if (reply_seq(&element, 0, &seq))
+            page->last = seq;
+    }
+    page->entries = mailbox->entries;
+    page->ok = true;
+    return true;
+}

@@ -1,0 +1,401 @@
+/*
+ * A worker's place among the others: its own channel to listen on, theirs to publish to.
+ *
+ * Two connections, because a subscribed one can say little else: `commands` publishes, `inbox`
+ * hears. PUBLISH answers with how many heard it, which is the only proof of delivery that pub/sub
+ * gives; it is handed on as it is, and a connection lost before the answer counts as not heard (the
+ * other may have heard it all the same: whoever sends mail again must bear a repetition). It does
+ * not know who the recipients are; it never waits and never queues while Redis is away.
+ */
+#include "worker/reach/bus.h"
+
+#include "common/log.h"
+#include "shm/slots.h"
+#include "worker/redis/redis.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    FRAME_BYTES_MAX = 64 << 20, /* the largest message and 10,000 addresses, with room to spare */
+    FRAME_KEEP_MAX = 1 << 20,   /* a frame buffer that grew larger is given back */
+};
+
+struct bus {
+    struct region *region;
+    struct stats_row *stats;
+    struct bus_events events;
+    struct redis *commands, *inbox;              /* NULL: no Redis is configured */
+    const char *node;                            /* the caller's */
+    char *channel_base;                          /* "PREFIXw:" */
+    struct buf frame, channel;                   /* of the publish at hand, for reuse */
+    struct slice recipients[BUS_RECIPIENTS_MAX]; /* of the frame at hand */
+    struct bus_position positions[BUS_RECIPIENTS_MAX];
+};
+
+/* Somebody waits to know whether a publish was heard. */
+struct heard_wait {
+    struct bus *bus;
+    bool doorbell;
+    bus_heard_cb heard;
+    void *arg;
+};
+
+size_t bus_place(char place[PLACE_MAX], const char *node, uint32_t slot, uint64_t incarnation)
+{
+    int len = snprintf(place, PLACE_MAX, "%s:%u:%llu", node, slot, (unsigned long long)incarnation);
+
+    return len < PLACE_MAX ? (size_t)len : PLACE_MAX - 1;
+}
+
+/* --- in --- */
+
+static void deliver(const struct bus_frame *frame, const struct bus_events *events)
+{
+    struct msg *msg = msg_new(frame->body, frame->msg_kind, frame->level);
+
+    if (!msg) {
+        log_error("bus_message_dropped", "reason=no-memory bytes=%zu", frame->body.len);
+        return;
+    }
+    msg->flags = frame->msg_flags;
+    if (frame->kind == BUS_STORED)
+        events->stored(events->arg, frame->recipients, frame->positions, frame->recipient_count,
+                       frame->skip_device, msg);
+    else
+        events->deliver(events->arg, frame->recipients, frame->recipient_count, msg);
+    msg_unref(msg);
+}
+
+enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_position *positions,
+                     const struct bus_events *events)
+{
+    struct bus_frame frame;
+
+    if (bus_decode(bytes, recipients, positions, BUS_RECIPIENTS_MAX, &frame)) {
+        log_warn("bus_bad", "bytes=%zu", bytes.len);
+        return ERR_BAD;
+    }
+    switch (frame.kind) {
+    case BUS_DELIVER:
+    case BUS_STORED:
+        deliver(&frame, events);
+        break;
+    case BUS_KICK:
+        events->kick(events->arg, frame.session_number, frame.close_code);
+        break;
+    case BUS_COMPANY:
+        if (events->company)
+            events->company(events->arg, frame.session_number);
+        break;
+    case BUS_HELLO:
+        if (events->hello)
+            events->hello(events->arg, frame.place);
+        break;
+    case BUS_WORK:
+        if (events->work)
+            events->work(events->arg, frame.recipients[0]);
+        break;
+    }
+    return OK;
+}
+
+static void on_message(void *arg, struct slice payload)
+{
+    struct bus *bus = arg;
+    enum err err = bus_hand_on(payload, bus->recipients, bus->positions, &bus->events);
+
+    stats_add(bus->stats, err ? STAT_bus_bad : STAT_bus_in, 1);
+}
+
+/* --- out --- */
+
+static bool was_heard(const struct redis_reply *reply)
+{
+    return reply->type == REDIS_INTEGER && reply->integer >= 1;
+}
+
+static void count_answer(struct bus *bus, const struct redis_reply *reply)
+{
+    struct log_text text;
+
+    if (was_heard(reply))
+        return;
+    stats_add(bus->stats, STAT_publishes_unheard, 1);
+    if (reply->type == REDIS_ERROR) /* NOPERM, READONLY, LOADING, …: somebody must mend Redis */
+        log_warn("publish_refused", "error=%s", log_quote(&text, reply->text));
+}
+
+/* Whoever was to hear it may have a connection of his own that is well, and will not look by
+ * himself (neighbours.c, nodes.c). */
+static void count_doorbell(struct bus *bus, const struct redis_reply *reply)
+{
+    if (reply->type == REDIS_LOST || reply->type == REDIS_ERROR)
+        stats_add(bus->stats, STAT_doorbells_lost, 1);
+}
+
+static void on_doorbell_answer(void *arg, const struct redis_reply *reply)
+{
+    count_answer(arg, reply);
+    count_doorbell(arg, reply);
+}
+
+static void on_answer_counted(void *arg, const struct redis_reply *reply)
+{
+    count_answer(arg, reply);
+}
+
+static void on_answer(void *arg, const struct redis_reply *reply)
+{
+    struct heard_wait wait = *(struct heard_wait *)arg;
+
+    free(arg);
+    count_answer(wait.bus, reply);
+    if (wait.doorbell)
+        count_doorbell(wait.bus, reply);
+    wait.heard(wait.arg, was_heard(reply));
+}
+
+static enum err set_channel(struct bus *bus, struct slice place)
+{
+    buf_reset(&bus->channel);
+    buf_add_text(&bus->channel, bus->channel_base);
+    return buf_add(&bus->channel, place.data, place.len);
+}
+
+static enum err send_publish(struct bus *bus, bool doorbell, bus_heard_cb heard, void *arg)
+{
+    struct slice args[3] = { SLICE("PUBLISH"), buf_slice(&bus->channel), buf_slice(&bus->frame) };
+    struct heard_wait *wait;
+    enum err err;
+
+    if (!heard)
+        return redis_command(bus->commands, args, 3,
+                             doorbell ? on_doorbell_answer : on_answer_counted, bus);
+    wait = malloc(sizeof *wait);
+    if (!wait)
+        return ERR_NOMEM;
+    *wait = (struct heard_wait){ .bus = bus, .doorbell = doorbell, .heard = heard, .arg = arg };
+    err = redis_command(bus->commands, args, 3, on_answer, wait);
+    if (err)
+        free(wait);
+    return err;
+}
+
+static void count_sent(struct bus *bus, enum bus_kind kind)
+{
+    if (kind == BUS_DELIVER || kind == BUS_STORED)
+        stats_add(bus->stats, STAT_publishes, 1);
+    else if (kind == BUS_KICK)
+        stats_add(bus->stats, STAT_kicks_sent, 1);
+}
+
+enum err bus_publish_to(struct bus *bus, struct slice place, const struct bus_frame *frame,
+                        bus_heard_cb heard, void *arg)
+{
+    enum err err;
+
+    if (!bus->commands || !redis_is_up(bus->commands))
+        return ERR_DOWN;
+    buf_reset(&bus->frame);
+    err = bus_encode(&bus->frame, frame);
+    if (!err)
+        err = set_channel(bus, place);
+    if (!err)
+        err = send_publish(bus, frame->kind == BUS_STORED, heard, arg);
+    if (!err)
+        count_sent(bus, frame->kind);
+    if (bus->frame.size > FRAME_KEEP_MAX)
+        buf_fini(&bus->frame);
+    return err == ERR_FULL ? ERR_DOWN
+                           : err; /* a Redis that takes nothing more is as good as away */
+}
+
+/* To a worker of this host. */
+static enum err publish(struct bus *bus, uint32_t slot, uint64_t incarnation,
+                        const struct bus_frame *frame, bus_heard_cb heard, void *arg)
+{
+    char place[PLACE_MAX];
+    size_t len;
+
+    if (incarnation == 0)
+        return ERR_DOWN;
+    len = bus_place(place, bus->node, slot, incarnation);
+    return bus_publish_to(bus, slice_make(place, len), frame, heard, arg);
+}
+
+enum err bus_publish(struct bus *bus, uint32_t slot, const struct slice *recipients,
+                     size_t recipient_count, const struct msg *msg, bus_heard_cb heard, void *arg)
+{
+    struct bus_frame frame = {
+        .kind = BUS_DELIVER,
+        .level = msg->level,
+        .msg_kind = msg->kind,
+        .recipients = recipients,
+        .recipient_count = recipient_count,
+        .body = msg_slice(msg),
+    };
+
+    if (slot >= WORKERS_MAX)
+        return ERR_DOWN;
+    return publish(bus, slot, slot_incarnation(bus->region, slot), &frame, heard, arg);
+}
+
+enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *recipients,
+                            const struct bus_position *positions, size_t recipient_count,
+                            struct slice skip_device, const struct msg *msg)
+{
+    struct bus_frame frame = {
+        .kind = BUS_STORED,
+        .level = msg->level,
+        .msg_kind = msg->kind,
+        .msg_flags = msg->flags,
+        .recipients = recipients,
+        .positions = positions,
+        .recipient_count = recipient_count,
+        .body = msg_slice(msg),
+        .skip_device = skip_device,
+    };
+
+    if (slot >= WORKERS_MAX)
+        return ERR_DOWN;
+    return publish(bus, slot, slot_incarnation(bus->region, slot), &frame, NULL, NULL);
+}
+
+enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t session_number,
+                  uint16_t close_code)
+{
+    struct bus_frame frame = { .kind = BUS_KICK,
+                               .session_number = session_number,
+                               .close_code = close_code };
+
+    if (slot >= WORKERS_MAX || slot_incarnation(bus->region, slot) != incarnation)
+        return ERR_DOWN; /* that session went with its worker */
+    return publish(bus, slot, incarnation, &frame, NULL, NULL);
+}
+
+/* --- up and down --- */
+
+struct redis *bus_commands(struct bus *bus)
+{
+    return bus->commands;
+}
+
+bool bus_is_configured(const struct bus *bus)
+{
+    return bus->commands != NULL;
+}
+
+bool bus_is_up(const struct bus *bus)
+{
+    return bus->commands && redis_is_up(bus->commands) && redis_is_up(bus->inbox);
+}
+
+bool bus_decided(const struct bus *bus)
+{
+    return !bus->commands || bus_is_up(bus) ||
+           (redis_tried(bus->commands) && redis_tried(bus->inbox));
+}
+
+static void on_up(void *arg)
+{
+    struct bus *bus = arg;
+
+    if (bus_is_up(bus) && bus->events.up)
+        bus->events.up(bus->events.arg);
+}
+
+static void on_commands_up(void *arg)
+{
+    struct bus *bus = arg;
+
+    if (bus->events.commands_up)
+        bus->events.commands_up(bus->events.arg);
+    on_up(bus);
+}
+
+static void on_commands_down(void *arg)
+{
+    struct bus *bus = arg;
+
+    if (bus->events.commands_down)
+        bus->events.commands_down(bus->events.arg);
+}
+
+static void take_counts(struct bus *bus, struct redis *redis)
+{
+    uint64_t reconnects, timeouts;
+
+    redis_take_counts(redis, &reconnects, &timeouts);
+    if (reconnects)
+        stats_add(bus->stats, STAT_redis_reconnects, reconnects);
+    if (timeouts)
+        stats_add(bus->stats, STAT_redis_timeouts, timeouts);
+}
+
+void bus_flush(struct bus *bus)
+{
+    if (!bus->commands)
+        return;
+    redis_flush(bus->commands);
+    redis_flush(bus->inbox);
+    take_counts(bus, bus->commands);
+    take_counts(bus, bus->inbox);
+}
+
+/* --- making it --- */
+
+static enum err connect_both(struct bus *bus, struct loop *loop, const struct config *config,
+                             uint32_t slot, uint64_t incarnation)
+{
+    const struct redis_events commands_events = { .up = on_commands_up,
+                                                  .down = on_commands_down,
+                                                  .arg = bus };
+    const struct redis_events inbox_events = { .up = on_up, .arg = bus };
+    char place[PLACE_MAX];
+    size_t len = bus_place(place, bus->node, slot, incarnation);
+
+    bus->commands = redis_new(loop, config, "commands", &commands_events);
+    bus->inbox = redis_new(loop, config, "inbox", &inbox_events);
+    if (!bus->commands || !bus->inbox || set_channel(bus, slice_make(place, len)))
+        return ERR_NOMEM;
+    redis_subscribe(bus->inbox, buf_slice(&bus->channel), on_message, bus);
+    return OK;
+}
+
+struct bus *bus_new(struct loop *loop, const struct config *config, struct region *region,
+                    struct stats_row *stats, const char *node, uint32_t slot, uint64_t incarnation,
+                    const struct bus_events *events)
+{
+    struct bus *bus = calloc(1, sizeof *bus);
+
+    if (!bus)
+        return NULL;
+    bus->region = region;
+    bus->stats = stats;
+    bus->events = *events;
+    buf_init(&bus->frame, FRAME_BYTES_MAX);
+    buf_init(&bus->channel, 4096);
+    if (config->redis.kind == CONFIG_REDIS_NONE)
+        return bus;
+    bus->node = node;
+    if (asprintf(&bus->channel_base, "%sw:", config->redis_options.prefix) < 0)
+        bus->channel_base = NULL;
+    if (!bus->channel_base || connect_both(bus, loop, config, slot, incarnation)) {
+        bus_free(bus);
+        return NULL;
+    }
+    return bus;
+}
+
+void bus_free(struct bus *bus)
+{
+    if (!bus)
+        return;
+    redis_free(bus->commands);
+    redis_free(bus->inbox);
+    buf_fini(&bus->frame);
+    buf_fini(&bus->channel);
+    free(bus->channel_base);
+    free(bus);
+}

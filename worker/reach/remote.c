@@ -1,0 +1,183 @@
+#include "worker/reach/remote.h"
+
+#include "worker/reach/nodes.h"
+
+#include <stdlib.h>
+
+struct remote_place {
+    struct remote_place *next;
+    struct slice *addresses;
+    struct bus_position *positions;
+    size_t count, size;
+    size_t len;
+    char text[];
+};
+
+/* --- noting --- */
+
+static bool reserve(struct remote_place *place)
+{
+    size_t size = place->size ? place->size * 2 : 1;
+    struct slice *addresses;
+    struct bus_position *positions;
+
+    if (place->count < place->size)
+        return true;
+    addresses = realloc(place->addresses, size * sizeof *addresses);
+    if (!addresses)
+        return false;
+    place->addresses = addresses;
+    positions = realloc(place->positions, size * sizeof *positions);
+    if (!positions)
+        return false;
+    place->positions = positions;
+    place->size = size;
+    return true;
+}
+
+static struct remote_place *need_place(struct remote *remote, struct slice text)
+{
+    struct remote_place *place;
+
+    for (place = remote->places; place; place = place->next)
+        if (slice_equal(slice_make(place->text, place->len), text))
+            return place;
+    place = calloc(1, sizeof *place + text.len);
+    if (!place)
+        return NULL;
+    place->len = text.len;
+    memcpy(place->text, text.data, text.len);
+    place->next = remote->places;
+    remote->places = place;
+    return place;
+}
+
+/* Two sessions of an address at one place are one mention. */
+static unsigned note(struct remote *remote, struct office *office, struct slice text,
+                     struct slice address, struct bus_position position)
+{
+    struct remote_place *place = need_place(remote, text);
+
+    if (place && place->count && slice_equal(place->addresses[place->count - 1], address))
+        return 0;
+    if (!place || !reserve(place)) {
+        stats_add(office->stats, STAT_doorbells_lost, 1); /* it is not rung */
+        return 0;
+    }
+    place->addresses[place->count] = address;
+    place->positions[place->count++] = position;
+    return 1;
+}
+
+unsigned remote_note(struct remote *remote, struct office *office, const struct slice *fields,
+                     size_t field_count, struct slice address, struct bus_position position)
+{
+    unsigned places = 0;
+
+    if (!office->nodes)
+        return 0;
+    for (size_t i = 0; i < field_count; i++) {
+        struct slice place = at_place(fields[i]);
+        switch (nodes_where(office->nodes, place)) {
+        case NODES_AWAY:
+            places += note(remote, office, place, address, position);
+            break;
+        case NODES_GONE:
+            mailbox_forget_place(office->mailbox, address, place);
+            break;
+        case NODES_HERE:
+            break;
+        }
+    }
+    return places;
+}
+
+/* --- publishing --- */
+
+/* Of whom a worker was told, until it is known whether it heard. */
+struct told {
+    struct office *office;
+    size_t place_len, count;
+    char *text;
+    struct slice addresses[];
+};
+
+static struct told *told_new(struct office *office, struct slice place,
+                             const struct slice *addresses, size_t count)
+{
+    size_t bytes = place.len;
+    struct told *told;
+    char *at;
+
+    for (size_t i = 0; i < count; i++)
+        bytes += addresses[i].len;
+    told = malloc(sizeof *told + count * sizeof *told->addresses + bytes);
+    if (!told)
+        return NULL;
+    *told = (struct told){ .office = office, .place_len = place.len, .count = count };
+    at = told->text = (char *)(told->addresses + count);
+    memcpy(at, place.data, place.len);
+    at += place.len;
+    for (size_t i = 0; i < count; i++) {
+        told->addresses[i] = slice_make(at, addresses[i].len);
+        memcpy(at, addresses[i].data, addresses[i].len);
+        at += addresses[i].len;
+    }
+    return told;
+}
+
+static void on_heard(void *arg, bool heard)
+{
+    struct told *told = arg;
+    struct office *office = told->office;
+
+    for (size_t i = 0; !heard && office->mailbox && i < told->count; i++)
+        mailbox_forget_place(office->mailbox, told->addresses[i],
+                             slice_make(told->text, told->place_len));
+    free(told);
+}
+
+static void publish(struct office *office, struct slice place, const struct slice *addresses,
+                    size_t count, const struct bus_frame *frame)
+{
+    struct told *told = told_new(office, place, addresses, count);
+
+    if (bus_publish_to(office->bus, place, frame, told ? on_heard : NULL, told) == OK)
+        return;
+    stats_add(office->stats, STAT_publishes_unheard, 1); /* a signal is gone */
+    if (frame->kind == BUS_STORED)
+        stats_add(office->stats, STAT_doorbells_lost, 1);
+    free(told);
+}
+
+void remote_publish(struct remote *remote, struct office *office, const struct bus_frame *frame)
+{
+    struct bus_frame copy = *frame;
+
+    for (struct remote_place *place = remote->places; place; place = place->next)
+        if (place->count) {
+            copy.recipients = place->addresses;
+            copy.positions = place->positions;
+            copy.recipient_count = place->count;
+            publish(office, slice_make(place->text, place->len), place->addresses, place->count,
+                    &copy);
+        }
+}
+
+void remote_tell(struct office *office, struct slice place, struct slice address,
+                 const struct bus_frame *frame)
+{
+    publish(office, place, &address, 1, frame);
+}
+
+void remote_fini(struct remote *remote)
+{
+    struct remote_place *place;
+
+    while ((place = remote->places)) {
+        remote->places = place->next;
+        free(place->addresses);
+        free(place->positions);
+        free(place);
+    }
+}

@@ -1,0 +1,142 @@
+/*
+ * From a connected socket to a usable connection: AUTH, SELECT, PING, SUBSCRIBE.
+ *
+ * The last answer makes it up; the first refusal ends the attempt. An error's text is not kept
+ * where it may quote a password.
+ */
+#include "worker/redis/redis_parts.h"
+
+#include "common/log.h"
+
+#include <stdio.h>
+
+/* --- logging in --- */
+
+/* The code of an error answer (WRONGPASS, NOAUTH, …). The rest may quote the command, password and
+ * all: a server whose AUTH was renamed answers "unknown command 'AUTH', with args beginning with:
+ * …". */
+static void fail_auth(struct redis *redis, struct slice text)
+{
+    char code[32] = "";
+    size_t len = 0;
+
+    while (len < text.len && len < sizeof code - 1 && text.data[len] >= 'A' &&
+           text.data[len] <= 'Z')
+        len++;
+    memcpy(code, text.data, len);
+    code[len] = 0;
+    redis_fail(redis, "login refused", code);
+}
+
+static void on_auth(void *arg, const struct redis_reply *reply)
+{
+    if (reply->type == REDIS_ERROR)
+        fail_auth(arg, reply->text);
+}
+
+static void on_select(void *arg, const struct redis_reply *reply)
+{
+    if (reply->type == REDIS_ERROR)
+        redis_fail_text(arg, "SELECT refused", reply->text);
+}
+
+static void now_up(struct redis *redis)
+{
+    redis->state = UP;
+    redis->tried = true;
+    redis->attempts = 0;
+    redis->delay_ms = redis->reconnect_min_ms;
+    redis->logged[0] = 0;
+    log_info("redis_up", "connection=%s after_ms=%llu", redis->name,
+             (unsigned long long)(loop_now_ms(redis->loop) - redis->started_ms));
+    if (redis->events.up)
+        redis->events.up(redis->events.arg);
+}
+
+/* The last step of a plain connection. LOADING, NOAUTH and MASTERDOWN show here; a user whose ACL
+ * withholds PING (NOPERM) is logged in all the same. */
+static void on_ready(void *arg, const struct redis_reply *reply)
+{
+    struct redis *redis = arg;
+
+    if (reply->type == REDIS_LOST || redis->fault[0])
+        return;
+    if (reply->type == REDIS_ERROR && !slice_starts(reply->text, SLICE("NOPERM")))
+        redis_fail_text(redis, "not ready", reply->text);
+    else if (reply->type != REDIS_ERROR && reply->type != REDIS_STATUS)
+        redis_fail(redis, "PING answered with something else", "");
+    else if (!redis->channel)
+        now_up(redis);
+}
+
+/* The last step of a subscriber. */
+static void on_subscribed(void *arg, const struct redis_reply *reply)
+{
+    struct redis *redis = arg;
+
+    if (reply->type == REDIS_LOST || redis->fault[0])
+        return;
+    if (reply->type == REDIS_ERROR)
+        redis_fail_text(redis, "SUBSCRIBE refused", reply->text);
+    else if (reply->type != REDIS_ARRAY ||
+             !slice_equal(redis_reply_at(reply, 0).text, SLICE("subscribe")))
+        redis_fail(redis, "SUBSCRIBE answered with something else", "");
+    else
+        now_up(redis);
+}
+
+static enum err queue_auth(struct redis *redis)
+{
+    struct slice args[3] = { SLICE("AUTH") };
+    size_t count = 1;
+
+    if (!redis->user[0] && !redis->password[0])
+        return OK;
+    if (redis->user[0]) /* the form of Redis 6 and its ACLs */
+        args[count++] = slice_of(redis->user);
+    args[count++] = slice_of(redis->password);
+    return redis_queue(redis, args, count, on_auth, redis);
+}
+
+static enum err queue_select(struct redis *redis)
+{
+    char digits[24];
+    struct slice args[2] = { SLICE("SELECT") };
+
+    if (redis->db == 0)
+        return OK;
+    snprintf(digits, sizeof digits, "%lld", (long long)redis->db);
+    args[1] = slice_of(digits);
+    return redis_queue(redis, args, 2, on_select, redis);
+}
+
+static enum err queue_subscribe(struct redis *redis)
+{
+    struct slice args[2] = { SLICE("SUBSCRIBE") };
+
+    if (!redis->channel)
+        return OK;
+    args[1] = slice_make(redis->channel, redis->channel_len);
+    return redis_queue(redis, args, 2, on_subscribed, redis);
+}
+
+/* All steps leave in one write; the first that is refused ends the attempt. */
+void redis_log_in(struct redis *redis)
+{
+    enum err err =
+        buf_reserve(&redis->output, 4096); /* so that a password is not left in a smaller block */
+
+    redis->state = SETUP;
+    if (!err)
+        err = queue_auth(redis);
+    if (!err)
+        err = queue_select(redis);
+    if (!err)
+        err = redis_queue_ping(redis, on_ready);
+    if (!err)
+        err = queue_subscribe(redis);
+    if (!err)
+        err = loop_rewatch(redis->loop, &redis->watch, LOOP_READ);
+    if (err)
+        redis_fail(redis, "cannot log in", err_name(err));
+}

@@ -1,0 +1,77 @@
+#include "worker/service/service_held.h"
+
+#include <stdlib.h>
+
+static struct service_letter *find(const struct service_held *held, struct seq seq)
+{
+    for (uint32_t i = 0; i < held->count; i++)
+        if (seq_compare(held->letters[i].seq, seq) == 0)
+            return &held->letters[i];
+    return NULL;
+}
+
+static enum err grow(struct service_held *held)
+{
+    uint32_t size = held->size ? held->size * 2 : 8;
+    struct service_letter *letters;
+
+    if (held->count == SERVICE_HELD_MAX)
+        return ERR_FULL;
+    letters = realloc(held->letters, size * sizeof *letters);
+    if (!letters)
+        return ERR_NOMEM;
+    held->letters = letters;
+    held->size = size;
+    return OK;
+}
+
+enum err service_held_add(struct service_held *held, struct seq seq, uint8_t receipt)
+{
+    enum err err = held->count == held->size ? grow(held) : OK;
+
+    if (!err)
+        held->letters[held->count++] = (struct service_letter){ .seq = seq, .receipt = receipt };
+    return err;
+}
+
+bool service_held_has(const struct service_held *held, struct seq seq)
+{
+    return find(held, seq) != NULL;
+}
+
+void service_held_left(struct service_held *held, struct seq seq)
+{
+    struct service_letter *letter = find(held, seq);
+
+    if (letter)
+        letter->left = ++held->left_count;
+}
+
+bool service_held_ack(struct service_held *held, struct seq seq,
+                      void (*done)(void *arg, const struct service_letter *letter), void *arg)
+{
+    const struct service_letter *named = find(held, seq);
+    uint64_t last = named ? named->left : 0;
+    uint32_t kept = 0;
+
+    if (last == 0)
+        return false;
+    for (uint32_t i = 0; i < held->count; i++) {
+        struct service_letter letter = held->letters[i];
+        if (letter.left && letter.left <= last)
+            done(arg, &letter);
+        else
+            held->letters[kept++] = letter;
+    }
+    held->count = kept;
+    if (kept == 0)
+        service_held_clear(held); /* an idle session owns nothing */
+    return true;
+}
+
+void service_held_clear(struct service_held *held)
+{
+    free(held->letters);
+    held->letters = NULL;
+    held->count = held->size = 0;
+}

@@ -1,0 +1,168 @@
+/*
+ * Tokens: which format this is, which key it may be signed with, and what the answer is called.
+ *
+ * The order is the defence: length, form, key, algorithm, signature, and only then what it claims.
+ * Each step sees nothing that a step before it has not passed. Nothing here logs.
+ */
+#include "worker/token/token_inside.h"
+
+#include "common/utf8.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+_Static_assert(TOKEN_SIGNATURE_BYTES == crypto_sign_BYTES, "Ed25519 signatures");
+_Static_assert(TOKEN_SEED_BYTES == crypto_sign_SEEDBYTES, "Ed25519 seeds");
+_Static_assert(TOKEN_HMAC_BYTES == crypto_auth_hmacsha256_BYTES, "HMAC-SHA-256");
+
+enum err token_init(void)
+{
+    return sodium_init() < 0 ? ERR_SYSTEM : OK; /* 1: it was started already */
+}
+
+void token_random(void *out, size_t len)
+{
+    randombytes_buf(out, len);
+}
+
+const char *token_fault_text(enum token_fault fault)
+{
+    static const char *const texts[TOKEN_FAULT_COUNT] = {
+        [TOKEN_GOOD] = "token accepted",
+        [TOKEN_ABSENT] = "no token",
+        [TOKEN_MALFORMED] = "token malformed",
+        [TOKEN_UNKNOWN_KEY] = "token key unknown",
+        [TOKEN_BAD_ALGORITHM] = "token algorithm refused",
+        [TOKEN_BAD_SIGNATURE] = "token signature wrong",
+        [TOKEN_BAD_CLAIMS] = "token claims invalid",
+        [TOKEN_EXPIRED] = "token expired",
+        [TOKEN_NOT_YET] = "token not valid yet",
+        [TOKEN_WRONG_AUDIENCE] = "token for another audience",
+        [TOKEN_WRONG_ISSUER] = "token from another issuer",
+        [TOKEN_REVOKED] = "token revoked",
+    };
+
+    return (unsigned)fault < TOKEN_FAULT_COUNT ? texts[fault] : "token refused";
+}
+
+enum token_fault token_verify(const struct config *config, struct slice token, int64_t now_s,
+                              struct grant **grant)
+{
+    struct token_opened opened;
+    enum token_fault fault;
+
+    if (token.len == 0)
+        return TOKEN_ABSENT;
+    if (token.len > TOKEN_BYTES_MAX)
+        return TOKEN_MALFORMED;
+    if (slice_starts(token, SLICE(TOKEN_PASETO_HEADER)))
+        fault = token_paseto_open(config, token, now_s, &opened);
+    else
+        fault = token_jwt_open(config, token, now_s, &opened);
+    if (fault == TOKEN_GOOD)
+        fault = token_claims_read(config, &opened, now_s, grant);
+    return fault;
+}
+
+static const struct config_key *key_named(const struct config *config, struct slice kid)
+{
+    for (size_t i = 0; i < config->auth.key_count; i++)
+        if (slice_equal(kid, slice_of(config->auth.keys[i].kid)))
+            return &config->auth.keys[i];
+    return NULL;
+}
+
+/* A token without kid must leave no choice: trying several keys would let it choose. */
+static const struct config_key *key_only(const struct config *config, enum config_kty kty)
+{
+    const struct config_key *only = NULL;
+
+    for (size_t i = 0; i < config->auth.key_count; i++) {
+        if (config->auth.keys[i].kty != kty)
+            continue;
+        if (only)
+            return NULL;
+        only = &config->auth.keys[i];
+    }
+    return only;
+}
+
+enum token_fault token_key_find(const struct config *config, struct slice kid, enum config_kty kty,
+                                int64_t now_s, const struct config_key **key)
+{
+    *key = kid.data ? key_named(config, kid) : key_only(config, kty);
+    return *key && now_s <= (*key)->not_after ? TOKEN_GOOD : TOKEN_UNKNOWN_KEY;
+}
+
+bool token_base64url_decode(struct slice text, uint8_t *out, size_t out_size, size_t *out_len)
+{
+    /* No character is ignored and no end pointer is given, so anything but the one spelling fails;
+     * libsodium checks the bits left over behind the last byte itself. */
+    return sodium_base642bin(out, out_size, text.data, text.len, NULL, out_len, NULL,
+                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
+}
+
+enum err token_base64url_add(struct buf *out, const void *data, size_t len)
+{
+    size_t size = sodium_base64_encoded_len(len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    enum err err = buf_reserve(out, size); /* its NUL included */
+
+    if (err)
+        return err;
+    sodium_bin2base64(out->data + out->len, size, data, len,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    out->len += strlen(out->data + out->len);
+    return OK;
+}
+
+bool token_json_object(struct slice text, struct json_value *object)
+{
+    struct json_fault fault;
+
+    return utf8_valid(text) && json_check(text, TOKEN_JSON_DEPTH, object, &fault) == OK &&
+           object->type == JSON_OBJECT;
+}
+
+struct slice token_json_text(const struct json_value *value, struct arena *arena)
+{
+    return value->type == JSON_STRING ? json_string(value, arena) : (struct slice){ NULL, 0 };
+}
+
+void token_hmac(const uint8_t *key, size_t key_len, struct slice text,
+                uint8_t out[TOKEN_HMAC_BYTES])
+{
+    crypto_auth_hmacsha256_state state;
+
+    crypto_auth_hmacsha256_init(&state, key, key_len);
+    crypto_auth_hmacsha256_update(&state, (const uint8_t *)text.data, text.len);
+    crypto_auth_hmacsha256_final(&state, out);
+    sodium_memzero(&state, sizeof state);
+}
+
+static int compare_jti(const void *jti, const void *item)
+{
+    return strcmp(jti, *(char *const *)item);
+}
+
+bool token_revoked(const struct config *config, const char *jti)
+{
+    const struct config_list *revoked = &config->auth.revoked;
+
+    return *jti && revoked->count &&
+           bsearch(jti, revoked->items, revoked->count, sizeof *revoked->items, compare_jti);
+}
+
+void token_keypair(uint8_t public_key[32], uint8_t seed[32])
+{
+    randombytes_buf(seed, TOKEN_SEED_BYTES);
+    token_public_of_seed(seed, public_key);
+}
+
+enum err token_public_of_seed(const uint8_t seed[32], uint8_t public_key[32])
+{
+    uint8_t secret[crypto_sign_SECRETKEYBYTES];
+    int failed = crypto_sign_seed_keypair(public_key, secret, seed);
+
+    sodium_memzero(secret, sizeof secret);
+    return failed ? ERR_BAD : OK;
+}

@@ -1,0 +1,231 @@
+/*
+ * What a token with a good signature says, and whether it says it for us and for now.
+ *
+ * First everything is read and every known claim must have its type; only then the times, the
+ * audience, the issuer and the revocations are judged. A claim that we do not know is ignored (RFC
+ * 7519 4), and so is an unknown member of `po`, so that issuers may be newer than servers.
+ */
+#include "worker/token/token_inside.h"
+
+#include "common/address.h"
+
+#include <stdlib.h>
+
+/* Numbers in JSON are exact up to here wherever they were written (RFC 8259 6). */
+#define NUMERIC_DATE_MAX (INT64_C(1) << 53)
+
+struct claims {
+    struct grant_parts grant;
+    struct slice issuer;
+    struct json_value audience;
+    bool has_expiry, has_not_before, has_issued_at, has_audience;
+    int64_t not_before, issued_at;
+    bool iso_times;
+    struct arena arena;
+};
+
+static bool read_time(const struct claims *claims, const struct json_value *value, int64_t *time_s)
+{
+    if (claims->iso_times)
+        /* No time is written with an escape, so the text between the quotes is the string. */
+        return value->type == JSON_STRING && !value->escaped &&
+               token_time_parse(slice_make(value->text.data + 1, value->text.len - 2), time_s);
+    /* Integers only: a fraction of a second says nothing here, and 1e300 has no meaning. */
+    return value->type == JSON_NUMBER && json_int(value, time_s) && *time_s >= 0 &&
+           *time_s <= NUMERIC_DATE_MAX;
+}
+
+static bool read_flag(const struct json_value *value, bool *flag)
+{
+    *flag = value->type == JSON_TRUE;
+    return *flag || value->type == JSON_FALSE;
+}
+
+static bool read_patterns(struct claims *claims, const struct json_value *value,
+                          struct grant_list *list)
+{
+    struct json_value element;
+    struct json_walk walk;
+
+    if (value->type != JSON_ARRAY)
+        return false;
+    list->count = 0;
+    json_walk_begin(&walk, value);
+    while (json_walk_element(&walk, &element)) {
+        struct slice pattern = token_json_text(&element, &claims->arena);
+        /* One more than an address: the prefix's '*'. */
+        if (!pattern.data || pattern.len < 1 || pattern.len > ADDRESS_BYTES_MAX + 1 ||
+            list->count == TOKEN_PATTERNS_MAX)
+            return false;
+        list->items[list->count++] = pattern;
+    }
+    return true;
+}
+
+static bool read_po_member(struct claims *claims, const struct json_value *key,
+                           const struct json_value *value)
+{
+    struct grant_parts *grant = &claims->grant;
+
+    if (json_key_equal(key, SLICE("send")))
+        return read_patterns(claims, value, &grant->send);
+    if (json_key_equal(key, SLICE("groups")))
+        return read_patterns(claims, value, &grant->groups);
+    if (json_key_equal(key, SLICE("relay")))
+        return read_patterns(claims, value, &grant->relay);
+    if (json_key_equal(key, SLICE("broadcast")))
+        return read_flag(value, &grant->broadcast);
+    if (json_key_equal(key, SLICE("admin")))
+        return read_flag(value, &grant->admin);
+    return true;
+}
+
+static bool read_po(struct claims *claims, const struct json_value *object)
+{
+    struct json_value key, value;
+    struct json_walk walk;
+
+    if (object->type != JSON_OBJECT)
+        return false;
+    json_walk_begin(&walk, object);
+    while (json_walk_member(&walk, &key, &value, NULL))
+        if (!read_po_member(claims, &key, &value))
+            return false;
+    return true;
+}
+
+/* A string, or an array of them (RFC 7519 4.1.3). */
+static bool read_audience(struct claims *claims, const struct json_value *value)
+{
+    struct json_value element;
+    struct json_walk walk;
+
+    claims->audience = *value;
+    claims->has_audience = true;
+    if (value->type == JSON_STRING)
+        return true;
+    if (value->type != JSON_ARRAY)
+        return false;
+    json_walk_begin(&walk, value);
+    while (json_walk_element(&walk, &element))
+        if (element.type != JSON_STRING)
+            return false;
+    return true;
+}
+
+static bool read_claim(struct claims *claims, const struct json_value *key,
+                       const struct json_value *value)
+{
+    struct grant_parts *grant = &claims->grant;
+
+    if (json_key_equal(key, SLICE("sub")))
+        return (grant->sub = token_json_text(value, &claims->arena)).data;
+    if (json_key_equal(key, SLICE("jti")))
+        return (grant->jti = token_json_text(value, &claims->arena)).data &&
+               grant->jti.len <= TOKEN_JTI_BYTES_MAX;
+    if (json_key_equal(key, SLICE("iss")))
+        return (claims->issuer = token_json_text(value, &claims->arena)).data;
+    if (json_key_equal(key, SLICE("aud")))
+        return read_audience(claims, value);
+    if (json_key_equal(key, SLICE("po")))
+        return read_po(claims, value);
+    if (json_key_equal(key, SLICE("exp")))
+        return (claims->has_expiry = read_time(claims, value, &grant->expires_at));
+    if (json_key_equal(key, SLICE("nbf")))
+        return (claims->has_not_before = read_time(claims, value, &claims->not_before));
+    if (json_key_equal(key, SLICE("iat")))
+        return (claims->has_issued_at = read_time(claims, value, &claims->issued_at));
+    return true;
+}
+
+static bool read_claims(struct claims *claims, struct slice json)
+{
+    struct json_value object, key, value;
+    struct json_walk walk;
+
+    if (!token_json_object(json, &object))
+        return false;
+    json_walk_begin(&walk, &object);
+    while (json_walk_member(&walk, &key, &value, NULL))
+        if (!read_claim(claims, &key, &value))
+            return false;
+    return claims->grant.sub.data && address_may_speak(claims->grant.sub);
+}
+
+static bool audience_fits(struct claims *claims, struct slice ours)
+{
+    struct json_value element;
+    struct json_walk walk;
+
+    if (!claims->has_audience)
+        return false;
+    if (claims->audience.type == JSON_STRING)
+        return json_key_equal(&claims->audience, ours);
+    json_walk_begin(&walk, &claims->audience);
+    while (json_walk_element(&walk, &element))
+        if (json_key_equal(&element, ours))
+            return true;
+    return false;
+}
+
+/* NULL in a configuration that was filled by hand is as good as "": not checked. */
+static bool wanted(const char *text)
+{
+    return text && *text;
+}
+
+static enum token_fault judge(const struct config *config, struct claims *claims, int64_t now_s)
+{
+    int64_t leeway_s = config->auth.leeway_s;
+
+    if (!claims->has_expiry && !config->auth.allow_unending)
+        return TOKEN_BAD_CLAIMS;
+    /* At exp itself it is over (RFC 7519 4.1.4). */
+    if (claims->has_expiry && now_s - leeway_s >= claims->grant.expires_at)
+        return TOKEN_EXPIRED;
+    if (claims->has_not_before && now_s + leeway_s < claims->not_before)
+        return TOKEN_NOT_YET;
+    if (claims->has_issued_at && now_s + leeway_s < claims->issued_at)
+        return TOKEN_NOT_YET;
+    if (wanted(config->auth.audience) && !audience_fits(claims, slice_of(config->auth.audience)))
+        return TOKEN_WRONG_AUDIENCE;
+    if (wanted(config->auth.issuer) &&
+        !(claims->issuer.data && slice_equal(claims->issuer, slice_of(config->auth.issuer))))
+        return TOKEN_WRONG_ISSUER;
+    return TOKEN_GOOD;
+}
+
+static void claims_begin(struct claims *claims, const struct token_opened *opened)
+{
+    claims->grant.expires_at = INT64_MAX;
+    claims->grant.jti = SLICE("");
+    claims->grant.send.items[0] = SLICE("*");
+    claims->grant.send.count = 1;
+    claims->iso_times = opened->iso_times;
+    arena_init(&claims->arena, TOKEN_BYTES_MAX);
+}
+
+enum token_fault token_claims_read(const struct config *config, const struct token_opened *opened,
+                                   int64_t now_s, struct grant **grant)
+{
+    struct claims *claims = calloc(1, sizeof *claims); /* 12 KiB of lists: not for the stack */
+    enum token_fault fault = TOKEN_BAD_CLAIMS;
+    struct grant *made = NULL;
+
+    if (!claims)
+        return TOKEN_BAD_CLAIMS;
+    claims_begin(claims, opened);
+    if (read_claims(claims, slice_make(opened->payload, opened->payload_len)))
+        fault = judge(config, claims, now_s);
+    if (fault == TOKEN_GOOD && !(made = grant_new(&claims->grant)))
+        fault = TOKEN_BAD_CLAIMS; /* no memory: refused, as everything that cannot be checked */
+    if (fault == TOKEN_GOOD && token_revoked(config, made->jti)) {
+        fault = TOKEN_REVOKED;
+        grant_unref(made);
+    }
+    if (fault == TOKEN_GOOD)
+        *grant = made;
+    arena_fini(&claims->arena);
+    free(claims);
+    return fault;
+}

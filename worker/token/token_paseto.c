@@ -1,0 +1,123 @@
+/*
+ * PASETO v4.public: "v4.public." BODY [ "." FOOTER ], where BODY is the message and its Ed25519
+ * signature.
+ *
+ * The name says the algorithm and nothing in the token can change it. The footer is covered by the
+ * signature too, but must be read before it, for `kid` alone: it is kept short and nothing else of
+ * it is used. The implicit assertion is always empty here.
+ */
+#include "worker/token/token_inside.h"
+
+#include <sodium.h>
+
+static enum err add_le64(struct buf *out, uint64_t value)
+{
+    uint8_t bytes[8];
+
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(value >> (8 * i));
+    return buf_add(out, bytes, sizeof bytes);
+}
+
+/* Lengths before pieces, so that no two lists of pieces have one encoding. (The specification
+ * clears the top bit of each length; ours never have it.) */
+enum err token_pae(const struct slice *pieces, size_t count, struct buf *out)
+{
+    add_le64(out, count);
+    for (size_t i = 0; i < count; i++) {
+        add_le64(out, pieces[i].len);
+        buf_add_slice(out, pieces[i]);
+    }
+    return out->failed ? ERR_NOMEM : OK;
+}
+
+/* False when the footer is no JSON object. kid.data stays NULL when it names none. */
+static bool footer_read(struct slice json, struct arena *arena, struct slice *kid)
+{
+    struct json_value object, key, value;
+    struct json_walk walk;
+
+    if (!token_json_object(json, &object))
+        return false;
+    json_walk_begin(&walk, &object);
+    while (json_walk_member(&walk, &key, &value, NULL))
+        if (json_key_equal(&key, SLICE("kid")) && !(*kid = token_json_text(&value, arena)).data)
+            return false;
+    return true;
+}
+
+static enum token_fault key_choose(const struct config *config, struct slice footer, int64_t now_s,
+                                   const struct config_key **key)
+{
+    struct slice kid = { NULL, 0 };
+    struct arena arena;
+    enum token_fault fault = TOKEN_MALFORMED;
+
+    arena_init(&arena, TOKEN_FOOTER_BYTES_MAX);
+    if (footer.data && !footer_read(footer, &arena, &kid))
+        goto done;
+    fault = token_key_find(config, kid, CONFIG_KTY_ED25519, now_s, key);
+    if (fault == TOKEN_GOOD && (*key)->kty != CONFIG_KTY_ED25519)
+        fault = TOKEN_BAD_ALGORITHM; /* a secret is never used as if it were a public key */
+done:
+    arena_fini(&arena);
+    return fault;
+}
+
+static bool signature_good(const struct config_key *key, struct slice message, struct slice footer,
+                           const uint8_t *signature)
+{
+    struct slice pieces[] = { SLICE(TOKEN_PASETO_HEADER), message, footer, SLICE("") };
+    struct buf text;
+    bool good;
+
+    buf_init(&text, 2 * (size_t)TOKEN_BYTES_MAX);
+    good = token_pae(pieces, 4, &text) == OK && key->len == crypto_sign_PUBLICKEYBYTES &&
+           crypto_sign_verify_detached(signature, (const uint8_t *)text.data, text.len,
+                                       key->bytes) == 0;
+    buf_fini(&text);
+    return good;
+}
+
+/* Decodes body and footer; footer->data stays NULL when there is none. */
+static bool split(struct slice token, struct token_opened *opened, uint8_t *footer_bytes,
+                  struct slice *footer)
+{
+    const char *body = token.data + strlen(TOKEN_PASETO_HEADER);
+    const char *end = token.data + token.len;
+    const char *dot = memchr(body, '.', (size_t)(end - body));
+    size_t footer_len;
+
+    if (dot) {
+        /* An empty footer after a dot would be a second spelling of the token without one. */
+        if (!token_base64url_decode(slice_make(dot + 1, (size_t)(end - dot - 1)), footer_bytes,
+                                    TOKEN_FOOTER_BYTES_MAX, &footer_len) ||
+            footer_len == 0)
+            return false;
+        *footer = slice_make(footer_bytes, footer_len);
+    }
+    return token_base64url_decode(slice_make(body, (size_t)((dot ? dot : end) - body)),
+                                  opened->payload, sizeof opened->payload, &opened->payload_len) &&
+           opened->payload_len >= TOKEN_SIGNATURE_BYTES;
+}
+
+enum token_fault token_paseto_open(const struct config *config, struct slice token, int64_t now_s,
+                                   struct token_opened *opened)
+{
+    uint8_t footer_bytes[TOKEN_FOOTER_BYTES_MAX];
+    struct slice footer = { NULL, 0 };
+    const struct config_key *key;
+    enum token_fault fault;
+
+    if (!split(token, opened, footer_bytes, &footer))
+        return TOKEN_MALFORMED;
+    fault = key_choose(config, footer, now_s, &key);
+    if (fault != TOKEN_GOOD)
+        return fault;
+    opened->payload_len -= TOKEN_SIGNATURE_BYTES;
+    if (!signature_good(key, slice_make(opened->payload, opened->payload_len), footer,
+                        opened->payload + opened->payload_len))
+        return TOKEN_BAD_SIGNATURE;
+    opened->iso_times = true;
+    return TOKEN_GOOD;
+}

@@ -1,0 +1,632 @@
+#include "worker/wire/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum {
+    READ_SIZE = 64 * 1024,
+    LINGER_MS = 2000, /* for the peer's end of file after both close frames */
+};
+
+/* One buffer for all: a worker is one thread, and nothing of it outlives a callback. */
+static uint8_t read_buffer[WS_LEFTOVER_MAX + READ_SIZE];
+
+static void on_event(void *arg, int fd, unsigned events);
+
+/* echo-test has no shared memory to count in. */
+static void tally(const struct conn_host *host, enum stat_id stat, uint64_t n)
+{
+    if (host->stats)
+        stats_add(host->stats, stat, n);
+}
+
+/* To be flushed at the end of the turn; one whose socket is full waits for the socket instead. */
+static void mark_dirty(struct conn *conn)
+{
+    if (conn->is_dirty || conn->write_wanted)
+        return;
+    conn->is_dirty = true;
+    conn->next_dirty = conn->host->dirty;
+    conn->host->dirty = conn;
+}
+
+/* Every change of state goes through here, so that the owner hears once that it is over. */
+static void enter(struct conn *conn, enum conn_state state)
+{
+    bool was_open = conn->state == CONN_OPEN;
+
+    conn->state = (uint8_t)state;
+    if (was_open)
+        conn->host->calls->closing(conn);
+}
+
+static void die(struct conn *conn)
+{
+    if (conn->state == CONN_DEAD)
+        return;
+    enter(conn, CONN_DEAD);
+    loop_unwatch(&conn->watch);
+    wheel_cancel(&conn->timer);
+    close(conn->fd);
+    conn->next_dead = conn->host->dead;
+    conn->host->dead = conn;
+}
+
+void conn_abort(struct conn *conn)
+{
+    die(conn);
+}
+
+static bool not_reading(const struct conn *conn)
+{
+    return conn->read_paused || conn->held;
+}
+
+/* Watches for what matters now. */
+static void rewatch(struct conn *conn)
+{
+    unsigned events = (not_reading(conn) ? 0u : LOOP_READ) | (conn->write_wanted ? LOOP_WRITE : 0u);
+
+    if (conn->state != CONN_DEAD && loop_rewatch(conn->host->loop, &conn->watch, events))
+        die(conn);
+}
+
+/* ---- time ---- */
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_due(const struct conn *conn)
+{
+    const struct conn_host *host = conn->host;
+    uint64_t due = conn->deadline_ms;
+
+    if (conn->state != CONN_OPEN)
+        return conn->close_at_ms;
+    if (!not_reading(conn)) /* while we do not read, no pong can be seen: then only progress counts
+                             */
+        due = min64(due, conn->last_in_ms + host->ping_ms + (conn->ping_sent ? host->pong_ms : 0));
+    if (conn->outbox.bytes)
+        due = min64(due, conn->progress_ms + host->slow_ms);
+    return due;
+}
+
+/* A deadline that moves later is found out when the wheel gets there; one that moves earlier must
+ * be moved at once. */
+static void set_timer(struct conn *conn)
+{
+    uint64_t due = next_due(conn);
+
+    if (conn->state == CONN_DEAD)
+        return;
+    if (!conn->timer.at || due < conn->timer.due_ms)
+        wheel_set(&conn->host->wheel, &conn->timer, due);
+}
+
+/* Everything that is to leave goes through here, or through the next. */
+static enum err queue(struct conn *conn, struct msg *msg, struct outbox_position position)
+{
+    if (conn->outbox.bytes == 0) /* nothing waited until now */
+        conn->progress_ms = loop_now_ms(conn->host->loop);
+    mark_dirty(conn);
+    return outbox_put_at(&conn->outbox, msg, position);
+}
+
+static enum err queue_answer(struct conn *conn, uint8_t opcode, struct slice payload)
+{
+    if (conn->outbox.bytes == 0)
+        conn->progress_ms = loop_now_ms(conn->host->loop);
+    mark_dirty(conn);
+    return outbox_answer(&conn->outbox, opcode, payload);
+}
+
+static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice payload)
+{
+    struct msg *msg = msg_new(payload, opcode == WS_CLOSE ? MSG_LAST : MSG_ANSWER, 0);
+
+    if (!msg) {
+        die(conn);
+        return;
+    }
+    msg->opcode = (uint8_t)opcode;
+    if (queue(conn, msg, (struct outbox_position){ 0 }))
+        die(conn);
+    msg_unref(msg);
+}
+
+static void check_open(struct conn *conn, uint64_t now_ms)
+{
+    struct conn_host *host = conn->host;
+    uint64_t silence_due = conn->last_in_ms + host->ping_ms;
+
+    if (conn->outbox.bytes && now_ms >= conn->progress_ms + host->slow_ms) {
+        tally(host, STAT_slow_closed, 1);
+        conn_close_now(conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
+    } else if (not_reading(conn)) {
+        return;
+    } else if (conn->ping_sent && now_ms >= silence_due + host->pong_ms) {
+        tally(host, STAT_peers_dead, 1);
+        conn_close_now(conn, WS_CLOSE_GOING_AWAY, SLICE("no answer to a ping"));
+        conn_set_patience(conn, now_ms + LINGER_MS);
+    } else if (!conn->ping_sent && now_ms >= silence_due) {
+        conn->ping_sent = true;
+        conn->last_in_ms = now_ms - host->ping_ms; /* pong_ms runs from now, however late we come */
+        tally(host, STAT_pings_sent, 1);
+        send_control(conn, WS_PING, SLICE(""));
+    }
+}
+
+static void on_due(struct wheel_node *node, uint64_t now_ms)
+{
+    struct conn *conn = (struct conn *)((char *)node - offsetof(struct conn, timer));
+
+    if (conn->state != CONN_OPEN && now_ms >= conn->close_at_ms) {
+        die(conn);
+        return;
+    }
+    if (conn->state == CONN_OPEN && now_ms >= conn->deadline_ms) {
+        conn->deadline_ms = UINT64_MAX;
+        conn->host->calls->deadline(conn);
+    }
+    if (conn->state == CONN_OPEN)
+        check_open(conn, now_ms);
+    set_timer(conn);
+}
+
+void conn_set_deadline(struct conn *conn, uint64_t at_ms)
+{
+    conn->deadline_ms = at_ms;
+    set_timer(conn);
+}
+
+void conn_set_patience(struct conn *conn, uint64_t at_ms)
+{
+    conn->close_at_ms = at_ms;
+    set_timer(conn);
+}
+
+/* ---- closing ---- */
+
+/* Drops what waits; mail among it is counted, for nothing is dropped in silence. */
+static void drop_waiting(struct conn *conn)
+{
+    uint64_t mail_count = conn->outbox.mail_count;
+
+    outbox_clear(&conn->outbox);
+    tally(conn->host, STAT_mail_undelivered, mail_count - conn->outbox.mail_count);
+}
+
+static void send_close(struct conn *conn, uint16_t code, struct slice reason)
+{
+    uint8_t frame[2 + WS_CONTROL_MAX];
+    size_t len = code == WS_CLOSE_NO_STATUS ? 2 : ws_encode_close(frame, code, reason);
+
+    send_control(conn, WS_CLOSE, slice_make(frame + 2, len - 2));
+}
+
+void conn_close(struct conn *conn, uint16_t code, struct slice reason)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    enter(conn, CONN_CLOSING);
+    conn->read_paused = conn->held = false; /* or the peer's close would never be seen */
+    send_close(conn, code, reason);
+    rewatch(conn);
+    conn_set_patience(conn, loop_now_ms(conn->host->loop) + conn->host->close_ms);
+}
+
+void conn_close_now(struct conn *conn, uint16_t code, struct slice reason)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    drop_waiting(conn);
+    conn_close(conn, code, reason);
+}
+
+/* Nothing more is read; when our close frame has left, our side of the connection ends, and the
+ * peer's end of file is awaited so that no reset overtakes the close frame. */
+static void linger(struct conn *conn)
+{
+    if (conn->state == CONN_DEAD)
+        return;
+    enter(conn, CONN_LINGERING);
+    conn->end_after_flush = true;
+    conn->read_paused = conn->held = false;
+    mark_dirty(conn);
+    conn_set_patience(conn, loop_now_ms(conn->host->loop) + LINGER_MS);
+}
+
+static void on_peer_close(struct conn *conn, const struct ws_event *event)
+{
+    if (conn->state == CONN_OPEN) {
+        drop_waiting(conn); /* a peer that has closed reads no more messages */
+        send_close(conn, event->close_code, SLICE(""));
+    }
+    linger(conn);
+}
+
+/* RFC 6455 7.1.7: fail the connection: a close frame with the reason, then nothing of it is read.
+ */
+static void on_broken(struct conn *conn, const struct ws_event *event)
+{
+    tally(conn->host, STAT_protocol_errors, 1);
+    if (conn->state == CONN_OPEN) {
+        drop_waiting(conn);
+        send_close(conn, event->close_code, slice_of(event->reason));
+    }
+    linger(conn);
+}
+
+/* ---- reading ---- */
+
+static enum err message_keep(struct conn *conn, struct slice piece)
+{
+    uint64_t len = (uint64_t)conn->message_len + piece.len;
+
+    if (len > conn->message_size) {
+        /* A frame's announced length is not believed before its bytes come: grow by doubling. */
+        uint64_t size = min64(len < 2048 ? 4096 : len * 2, conn->host->message_bytes_max);
+        uint8_t *grown;
+        if (size < len)
+            size = len; /* the limit was lowered by a reload meanwhile */
+        grown = realloc(conn->message, size);
+        if (!grown)
+            return ERR_NOMEM;
+        conn->message = grown;
+        conn->message_size = (uint32_t)size;
+    }
+    memcpy(conn->message + conn->message_len, piece.data, piece.len);
+    conn->message_len = (uint32_t)len;
+    return OK;
+}
+
+static void message_drop(struct conn *conn)
+{
+    free(conn->message);
+    conn->message = NULL;
+    conn->message_len = conn->message_size = 0;
+}
+
+static void on_data(struct conn *conn, const struct ws_event *event)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    if (event->begin && event->end) {
+        conn->host->calls->message(conn, (enum ws_opcode)event->opcode, event->payload);
+        return;
+    }
+    if (message_keep(conn, event->payload)) {
+        conn_close_now(conn, WS_CLOSE_INTERNAL, SLICE("out of memory"));
+        message_drop(conn);
+        return;
+    }
+    if (!event->end)
+        return;
+    conn->host->calls->message(
+        conn, (enum ws_opcode)event->opcode,
+        slice_make(conn->message ? (char *)conn->message : "", conn->message_len));
+    message_drop(conn);
+}
+
+static void on_ws_event(struct conn *conn, const struct ws_event *event)
+{
+    switch (event->type) {
+    case WS_EVENT_DATA:
+        on_data(conn, event);
+        break;
+    case WS_EVENT_PING:
+        if (conn->state == CONN_OPEN)
+            send_control(conn, WS_PONG, event->payload);
+        break;
+    case WS_EVENT_CLOSE:
+        on_peer_close(conn, event);
+        break;
+    case WS_EVENT_ERROR:
+        on_broken(conn, event);
+        break;
+    case WS_EVENT_PONG:
+    case WS_EVENT_MORE:
+        break;
+    }
+}
+
+static void leftover_keep(struct conn *conn, const uint8_t *data, size_t len)
+{
+    if (len == 0)
+        return;
+    assert(len <= WS_LEFTOVER_MAX);
+    conn->leftover = malloc(len);
+    if (!conn->leftover) {
+        die(conn);
+        return;
+    }
+    memcpy(conn->leftover, data, len);
+    conn->leftover_len = (uint8_t)len;
+}
+
+static size_t leftover_take(struct conn *conn, uint8_t *to)
+{
+    size_t len = conn->leftover_len;
+
+    if (len) {
+        memcpy(to, conn->leftover, len);
+        free(conn->leftover);
+        conn->leftover = NULL;
+        conn->leftover_len = 0;
+    }
+    return len;
+}
+
+static void decode(struct conn *conn, uint8_t *data, size_t len)
+{
+    size_t at = 0;
+
+    conn->last_in_ms = loop_now_ms(conn->host->loop);
+    conn->ping_sent = false;
+    if (ws_decoder_idle(
+            &conn->decoder)) /* a reload may have changed it; a message under way keeps its own */
+        conn->decoder.message_max = conn->host->message_bytes_max;
+    while (at < len && (conn->state == CONN_OPEN || conn->state == CONN_CLOSING)) {
+        struct ws_event event;
+        at += ws_decode(&conn->decoder, data + at, len - at, &event);
+        if (event.type == WS_EVENT_MORE) {
+            leftover_keep(conn, data + at, len - at);
+            break;
+        }
+        on_ws_event(conn, &event);
+    }
+    /* The peer does not read what it causes: read no more of it until half has left. */
+    if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max) {
+        conn->read_paused = true;
+        rewatch(
+            conn); /* here: one that waits for its socket is not flushed at the end of the turn */
+    }
+}
+
+void conn_feed(struct conn *conn, struct slice bytes)
+{
+    const char *data = bytes.data;
+
+    for (size_t left = bytes.len, n; left && conn->state == CONN_OPEN; left -= n, data += n) {
+        size_t kept = leftover_take(conn, read_buffer);
+        n = left < READ_SIZE ? left : READ_SIZE;
+        memcpy(read_buffer + kept, data, n);
+        decode(conn, read_buffer, kept + n);
+    }
+}
+
+static void on_readable(struct conn *conn)
+{
+    size_t kept = leftover_take(conn, read_buffer);
+    ssize_t n;
+
+    do
+        n = recv(conn->fd, read_buffer + kept, READ_SIZE, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        leftover_keep(conn, read_buffer, kept);
+        return;
+    }
+    if (n <= 0) { /* end of file without a close frame, or a reset: either way nobody is there */
+        die(conn);
+        return;
+    }
+    tally(conn->host, STAT_bytes_in, (uint64_t)n);
+    if (conn->state != CONN_LINGERING) /* lingering: read and forget */
+        decode(conn, read_buffer, kept + (size_t)n);
+}
+
+/* ---- writing ---- */
+
+static void tell_stored(void *arg, struct outbox_position position)
+{
+    struct conn *conn = arg;
+
+    conn->host->calls->stored_left(conn, position);
+}
+
+/* At the end of a turn; what the owner now asks of Redis leaves with the next. */
+static void tell_room(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN || conn->outbox.bytes >= conn->room_mark)
+        return;
+    conn->room_mark = 0;
+    loop_again(conn->host->loop);
+    conn->host->calls->has_room(conn);
+}
+
+static void flush(struct conn *conn)
+{
+    struct conn_host *host = conn->host;
+    struct outbox_sent sent = { .stored = host->calls->stored_left ? tell_stored : NULL,
+                                .arg = conn };
+    enum outbox_result result = outbox_flush(&conn->outbox, conn->fd, &sent);
+
+    if (sent.bytes) {
+        tally(host, STAT_bytes_out, sent.bytes);
+        tally(host, STAT_messages_out, sent.messages);
+        tally(host, STAT_answers_out, sent.answers);
+        conn->progress_ms = loop_now_ms(host->loop);
+    }
+    if (result == OUTBOX_BROKEN) {
+        die(conn);
+        return;
+    }
+    if (result == OUTBOX_EMPTY && conn->end_after_flush) {
+        conn->end_after_flush = false;
+        shutdown(conn->fd, SHUT_WR);
+    }
+    conn->write_wanted = result == OUTBOX_BLOCKED;
+    if (conn->read_paused && conn->outbox.answer_bytes <= host->answer_bytes_max / 2) {
+        conn->read_paused = false;
+        conn->last_in_ms = loop_now_ms(host->loop); /* its silence was ours */
+    }
+    rewatch(conn);
+    if (conn->state == CONN_DEAD)
+        return;
+    if (conn->outbox.bytes)
+        set_timer(conn);
+    if (result == OUTBOX_MORE) {
+        mark_dirty(conn);
+        loop_again(host->loop);
+    }
+    if (conn->room_mark)
+        tell_room(conn);
+}
+
+static void on_event(void *arg, int fd, unsigned events)
+{
+    struct conn *conn = arg;
+
+    (void)fd;
+    if (events & LOOP_WRITE) {
+        conn->write_wanted = false;
+        mark_dirty(conn);
+    }
+    if (events & LOOP_READ && conn->state != CONN_DEAD)
+        on_readable(conn);
+    /* Who does not gather has marked none but this. */
+    if (conn->host->answers_at_once && conn->host->dirty == conn && conn->state != CONN_DEAD) {
+        conn->host->dirty = conn->next_dirty;
+        conn->is_dirty = false;
+        flush(conn);
+    }
+}
+
+/* Makes room for a frame of `bytes` by shedding signals of lower or (mail) any level. */
+static bool make_room(struct conn *conn, const struct msg *msg)
+{
+    struct conn_host *host = conn->host;
+    uint64_t bytes = msg->len + WS_HEAD_MAX;
+    uint64_t waiting = conn->outbox.bytes;
+    int level_max = msg->kind == MSG_SIGNAL ? msg->level : 9;
+
+    if (waiting + bytes <= host->queue_bytes_max || waiting == 0)
+        return true;
+    if (conn->outbox.signal_bytes) {
+        unsigned shed =
+            outbox_shed(&conn->outbox, waiting + bytes - host->queue_bytes_max, level_max);
+        tally(host, STAT_signals_shed, shed);
+    }
+    return conn->outbox.bytes + bytes <= host->queue_bytes_max;
+}
+
+enum err conn_send(struct conn *conn, struct msg *msg)
+{
+    bool bounded = msg->kind == MSG_SIGNAL || msg->kind == MSG_MAIL;
+
+    if (conn->state != CONN_OPEN)
+        return ERR_DOWN;
+    if (bounded && !make_room(conn, msg)) {
+        if (msg->kind == MSG_SIGNAL)
+            tally(conn->host, STAT_signals_shed, 1);
+        return ERR_FULL;
+    }
+    return queue(conn, msg, (struct outbox_position){ 0 });
+}
+
+enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position position)
+{
+    return conn->state == CONN_OPEN ? queue(conn, msg, position) : ERR_DOWN;
+}
+
+void conn_ask_for_room(struct conn *conn, uint64_t mark)
+{
+    conn->room_mark = mark;
+    mark_dirty(conn); /* there may be room already */
+}
+
+void conn_hold(struct conn *conn)
+{
+    conn->held = true;
+    rewatch(conn);
+}
+
+void conn_release(struct conn *conn)
+{
+    if (!conn->held)
+        return;
+    conn->held = false;
+    conn->last_in_ms = loop_now_ms(conn->host->loop); /* its silence was ours */
+    rewatch(conn);
+    set_timer(conn);
+}
+
+enum err conn_answer(struct conn *conn, enum ws_opcode opcode, struct slice payload)
+{
+    return conn->state == CONN_OPEN ? queue_answer(conn, (uint8_t)opcode, payload) : ERR_DOWN;
+}
+
+enum err conn_send_raw(struct conn *conn, struct slice bytes)
+{
+    return conn->state == CONN_OPEN ? queue_answer(conn, OUTBOX_RAW, bytes) : ERR_DOWN;
+}
+
+/* ---- life ---- */
+
+enum err conn_start(struct conn *conn, struct conn_host *host, int fd)
+{
+    uint64_t now_ms = loop_now_ms(host->loop);
+
+    conn->host = host;
+    conn->fd = fd;
+    conn->state = CONN_OPEN;
+    conn->last_in_ms = conn->progress_ms = now_ms;
+    conn->deadline_ms = conn->close_at_ms = UINT64_MAX;
+    ws_decoder_init(&conn->decoder, host->message_bytes_max);
+    if (loop_watch(host->loop, &conn->watch, fd, LOOP_READ, on_event, conn)) {
+        close(fd);
+        return ERR_SYSTEM;
+    }
+    host->open_count++;
+    set_timer(conn);
+    return OK;
+}
+
+static void bury(struct conn *conn)
+{
+    struct conn_host *host = conn->host;
+
+    tally(host, STAT_mail_undelivered, conn->outbox.mail_count);
+    outbox_fini(&conn->outbox);
+    message_drop(conn);
+    free(conn->leftover);
+    host->open_count--;
+    host->calls->gone(conn); /* frees the memory */
+}
+
+void conn_host_flush(struct conn_host *host)
+{
+    struct conn *todo = host->dirty;
+
+    host->dirty = NULL;
+    while (todo) {
+        struct conn *conn = todo;
+        todo = conn->next_dirty;
+        conn->is_dirty = false;
+        if (conn->state != CONN_DEAD)
+            flush(conn);
+    }
+    todo = host->dead;
+    host->dead = NULL;
+    while (todo) {
+        struct conn *conn = todo;
+        todo = conn->next_dead;
+        assert(!conn->is_dirty);
+        bury(conn);
+    }
+}
+
+void conn_host_init(struct conn_host *host, struct loop *loop, struct stats_row *stats,
+                    const struct conn_calls *calls, void *owner)
+{
+    *host = (struct conn_host){ .loop = loop, .stats = stats, .calls = calls, .owner = owner };
+    wheel_init(&host->wheel, loop_now_ms(loop), on_due);
+}

@@ -1,0 +1,131 @@
+/*
+ * The two answers to an upgrade request: yes (RFC 6455 4.2.2), and a refusal that says why and
+ * closes.
+ *
+ * Every text in them is ours, except the client's key, which is hashed and not repeated.
+ */
+#include "worker/wire/http.h"
+
+#include "common/base64.h"
+#include "common/sha1.h"
+
+#include <assert.h>
+
+enum { KEY_LEN = 24, DIGEST_LEN = 20, ACCEPT_LEN = 28 };
+
+static void add_accept(struct buf *out, struct slice key)
+{
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 1.3 */
+    char text[KEY_LEN + sizeof guid - 1], accept[ACCEPT_LEN];
+    uint8_t digest[DIGEST_LEN];
+
+    assert(key.len == KEY_LEN); /* http_check_upgrade saw to it */
+    memcpy(text, key.data, KEY_LEN);
+    memcpy(text + KEY_LEN, guid, sizeof guid - 1);
+    sha1(text, sizeof text, digest);
+    buf_add(out, accept, base64_encode(accept, digest, sizeof digest));
+}
+
+void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol)
+{
+    buf_add_text(out, "HTTP/1.1 101 Switching Protocols\r\n"
+                      "Upgrade: websocket\r\n"
+                      "Connection: Upgrade\r\n"
+                      "Sec-WebSocket-Accept: ");
+    add_accept(out, key);
+    if (protocol) {
+        buf_add_text(out, "\r\nSec-WebSocket-Protocol: ");
+        buf_add_text(out, protocol);
+    }
+    buf_add_text(out, "\r\n\r\n");
+}
+
+static const char *reason_phrase(int status)
+{
+    switch (status) {
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 426:
+        return "Upgrade Required";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 503:
+        return "Service Unavailable";
+    case 505:
+        return "HTTP Version Not Supported";
+    default:
+        return status < 500 ? "Bad Request" : "Internal Server Error";
+    }
+}
+
+/* Puts text between quotes, in JSON or a header alike. Our texts are plain ASCII; should one ever
+ * not be, its odd bytes become apostrophes rather than a way out of the quotes. The length stays.
+ */
+static void add_quotable(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        uint8_t c = (uint8_t)*text;
+        bool plain = c >= ' ' && c < 0x7f && c != '"' && c != '\\';
+        buf_add_char(out, (char)(plain ? c : '\''));
+    }
+}
+
+/* The headers that a status demands. */
+static void add_status_headers(struct buf *out, const struct http_refusal *refusal)
+{
+    switch (refusal->status) {
+    case 401: /* RFC 6750 3 */
+        buf_add_text(out, "WWW-Authenticate: Bearer error=\"");
+        add_quotable(out, refusal->bearer_error ? refusal->bearer_error : "invalid_token");
+        buf_add_text(out, "\", error_description=\"");
+        add_quotable(out, refusal->message);
+        buf_add_text(out, "\"\r\n");
+        break;
+    case 405:
+        buf_add_text(out, "Allow: GET\r\n");
+        break;
+    case 426: /* RFC 6455 4.2.2, RFC 9110 15.5.22 */
+        buf_add_text(out, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
+        break;
+    case 503:
+        buf_addf(out, "Retry-After: %u\r\n", refusal->retry_after_s);
+        break;
+    default:
+        break;
+    }
+}
+
+void http_answer_refusal(struct buf *out, const struct http_refusal *refusal)
+{
+    static const char open[] = "{\"code\":\"", middle[] = "\",\"message\":\"", close[] = "\"}";
+    size_t body_len = sizeof open + sizeof middle + sizeof close - 3 + strlen(refusal->code) +
+                      strlen(refusal->message);
+
+    buf_addf(out,
+             "HTTP/1.1 %d %s\r\n"
+             "Content-Type: application/json\r\n"
+             "Content-Length: %zu\r\n",
+             refusal->status, reason_phrase(refusal->status), body_len);
+    /* Whoever sends Upgrade must list it in Connection too (RFC 9110 7.8). */
+    buf_add_text(out, refusal->status == 426 ? "Connection: close, Upgrade\r\n"
+                                             : "Connection: close\r\n");
+    add_status_headers(out, refusal);
+    buf_add_text(out, "\r\n");
+    buf_add_text(out, open);
+    add_quotable(out, refusal->code);
+    buf_add_text(out, middle);
+    add_quotable(out, refusal->message);
+    buf_add_text(out, close);
+}

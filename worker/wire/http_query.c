@@ -1,0 +1,478 @@
+/*
+ * What a whole head says: is it an upgrade to WebSocket (RFC 6455 4.2.1), and whose?
+ *
+ * The headers are sorted once into one place per name we know; then the rules are asked in the
+ * order in which docs/protocol.md lists the answers. A header that two readers could take
+ * differently (given twice, a body that is announced) is refused, never interpreted.
+ */
+#include "worker/wire/http.h"
+
+#include "common/base64.h"
+#include "common/utf8.h"
+
+/* X(member, name): the headers that are looked at. */
+#define HEADERS(X)                                                                                 \
+    X(host, "Host")                                                                                \
+    X(connection, "Connection")                                                                    \
+    X(upgrade, "Upgrade")                                                                          \
+    X(key, "Sec-WebSocket-Key")                                                                    \
+    X(version, "Sec-WebSocket-Version")                                                            \
+    X(protocol, "Sec-WebSocket-Protocol")                                                          \
+    X(extensions, "Sec-WebSocket-Extensions")                                                      \
+    X(origin, "Origin")                                                                            \
+    X(authorization, "Authorization")                                                              \
+    X(cookie, "Cookie")                                                                            \
+    X(content_length, "Content-Length")                                                            \
+    X(transfer_encoding, "Transfer-Encoding")
+
+enum known {
+#define X(member, name) HEADER_##member,
+    HEADERS(X)
+#undef X
+        HEADER_COUNT
+};
+
+static const struct slice header_names[HEADER_COUNT] = {
+#define X(member, name) { name, sizeof name - 1 },
+    HEADERS(X)
+#undef X
+};
+
+/* One request under judgement. */
+struct request {
+    const struct http_parser *parser;
+    const char *head;
+    struct arena *arena;
+    struct slice
+        first[HEADER_COUNT];         /* the first line of each name; data NULL when there is none */
+    uint32_t lines[HEADER_COUNT];    /* how many there are */
+    uint8_t known[HTTP_HEADERS_MAX]; /* which of the names each line of the head has */
+};
+
+static enum err refuse(struct http_fault *fault, int status, const char *code, const char *message)
+{
+    *fault = (struct http_fault){ status, code, message };
+    return ERR_BAD;
+}
+
+static enum err bad_request(struct http_fault *fault, const char *message)
+{
+    return refuse(fault, 400, "bad-request", message);
+}
+
+static enum err no_memory(struct http_fault *fault)
+{
+    return refuse(fault, 503, "overloaded", "out of memory");
+}
+
+static struct slice value_of(const struct request *request, uint32_t i)
+{
+    const struct http_header *header = &request->parser->headers[i];
+
+    return slice_make(request->head + header->value_at, header->value_len);
+}
+
+/* Which known header line i is; HEADER_COUNT for none. */
+static enum known recognise(const struct request *request, uint32_t i)
+{
+    const struct http_header *header = &request->parser->headers[i];
+    struct slice name = slice_make(request->head + header->name_at, header->name_len);
+    enum known known = 0;
+
+    while (known < HEADER_COUNT && !slice_equal_nocase(name, header_names[known]))
+        known++;
+    return known;
+}
+
+static void sort_headers(struct request *request)
+{
+    for (uint32_t i = 0; i < request->parser->header_count; i++) {
+        enum known known = recognise(request, i);
+        request->known[i] = (uint8_t)known;
+        if (known == HEADER_COUNT)
+            continue;
+        if (request->lines[known]++ == 0)
+            request->first[known] = value_of(request, i);
+    }
+}
+
+/* --- lists (RFC 9110 5.6.1) --- */
+
+static struct slice trim(struct slice text)
+{
+    while (text.len && (text.data[0] == ' ' || text.data[0] == '\t')) {
+        text.data++;
+        text.len--;
+    }
+    while (text.len && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
+        text.len--;
+    return text;
+}
+
+/* Takes what lies before the next separator off text, trimmed. False at the end. */
+static bool take_element(struct slice *text, char separator, struct slice *element)
+{
+    const char *found;
+    size_t len;
+
+    if (!text->data)
+        return false;
+    found = text->len ? memchr(text->data, separator, text->len) : NULL;
+    len = found ? (size_t)(found - text->data) : text->len;
+    *element = trim(slice_make(text->data, len));
+    *text = found ? slice_make(found + 1, text->len - len - 1) : (struct slice){ NULL, 0 };
+    return true;
+}
+
+/* Is word an element of the list that all lines of this header make up? Without regard to case. */
+static bool lists(const struct request *request, enum known known, struct slice word)
+{
+    for (uint32_t i = 0; i < request->parser->header_count; i++) {
+        struct slice value, element;
+        if (request->known[i] != known)
+            continue;
+        value = value_of(request, i);
+        while (take_element(&value, ',', &element))
+            if (slice_equal_nocase(element, word))
+                return true;
+    }
+    return false;
+}
+
+/* All lines of a header as one, as an intermediary may join them (RFC 9110 5.3; RFC 9113 8.2.3 for
+ * cookies). data NULL when absent, or out of memory. */
+static struct slice join(const struct request *request, enum known known, const char *separator)
+{
+    size_t room = 0, len = 0;
+    char *text;
+
+    if (request->lines[known] <= 1)
+        return request->first[known];
+    for (uint32_t i = 0; i < request->parser->header_count; i++)
+        if (request->known[i] == known)
+            room += value_of(request, i).len + 2;
+    text = arena_take(request->arena, room);
+    if (!text)
+        return (struct slice){ NULL, 0 };
+    for (uint32_t i = 0; i < request->parser->header_count; i++) {
+        struct slice value = value_of(request, i);
+        if (request->known[i] != known)
+            continue;
+        if (len) {
+            memcpy(text + len, separator, 2);
+            len += 2;
+        }
+        if (value.len)
+            memcpy(text + len, value.data, value.len);
+        len += value.len;
+    }
+    return slice_make(text, len);
+}
+
+/* --- the query --- */
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Undoes percent-encoding (RFC 3986 2.1) into out, which has room for text.len bytes. '+' stays
+ * itself: that is HTML forms' rule, not a query's. False for a bad sequence or %00. */
+static bool percent_decode(struct slice text, char *out, size_t *out_len)
+{
+    *out_len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.data[i];
+        if (c == '%') {
+            int high = text.len - i > 2 ? hex_value(text.data[i + 1]) : -1;
+            int low = text.len - i > 2 ? hex_value(text.data[i + 2]) : -1;
+            if (high < 0 || low < 0 || high + low == 0)
+                return false;
+            c = (char)(high << 4 | low);
+            i += 2;
+        }
+        out[(*out_len)++] = c;
+    }
+    return true;
+}
+
+/* Copies only what must change. */
+static enum err decode(struct arena *arena, struct slice text, struct slice *decoded,
+                       struct http_fault *fault)
+{
+    char *out;
+
+    *decoded = text;
+    if (!text.len || !memchr(text.data, '%', text.len))
+        return OK;
+    out = arena_take(arena, text.len);
+    if (!out)
+        return no_memory(fault);
+    if (!percent_decode(text, out, &decoded->len))
+        return bad_request(fault, "a bad percent sequence in the query");
+    decoded->data = out;
+    return utf8_valid(*decoded) ? OK : bad_request(fault, "the query is not UTF-8");
+}
+
+static struct slice *parameter(struct http_upgrade *upgrade, struct slice name)
+{
+    struct {
+        struct slice name, *place;
+    } known[] = {
+        { SLICE("clientID"), &upgrade->client_id }, { SLICE("device"), &upgrade->device },
+        { SLICE("since"), &upgrade->since },        { SLICE("epoch"), &upgrade->epoch },
+        { SLICE("token"), &upgrade->query_token },
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (slice_equal(known[i].name, name))
+            return known[i].place;
+    return NULL;
+}
+
+/* One name=value. All of the query must decode, also what is then ignored: one rule, no corners. */
+static enum err take_parameter(struct arena *arena, struct slice text, struct http_upgrade *upgrade,
+                               struct http_fault *fault)
+{
+    const char *equals = text.len ? memchr(text.data, '=', text.len) : NULL;
+    size_t name_len = equals ? (size_t)(equals - text.data) : text.len;
+    size_t value_at = equals ? name_len + 1 : name_len;
+    struct slice name, value, *place;
+
+    if (decode(arena, slice_make(text.data, name_len), &name, fault) ||
+        decode(arena, slice_make(text.data + value_at, text.len - value_at), &value, fault))
+        return ERR_BAD;
+    place = parameter(upgrade, name);
+    if (!place)
+        return OK;
+    if (place->data)
+        return bad_request(fault, "a query parameter is given twice");
+    *place = value;
+    return OK;
+}
+
+static bool is_since(struct slice since)
+{
+    for (size_t i = 0; i < since.len; i++)
+        if (since.data[i] != '-' && (since.data[i] < '0' || since.data[i] > '9'))
+            return false;
+    return since.len >= 1 && since.len <= 64;
+}
+
+static enum err take_query(struct arena *arena, struct slice query, struct http_upgrade *upgrade,
+                           struct http_fault *fault)
+{
+    while (query.data) {
+        const char *end = query.len ? memchr(query.data, '&', query.len) : NULL;
+        size_t len = end ? (size_t)(end - query.data) : query.len;
+        if (take_parameter(arena, slice_make(query.data, len), upgrade, fault))
+            return ERR_BAD;
+        query = end ? slice_make(end + 1, query.len - len - 1) : (struct slice){ NULL, 0 };
+    }
+    if (upgrade->since.data && !is_since(upgrade->since))
+        return bad_request(fault, "since is not a sequence number");
+    return OK;
+}
+
+/* --- the rules --- */
+
+static struct slice target_path(const struct request *request, struct slice *query)
+{
+    struct slice target =
+        slice_make(request->head + request->parser->target_at, request->parser->target_len);
+    const char *mark = memchr(target.data, '?', target.len);
+
+    *query = (struct slice){ NULL, 0 };
+    if (mark) {
+        *query = slice_make(mark + 1, (size_t)(target.data + target.len - mark - 1));
+        target.len = (size_t)(mark - target.data);
+    }
+    return target;
+}
+
+static enum err check_request_line(const struct request *request, bool any_path,
+                                   struct slice *query, struct http_fault *fault)
+{
+    struct slice method = slice_make(request->head, request->parser->method_len);
+    struct slice path = target_path(request, query);
+
+    if (!slice_equal(method, SLICE("GET")))
+        return refuse(fault, 405, "method-not-allowed", "only GET is served here");
+    if (!any_path && !slice_equal(path, SLICE("/")) && !slice_equal(path, SLICE("/ws")))
+        return refuse(fault, 404, "not-found", "connect to / or /ws");
+    return OK;
+}
+
+static enum err check_upgrade_wanted(const struct request *request, struct http_fault *fault)
+{
+    if (!lists(request, HEADER_upgrade, SLICE("websocket")) ||
+        !lists(request, HEADER_connection, SLICE("upgrade")))
+        return refuse(fault, 426, "upgrade-required", "this is a WebSocket endpoint");
+    for (uint32_t i = 0; i < request->parser->header_count; i++)
+        if (request->known[i] == HEADER_version && !slice_equal(value_of(request, i), SLICE("13")))
+            return refuse(fault, 426, "upgrade-required", "only WebSocket version 13 is spoken");
+    if (!request->lines[HEADER_version])
+        return refuse(fault, 426, "upgrade-required", "Sec-WebSocket-Version is missing");
+    return OK;
+}
+
+/* A name or address and perhaps a port (RFC 9110 7.2): what no part of it can hold is refused. */
+static bool is_host(struct slice host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        uint8_t c = (uint8_t)host.data[i];
+        if (c <= ' ' || c >= 0x7f || strchr("\"#,/<>?@\\^`{|}", c))
+            return false;
+    }
+    return host.len > 0;
+}
+
+/* 4.2.1: sixteen bytes in base64. */
+static bool is_key(struct slice key)
+{
+    uint8_t bytes[16];
+    size_t len;
+
+    return base64_decode(key, bytes, sizeof bytes, &len) && len == sizeof bytes;
+}
+
+static enum err check_fields(const struct request *request, struct http_fault *fault)
+{
+    static const enum known once[] = { HEADER_host,   HEADER_key,           HEADER_version,
+                                       HEADER_origin, HEADER_authorization, HEADER_content_length };
+    struct slice content_length = request->first[HEADER_content_length];
+
+    if (!request->lines[HEADER_host] || !is_host(request->first[HEADER_host]))
+        return bad_request(fault, "Host is missing or malformed");
+    if (!request->lines[HEADER_key] || !is_key(request->first[HEADER_key]))
+        return bad_request(fault, "Sec-WebSocket-Key is missing or malformed");
+    if (request->lines[HEADER_transfer_encoding])
+        return bad_request(fault, "an upgrade request has no body");
+    if (content_length.data && !slice_equal(content_length, SLICE("0")))
+        return bad_request(fault, "an upgrade request has no body");
+    for (size_t i = 0; i < sizeof once / sizeof once[0]; i++)
+        if (request->lines[once[i]] > 1)
+            return bad_request(fault, "a header that must be single is given twice");
+    return OK;
+}
+
+static bool is_token(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = (uint8_t)text.data[i];
+        if (c <= ' ' || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c))
+            return false;
+    }
+    return true;
+}
+
+/* The offered subprotocols (RFC 6455 4.1): tokens, each at most once. */
+static enum err take_protocol(struct slice offer, struct http_upgrade *upgrade,
+                              struct http_fault *fault)
+{
+    static const struct slice bearer = { "bearer.", 7 };
+
+    if (!is_token(offer))
+        return bad_request(fault, "an offered subprotocol is not a token");
+    if (slice_equal(offer, SLICE("postoffice.v1")))
+        upgrade->offers_v1 = true;
+    if (!slice_starts(offer, bearer))
+        return OK;
+    if (upgrade->bearer_protocol.data)
+        return bad_request(fault, "two bearer subprotocols are offered");
+    upgrade->bearer_protocol = slice_make(offer.data + bearer.len, offer.len - bearer.len);
+    return OK;
+}
+
+static enum err take_protocols(const struct request *request, struct http_upgrade *upgrade,
+                               struct http_fault *fault)
+{
+    for (uint32_t i = 0; i < request->parser->header_count; i++) {
+        struct slice value, offer;
+        if (request->known[i] != HEADER_protocol)
+            continue;
+        value = value_of(request, i);
+        while (take_element(&value, ',', &offer))
+            if (take_protocol(offer, upgrade, fault))
+                return ERR_BAD;
+    }
+    return OK;
+}
+
+/* The single headers as they are, the lists as one. */
+static enum err take_fields(const struct request *request, struct http_upgrade *upgrade,
+                            struct http_fault *fault)
+{
+    upgrade->key = request->first[HEADER_key];
+    upgrade->host = request->first[HEADER_host];
+    upgrade->origin = request->first[HEADER_origin];
+    upgrade->authorization = request->first[HEADER_authorization];
+    upgrade->cookie = join(request, HEADER_cookie, "; ");
+    upgrade->extensions = join(request, HEADER_extensions, ", ");
+    if ((request->lines[HEADER_cookie] && !upgrade->cookie.data) ||
+        (request->lines[HEADER_extensions] && !upgrade->extensions.data))
+        return no_memory(fault);
+    return take_protocols(request, upgrade, fault);
+}
+
+enum err http_check_upgrade(const struct http_parser *parser, const char *head, bool any_path,
+                            struct arena *arena, struct http_upgrade *upgrade,
+                            struct http_fault *fault)
+{
+    struct request request = { .parser = parser, .head = head, .arena = arena };
+    struct slice query;
+    enum err err;
+
+    *upgrade = (struct http_upgrade){ 0 };
+    sort_headers(&request);
+    err = check_request_line(&request, any_path, &query, fault);
+    if (!err)
+        err = check_upgrade_wanted(&request, fault);
+    if (!err)
+        err = check_fields(&request, fault);
+    if (!err)
+        err = take_fields(&request, upgrade, fault);
+    return err ? err : take_query(arena, query, upgrade, fault);
+}
+
+/* --- cookies and origins --- */
+
+struct slice http_cookie(struct slice header, struct slice name)
+{
+    struct slice pair;
+
+    while (take_element(&header, ';', &pair)) /* RFC 6265 4.2.1 */
+        if (pair.len > name.len && pair.data[name.len] == '=' && slice_starts(pair, name))
+            return slice_make(pair.data + name.len + 1, pair.len - name.len - 1);
+    return (struct slice){ NULL, 0 };
+}
+
+/* Cuts ":port" off an authority when it is that port, or empty. Not within an IPv6 address: that
+ * one ends in a bracket, and what is cut off holds only the port's digits. */
+static struct slice without_port(struct slice authority, struct slice port)
+{
+    size_t len = authority.len;
+
+    if (len && authority.data[len - 1] == ':')
+        return slice_make(authority.data, len - 1);
+    if (len > port.len && slice_equal(slice_make(authority.data + len - port.len, port.len), port))
+        return slice_make(authority.data, len - port.len);
+    return authority;
+}
+
+bool http_origin_is_host(struct slice origin, struct slice host)
+{
+    static const struct slice http = { "http://", 7 }, https = { "https://", 8 };
+    bool secure = origin.data && slice_starts(origin, https);
+    struct slice scheme = secure ? https : http, port = secure ? SLICE(":443") : SLICE(":80");
+    struct slice named;
+
+    if (!origin.data || !host.data || !slice_starts(origin, scheme))
+        return false; /* "null" and other schemes name no host */
+    named = without_port(slice_make(origin.data + scheme.len, origin.len - scheme.len), port);
+    return named.len > 0 && slice_equal_nocase(named, without_port(host, port));
+}

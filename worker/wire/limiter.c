@@ -1,0 +1,28 @@
+#include "worker/wire/limiter.h"
+
+/* per_s messages a second are per_s thousandths a millisecond: no division while filling. */
+void limiter_init(struct limiter *limiter, uint32_t burst, uint64_t now_ms)
+{
+    limiter->at_ms = now_ms;
+    limiter->left_k = burst * 1000;
+}
+
+uint32_t limiter_take(struct limiter *limiter, uint32_t per_s, uint32_t burst, uint64_t now_ms)
+{
+    uint64_t passed_ms = now_ms - limiter->at_ms;
+    uint64_t full_k = (uint64_t)burst * 1000;
+    uint64_t left_k;
+
+    if (per_s == 0)
+        return 0;
+    left_k = passed_ms > full_k ? full_k : limiter->left_k + passed_ms * per_s;
+    if (left_k > full_k)
+        left_k = full_k;
+    limiter->at_ms = now_ms;
+    if (left_k < 1000) {
+        limiter->left_k = (uint32_t)left_k;
+        return (uint32_t)((1000 - left_k + per_s - 1) / per_s);
+    }
+    limiter->left_k = (uint32_t)(left_k - 1000);
+    return 0;
+}

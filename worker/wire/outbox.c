@@ -1,0 +1,593 @@
+#include "worker/wire/outbox.h"
+
+#include "worker/wire/ws.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum {
+    LEVEL_MAX = 9,
+    LANE_ANSWER = 0,
+    LANE_TOP = 1, /* level 9; level -9 is LANE_TOP + 18 */
+    LANE_LAST = LANE_TOP + 2 * LEVEL_MAX + 1,
+    LANE_COUNT,
+
+    BATCH_FRAMES = 256, /* of one writev */
+    COPY_MAX = 2048,    /* a smaller payload is cheaper copied than named in an iovec */
+    SCRATCH_SIZE = 64 * 1024,
+    RUN_SIZE_FIRST = 3000,   /* bytes of a run of answers */
+    RUN_SIZE_NEXT = 12000,   /* of one behind a full one */
+    RUN_PAYLOAD_MAX = 1000,  /* a larger answer waits by itself */
+    FAIR_SHARE = 512 * 1024, /* bytes a connection may write in one turn */
+    POOL_MAX = 4096,         /* lanes and frames kept for the next use */
+};
+
+struct frame {
+    struct frame *next;
+    struct msg *msg;
+    struct outbox_position position;
+    uint8_t position_len; /* of {"seq":"MS-N", in place of the first '{'; 0: none */
+};
+
+struct outbox_lanes {
+    struct frame *head[LANE_COUNT], *tail[LANE_COUNT];
+    uint32_t occupied;  /* a bit a lane */
+    struct frame *pong; /* the one pong that waits, if any */
+    struct msg *run; /* the last answer that waits, if it is a run: more may be written behind it */
+    uint32_t run_size;
+};
+
+/* What one worker (one thread) shares: pools, and the bytes of small frames on their way out. */
+static struct frame *frame_pool;
+static unsigned frame_pool_count;
+static struct outbox_lanes *lanes_pool[64];
+static unsigned lanes_pool_count;
+static uint8_t scratch[SCRATCH_SIZE];
+
+static const struct outbox_position nowhere;
+
+static inline struct frame *frame_new(struct msg *msg)
+{
+    struct frame *frame = frame_pool;
+
+    if (frame) {
+        frame_pool = frame->next;
+        frame_pool_count--;
+    } else if (!(frame = malloc(sizeof *frame))) {
+        return NULL;
+    }
+    frame->msg = msg_ref(msg);
+    frame->next = NULL;
+    frame->position = (struct outbox_position){ 0 };
+    frame->position_len = 0;
+    return frame;
+}
+
+static inline void frame_drop(struct frame *frame)
+{
+    msg_unref(frame->msg);
+    if (frame_pool_count >= POOL_MAX) {
+        free(frame);
+        return;
+    }
+    frame->next = frame_pool;
+    frame_pool = frame;
+    frame_pool_count++;
+}
+
+static struct outbox_lanes *lanes_new(void)
+{
+    struct outbox_lanes *lanes;
+
+    if (lanes_pool_count)
+        return lanes_pool[--lanes_pool_count];
+    lanes = calloc(1, sizeof *lanes);
+    return lanes;
+}
+
+static void lanes_drop(struct outbox_lanes *lanes)
+{
+    assert(lanes->occupied == 0 && !lanes->pong && !lanes->run);
+    if (lanes_pool_count < sizeof lanes_pool / sizeof lanes_pool[0])
+        lanes_pool[lanes_pool_count++] = lanes;
+    else
+        free(lanes);
+}
+
+static inline unsigned lane_of(const struct msg *msg)
+{
+    switch ((enum msg_kind)msg->kind) {
+    case MSG_ANSWER:
+        return LANE_ANSWER;
+    case MSG_LAST:
+        return LANE_LAST;
+    case MSG_SIGNAL:
+    case MSG_MAIL:
+        break;
+    }
+    return (unsigned)(LANE_TOP + LEVEL_MAX - msg->level);
+}
+
+/* ---- {"seq":"MS-N", ---- */
+
+enum { POSITION_MAX = sizeof "{\"seq\":\"18446744073709551615-18446744073709551615\"," - 1 };
+
+static unsigned digits_of(uint64_t value)
+{
+    unsigned count = 1;
+
+    while (value >= 10) {
+        value /= 10;
+        count++;
+    }
+    return count;
+}
+
+static uint8_t *write_number(uint8_t *to, uint64_t value)
+{
+    unsigned len = digits_of(value);
+
+    for (unsigned i = len; i-- > 0; value /= 10)
+        to[i] = (uint8_t)('0' + value % 10);
+    return to + len;
+}
+
+static uint8_t position_len(struct outbox_position position)
+{
+    return (uint8_t)(sizeof "{\"seq\":\"-\"," - 1 + digits_of(position.ms) + digits_of(position.n));
+}
+
+static uint8_t *write_position(uint8_t *to, struct outbox_position position)
+{
+    static const char before[] = "{\"seq\":\"";
+
+    memcpy(to, before, sizeof before - 1);
+    to = write_number(to + sizeof before - 1, position.ms);
+    *to++ = '-';
+    to = write_number(to, position.n);
+    memcpy(to, "\",", 2);
+    return to + 2;
+}
+
+/* ---- a frame's bytes: head, position, data ---- */
+
+/* How many of the message's bytes are its own: the first gives way to the position. */
+static inline uint32_t data_skipped(const struct frame *frame)
+{
+    return frame->position_len ? 1 : 0;
+}
+
+static inline uint32_t payload_len(const struct frame *frame)
+{
+    return frame->position_len + frame->msg->len - data_skipped(frame);
+}
+
+static inline uint32_t head_len(const struct frame *frame)
+{
+    uint32_t len = payload_len(frame);
+
+    if (frame->msg->opcode == OUTBOX_RAW)
+        return 0;
+    return len < 126 ? 2 : len < 65536 ? 4 : 10;
+}
+
+static inline uint32_t frame_bytes(const struct frame *frame)
+{
+    return head_len(frame) + payload_len(frame);
+}
+
+/* Everything before the message's own bytes. */
+static inline uint8_t *write_head(uint8_t *to, const struct frame *frame)
+{
+    if (frame->msg->opcode != OUTBOX_RAW)
+        to += ws_encode_head(to, (enum ws_opcode)frame->msg->opcode, payload_len(frame));
+    return frame->position_len ? write_position(to, frame->position) : to;
+}
+
+/* One place counts what waits, in (+1) and out (-1). */
+static inline void count(struct outbox *outbox, const struct frame *frame, int sign)
+{
+    int64_t bytes = sign * (int64_t)frame_bytes(frame);
+
+    outbox->bytes += (uint64_t)bytes;
+    if (frame->msg->kind == MSG_SIGNAL)
+        outbox->signal_bytes += (uint64_t)bytes;
+    else if (frame->msg->kind == MSG_MAIL)
+        outbox->mail_count += (uint64_t)sign;
+    else if (frame->msg->kind == MSG_ANSWER)
+        outbox->answer_bytes += (uint32_t)bytes;
+}
+
+/* A newer pong takes the place of one that still waits (RFC 6455 5.5.3 allows to answer only the
+ * latest ping), so a flood of pings cannot grow the queue. */
+static bool replace_pong(struct outbox *outbox, struct msg *msg)
+{
+    struct frame *pong = outbox->lanes ? outbox->lanes->pong : NULL;
+
+    if (!pong)
+        return false;
+    count(outbox, pong, -1);
+    msg_unref(pong->msg);
+    pong->msg = msg_ref(msg);
+    count(outbox, pong, +1);
+    return true;
+}
+
+static inline bool need_lanes(struct outbox *outbox)
+{
+    return outbox->lanes || (outbox->lanes = lanes_new());
+}
+
+static enum err enqueue(struct outbox *outbox, struct msg *msg, struct outbox_position position)
+{
+    unsigned lane = lane_of(msg);
+    struct outbox_lanes *lanes;
+    struct frame *frame;
+
+    if (!need_lanes(outbox) || !(frame = frame_new(msg)))
+        return ERR_NOMEM;
+    if (position.ms || position.n) {
+        assert(msg->len && msg->data[0] == '{');
+        frame->position = position;
+        frame->position_len = position_len(position);
+    }
+    lanes = outbox->lanes;
+    if (lanes->occupied & 1u << lane)
+        lanes->tail[lane]->next = frame;
+    else
+        lanes->head[lane] = frame;
+    lanes->tail[lane] = frame;
+    lanes->occupied |= 1u << lane;
+    if (lane == LANE_ANSWER)
+        lanes->run = NULL;
+    if (msg->opcode == WS_PONG)
+        lanes->pong = frame;
+    count(outbox, frame, +1);
+    return OK;
+}
+
+/* Answers often come by the dozen and are this connection's alone: small ones are written one
+ * behind the other, heads and all, into one message, which then costs what one costs. */
+static struct msg *run_with_room(struct outbox *outbox, size_t len)
+{
+    struct outbox_lanes *lanes = outbox->lanes;
+    uint32_t size = lanes->run ? RUN_SIZE_NEXT : RUN_SIZE_FIRST;
+    struct msg *run = lanes->run;
+
+    if (run && run->len + len <= lanes->run_size)
+        return run;
+    run = msg_make(size, MSG_ANSWER, 0);
+    if (!run)
+        return NULL;
+    run->opcode = OUTBOX_RAW;
+    run->len = 0;
+    if (enqueue(outbox, run, nowhere) == OK) {
+        lanes->run = run;
+        lanes->run_size = size;
+    } else {
+        lanes->run = NULL;
+    }
+    msg_unref(run); /* the queue's reference stays */
+    return lanes->run;
+}
+
+static enum err run_add(struct outbox *outbox, uint8_t opcode, struct slice payload)
+{
+    struct msg *run;
+    uint8_t *from, *to;
+
+    if (!need_lanes(outbox) || !(run = run_with_room(outbox, WS_HEAD_MAX + payload.len)))
+        return ERR_NOMEM;
+    from = to = (uint8_t *)run->data + run->len;
+    if (opcode != OUTBOX_RAW)
+        to += ws_encode_head(to, (enum ws_opcode)opcode, payload.len);
+    memcpy(to, payload.data, payload.len);
+    to += payload.len;
+    run->len += (uint32_t)(to - from);
+    run->frames = (uint16_t)(run->frames + (opcode == WS_TEXT));
+    outbox->bytes += (uint64_t)(to - from);
+    outbox->answer_bytes += (uint32_t)(to - from);
+    return OK;
+}
+
+enum err outbox_answer(struct outbox *outbox, uint8_t opcode, struct slice payload)
+{
+    struct msg *msg;
+    enum err err;
+
+    if (payload.len <= RUN_PAYLOAD_MAX)
+        return run_add(outbox, opcode, payload);
+    msg = msg_new(payload, MSG_ANSWER, 0);
+    if (!msg)
+        return ERR_NOMEM;
+    msg->opcode = opcode;
+    err = enqueue(outbox, msg, nowhere);
+    msg_unref(msg);
+    return err;
+}
+
+enum err outbox_put(struct outbox *outbox, struct msg *msg)
+{
+    if (msg->opcode == WS_PONG && replace_pong(outbox, msg))
+        return OK;
+    if (msg->kind == MSG_ANSWER && msg->opcode != WS_PONG && msg->len <= RUN_PAYLOAD_MAX)
+        return run_add(outbox, msg->opcode, msg_slice(msg));
+    return enqueue(outbox, msg, nowhere);
+}
+
+enum err outbox_put_at(struct outbox *outbox, struct msg *msg, struct outbox_position position)
+{
+    if (position.ms || position.n)
+        return enqueue(outbox, msg, position);
+    return outbox_put(outbox, msg);
+}
+
+static inline struct frame *take_first(struct outbox_lanes *lanes)
+{
+    unsigned lane = (unsigned)__builtin_ctz(lanes->occupied);
+    struct frame *frame = lanes->head[lane];
+
+    lanes->head[lane] = frame->next;
+    if (!frame->next)
+        lanes->occupied &= ~(1u << lane);
+    if (lanes->pong == frame)
+        lanes->pong = NULL;
+    if (lanes->run == frame->msg)
+        lanes->run = NULL;
+    return frame;
+}
+
+static void put_back(struct outbox_lanes *lanes, struct frame *frame)
+{
+    unsigned lane = lane_of(frame->msg);
+
+    frame->next = lanes->occupied & 1u << lane ? lanes->head[lane] : NULL;
+    lanes->head[lane] = frame;
+    if (!frame->next)
+        lanes->tail[lane] = frame;
+    lanes->occupied |= 1u << lane;
+    if (frame->msg->opcode == WS_PONG && !lanes->pong)
+        lanes->pong = frame;
+}
+
+static unsigned shed_lane(struct outbox *outbox, unsigned lane, uint64_t *bytes)
+{
+    struct outbox_lanes *lanes = outbox->lanes;
+    struct frame *frame, *kept = NULL, **at = &lanes->head[lane];
+    unsigned dropped = 0;
+
+    while ((frame = *at)) {
+        if (*bytes && frame->msg->kind == MSG_SIGNAL) {
+            uint64_t freed = frame_bytes(frame);
+            *at = frame->next;
+            *bytes -= freed < *bytes ? freed : *bytes;
+            count(outbox, frame, -1);
+            frame_drop(frame);
+            dropped++;
+        } else {
+            kept = frame;
+            at = &frame->next;
+        }
+    }
+    lanes->tail[lane] = kept;
+    if (!kept)
+        lanes->occupied &= ~(1u << lane);
+    return dropped;
+}
+
+unsigned outbox_shed(struct outbox *outbox, uint64_t bytes, int level_max)
+{
+    unsigned dropped = 0;
+
+    for (int level = -LEVEL_MAX; level <= level_max && bytes && outbox->signal_bytes; level++) {
+        unsigned lane = (unsigned)(LANE_TOP + LEVEL_MAX - level);
+        if (outbox->lanes && outbox->lanes->occupied & 1u << lane)
+            dropped += shed_lane(outbox, lane, &bytes);
+    }
+    return dropped;
+}
+
+static bool is_of(const struct frame *frame, uint32_t feed)
+{
+    return frame->position_len && frame->position.feed == feed;
+}
+
+static void take_older(struct outbox_position *oldest, const struct frame *frame)
+{
+    if (!oldest->ms || frame->position.number < oldest->number)
+        *oldest = frame->position;
+}
+
+/* Within a lane they wait in order, so only the first of each counts. */
+struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed)
+{
+    struct outbox_position oldest = { 0 };
+
+    if (outbox->current && is_of(outbox->current, feed))
+        take_older(&oldest, outbox->current);
+    for (uint32_t left = outbox->lanes ? outbox->lanes->occupied : 0; left; left &= left - 1) {
+        const struct frame *frame = outbox->lanes->head[__builtin_ctz(left)];
+        while (frame && !is_of(frame, feed))
+            frame = frame->next;
+        if (frame)
+            take_older(&oldest, frame);
+    }
+    return oldest;
+}
+
+void outbox_clear(struct outbox *outbox)
+{
+    if (!outbox->lanes)
+        return;
+    while (outbox->lanes->occupied) {
+        struct frame *frame = take_first(outbox->lanes);
+        count(outbox, frame, -1);
+        frame_drop(frame);
+    }
+    lanes_drop(outbox->lanes);
+    outbox->lanes = NULL;
+}
+
+void outbox_fini(struct outbox *outbox)
+{
+    outbox_clear(outbox);
+    if (outbox->current)
+        frame_drop(outbox->current);
+    *outbox = (struct outbox){ 0 };
+}
+
+/* What goes into one writev. Small frames are copied one behind the other into the scratch bytes; a
+ * large payload is named where it lies. */
+struct batch {
+    struct frame *frames[BATCH_FRAMES];
+    unsigned count;
+    struct iovec iov[2 * BATCH_FRAMES + 1];
+    unsigned iov_count;
+    size_t scratch_used;
+    size_t bytes;
+};
+
+/* Bytes that lie in the scratch from `from` to its end as it now is. */
+static inline void batch_name_scratch(struct batch *batch, uint8_t *from)
+{
+    size_t len = (size_t)(scratch + batch->scratch_used - from);
+    struct iovec *last = batch->iov_count ? &batch->iov[batch->iov_count - 1] : NULL;
+
+    if (last && (uint8_t *)last->iov_base + last->iov_len == from)
+        last->iov_len += len;
+    else if (len)
+        batch->iov[batch->iov_count++] = (struct iovec){ from, len };
+}
+
+/* What is left of a frame of which `skip` bytes have left before, or whose data is named, not
+ * copied. */
+static void batch_add_rest(struct batch *batch, struct frame *frame, uint32_t skip)
+{
+    uint8_t head[WS_HEAD_MAX + POSITION_MAX], *to = scratch + batch->scratch_used;
+    uint32_t head_size = (uint32_t)(write_head(head, frame) - head);
+    uint32_t data_at = data_skipped(frame) + (skip < head_size ? 0 : skip - head_size);
+    struct msg *msg = frame->msg;
+
+    if (skip < head_size) {
+        memcpy(to, head + skip, head_size - skip);
+        batch->scratch_used += head_size - skip;
+        batch_name_scratch(batch, to);
+    }
+    if (data_at < msg->len)
+        batch->iov[batch->iov_count++] = (struct iovec){ msg->data + data_at, msg->len - data_at };
+}
+
+static inline void batch_add(struct batch *batch, struct frame *frame, uint32_t skip)
+{
+    uint8_t *from = scratch + batch->scratch_used, *to = from;
+    uint32_t data_at = data_skipped(frame);
+    struct msg *msg = frame->msg;
+
+    batch->frames[batch->count++] = frame;
+    batch->bytes += frame_bytes(frame) - skip;
+    if (skip || msg->len > COPY_MAX || msg->opcode == OUTBOX_RAW) {
+        batch_add_rest(batch, frame, skip);
+        return;
+    }
+    to = write_head(to, frame);
+    memcpy(to, msg->data + data_at, msg->len - data_at);
+    batch->scratch_used += (size_t)(to - from) + msg->len - data_at;
+    batch_name_scratch(batch, from);
+}
+
+static bool batch_has_room(const struct batch *batch)
+{
+    return batch->count < BATCH_FRAMES && batch->bytes < FAIR_SHARE &&
+           batch->scratch_used + COPY_MAX + WS_HEAD_MAX + POSITION_MAX <= SCRATCH_SIZE;
+}
+
+/* Takes frames out of the outbox; they stay counted until they have left. */
+static void batch_fill(struct batch *batch, struct outbox *outbox)
+{
+    batch->count = batch->iov_count = 0;
+    batch->scratch_used = batch->bytes = 0;
+    if (outbox->current)
+        batch_add(batch, outbox->current, outbox->current_sent);
+    while (outbox->lanes && outbox->lanes->occupied && batch_has_room(batch))
+        batch_add(batch, take_first(outbox->lanes), 0);
+}
+
+static inline void tell_sent(struct outbox_sent *sent, const struct frame *frame)
+{
+    if (frame->msg->kind == MSG_SIGNAL || frame->msg->kind == MSG_MAIL)
+        sent->messages++;
+    else if (frame->msg->opcode == OUTBOX_RAW)
+        sent->answers += frame->msg->frames;
+    else if (frame->msg->opcode == WS_TEXT)
+        sent->answers++;
+    if (frame->position_len && sent->stored)
+        sent->stored(sent->arg, frame->position);
+}
+
+/* Settles the batch after `written` bytes have left: what left whole is done with, the one that
+ * left in part becomes current, the rest goes back where it was. */
+static void batch_settle(struct batch *batch, struct outbox *outbox, size_t written,
+                         struct outbox_sent *sent)
+{
+    uint32_t skip = outbox->current ? outbox->current_sent : 0;
+    unsigned done = 0;
+
+    sent->bytes += written;
+    outbox->current = NULL;
+    outbox->current_sent = 0;
+    while (done < batch->count && written >= frame_bytes(batch->frames[done]) - skip) {
+        struct frame *frame = batch->frames[done++];
+        written -= frame_bytes(frame) - skip;
+        skip = 0;
+        count(outbox, frame, -1);
+        tell_sent(sent, frame);
+        frame_drop(frame);
+    }
+    if (done < batch->count && (written || skip)) {
+        outbox->current = batch->frames[done++];
+        outbox->current_sent = skip + (uint32_t)written;
+    }
+    for (unsigned i = batch->count; i-- > done;)
+        put_back(outbox->lanes, batch->frames[i]);
+}
+
+static ssize_t batch_send(struct batch *batch, int fd)
+{
+    struct msghdr header = { .msg_iov = batch->iov, .msg_iovlen = batch->iov_count };
+    ssize_t written;
+
+    do /* one piece is the usual case, and cheaper without a list */
+        written = batch->iov_count == 1
+                      ? send(fd, batch->iov[0].iov_base, batch->iov[0].iov_len, MSG_NOSIGNAL)
+                      : sendmsg(fd, &header, MSG_NOSIGNAL);
+    while (written < 0 && errno == EINTR);
+    return written;
+}
+
+enum outbox_result outbox_flush(struct outbox *outbox, int fd, struct outbox_sent *sent)
+{
+    static struct batch batch;
+    uint64_t before = sent->bytes;
+
+    while (outbox->bytes) {
+        ssize_t written;
+
+        batch_fill(&batch, outbox);
+        written = batch_send(&batch, fd);
+        batch_settle(&batch, outbox, written < 0 ? 0 : (size_t)written, sent);
+        if (written < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK ? OUTBOX_BLOCKED : OUTBOX_BROKEN;
+        if ((size_t)written < batch.bytes)
+            return OUTBOX_BLOCKED;
+        if (outbox->bytes && sent->bytes - before >= FAIR_SHARE)
+            return OUTBOX_MORE;
+    }
+    if (outbox->lanes) {
+        lanes_drop(outbox->lanes);
+        outbox->lanes = NULL;
+    }
+    return OUTBOX_EMPTY;
+}
