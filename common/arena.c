@@ -55,12 +55,3 @@ void *arena_take(struct arena *arena, size_t len)
     arena->used = start + len;
     return arena->block + start;
 }
-
-struct slice arena_copy(struct arena *arena, struct slice text)
-{
-    char *copy = arena_take(arena, text.len ? text.len : 1);
-
-    if (copy && text.len)
-        memcpy(copy, text.data, text.len);
-    return (struct slice){ copy, copy ? text.len : 0 };
-}

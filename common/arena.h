@@ -6,7 +6,7 @@
 #ifndef COMMON_ARENA_H
 #define COMMON_ARENA_H
 
-#include "common/slice.h"
+#include <stddef.h>
 
 struct arena_extra;
 struct arena {
@@ -21,7 +21,5 @@ void arena_fini(struct arena *arena);
 void arena_reset(struct arena *arena);
 /* 16-byte aligned, not cleared; NULL when out of memory. Lives until the next reset. */
 void *arena_take(struct arena *arena, size_t len);
-/* A copy of text in the arena; data NULL when out of memory. */
-struct slice arena_copy(struct arena *arena, struct slice text);
 
 #endif

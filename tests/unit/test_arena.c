@@ -7,6 +7,8 @@
 
 #include "common/arena.h"
 
+#include <string.h>
+
 static void pieces_are_aligned_and_apart(void **state)
 {
     struct arena arena;
@@ -61,30 +63,12 @@ static void impossible_sizes_are_refused(void **state)
     arena_fini(&arena); /* twice does no harm */
 }
 
-static void a_copy_is_a_copy(void **state)
-{
-    struct arena arena;
-    char text[] = "abc";
-    struct slice copy, empty;
-
-    (void)state;
-    arena_init(&arena, 64);
-    copy = arena_copy(&arena, slice_make(text, 3));
-    text[0] = 'x';
-    assert_true(slice_equal(copy, SLICE("abc")));
-    empty = arena_copy(&arena, SLICE(""));
-    assert_non_null(empty.data);
-    assert_int_equal(empty.len, 0);
-    arena_fini(&arena);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_aligned_and_apart),
         cmocka_unit_test(a_reset_gives_the_same_block_again),
         cmocka_unit_test(impossible_sizes_are_refused),
-        cmocka_unit_test(a_copy_is_a_copy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

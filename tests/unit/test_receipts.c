@@ -273,20 +273,6 @@ static void a_cursor_stays_before_what_there_was_no_room_for(void **state)
     assert_int_equal(redis.plain_acks, 0);
 }
 
-static void what_has_no_cursor_is_told_in_steps(void **state)
-{
-    struct seq seqs[100];
-
-    (void)state;
-    for (uint64_t i = 0; i < 100; i++)
-        seqs[i] = at(7, i);
-    receipts_delivered(&office, SLICE("/service/x"), seqs, 100);
-    assert_int_equal(redis.asks, 2);
-    assert_int_equal(redis.count, 100 - MAILBOX_ACK_STEP);
-    assert_true(is_zero(redis.cursor));
-    assert_true(seq_compare(redis.ranges[redis.count - 1].first, at(7, 99)) == 0);
-}
-
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -296,7 +282,6 @@ int main(void)
         T(the_cursor_follows_when_it_alone_has_moved),
         T(an_answer_that_did_not_come_is_asked_for_again),
         T(a_cursor_stays_before_what_there_was_no_room_for),
-        T(what_has_no_cursor_is_told_in_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,11 +15,6 @@ enum {
 
 /* ---- paying ---- */
 
-static bool is_zero(struct seq seq)
-{
-    return seq.ms == 0 && seq.n == 0;
-}
-
 struct payment {
     struct office *office;
     struct msg *msg;
@@ -154,7 +149,7 @@ static void on_paid(void *arg, const struct mailbox_appended *appended)
  * the same. One that would be says also where the recipient is. */
 static bool is_long_stored(const struct office *office, const struct mailbox_owed *owed)
 {
-    return !is_zero(owed->stored) &&
+    return !seq_is_zero(owed->stored) &&
            loop_unix_s(office->loop) - owed->at_s > office->config->mailbox.dedupe_s / 2;
 }
 
@@ -189,26 +184,6 @@ void receipts_pay_all(struct office *office, struct mailbox_debts *debts)
         receipts_pay(office, &owed);
 }
 
-static void on_delivered(void *arg, struct mailbox_acked *acked)
-{
-    receipts_pay_all(arg, &acked->debts);
-}
-
-void receipts_delivered(struct office *office, struct slice address, const struct seq *seqs,
-                        size_t count)
-{
-    struct mailbox_range ranges[MAILBOX_ACK_STEP];
-
-    for (size_t done = 0, part; done < count; done += part) {
-        part = count - done < MAILBOX_ACK_STEP ? count - done : MAILBOX_ACK_STEP;
-        for (size_t i = 0; i < part; i++)
-            ranges[i] = (struct mailbox_range){ seqs[done + i], seqs[done + i] };
-        if (mailbox_ack_asked(office->mailbox, address, SLICE(""), (struct seq){ 0, 0 }, ranges,
-                              part, on_delivered, office))
-            return; /* Redis is away: so it is for the acknowledgement */
-    }
-}
-
 /* ---- what a session acknowledges ---- */
 
 /* Acknowledged ranges in which somebody asked, on their way to Redis. Until it has them the cursor
@@ -225,7 +200,7 @@ struct receipts_job {
 
 void receipts_expect(struct session *session, struct seq seq)
 {
-    if (is_zero(session->asked_first))
+    if (seq_is_zero(session->asked_first))
         session->asked_first = seq;
     if (seq_compare(seq, session->asked_last) > 0)
         session->asked_last = seq;
@@ -291,7 +266,7 @@ void receipts_note_ack(struct session *session, struct seq seq)
     const struct feed_acks *acks = &session->feed.acks;
     uint32_t found;
 
-    if (is_zero(session->asked_first))
+    if (seq_is_zero(session->asked_first))
         return;
     found = feed_acks_find(acks, seq);
     if (found == acks->count)
@@ -304,7 +279,7 @@ void receipts_note_ack(struct session *session, struct seq seq)
 /* From the cursor on down nothing is waited for any more. */
 static void expect_less(struct session *session)
 {
-    if (is_zero(session->asked_first) || seq_compare(session->cursor, session->asked_first) < 0)
+    if (seq_is_zero(session->asked_first) || seq_compare(session->cursor, session->asked_first) < 0)
         return;
     if (seq_compare(session->cursor, session->asked_last) >= 0)
         session->asked_first = session->asked_last = (struct seq){ 0, 0 };

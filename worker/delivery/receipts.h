@@ -16,11 +16,6 @@ void receipts_pay(struct office *office, const struct mailbox_owed *owed);
 /* All of them. */
 void receipts_pay_all(struct office *office, struct mailbox_debts *debts);
 
-/* These were acknowledged by somebody who has no cursor: the senders who asked are told. To be said
- * before, and as often as, the acknowledgement itself is told to Redis. */
-void receipts_delivered(struct office *office, struct slice address, const struct seq *seqs,
-                        size_t count);
-
 /* ---- what a session acknowledges ---- */
 
 /* A message that asks for a receipt has been queued for it. */

@@ -8,8 +8,8 @@
 
 #include "common/buf.h"
 #include "common/msg.h"
+#include "common/seq.h"
 #include "worker/envelope/envelope.h"
-#include "worker/mailbox/mailbox.h"
 
 struct config;
 

@@ -334,11 +334,6 @@ void subscription_retry(struct subscription *subscription)
     carry_out(subscription, feed_check(&subscription->feed, has_room(subscription->session)));
 }
 
-static struct seq seq_min(struct seq a, struct seq b)
-{
-    return seq_compare(a, b) < 0 ? a : b;
-}
-
 void subscription_restart(struct subscription *subscription, struct seq last, struct seq at)
 {
     struct feed *feed = &subscription->feed;

@@ -167,8 +167,8 @@ void group_hand(struct session *session, struct msg *msg, struct seq seq)
 {
     struct office *office = session->office;
     struct outbox_position position = { seq.ms, seq.n, 0, UINT32_MAX };
-    enum err err = is_stored(seq) ? conn_send_at(&session->conn, msg, position)
-                                  : conn_send(&session->conn, msg);
+    enum err err = !seq_is_zero(seq) ? conn_send_at(&session->conn, msg, position)
+                                     : conn_send(&session->conn, msg);
 
     if (msg->kind != MSG_MAIL)
         return;
@@ -185,7 +185,7 @@ void group_hand(struct session *session, struct msg *msg, struct seq seq)
 
 static void offer(struct subscription *subscription, const struct parcel *parcel, struct seq before)
 {
-    if (is_stored(parcel->seq))
+    if (!seq_is_zero(parcel->seq))
         subscription_offer(subscription, parcel, before);
     else if (subscription->state != SUBSCRIPTION_PENDING)
         group_hand(subscription->session, parcel->msg, parcel->seq);
@@ -197,7 +197,7 @@ static void offer_unasked(struct groups *groups, struct session *session,
 {
     struct subscription *lagging;
 
-    if (!is_stored(parcel->seq) || conn_waiting(&session->conn) < LIVE_BYTES) {
+    if (seq_is_zero(parcel->seq) || conn_waiting(&session->conn) < LIVE_BYTES) {
         group_hand(session, parcel->msg, parcel->seq);
         return;
     }
@@ -265,7 +265,7 @@ static void begin_parcel(struct groups *groups, const struct parcel *parcel)
     groups->next = TAILQ_FIRST(&group->subscribers);
     groups->next_place = 0;
     groups->before = group->handed_out;
-    if (is_stored(parcel->seq))
+    if (!seq_is_zero(parcel->seq))
         group->handed_out = parcel->seq;
 }
 

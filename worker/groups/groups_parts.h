@@ -82,11 +82,6 @@ static inline struct slice group_address(const struct group *group)
     return directory_address(group->entry);
 }
 
-static inline bool is_stored(struct seq seq)
-{
-    return seq.ms || seq.n;
-}
-
 /* ---- groups.c ---- */
 
 /* NULL when nobody here is subscribed. */

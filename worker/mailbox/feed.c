@@ -9,28 +9,6 @@ enum {
     PAGE_BYTES = 64 * 1024, /* what a page should weigh */
 };
 
-static bool is_zero(struct seq seq)
-{
-    return seq.ms == 0 && seq.n == 0;
-}
-
-static struct seq seq_max(struct seq a, struct seq b)
-{
-    return seq_compare(a, b) >= 0 ? a : b;
-}
-
-static struct seq seq_after(struct seq seq)
-{
-    return seq.n == UINT64_MAX ? (struct seq){ seq.ms + 1, 0 } : (struct seq){ seq.ms, seq.n + 1 };
-}
-
-static struct seq seq_before(struct seq seq)
-{
-    if (seq.n)
-        return (struct seq){ seq.ms, seq.n - 1 };
-    return seq.ms ? (struct seq){ seq.ms - 1, UINT64_MAX } : seq;
-}
-
 /* ---- acknowledgements ---- */
 
 static enum err runs_reserve(struct feed_acks *acks)
@@ -62,7 +40,7 @@ static void runs_forget_oldest(struct feed_acks *acks)
 
     assert(acks->runs && acks->count);
     first = acks->runs[0].first;
-    if (is_zero(acks->forgotten) || seq_compare(first, acks->forgotten) < 0)
+    if (seq_is_zero(acks->forgotten) || seq_compare(first, acks->forgotten) < 0)
         acks->forgotten = first;
     runs_drop(acks, 1);
 }
@@ -79,7 +57,7 @@ void feed_acks_sent(struct feed_acks *acks, struct seq seq, uint64_t number)
     if (acks->count == FEED_RUNS_MAX)
         runs_forget_oldest(acks);
     if (runs_reserve(acks)) {
-        if (is_zero(acks->forgotten) || seq_compare(seq, acks->forgotten) < 0)
+        if (seq_is_zero(acks->forgotten) || seq_compare(seq, acks->forgotten) < 0)
             acks->forgotten = seq;
         return;
     }
@@ -99,7 +77,7 @@ uint32_t feed_acks_find(const struct feed_acks *acks, struct seq seq)
 
 static void take_older(struct seq *oldest, struct seq seq)
 {
-    if (!is_zero(seq) && (is_zero(*oldest) || seq_compare(seq, *oldest) < 0))
+    if (!seq_is_zero(seq) && (seq_is_zero(*oldest) || seq_compare(seq, *oldest) < 0))
         *oldest = seq;
 }
 
@@ -114,12 +92,13 @@ bool feed_acks_take(struct feed_acks *acks, struct seq seq, struct seq unsent_fi
         return false;
     for (uint32_t i = 0; i < found; i++)
         highest = seq_max(highest, acks->runs[i].last);
-    acks->runs[found].first = seq_after(seq);
+    acks->runs[found].first = seq_next(seq);
     take_older(&oldest, acks->forgotten);
     runs_drop(acks, found + (seq_compare(seq, acks->runs[found].last) >= 0));
     for (uint32_t i = 0; i < acks->count; i++)
         take_older(&oldest, acks->runs[i].first);
-    *cursor = is_zero(oldest) || seq_compare(highest, oldest) < 0 ? highest : seq_before(oldest);
+    *cursor =
+        seq_is_zero(oldest) || seq_compare(highest, oldest) < 0 ? highest : seq_previous(oldest);
     return true;
 }
 

@@ -13,7 +13,8 @@
 #ifndef WORKER_FEED_H
 #define WORKER_FEED_H
 
-#include "worker/mailbox/mailbox.h"
+#include "common/err.h"
+#include "common/seq.h"
 
 #include <stdbool.h>
 #include <stdint.h>

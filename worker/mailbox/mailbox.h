@@ -13,6 +13,7 @@
 
 #include "common/err.h"
 #include "common/msg.h"
+#include "common/seq.h"
 #include "common/slice.h"
 #include "config/config.h"
 #include "worker/mailbox/place.h"
@@ -20,25 +21,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* A position in a mailbox: a Redis stream id. Zero is before everything. */
-struct seq {
-    uint64_t ms, n;
-};
-enum { SEQ_TEXT_MAX = 42 }; /* "18446744073709551615-18446744073709551615" and a NUL */
-static inline int seq_compare(struct seq a, struct seq b)
-{
-    if (a.ms != b.ms)
-        return a.ms < b.ms ? -1 : 1;
-    return a.n < b.n ? -1 : a.n > b.n;
-}
-/* "MS-N" or "MS"; false when it is not one. */
-bool seq_parse(struct slice text, struct seq *seq);
-/* Writes "MS-N" and a NUL; returns its length. */
-size_t seq_format(char out[SEQ_TEXT_MAX], struct seq seq);
-/* The position right after (of the last: itself), and right before (of zero: zero). */
-struct seq seq_next(struct seq seq);
-struct seq seq_previous(struct seq seq);
 
 struct mailbox; /* a worker's door to all of them */
 

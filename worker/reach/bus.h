@@ -11,11 +11,11 @@
 
 #include "common/buf.h"
 #include "common/msg.h"
+#include "common/seq.h"
 #include "config/config.h"
 #include "shm/region.h"
 #include "shm/stats.h"
 #include "worker/io/loop.h"
-#include "worker/mailbox/mailbox.h"
 
 struct bus;
 

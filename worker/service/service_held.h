@@ -8,7 +8,8 @@
 #ifndef WORKER_SERVICE_HELD_H
 #define WORKER_SERVICE_HELD_H
 
-#include "worker/mailbox/mailbox.h"
+#include "common/err.h"
+#include "common/seq.h"
 
 enum { SERVICE_HELD_MAX = 4096 };
 
