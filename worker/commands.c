@@ -2,11 +2,12 @@
 
 #include "common/address.h"
 #include "common/json.h"
-#include "worker/delivery/carrier.h"
 #include "worker/groups/groups.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/entrance/presence.h"
 #include "worker/delivery/recall.h"
+#include "worker/session/asker.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <stdlib.h>
 
@@ -103,7 +104,7 @@ static enum err ack(struct session *session, const struct envelope *envelope,
         return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
                                "nothing is stored without Redis");
     if (!group.data) {
-        carrier_ack(session, seq); /* one that means nothing new changes nothing */
+        session->supply->ack(session, seq); /* one that means nothing new changes nothing */
         cursor = session->cursor;
     } else if (!groups_ack(session, group, seq, &cursor)) {
         return envelope_reject(fault, REJECT_NOT_FOUND, "tags",
@@ -116,14 +117,6 @@ static enum err ack(struct session *session, const struct envelope *envelope,
 }
 
 enum { HISTORY_MAX = 200 };
-
-/* Whom to answer when the page has come. */
-struct history {
-    struct office *office;
-    uint64_t session;
-    uint8_t id_len;
-    char id[ENVELOPE_ID_MAX];
-};
 
 static void add_entry(struct buf *out, const struct mailbox_entry *entry)
 {
@@ -158,13 +151,12 @@ static void answer_history(struct session *session, struct slice id,
 
 static void on_history(void *arg, const struct mailbox_page *page)
 {
-    struct history *history = arg;
-    struct session *session = session_by_number(history->office, history->session);
-    struct slice id = slice_make(history->id_len ? history->id : NULL, history->id_len);
+    struct asker *asker = arg;
+    struct session *session = asker_session(asker);
 
-    if (session && conn_is_open(&session->conn))
-        answer_history(session, id, page);
-    free(history);
+    if (session)
+        answer_history(session, asker_id(asker), page);
+    free(asker);
 }
 
 /* Stored messages, newest first: of my own mailbox, or of a group that I may read. */
@@ -175,7 +167,7 @@ static enum err history(struct session *session, const struct envelope *envelope
     struct slice address = envelope->tag_count ? envelope->tags[0] : session_address(session);
     int64_t limit = envelope->has_limit ? envelope->limit : HISTORY_MAX;
     struct seq before = { 0 };
-    struct history *asked;
+    struct asker *asker;
 
     if (envelope->tag_count > 1)
         return envelope_reject(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
@@ -187,19 +179,15 @@ static enum err history(struct session *session, const struct envelope *envelope
         return envelope_reject(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
     if (limit > HISTORY_MAX)
         return envelope_reject(fault, REJECT_BAD_FIELD, "limit", "limit must be at most 200");
-    asked = malloc(sizeof *asked);
-    if (!asked)
+    asker = malloc(sizeof *asker);
+    if (!asker)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
-    *asked = (struct history){ .office = session->office,
-                               .session = session->number,
-                               .id_len = (uint8_t)envelope->id.len };
-    if (envelope->id.len)
-        memcpy(asked->id, envelope->id.data, envelope->id.len);
+    *asker = asker_of(session, envelope->id);
     if (mailbox && mailbox_is_up(mailbox) &&
         mailbox_history(mailbox, address, envelope->subject_id, before, (unsigned)limit, on_history,
-                        asked) == OK)
+                        asker) == OK)
         return OK;
-    free(asked);
+    free(asker);
     return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
 }
 

@@ -1,12 +1,12 @@
 #include "worker/doorbell.h"
 
 #include "common/address.h"
-#include "worker/delivery/carrier.h"
+#include "shm/stats.h"
 #include "worker/groups/groups.h"
+#include "worker/session/session.h"
+#include "worker/reach/bus.h"
 
 #include <stdlib.h>
-
-enum { FEW = 8 }; /* recipients, as most messages have */
 
 /* To the sessions of an address here. */
 static bool offer_here(struct office *office, struct slice address, struct bus_position position,
@@ -21,7 +21,7 @@ static bool offer_here(struct office *office, struct slice address, struct bus_p
 
     for (session = entry ? entry->sessions : NULL; session; session = next) {
         next = session->next_same;
-        carrier_offer(session, position.seq, position.before, skip_device, msg);
+        session->supply->offer(session, position.seq, position.before, skip_device, msg);
     }
     return entry != NULL;
 }
@@ -111,32 +111,4 @@ void doorbell_ring(struct office *office, const struct doorbell *stored, struct 
         offer_here(office, stored->addresses[i], stored->positions[i], skip_device, msg);
     ring_elsewhere(office, stored, skip_device, msg);
     ring_remote(office, remote, skip_device, msg);
-}
-
-static void ring_ticket(struct ticket *ticket, struct doorbell *stored)
-{
-    for (uint32_t i = 0; i < ticket->recipient_count; i++)
-        if (ticket->recipients[i].to_deliver) {
-            stored->addresses[stored->count] = ticket->recipients[i].address;
-            stored->positions[stored->count++] = ticket->recipients[i].position;
-        }
-    doorbell_ring(ticket->office, stored, &ticket->remote, (struct slice){ 0 }, ticket->msg);
-}
-
-void doorbell_ring_ticket(struct ticket *ticket)
-{
-    struct slice few_addresses[FEW];
-    struct bus_position few_positions[FEW];
-    struct doorbell stored = { few_addresses, few_positions, 0 };
-
-    if (ticket->recipient_count <= FEW) {
-        ring_ticket(ticket, &stored);
-        return;
-    }
-    stored.addresses = malloc(ticket->recipient_count * sizeof *stored.addresses);
-    stored.positions = malloc(ticket->recipient_count * sizeof *stored.positions);
-    if (stored.addresses && stored.positions)
-        ring_ticket(ticket, &stored);
-    free(stored.addresses);
-    free(stored.positions);
 }

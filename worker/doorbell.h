@@ -9,21 +9,11 @@
 
 #include "worker/session/office.h"
 #include "worker/reach/remote.h"
-#include "worker/delivery/ticket.h"
-
-/* Whose mailboxes hold it now, and where. */
-struct doorbell {
-    struct slice *addresses;
-    struct bus_position *positions;
-    size_t count;
-};
 
 /* remote: the workers of other hosts, as the mailboxes have said. skip_device: sessions of it are
  * not told; data NULL: none. */
 void doorbell_ring(struct office *office, const struct doorbell *stored, struct remote *remote,
                    struct slice skip_device, struct msg *msg);
-/* All mailboxes have answered: for those of the ticket's recipients who have its message now. */
-void doorbell_ring_ticket(struct ticket *ticket);
 /* Another worker has rung; for bus_events. Who is not here any more is counted. */
 void doorbell_heard(struct office *office, const struct slice *recipients,
                     const struct bus_position *positions, size_t recipient_count,

@@ -3,10 +3,10 @@
 #include "common/address.h"
 #include "common/clock.h"
 #include "worker/commands.h"
-#include "worker/doorbell.h"
 #include "worker/envelope/envelope.h"
 #include "worker/reach/far_signal.h"
 #include "worker/reach/nodes.h"
+#include "worker/reach/reach.h"
 #include "worker/groups/groups.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/delivery/sent.h"
@@ -14,6 +14,7 @@
 #include "worker/session/session.h"
 #include "worker/delivery/ticket.h"
 #include "worker/token/token.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <stdlib.h>
 
@@ -74,9 +75,7 @@ static void reject(struct session *session, const struct envelope_fault *fault,
                                                       });
 
     stats_add(session->office->stats, reject_stat(fault->code), 1);
-    if (!msg || conn_send(&session->conn, msg) == ERR_NOMEM)
-        conn_abort(&session->conn); /* the sender must not wait for an answer that cannot come */
-    msg_unref(msg);
+    session_say(session, msg);
     if (fault->code != REJECT_RATE_LIMITED && fault->code != REJECT_STORAGE_UNAVAILABLE)
         session_count_error(session);
 }
@@ -351,7 +350,7 @@ static void copy_appended(void *arg, const struct mailbox_appended *appended)
     if (appended->outcome == MAILBOX_STORED || appended->outcome == MAILBOX_REPEATED) {
         remote_note(&remote, copy->office, appended->elsewhere, appended->elsewhere_count, address,
                     position);
-        doorbell_ring(copy->office, &stored, &remote, device, copy->msg);
+        copy->office->ring(copy->office, &stored, &remote, device, copy->msg);
         remote_fini(&remote);
     } else {
         stats_add(copy->office->stats, STAT_copies_failed, 1);
@@ -497,9 +496,7 @@ static enum err send_mail(struct errand *errand, struct msg *msg, struct envelop
             postmaster_accepted(session_address(session), errand->id,
                                 reach_accepted_state(errand->office->reach), NULL, 0);
         stats_add(errand->office->stats, STAT_accepted, 1);
-        if (!answer || conn_send(&session->conn, answer) == ERR_NOMEM)
-            conn_abort(&session->conn);
-        msg_unref(answer);
+        session_say(session, answer);
         return OK;
     }
     ticket = ticket_new(session, errand->id, errand->envelope.recipients,

@@ -4,12 +4,15 @@
 #include "common/control.h"
 #include "common/log.h"
 #include "shm/slots.h"
-#include "worker/delivery/carrier.h"
 #include "worker/doorbell.h"
 #include "worker/delivery/expiry.h"
+#include "worker/entrance/catch_up.h"
 #include "worker/entrance/gate.h"
+#include "worker/entrance/life.h"
+#include "worker/entrance/rivals.h"
 #include "worker/delivery/neighbours.h"
 #include "worker/reach/nodes.h"
+#include "worker/reach/reach.h"
 #include "worker/groups/groups.h"
 #include "worker/session/office.h"
 #include "worker/router.h"
@@ -18,6 +21,8 @@
 #include "worker/session/session.h"
 #include "worker/token/token.h"
 #include "worker/entrance/whereabouts.h"
+#include "worker/mailbox/mailbox.h"
+#include "worker/reach/bus.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -272,7 +277,7 @@ static void on_mailbox_up(void *arg, struct slice epoch, bool changed)
     /* First of all: who lives is known before the sessions are entered again. */
     nodes_renew(worker->office.nodes);
     whereabouts_up(&worker->office);
-    carrier_mailbox_up(&worker->office, epoch, changed);
+    catch_up_mailbox_up(&worker->office, epoch, changed);
     if (changed)
         log_warn("stored_data_lost", "epoch=%.*s", (int)epoch.len, epoch.data);
     serve_when_ready(worker);
@@ -316,7 +321,7 @@ static void on_nodes_known(void *arg)
 
 static void on_doorbells_lost(void *arg)
 {
-    carrier_read_on(&((struct worker *)arg)->office);
+    catch_up_lightly(&((struct worker *)arg)->office);
 }
 
 static void on_bus_up(void *arg)
@@ -325,8 +330,8 @@ static void on_bus_up(void *arg)
 
     if (mailbox_is_up(worker->office.mailbox))
         nodes_renew(worker->office.nodes); /* somebody may have said hello in vain */
-    session_check_replaced(&worker->office);
-    carrier_look_again(&worker->office); /* doorbells may have rung while nobody heard them */
+    rivals_check_replaced(&worker->office);
+    catch_up_all(&worker->office); /* doorbells may have rung while nobody heard them */
     serve_when_ready(worker);
 }
 
@@ -364,13 +369,13 @@ static void on_beat(void *arg)
         mailbox_tick(office->mailbox);
         service_beat(office);
         if (neighbours_failed(&worker->neighbours, office->region))
-            carrier_read_on(office);
+            catch_up_lightly(office);
         if (mailbox_is_up(office->mailbox))
             nodes_beat(office->nodes);
         expiry_tick(office);
         if (office->catch_up_again && ++worker->beats % CATCH_UP_BEATS == 0) {
             office->catch_up_again = false;
-            carrier_look_again(office);
+            catch_up_all(office);
         }
     }
     stats_set(office->stats, STAT_rate_in, in - worker->last_in);
@@ -407,9 +412,9 @@ static void on_turn_end(void *arg)
         drain_step(worker);
     groups_turn(office);
     if (office->mailbox) {
-        if (carrier_catch_up_some(office, CATCH_UP_STEP))
+        if (catch_up_some(office, CATCH_UP_STEP))
             loop_again(office->loop);
-        session_stalled_go_on(office);
+        session_resume_stalled(office);
         sent_flush(office);
         service_flush(office);
         mailbox_flush(office->mailbox);
@@ -432,10 +437,10 @@ static void on_turn_end(void *arg)
 static const struct conn_calls session_calls = {
     .message = router_message,
     .deadline = session_on_deadline,
-    .stored_left = carrier_on_stored_left,
-    .has_room = carrier_on_room,
-    .closing = session_on_closing,
-    .gone = session_on_gone,
+    .stored_left = life_on_stored_left,
+    .has_room = life_on_room,
+    .closing = life_on_closing,
+    .gone = life_on_gone,
 };
 
 static enum err open_office(struct worker *worker, const struct worker_start *start)
@@ -508,7 +513,8 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
     office->service = service_new(office);
     if (!office->service)
         return ERR_NOMEM;
-    office->deliver_stored = doorbell_ring_ticket;
+    office->ring = doorbell_ring;
+    office->work = service_news;
     office->catch_up_at = UINT32_MAX;
     office->reach = reach_new(office->loop, office->region, office->stats, office->slot,
                               office->bus, &relay_events);
@@ -562,7 +568,7 @@ static void close_office(struct worker *worker)
     control_reader_fini(&worker->control);
     loop_unwatch(&worker->control_watch);
     free(office->sessions);
-    free(office->free_places);
+    free(office->free_indexes);
     config_free(office->config);
     loop_free(office->loop);
 }

@@ -13,8 +13,11 @@
 #include "shm/ring.h"
 #include "shm/slots.h"
 #include "worker/groups/groups.h"
+#include "worker/reach/bus.h"
+#include "worker/reach/reach.h"
 #include "worker/session/office.h"
 #include "worker/router.h"
+#include "worker/entrance/life.h"
 #include "worker/session/session.h"
 #include "worker/token/token.h"
 #include "worker/entrance/visitor.h"
@@ -87,8 +90,8 @@ static inline void office_open(const char *members)
     static const struct conn_calls calls = {
         .message = router_message,
         .deadline = session_on_deadline,
-        .closing = session_on_closing,
-        .gone = session_on_gone,
+        .closing = life_on_closing,
+        .gone = life_on_gone,
     };
     static const struct bus_events no_events = { 0 };
     static const struct bus_events relay_events = { .deliver = office_deliver };
@@ -150,7 +153,7 @@ static inline void office_close(void)
     directory_fini(&office.directory);
     arena_fini(&office.arena);
     free(office.sessions);
-    free(office.free_places);
+    free(office.free_indexes);
     config_free(office.config);
     region_close(office.region);
     loop_free(loop);
@@ -237,7 +240,7 @@ static inline void client_open_as(struct client *client, struct grant *grant, co
                                    .answer = SLICE(ANSWER_101) };
 
     assert_int_equal(slot_seat_take(office.region, SLOT), OK);
-    client->session = session_open(&office, peer_open(&client->peer), &claim);
+    client->session = life_open(&office, peer_open(&client->peer), &claim);
     grant_unref(grant);
     assert_non_null(client->session);
     client->number = client->session->number;

@@ -2,6 +2,7 @@
  * for, so that answers can come late, or not at all. */
 /* NOLINTNEXTLINE(bugprone-suspicious-include): what is asked for, and when, is static in it */
 #include "worker/delivery/receipts.c"
+#include "worker/mailbox/mailbox.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 
 static struct office office;
 static struct session session;
+static struct session_opening opening;
 static struct {
     unsigned asks, plain_acks, aborts;
     struct mailbox_range ranges[RANGES_MAX];
@@ -18,71 +20,11 @@ static struct {
     bool down;
 } redis;
 
-struct session *carrier_session(void *name)
+/* Paying has a test of its own. */
+void payment_pay_all(struct office *at, struct mailbox_debts *debts)
 {
-    (void)name;
-    return &session;
-}
-
-struct office *carrier_office(void)
-{
-    return &office;
-}
-
-void *carrier_name(const struct session *of)
-{
-    (void)of;
-    return NULL;
-}
-
-bool mailbox_debts_next(struct mailbox_debts *debts, struct mailbox_owed *owed)
-{
+    (void)at;
     (void)debts;
-    (void)owed;
-    return false;
-}
-
-void mailbox_settle(struct mailbox *mailbox, struct slice owed_text)
-{
-    (void)mailbox;
-    (void)owed_text;
-}
-
-void doorbell_ring(struct office *at, const struct doorbell *stored, struct remote *remote,
-                   struct slice skip_device, struct msg *msg)
-{
-    (void)at;
-    (void)stored;
-    (void)remote;
-    (void)skip_device;
-    (void)msg;
-}
-
-unsigned remote_note(struct remote *remote, struct office *at, const struct slice *fields,
-                     size_t field_count, struct slice address, struct bus_position position)
-{
-    (void)remote;
-    (void)at;
-    (void)fields;
-    (void)field_count;
-    (void)address;
-    (void)position;
-    return 0;
-}
-
-void remote_fini(struct remote *remote)
-{
-    (void)remote;
-}
-
-enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *letter,
-                        mailbox_appended_cb done, void *arg)
-{
-    (void)mailbox;
-    (void)letter;
-    (void)done;
-    (void)arg;
-    return ERR_DOWN;
 }
 
 void conn_abort(struct conn *conn)
@@ -135,13 +77,16 @@ static int begin(void **state)
     memset(&session, 0, sizeof session);
     memset(&office, 0, sizeof office);
     session.office = &office;
-    session.wanted_address = SLICE("bob");
+    session.opening = &opening;
+    opening.address = SLICE("bob");
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
+    if (session.receipts.job)
+        session.receipts.job->busy = false; /* no answer will come */
     receipts_forget(&session);
     feed_acks_fini(&session.feed.acks);
     return 0;
@@ -170,7 +115,7 @@ static void acks(struct seq seq)
 
 static void answers(bool ok, bool more)
 {
-    on_acked(NULL, &(struct mailbox_acked){ .ok = ok, .more = more });
+    on_ranges_acked(session.receipts.job, &(struct mailbox_acked){ .ok = ok, .more = more });
 }
 
 static void an_ack_where_nobody_asked_costs_what_it_did(void **state)
@@ -182,14 +127,14 @@ static void an_ack_where_nobody_asked_costs_what_it_did(void **state)
     acks(at(6, 0));
     assert_int_equal(redis.plain_acks, 2);
     assert_int_equal(redis.asks, 0);
-    assert_null(session.receipts);
+    assert_null(session.receipts.job);
     acks(at(8, 0));
     assert_int_equal(redis.asks, 1);
     answers(true, false);
     acks(at(9, 0));
     assert_int_equal(redis.plain_acks, 3);
     assert_int_equal(redis.asks, 1);
-    assert_null(session.receipts);
+    assert_null(session.receipts.job);
 }
 
 static void what_is_acknowledged_while_redis_thinks_is_one_range_afterwards(void **state)
@@ -212,7 +157,7 @@ static void what_is_acknowledged_while_redis_thinks_is_one_range_afterwards(void
     assert_true(seq_compare(redis.cursor, at(5, 6)) == 0);
     answers(true, false);
     assert_int_equal(redis.asks, 2);
-    assert_null(session.receipts);
+    assert_null(session.receipts.job);
 }
 
 static void the_cursor_follows_when_it_alone_has_moved(void **state)
@@ -226,7 +171,7 @@ static void the_cursor_follows_when_it_alone_has_moved(void **state)
     answers(true, false);
     assert_true(seq_compare(redis.cursor, at(2, 0)) == 0);
     answers(true, false);
-    assert_null(session.receipts);
+    assert_null(session.receipts.job);
 }
 
 static void an_answer_that_did_not_come_is_asked_for_again(void **state)
@@ -246,7 +191,7 @@ static void an_answer_that_did_not_come_is_asked_for_again(void **state)
     assert_true(seq_compare(redis.ranges[0].first, at(5, 1)) == 0);
     assert_true(seq_compare(redis.ranges[redis.count - 1].last, at(5, 3)) == 0);
     answers(true, false);
-    assert_null(session.receipts);
+    assert_null(session.receipts.job);
 }
 
 /* Each second one is of a higher level and leaves first: ranges that cannot be joined. */
@@ -266,7 +211,7 @@ static void a_cursor_stays_before_what_there_was_no_room_for(void **state)
     assert_int_equal(redis.count, RANGES_MAX);
     assert_true(seq_compare(redis.cursor, at(9, 2 * RANGES_MAX)) == 0);
     answers(true, false);
-    assert_non_null(session.receipts);
+    assert_non_null(session.receipts.job);
     leaves(at(9, n), true);
     acks(at(9, n));
     assert_true(seq_compare(redis.cursor, at(9, 2 * RANGES_MAX)) == 0);

@@ -1,5 +1,7 @@
 #include "office_fixture.h"
 
+#include "worker/entrance/rivals.h"
+
 enum { CLIENTS_MAX = 10 };
 
 static struct client clients[CLIENTS_MAX];
@@ -63,7 +65,7 @@ static void who_asks_for_a_replay_hears_that_there_is_none(void **state)
     (void)state;
     claim.grant = grant_default(SLICE("alice"));
     assert_int_equal(slot_seat_take(office.region, SLOT), OK);
-    client->session = session_open(&office, peer_open(&client->peer), &claim);
+    client->session = life_open(&office, peer_open(&client->peer), &claim);
     grant_unref(claim.grant);
     turns(1);
     hear_welcome(client);
@@ -87,7 +89,7 @@ static void what_came_with_the_request_is_answered_behind_welcome(void **state)
     claim.grant = grant_default(SLICE("alice"));
     claim.early = buf_slice(&frames);
     assert_int_equal(slot_seat_take(office.region, SLOT), OK);
-    client->session = session_open(&office, peer_open(&client->peer), &claim);
+    client->session = life_open(&office, peer_open(&client->peer), &claim);
     grant_unref(claim.grant);
     turns(1);
     hear_welcome(client);
@@ -185,7 +187,7 @@ static void a_newer_session_elsewhere_is_seen_when_asked(void **state)
     elsewhere_add("alice", "APP");
     turns(1);
     expect_nothing(&clients[0].peer); /* Redis is away: nobody told us */
-    session_check_replaced(&office);
+    rivals_check_replaced(&office);
     turns(1);
     told_to_leave(&clients[0], WS_CLOSE_REPLACED);
     expect_nothing(&clients[1].peer);
@@ -197,7 +199,7 @@ static void a_newer_session_here_stays_when_asked(void **state)
     (void)state;
     elsewhere_add("alice", "APP");
     client_enter(&clients[0], "alice", "APP");
-    session_check_replaced(&office);
+    rivals_check_replaced(&office);
     turns(1);
     expect_nothing(&clients[0].peer);
 }
@@ -323,7 +325,7 @@ static void a_full_table_refuses_and_leaves_nothing_behind(void **state)
     claim.grant = grant_default(SLICE("alice"));
     log_set_level(LOG_ERROR + 1);
     assert_int_equal(slot_seat_take(office.region, SLOT), OK);
-    session_open(&office, peer_open(&peer), &claim);
+    life_open(&office, peer_open(&peer), &claim);
     grant_unref(claim.grant);
     turns(1);
     peer_read(&peer);

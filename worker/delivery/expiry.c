@@ -1,8 +1,9 @@
 #include "worker/delivery/expiry.h"
 
-#include "worker/delivery/receipts.h"
+#include "worker/delivery/payment.h"
+#include "worker/mailbox/mailbox.h"
 
-static void ask(struct office *office);
+static void ask_due(struct office *office);
 
 /* A bounded step; while there is more, the next is asked for when the last has been answered, so
  * that everything else has its turn in between. */
@@ -15,12 +16,12 @@ static void on_due(void *arg, struct mailbox_due *due)
         return; /* the next tick */
     if (due->expired)
         stats_add(office->stats, STAT_mail_removed, due->expired);
-    receipts_pay_all(office, &due->debts);
+    payment_pay_all(office, &due->debts);
     if (due->more)
-        ask(office);
+        ask_due(office);
 }
 
-static void ask(struct office *office)
+static void ask_due(struct office *office)
 {
     office->expiry_asked = mailbox_due(office->mailbox, on_due, office) == OK;
 }
@@ -28,5 +29,5 @@ static void ask(struct office *office)
 void expiry_tick(struct office *office)
 {
     if (!office->expiry_asked && mailbox_is_up(office->mailbox))
-        ask(office);
+        ask_due(office);
 }

@@ -7,8 +7,9 @@
 
 #include "common/json.h"
 #include "worker/envelope/postmaster.h"
-#include "worker/delivery/receipts.h"
+#include "worker/delivery/payment.h"
 #include "worker/delivery/sent.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <stdlib.h>
 
@@ -24,7 +25,7 @@ struct target {
 
 struct recall {
     struct office *office;
-    uint64_t session;
+    uint64_t number; /* of the session that asks, which may have ended by the answer */
     struct buf text; /* the command's id, the message's id, the sender, the recipients */
     struct slice command_id, id, from, addresses;
     struct target *targets;
@@ -41,37 +42,30 @@ static void recall_free(struct recall *recall)
 
 /* ---- the answer ---- */
 
-static struct session *asker(const struct recall *recall)
+/* NULL: the session has ended, or is closing. */
+static struct session *recall_session(const struct recall *recall)
 {
-    struct session *session = session_by_number(recall->office, recall->session);
-
-    return session && conn_is_open(&session->conn) ? session : NULL;
-}
-
-static void say(struct session *session, struct msg *msg)
-{
-    if (!msg || conn_send(&session->conn, msg) == ERR_NOMEM)
-        conn_abort(&session->conn);
-    msg_unref(msg);
+    return session_open_by_number(recall->office, recall->number);
 }
 
 static void say_rejected(const struct recall *recall, enum reject_code code, const char *message)
 {
-    struct session *session = asker(recall);
+    struct session *session = recall_session(recall);
 
     stats_add(
         recall->office->stats,
         code == REJECT_NOT_FOUND ? STAT_rejected_not_found : STAT_rejected_storage_unavailable, 1);
     if (!session)
         return;
-    say(session, postmaster_rejected(session_address(session),
-                                     &(struct postmaster_rejection){
-                                         .code = code,
-                                         .message = message,
-                                         .field = code == REJECT_NOT_FOUND ? "inReplyTo" : NULL,
-                                         .id = recall->command_id,
-                                         .retry_after_ms = code == REJECT_NOT_FOUND ? 0 : 1000,
-                                     }));
+    session_say(session,
+                postmaster_rejected(session_address(session),
+                                    &(struct postmaster_rejection){
+                                        .code = code,
+                                        .message = message,
+                                        .field = code == REJECT_NOT_FOUND ? "inReplyTo" : NULL,
+                                        .id = recall->command_id,
+                                        .retry_after_ms = code == REJECT_NOT_FOUND ? 0 : 1000,
+                                    }));
     if (code == REJECT_NOT_FOUND)
         session_count_error(session);
 }
@@ -109,7 +103,7 @@ static void add_targets(struct buf *out, const struct recall *recall, bool recal
 
 static void say_result(const struct recall *recall)
 {
-    struct session *session = asker(recall);
+    struct session *session = recall_session(recall);
     struct buf *out;
 
     if (!session)
@@ -124,7 +118,7 @@ static void say_result(const struct recall *recall)
     buf_add_text(out, "],\"notRecalled\":[");
     add_targets(out, recall, false);
     buf_add_char(out, ']');
-    say(session, postmaster_end(MSG_ANSWER));
+    session_say(session, postmaster_end(MSG_ANSWER));
 }
 
 /* ---- the mailboxes ---- */
@@ -162,7 +156,7 @@ static void on_recalled(void *arg, struct mailbox_recalled *recalled)
     struct recall *recall = target->recall;
 
     take_outcome(recall, target, recalled->outcome);
-    receipts_pay_all(recall->office, &recalled->debts);
+    payment_pay_all(recall->office, &recalled->debts);
     recall->waiting--;
     go_on(recall);
 }
@@ -238,7 +232,7 @@ static struct recall *recall_new(struct session *session, const struct envelope 
     if (!recall)
         return NULL;
     recall->office = session->office;
-    recall->session = session->number;
+    recall->number = session->number;
     buf_init(&recall->text, 1 << 20);
     buf_add_slice(&recall->text, envelope->id);
     buf_add_slice(&recall->text, envelope->in_reply_to);

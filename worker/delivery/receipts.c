@@ -1,216 +1,57 @@
 #include "worker/delivery/receipts.h"
 
-#include "common/json.h"
-#include "worker/delivery/carrier.h"
-#include "worker/doorbell.h"
+#include "worker/delivery/payment.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum {
-    RANGES_MAX = 1024,     /* acknowledged, and not yet told to Redis */
-    GIVE_UP_S = 24 * 3600, /* on one whose mailbox takes nothing */
-    BODY_MAX = 8192,
-};
-
-/* ---- paying ---- */
-
-struct payment {
-    struct office *office;
-    struct msg *msg;
-    size_t text_len;
-    int64_t at_s;
-    struct slice to; /* in text */
-    char text[];
-};
-
-static const char *subject_of(struct slice state)
-{
-    switch (state.data[0]) {
-    case '2':
-        return "delivered";
-    case '4':
-        return "recalled";
-    default:
-        return "expired";
-    }
-}
-
-static void add_member(struct buf *out, const char *name, struct slice value)
-{
-    buf_addf(out, ",\"%s\":", name);
-    json_add_string(out, value);
-}
-
-/* Every attempt makes the same. */
-static struct msg *body_of(const struct mailbox_owed *owed)
-{
-    struct buf out;
-    struct msg *msg;
-
-    buf_init(&out, BODY_MAX);
-    buf_add_text(&out, "{\"id\":");
-    json_add_string(&out, owed->id);
-    add_member(&out, "inReplyTo", owed->in_reply_to);
-    add_member(&out, "from", owed->from);
-    buf_add_text(&out, ",\"to\":[");
-    json_add_string(&out, owed->to);
-    buf_addf(&out, "],\"subject\":\"%s\",\"content\":\"\",\"type\":4,\"state\":%.1s",
-             subject_of(owed->state), owed->state.data);
-    if (owed->level) /* one that follows a message stays behind it */
-        buf_addf(&out, ",\"level\":%d", owed->level);
-    buf_addf(&out, ",\"createTime\":%lld,\"lastUpdateTime\":%lld}", (long long)owed->at_s,
-             (long long)owed->at_s);
-    msg = out.failed ? NULL : msg_new(buf_slice(&out), MSG_MAIL, owed->level);
-    buf_fini(&out);
-    return msg;
-}
-
-static void payment_free(struct payment *payment)
-{
-    msg_unref(payment->msg);
-    free(payment);
-}
-
-static struct payment *payment_new(struct office *office, const struct mailbox_owed *owed)
-{
-    struct payment *payment = malloc(sizeof *payment + owed->text.len);
-
-    if (!payment)
-        return NULL;
-    *payment = (struct payment){
-        .office = office, .msg = body_of(owed), .text_len = owed->text.len, .at_s = owed->at_s
-    };
-    memcpy(payment->text, owed->text.data, owed->text.len);
-    payment->to = slice_make(payment->text + (owed->to.data - owed->text.data), owed->to.len);
-    if (payment->msg)
-        return payment;
-    payment_free(payment);
-    return NULL;
-}
-
-static void settle(const struct payment *payment)
-{
-    mailbox_settle(payment->office->mailbox, slice_make(payment->text, payment->text_len));
-}
-
-static void fail(const struct payment *payment)
-{
-    stats_add(payment->office->stats, STAT_receipts_failed, 1);
-    settle(payment);
-}
-
-/* before: what lies there before it; the same as seq: not known. */
-static void ring(const struct payment *payment, const struct mailbox_appended *appended,
-                 struct seq before)
-{
-    struct slice to = payment->to;
-    struct bus_position position = { appended->seq, before };
-    struct doorbell stored = { &to, &position, 1 };
-    struct remote remote = { 0 };
-
-    remote_note(&remote, payment->office, appended->elsewhere, appended->elsewhere_count, to,
-                position);
-    doorbell_ring(payment->office, &stored, &remote, (struct slice){ 0 }, payment->msg);
-    remote_fini(&remote);
-}
-
-/* Settled only when the doorbell has been rung: a worker that is killed in between leaves it to
- * another, who finds it stored and rings again. */
-static void on_paid(void *arg, const struct mailbox_appended *appended)
-{
-    struct payment *payment = arg;
-    struct office *office = payment->office;
-
-    switch (appended->outcome) {
-    case MAILBOX_STORED:
-        stats_add(office->stats, STAT_receipts_sent, 1);
-        ring(payment, appended, appended->before);
-        settle(payment);
-        break;
-    case MAILBOX_REPEATED:
-        ring(payment, appended, appended->seq);
-        settle(payment);
-        break;
-    case MAILBOX_FULL:
-    case MAILBOX_UNASKED:
-        fail(payment);
-        break;
-    case MAILBOX_UNAVAILABLE:
-    case MAILBOX_UNKNOWN: /* it stays owed, and is tried again by whoever looks first */
-        if (office->mailbox && loop_unix_s(office->loop) - payment->at_s > GIVE_UP_S)
-            fail(payment);
-        break;
-    }
-    payment_free(payment);
-}
-
-/* It was sent, and that was not noted, so long ago that another append would not be recognised as
- * the same. One that would be says also where the recipient is. */
-static bool is_long_stored(const struct office *office, const struct mailbox_owed *owed)
-{
-    return !seq_is_zero(owed->stored) &&
-           loop_unix_s(office->loop) - owed->at_s > office->config->mailbox.dedupe_s / 2;
-}
-
-void receipts_pay(struct office *office, const struct mailbox_owed *owed)
-{
-    struct payment *payment = payment_new(office, owed);
-    struct mailbox_letter letter = {
-        .address = owed->to,
-        .from = owed->from,
-        .id = owed->id,
-        .level = (int8_t)owed->level,
-    };
-
-    if (!payment)
-        return; /* it stays owed */
-    if (is_long_stored(office, owed)) {
-        ring(payment, &(struct mailbox_appended){ .seq = owed->stored }, owed->stored);
-        settle(payment);
-        payment_free(payment);
-        return;
-    }
-    letter.body = msg_slice(payment->msg);
-    if (mailbox_append(office->mailbox, &letter, on_paid, payment))
-        payment_free(payment);
-}
-
-void receipts_pay_all(struct office *office, struct mailbox_debts *debts)
-{
-    struct mailbox_owed owed;
-
-    while (mailbox_debts_next(debts, &owed))
-        receipts_pay(office, &owed);
-}
+enum { RANGES_MAX = 1024 }; /* acknowledged, and not yet told to Redis */
 
 /* ---- what a session acknowledges ---- */
 
-/* Acknowledged ranges in which somebody asked, on their way to Redis. Until it has them the cursor
- * is not stored: should all end here, what they acknowledge comes again, and so does the ack. */
+/* Acknowledged ranges in which some message asks for a receipt, on their way to Redis. The cursor
+ * is stored only when Redis has the ranges: should the worker end before, the messages come again,
+ * and so do their acks. */
 struct receipts_job {
+    struct office *office;
+    struct session *session; /* NULL: the session has ended, or its mailbox was lost */
     struct mailbox_range *ranges;
     uint32_t count, size;
-    uint32_t asked; /* of those, the first so many are what Redis has been asked about */
-    bool busy;
-    bool cut; /* there was no room for a range: the cursor must stay before it */
+    uint32_t asked; /* the first so many ranges are in the question on its way */
+    bool busy;      /* a question is on its way; its answer comes to this job */
+    bool cut;       /* there was no room for a range: the cursor must stay before cursor_max */
     struct seq cursor_max;
-    struct seq cursor_asked; /* stored with those */
+    struct seq cursor_asked; /* goes with the question on its way */
 };
+
+static void job_free(struct receipts_job *job)
+{
+    free(job->ranges);
+    free(job);
+}
 
 void receipts_expect(struct session *session, struct seq seq)
 {
-    if (seq_is_zero(session->asked_first))
-        session->asked_first = seq;
-    if (seq_compare(seq, session->asked_last) > 0)
-        session->asked_last = seq;
+    if (seq_is_zero(session->receipts.asked_first))
+        session->receipts.asked_first = seq;
+    if (seq_compare(seq, session->receipts.asked_last) > 0)
+        session->receipts.asked_last = seq;
 }
 
 static struct receipts_job *job_need(struct session *session)
 {
-    if (!session->receipts)
-        session->receipts = calloc(1, sizeof *session->receipts);
-    return session->receipts;
+    struct receipts_job *job = session->receipts.job;
+
+    if (job)
+        return job;
+    job = calloc(1, sizeof *job);
+    if (!job)
+        return NULL;
+    job->office = session->office;
+    job->session = session;
+    session->receipts.job = job;
+    return job;
 }
 
 static bool range_room(struct receipts_job *job)
@@ -251,8 +92,8 @@ static void add_asked(struct session *session, struct mailbox_range range)
 {
     struct receipts_job *job;
 
-    if (seq_compare(range.last, session->asked_first) < 0 ||
-        seq_compare(range.first, session->asked_last) > 0)
+    if (seq_compare(range.last, session->receipts.asked_first) < 0 ||
+        seq_compare(range.first, session->receipts.asked_last) > 0)
         return;
     job = job_need(session);
     if (job)
@@ -266,7 +107,7 @@ void receipts_note_ack(struct session *session, struct seq seq)
     const struct feed_acks *acks = &session->feed.acks;
     uint32_t found;
 
-    if (seq_is_zero(session->asked_first))
+    if (seq_is_zero(session->receipts.asked_first))
         return;
     found = feed_acks_find(acks, seq);
     if (found == acks->count)
@@ -279,12 +120,13 @@ void receipts_note_ack(struct session *session, struct seq seq)
 /* From the cursor on down nothing is waited for any more. */
 static void expect_less(struct session *session)
 {
-    if (seq_is_zero(session->asked_first) || seq_compare(session->cursor, session->asked_first) < 0)
+    if (seq_is_zero(session->receipts.asked_first) ||
+        seq_compare(session->cursor, session->receipts.asked_first) < 0)
         return;
-    if (seq_compare(session->cursor, session->asked_last) >= 0)
-        session->asked_first = session->asked_last = (struct seq){ 0, 0 };
+    if (seq_compare(session->cursor, session->receipts.asked_last) >= 0)
+        session->receipts.asked_first = session->receipts.asked_last = (struct seq){ 0, 0 };
     else
-        session->asked_first = seq_next(session->cursor);
+        session->receipts.asked_first = seq_next(session->cursor);
 }
 
 static struct seq cursor_of(const struct session *session, const struct receipts_job *job)
@@ -293,79 +135,83 @@ static struct seq cursor_of(const struct session *session, const struct receipts
                                                                          : session->cursor;
 }
 
-static void go(struct session *session);
+static void job_ask(struct receipts_job *job);
 
-static void finished(struct session *session)
+static void job_finish(struct receipts_job *job)
 {
-    struct receipts_job *job = session->receipts;
+    struct session *session = job->session;
 
     job->count -= job->asked;
     memmove(job->ranges, job->ranges + job->asked, job->count * sizeof *job->ranges);
     job->asked = 0;
     if (job->count || seq_compare(cursor_of(session, job), job->cursor_asked) > 0) {
-        go(session);
+        job_ask(job);
     } else if (!job->cut) {
-        free(job->ranges);
-        free(job);
-        session->receipts = NULL;
+        session->receipts.job = NULL;
+        job_free(job);
     }
 }
 
-static void on_acked(void *arg, struct mailbox_acked *acked)
+static void on_ranges_acked(void *arg, struct mailbox_acked *acked)
 {
-    struct session *session = carrier_session(arg);
-    struct office *office = carrier_office();
+    struct receipts_job *job = arg;
 
-    receipts_pay_all(office, &acked->debts);
-    if (!session || !session->receipts)
+    payment_pay_all(job->office, &acked->debts);
+    if (!job->session) {
+        job_free(job);
         return;
-    session->receipts->busy = false;
+    }
+    job->busy = false;
+    if (!conn_is_open(&job->session->conn))
+        return; /* receipts_forget follows */
     if (!acked->ok)
-        office->catch_up_again = true;
+        job->office->catch_up_again = true;
     else if (acked->more)
-        go(session);
+        job_ask(job);
     else
-        finished(session);
+        job_finish(job);
 }
 
-static void go(struct session *session)
+static void job_ask(struct receipts_job *job)
 {
-    struct receipts_job *job = session->receipts;
+    struct session *session = job->session;
 
     if (job->busy)
         return;
     job->asked = job->count;
     job->cursor_asked = cursor_of(session, job);
-    job->busy = mailbox_ack_asked(session->office->mailbox, session_address(session),
-                                  session_device(session), job->cursor_asked, job->ranges,
-                                  job->count, on_acked, carrier_name(session)) == OK;
+    job->busy =
+        mailbox_ack_asked(job->office->mailbox, session_address(session), session_device(session),
+                          job->cursor_asked, job->ranges, job->count, on_ranges_acked, job) == OK;
     if (!job->busy)
-        session->office->catch_up_again = true;
+        job->office->catch_up_again = true;
 }
 
 void receipts_store_cursor(struct session *session)
 {
     expect_less(session);
-    if (session->receipts)
-        go(session);
+    if (session->receipts.job)
+        job_ask(session->receipts.job);
     else
-        /* A cursor that cannot be stored now is made up for by the next one; until then mail may
-         * come again. */
+        /* The next ack makes up for a cursor that cannot be stored now; until then mail may come
+         * again. */
         mailbox_ack(session->office->mailbox, session_address(session), session_device(session),
                     session->cursor, NULL, NULL);
 }
 
 void receipts_retry(struct session *session)
 {
-    if (session->receipts)
-        go(session);
+    if (session->receipts.job)
+        job_ask(session->receipts.job);
 }
 
 void receipts_forget(struct session *session)
 {
-    if (session->receipts)
-        free(session->receipts->ranges);
-    free(session->receipts);
-    session->receipts = NULL;
-    session->asked_first = session->asked_last = (struct seq){ 0, 0 };
+    struct receipts_job *job = session->receipts.job;
+
+    session->receipts = (struct session_receipts){ 0 };
+    if (job && job->busy)
+        job->session = NULL;
+    else if (job)
+        job_free(job);
 }

@@ -1,30 +1,24 @@
 /*
- * Receipts (docs/protocol.md, section 5): who asked is told that a message was delivered, recalled
- * or has expired.
+ * What a session's acknowledgements owe to senders (docs/protocol.md, section 5): a sender may ask
+ * to be told that its message was delivered.
  *
- * What is owed stands in Redis from the moment in which it is owed (mailbox_receipts.h), so what is
- * done here may be cut off anywhere: another worker goes on.
+ * An ack of messages that ask for a receipt goes to Redis as ranges, together with the cursor.
+ * Redis notes each receipt as owed in the same moment (mailbox/mailbox_receipts.h), so this worker
+ * may end anywhere: another worker sends the receipt. How a receipt is sent: delivery/payment.h.
  */
 #ifndef WORKER_RECEIPTS_H
 #define WORKER_RECEIPTS_H
 
-#include "worker/mailbox/mailbox_receipts.h"
 #include "worker/session/session.h"
 
-/* Puts the receipt into the mailbox of who is owed it, rings its doorbell, settles it. */
-void receipts_pay(struct office *office, const struct mailbox_owed *owed);
-/* All of them. */
-void receipts_pay_all(struct office *office, struct mailbox_debts *debts);
-
-/* ---- what a session acknowledges ---- */
-
-/* A message that asks for a receipt has been queued for it. */
+/* A message at seq that asks for a receipt has been queued for the session. */
 void receipts_expect(struct session *session, struct seq seq);
-/* `ack` of seq, before feed_acks_take hears of it. */
+/* The session acknowledges up to seq. To be called before feed_acks_take, which forgets the runs.
+ */
 void receipts_note_ack(struct session *session, struct seq seq);
-/* session->cursor has moved: it is stored; behind the receipts, when there are any. */
+/* session->cursor has moved: the cursor is stored, behind the receipts when there are any. */
 void receipts_store_cursor(struct session *session);
-/* Redis is back. */
+/* Redis is back: a question without an answer is asked again. */
 void receipts_retry(struct session *session);
 /* The session ends, or its mailbox was lost. */
 void receipts_forget(struct session *session);

@@ -1,6 +1,7 @@
 #include "worker/delivery/sent.h"
 
 #include "worker/mailbox/mailbox_receipts.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -60,9 +61,9 @@ static bool must_keep(struct session *session, struct slice from)
 
     if (!slice_equal(from, session_address(session)))
         return true;
-    if (session->sent_kept == now)
+    if (session->sent.kept == now)
         return false;
-    session->sent_kept = now;
+    session->sent.kept = now;
     return true;
 }
 
@@ -79,16 +80,16 @@ static struct batch *batch_begin(struct sent *sent, struct session *session, str
     if (buf_add_slice(&batch->from, from))
         return NULL;
     batch->keep = must_keep(session, from);
-    session->sent_turn = sent->turn;
-    session->sent_at = sent->count++;
+    session->sent.turn = sent->turn;
+    session->sent.at = sent->count++;
     return batch;
 }
 
 static struct batch *batch_for(struct sent *sent, struct session *session, struct slice from)
 {
-    if (session->sent_turn == sent->turn) {
+    if (session->sent.turn == sent->turn) {
         assert(sent->batches);
-        struct batch *batch = &sent->batches[session->sent_at];
+        struct batch *batch = &sent->batches[session->sent.at];
         if (slice_equal(buf_slice(&batch->from), from) && batch->records.len < RECORDS_SOFT_MAX)
             return batch;
     }

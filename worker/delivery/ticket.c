@@ -1,10 +1,13 @@
 #include "worker/delivery/ticket.h"
 
 #include "worker/envelope/postmaster.h"
-#include "worker/service/service.h"
+#include "worker/reach/reach.h"
+#include "worker/session/service_turn.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+enum { FEW = 8 }; /* recipients; most messages have no more */
 
 struct ticket_part {
     struct ticket *ticket;
@@ -200,6 +203,36 @@ static void answer_ready(struct session *session)
     }
 }
 
+static void ring_recipients(const struct ticket *ticket, struct doorbell *stored,
+                            struct remote *remote)
+{
+    for (uint32_t i = 0; i < ticket->recipient_count; i++)
+        if (ticket->recipients[i].to_deliver) {
+            stored->addresses[stored->count] = ticket->recipients[i].address;
+            stored->positions[stored->count++] = ticket->recipients[i].position;
+        }
+    ticket->office->ring(ticket->office, stored, remote, (struct slice){ 0 }, ticket->msg);
+}
+
+/* The recipients that have the message now are told. */
+static void ring_stored(struct ticket *ticket)
+{
+    struct slice few_addresses[FEW];
+    struct bus_position few_positions[FEW];
+    struct doorbell stored = { few_addresses, few_positions, 0 };
+
+    if (ticket->recipient_count <= FEW) {
+        ring_recipients(ticket, &stored, &ticket->remote);
+        return;
+    }
+    stored.addresses = malloc(ticket->recipient_count * sizeof *stored.addresses);
+    stored.positions = malloc(ticket->recipient_count * sizeof *stored.positions);
+    if (stored.addresses && stored.positions)
+        ring_recipients(ticket, &stored, &ticket->remote);
+    free(stored.addresses);
+    free(stored.positions);
+}
+
 /* One that was waited for is done. */
 static void settle(struct ticket *ticket)
 {
@@ -208,7 +241,7 @@ static void settle(struct ticket *ticket)
         return;
     /* Before the answer: what the sender is told has been handed on by then. */
     if (ticket->msg)
-        ticket->office->deliver_stored(ticket);
+        ring_stored(ticket);
     if (ticket->session)
         answer_ready(ticket->session);
     else
@@ -258,7 +291,7 @@ void ticket_appended(void *arg, const struct mailbox_appended *appended)
     take_outcome(ticket, recipient, appended);
     if (recipient->to_deliver && service_is(ticket->office, recipient->address)) {
         recipient->to_deliver = false; /* to one session, which Redis chooses */
-        service_news(ticket->office, recipient->address);
+        ticket->office->work(ticket->office, recipient->address);
     }
     if (recipient->to_deliver && ticket->msg)
         remote_note(&ticket->remote, ticket->office, appended->elsewhere, appended->elsewhere_count,

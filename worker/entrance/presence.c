@@ -8,19 +8,18 @@
 #include "common/address.h"
 #include "common/json.h"
 #include "worker/reach/nodes.h"
+#include "worker/session/asker.h"
 #include "worker/envelope/postmaster.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <stdlib.h>
 
 enum { PLACES_MAX = 128, DEVICES_MAX = 2 * PLACES_MAX, ONLINE_BYTES_MAX = 16 << 20 };
 
 struct inquiry {
-    struct office *office;
-    uint64_t session; /* its number; it may be gone by the answer */
+    struct asker asker;
     struct buf online;
-    size_t waiting; /* answers, and whoever asks */
-    uint8_t id_len;
-    char id[ENVELOPE_ID_MAX];
+    size_t waiting; /* answers that have not come, and the command while it asks */
 };
 
 /* One address of an inquiry. */
@@ -71,9 +70,9 @@ static struct msg *result(struct session *session, struct inquiry *inquiry)
 {
     struct buf *out = postmaster_begin(session_address(session), "result");
 
-    if (inquiry->id_len) {
+    if (asker_id(&inquiry->asker).data) {
         buf_add_text(out, ",\"inReplyTo\":");
-        json_add_string(out, slice_make(inquiry->id, inquiry->id_len));
+        json_add_string(out, asker_id(&inquiry->asker));
     }
     buf_add_text(out, ",\"online\":{");
     buf_add_slice(out, buf_slice(&inquiry->online));
@@ -85,17 +84,12 @@ static struct msg *result(struct session *session, struct inquiry *inquiry)
 static void settle(struct inquiry *inquiry)
 {
     struct session *session;
-    struct msg *msg;
 
     if (--inquiry->waiting)
         return;
-    session = session_by_number(inquiry->office, inquiry->session);
-    if (session && conn_is_open(&session->conn)) {
-        msg = result(session, inquiry);
-        if (!msg || conn_send(&session->conn, msg) == ERR_NOMEM)
-            conn_abort(&session->conn);
-        msg_unref(msg);
-    }
+    session = asker_session(&inquiry->asker);
+    if (session)
+        session_say(session, result(session, inquiry));
     buf_fini(&inquiry->online);
     free(inquiry);
 }
@@ -107,8 +101,8 @@ static void on_where(void *arg, bool ok, const struct at_session *sessions, size
     struct asked *asked = arg;
     struct inquiry *inquiry = asked->inquiry;
 
-    add_address(&inquiry->online, inquiry->office, slice_make(asked->address, asked->address_len),
-                sessions, ok ? count : 0);
+    add_address(&inquiry->online, inquiry->asker.office,
+                slice_make(asked->address, asked->address_len), sessions, ok ? count : 0);
     free(asked);
     settle(inquiry);
 }
@@ -121,7 +115,7 @@ static bool ask(struct inquiry *inquiry, struct slice address)
         return false;
     *asked = (struct asked){ .inquiry = inquiry, .address_len = (uint8_t)address.len };
     memcpy(asked->address, address.data, address.len);
-    if (mailbox_where(inquiry->office->mailbox, address, on_where, asked)) {
+    if (mailbox_where(inquiry->asker.office->mailbox, address, on_where, asked)) {
         free(asked);
         return false;
     }
@@ -139,7 +133,7 @@ static bool repeated(const struct envelope *envelope, size_t i)
 
 static void ask_all(struct inquiry *inquiry, const struct envelope *envelope)
 {
-    struct office *office = inquiry->office;
+    struct office *office = inquiry->asker.office;
     bool elsewhere = nodes_any(office->nodes) && mailbox_is_up(office->mailbox);
 
     if (elsewhere)
@@ -180,12 +174,7 @@ enum err presence_run(struct session *session, const struct envelope *envelope,
     inquiry = malloc(sizeof *inquiry);
     if (!inquiry)
         return fail(fault, REJECT_INTERNAL, "out of memory");
-    *inquiry = (struct inquiry){ .office = session->office,
-                                 .session = session->number,
-                                 .waiting = 1,
-                                 .id_len = (uint8_t)envelope->id.len };
-    if (envelope->id.len)
-        memcpy(inquiry->id, envelope->id.data, envelope->id.len);
+    *inquiry = (struct inquiry){ .asker = asker_of(session, envelope->id), .waiting = 1 };
     buf_init(&inquiry->online, ONLINE_BYTES_MAX);
     ask_all(inquiry, envelope);
     settle(inquiry);

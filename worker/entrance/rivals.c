@@ -1,12 +1,15 @@
 #include "worker/entrance/rivals.h"
 
 #include "worker/reach/nodes.h"
+#include "worker/reach/reach.h"
 #include "worker/reach/remote.h"
+#include "worker/mailbox/mailbox.h"
+#include "worker/reach/bus.h"
 
 #include <stdatomic.h>
 
 enum {
-    PLACES_MAX = 128, /* sessions of one address on this host, and as many elsewhere, looked at */
+    RIVALS_MAX = 128, /* sessions of one address on this host, and as many elsewhere, looked at */
 };
 
 struct rival {
@@ -58,10 +61,10 @@ static size_t gather_here(const struct session *session, struct session_place *p
                           struct rival *rivals)
 {
     const struct office *office = session->office;
-    size_t found = sessions_find(office->region, session->entry->key, places, PLACES_MAX),
+    size_t found = sessions_find(office->region, session->entry->key, places, RIVALS_MAX),
            count = 0;
 
-    for (size_t i = 0; i < found && i < PLACES_MAX; i++) {
+    for (size_t i = 0; i < found && i < RIVALS_MAX; i++) {
         if (places[i].slot == office->slot && places[i].number == session->number)
             continue;
         rivals[count++] =
@@ -93,7 +96,7 @@ static size_t gather_away(const struct session *session, const struct at_session
     struct office *office = session->office;
     size_t count = 0;
 
-    for (size_t i = 0; office->nodes && i < other_count && count < PLACES_MAX; i++) {
+    for (size_t i = 0; office->nodes && i < other_count && count < RIVALS_MAX; i++) {
         if (nodes_where(office->nodes, others[i].place) == NODES_HERE)
             continue;
         if (!nodes_live(office->nodes, others[i].place)) {
@@ -123,7 +126,7 @@ static void turn_out(struct session *by, const struct rival *rival, const char *
         return;
     }
     if (rival->slot != office->slot) {
-        /* What Redis loses on the way session_check_replaced makes up for. */
+        /* rivals_check_replaced makes up for a kick that Redis loses. */
         reach_kick(office->reach, rival->slot, rival->incarnation, rival->number,
                    WS_CLOSE_REPLACED);
         return;
@@ -206,8 +209,8 @@ static void meet_all(struct session *session, const struct rival *self, struct r
 
 bool rivals_meet(struct session *session, const struct at_session *others, size_t other_count)
 {
-    struct session_place places[PLACES_MAX];
-    struct rival rivals[2 * PLACES_MAX], self = self_of(session);
+    struct session_place places[RIVALS_MAX];
+    struct rival rivals[2 * RIVALS_MAX], self = self_of(session);
     size_t count;
 
     /* Itself in the table first, then the look at others there: of two one sees the other. */
@@ -226,7 +229,7 @@ bool rivals_meet(struct session *session, const struct at_session *others, size_
 void rivals_greet(struct session *session, const struct at_session *others, size_t other_count)
 {
     struct office *office = session->office;
-    struct rival rivals[PLACES_MAX];
+    struct rival rivals[RIVALS_MAX];
     size_t count = session->seat ? 0 : gather_away(session, others, other_count, rivals);
 
     for (size_t i = 0; i < count; i++)
@@ -236,14 +239,23 @@ void rivals_greet(struct session *session, const struct at_session *others, size
                 &(struct bus_frame){ .kind = BUS_COMPANY, .session_number = rivals[i].number });
 }
 
-bool rivals_replaced(const struct session *session)
+static bool is_replaced(const struct session *session)
 {
-    struct session_place places[PLACES_MAX];
-    struct rival rivals[PLACES_MAX], self = self_of(session);
+    struct session_place places[RIVALS_MAX];
+    struct rival rivals[RIVALS_MAX], self = self_of(session);
     size_t count = session->seat ? 0 : gather_here(session, places, rivals);
 
     for (size_t i = 0; i < count; i++)
         if (same_device(&rivals[i], &self) && older(&self, &rivals[i]))
             return true;
     return false;
+}
+
+void rivals_check_replaced(struct office *office)
+{
+    for (uint32_t i = 0; i < office->session_used; i++) {
+        struct session *session = office->sessions[i];
+        if (session && session->listed && is_replaced(session))
+            give_way(session, newer_text);
+    }
 }

@@ -18,7 +18,8 @@
 bool rivals_meet(struct session *session, const struct at_session *others, size_t other_count);
 /* The session is new: those of other devices on other hosts are told that they are not alone. */
 void rivals_greet(struct session *session, const struct at_session *others, size_t other_count);
-/* Has a newer one of the same device on this host taken its place? */
-bool rivals_replaced(const struct session *session);
+/* The bus was away: closes each session that a newer session of the same device, on this host, has
+ * replaced meanwhile. */
+void rivals_check_replaced(struct office *office);
 
 #endif

@@ -4,7 +4,7 @@
 #include "common/log.h"
 #include "shm/origins.h"
 #include "shm/slots.h"
-#include "worker/session/session.h"
+#include "worker/entrance/life.h"
 #include "worker/token/token.h"
 
 #include <errno.h>
@@ -228,19 +228,18 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
     buf_init(&answer, 1024);
     http_answer_upgrade(&answer, upgrade->key, upgrade->offers_v1 ? "postoffice.v1" : NULL);
     leave(visitor);
-    session_open(
-        office, visitor->fd,
-        &(struct session_claim){
-            .address = upgrade->client_id.data ? upgrade->client_id
-                                               : slice_make(grant->sub, grant->sub_len),
-            .device = upgrade->device.data ? upgrade->device : SLICE(""),
-            .grant = grant,
-            .origin_key = visitor->origin_key,
-            .answer = buf_slice(&answer),
-            .early = slice_make(visitor->head.data + head_len, visitor->head.len - head_len),
-            .since = upgrade->since,
-            .epoch = upgrade->epoch,
-        });
+    life_open(office, visitor->fd,
+              &(struct session_claim){
+                  .address = upgrade->client_id.data ? upgrade->client_id
+                                                     : slice_make(grant->sub, grant->sub_len),
+                  .device = upgrade->device.data ? upgrade->device : SLICE(""),
+                  .grant = grant,
+                  .origin_key = visitor->origin_key,
+                  .answer = buf_slice(&answer),
+                  .early = slice_make(visitor->head.data + head_len, visitor->head.len - head_len),
+                  .since = upgrade->since,
+                  .epoch = upgrade->epoch,
+              });
     buf_fini(&answer);
 }
 

@@ -1,4 +1,5 @@
 #include "worker/entrance/whereabouts.h"
+#include "worker/mailbox/mailbox.h"
 
 #include "common/clock.h"
 

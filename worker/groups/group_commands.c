@@ -12,6 +12,7 @@
 #include "worker/delivery/carrier.h"
 #include "worker/commands.h"
 #include "worker/envelope/postmaster.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <stdlib.h>
 
@@ -23,7 +24,7 @@ struct subscribing;
 struct join {
     struct subscribing *subscribing;
     struct mailbox_opened joined;
-    struct carrier_standing standing;
+    struct standing standing;
     struct slice group; /* in the command's own memory */
     bool live;          /* from now on: nothing said where else to begin */
 };
@@ -32,7 +33,7 @@ struct join {
 struct subscribing {
     struct office *office;
     uint64_t session, request;
-    struct carrier_since since;
+    struct standing_since since;
     uint32_t count, waiting;
     uint8_t id_len;
     char id[ENVELOPE_ID_MAX];
@@ -135,9 +136,7 @@ static void say_result(struct session *session, const struct subscribing *subscr
     }
     buf_add_char(out, '}');
     msg = postmaster_end(MSG_ANSWER);
-    if (!msg || conn_send(&session->conn, msg) == ERR_NOMEM)
-        conn_abort(&session->conn);
-    msg_unref(msg);
+    session_say(session, msg);
 }
 
 /* Where it begins: as a session in its mailbox, but live where nobody has said otherwise. */
@@ -146,7 +145,7 @@ static void judge(struct join *join)
     const struct subscribing *subscribing = join->subscribing;
 
     join->live = !subscribing->since.given && !join->joined.known_device;
-    join->standing = carrier_judge(subscribing->office, &subscribing->since, &join->joined);
+    join->standing = standing_judge(subscribing->office->epoch, &subscribing->since, &join->joined);
 }
 
 /* `result` has been said. A subscription that was on already stays as it is. */
@@ -213,9 +212,7 @@ static void refuse(struct session *session, const struct subscribing *subscribin
                                           });
 
     stats_add(session->office->stats, STAT_rejected_storage_unavailable, 1);
-    if (!msg || conn_send(&session->conn, msg) == ERR_NOMEM)
-        conn_abort(&session->conn);
-    msg_unref(msg);
+    session_say(session, msg);
 }
 
 static void finish(struct subscribing *subscribing)
@@ -272,8 +269,8 @@ static struct subscribing *subscribing_new(struct session *session, const struct
     subscribing->session = session->number;
     subscribing->request = ++session->office->groups->requests;
     subscribing->since =
-        (struct carrier_since){ .given = envelope->references.data != NULL, .seq = after };
-    carrier_since_epoch(&subscribing->since, envelope->epoch);
+        (struct standing_since){ .given = envelope->references.data != NULL, .seq = after };
+    standing_since_epoch(&subscribing->since, envelope->epoch);
     subscribing->id_len = (uint8_t)envelope->id.len;
     if (envelope->id.len)
         memcpy(subscribing->id, envelope->id.data, envelope->id.len);

@@ -9,6 +9,7 @@
 #include "common/json.h"
 #include "worker/delivery/carrier.h"
 #include "worker/envelope/postmaster.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <stdlib.h>
 

@@ -3,6 +3,7 @@
 #include "common/address.h"
 #include "common/log.h"
 #include "worker/delivery/carrier.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -13,6 +13,7 @@
 #define WORKER_GROUPS_H
 
 #include "worker/envelope/envelope.h"
+#include "worker/reach/bus.h"
 #include "worker/session/session.h"
 
 struct group;

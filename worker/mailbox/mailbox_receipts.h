@@ -4,7 +4,7 @@
  *
  * A receipt is owed from the moment in which a message was acknowledged, recalled or expired: Redis
  * keeps it until mailbox_settle, whoever dies. Whoever is told of one puts it into its recipient's
- * mailbox (receipts_pay) and then settles it.
+ * mailbox (payment_pay) and then settles it.
  */
 #ifndef WORKER_MAILBOX_RECEIPTS_H
 #define WORKER_MAILBOX_RECEIPTS_H

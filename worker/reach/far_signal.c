@@ -3,6 +3,8 @@
 #include "worker/reach/nodes.h"
 #include "worker/reach/remote.h"
 #include "worker/service/service.h"
+#include "worker/mailbox/mailbox.h"
+#include "worker/reach/bus.h"
 
 #include <stdlib.h>
 

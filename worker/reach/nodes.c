@@ -1,4 +1,6 @@
 #include "worker/reach/nodes.h"
+#include "worker/mailbox/mailbox.h"
+#include "worker/reach/bus.h"
 
 #include "common/clock.h"
 #include "common/log.h"

@@ -1,6 +1,8 @@
 #include "worker/reach/remote.h"
 
 #include "worker/reach/nodes.h"
+#include "worker/mailbox/mailbox.h"
+#include "worker/reach/bus.h"
 
 #include <stdlib.h>
 

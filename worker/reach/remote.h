@@ -7,9 +7,17 @@
 #ifndef WORKER_REMOTE_H
 #define WORKER_REMOTE_H
 
+#include "worker/reach/bus.h"
 #include "worker/session/office.h"
 
 struct remote_place;
+
+/* The addresses whose mailboxes hold a message now, and the positions at which they hold it. */
+struct doorbell {
+    struct slice *addresses;
+    struct bus_position *positions;
+    size_t count;
+};
 
 /* All zero: nobody. */
 struct remote {

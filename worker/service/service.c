@@ -3,9 +3,12 @@
 #include "common/log.h"
 #include "shm/slots.h"
 #include "worker/delivery/carrier.h"
+#include "worker/envelope/postmaster.h"
+#include "worker/reach/bus.h"
 #include "worker/reach/nodes.h"
 #include "worker/service/service_held.h"
 #include "worker/service/service_receipts.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -450,44 +453,43 @@ bool service_settled(const struct office *office)
 
 /* ---- a session ---- */
 
-enum err service_sit(struct session *session)
+/* A service session has no backlog of its own. */
+static void say_replayed(struct session *session)
 {
-    struct office *office = session->office;
-    struct service_seat *seat = calloc(1, sizeof *seat);
+    struct msg *msg = postmaster_replayed(session_address(session), (struct seq){ 0, 0 });
 
-    if (!seat)
-        return ERR_NOMEM;
-    seat->session = session;
-    session->seat = seat;
-    if (!office->mailbox)
-        return OK;
-    seat->address = need(office->service, session_address(session));
-    if (!seat->address)
-        return ERR_NOMEM;
-    seat->next = seat->address->seats;
-    seat->address->seats = seat;
-    return OK;
+    if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
+        conn_abort(&session->conn);
+    msg_unref(msg);
 }
 
 /* In doubt from the start: a worker that had this place in an earlier life of the server may have
  * left a session of the same number. The others are told, for the same reason. */
-void service_start(struct session *session)
+static void service_start(struct session *session, struct seq after, struct seq newest)
 {
-    struct service_seat *seat = session->seat;
+    struct service_seat *seat;
 
+    (void)after;
+    (void)newest;
+    say_replayed(session);
+    seat = session->seat;
+    if (!seat)
+        return; /* the connection broke */
     seat->started = seat->doubt = true;
     seat->address->tell_all = true;
     want(session->office->service, seat->address);
 }
 
-void service_reopened(struct session *session, struct seq newest)
+static void service_reopened(struct session *session, const struct mailbox_opened *opened,
+                             struct seq queued)
 {
     struct office *office = session->office;
     struct service_seat *seat = session->seat;
-    struct carrier_standing standing = { .last = newest,
-                                         .epoch = office->epoch,
-                                         .recovered = !seat->started };
+    struct standing standing = { .last = opened->last,
+                                 .epoch = office->epoch,
+                                 .recovered = !seat->started };
 
+    (void)queued;
     if (seat->started && session->data_lost_count == office->data_lost_count) {
         seat->doubt = true;
         want(office->service, seat->address);
@@ -497,7 +499,7 @@ void service_reopened(struct session *session, struct seq newest)
     service_held_clear(&seat->held);
     session_say_welcome(session, &standing);
     if (conn_is_open(&session->conn))
-        carrier_start(session);
+        service_start(session, standing.cursor, standing.last);
 }
 
 static void unlink_seat(struct service_seat *seat)
@@ -517,6 +519,7 @@ void service_leave(struct session *session)
     if (!seat)
         return;
     session->seat = NULL;
+    session->supply = &carrier_supply; /* closing: nothing is supplied any more */
     if (seat->address) {
         unlink_seat(seat);
         if (seat->started)
@@ -528,12 +531,12 @@ void service_leave(struct session *session)
     free(seat);
 }
 
-void service_left(struct session *session, struct seq seq)
+static void service_left(struct session *session, struct outbox_position position)
 {
-    service_held_left(&session->seat->held, seq);
+    service_held_left(&session->seat->held, (struct seq){ position.ms, position.n });
 }
 
-void service_has_room(struct session *session)
+static void service_has_room(struct session *session)
 {
     if (session->seat->address)
         want(session->office->service, session->seat->address);
@@ -559,7 +562,7 @@ static void on_acknowledged(void *arg, const struct service_letter *letter)
         log_error("service_ack_lost", "reason=no-memory"); /* another session gets it once more */
 }
 
-bool service_ack(struct session *session, struct seq seq)
+static bool service_ack(struct session *session, struct seq seq)
 {
     struct service_seat *seat = session->seat;
     struct acknowledged all = { .session = session };
@@ -587,6 +590,53 @@ void service_news(struct office *office, struct slice text)
 
     if (address)
         want(office->service, address);
+}
+
+static void service_read_on(struct session *session)
+{
+    service_news(session->office, session_address(session));
+}
+
+/* A doorbell of a worker that does not know the address as a service's: Redis is asked who gets the
+ * message. */
+static void service_offer(struct session *session, struct seq seq, struct seq before,
+                          struct slice skip_device, struct msg *msg)
+{
+    (void)seq;
+    (void)before;
+    (void)skip_device;
+    (void)msg;
+    service_read_on(session);
+}
+
+static const struct session_supply service_supply = {
+    .start = service_start,
+    .reopened = service_reopened,
+    .read_on = service_read_on,
+    .offer = service_offer,
+    .ack = service_ack,
+    .left = service_left,
+    .has_room = service_has_room,
+};
+
+enum err service_sit(struct session *session)
+{
+    struct office *office = session->office;
+    struct service_seat *seat = calloc(1, sizeof *seat);
+
+    if (!seat)
+        return ERR_NOMEM;
+    seat->session = session;
+    session->seat = seat;
+    session->supply = &service_supply;
+    if (!office->mailbox)
+        return OK;
+    seat->address = need(office->service, session_address(session));
+    if (!seat->address)
+        return ERR_NOMEM;
+    seat->next = seat->address->seats;
+    seat->address->seats = seat;
+    return OK;
 }
 
 /* Fewer workers of other hosts than at the last look? (After a death on this one carrier_read_on

@@ -28,19 +28,8 @@ void service_free(struct service *service);
 
 /* It is listed, and its address is one. ERR_NOMEM. */
 enum err service_sit(struct session *session);
-/* After `welcome`: from here on it is given work. */
-void service_start(struct session *session);
-/* Its mailbox was opened again (Redis was away, or doorbells were): newest is its newest message.
- */
-void service_reopened(struct session *session, struct seq newest);
 /* It can no longer be sent to: what it has goes to others. */
 void service_leave(struct session *session);
-/* A message has left whole; there is room again. */
-void service_left(struct session *session, struct seq seq);
-void service_has_room(struct session *session);
-/* As carrier_ack. */
-bool service_ack(struct session *session, struct seq seq);
-
 /* ---- news ---- */
 
 /* Something was stored there, or another worker says that there is something to take. */

@@ -1,6 +1,7 @@
 #include "worker/service/service_receipts.h"
 
-#include "worker/delivery/receipts.h"
+#include "worker/delivery/payment.h"
+#include "worker/mailbox/mailbox.h"
 
 #include <stdlib.h>
 
@@ -31,7 +32,7 @@ static void on_acked(void *arg, struct mailbox_acked *acked)
 {
     struct debt *debt = arg;
 
-    receipts_pay_all(debt->office, &acked->debts);
+    payment_pay_all(debt->office, &acked->debts);
     if (acked->ok && !acked->more) {
         free(debt);
     } else if (acked->ok) {

@@ -9,22 +9,23 @@
 #include "shm/region.h"
 #include "shm/sessions.h"
 #include "shm/stats.h"
-#include "worker/reach/bus.h"
 #include "worker/wire/conn.h"
 #include "worker/session/directory.h"
 #include "worker/io/loop.h"
-#include "worker/mailbox/mailbox.h"
-#include "worker/reach/reach.h"
 
 #include <stdint.h>
 
-struct leaving;
-struct nodes;
+struct bus;
+struct doorbell;
 struct groups;
+struct leaving;
+struct mailbox;
+struct nodes;
+struct reach;
+struct remote;
 struct sent;
 struct service;
 struct session;
-struct ticket;
 
 struct office {
     struct loop *loop;
@@ -33,12 +34,11 @@ struct office {
     struct stats_row *stats;
     struct sessions_writer *table;
     struct bus *bus;
-    void (*deliver_stored)(struct ticket *ticket); /* doorbell_ring_ticket; set by worker.c */
-    struct mailbox *mailbox;                       /* NULL: no Redis is configured */
-    char epoch[40];                                /* of the stored data; "" : not known yet */
-    uint32_t data_lost_count;                      /* how often it was found to be lost */
-    bool catch_up_lightly;                         /* going on, it only lets sessions read on */
-    bool catch_up_again;  /* a mailbox could not be opened though Redis is there: soon again */
+    struct mailbox *mailbox;  /* NULL: no Redis is configured */
+    char epoch[40];           /* of the stored data; "" : not known yet */
+    uint32_t data_lost_count; /* how often it was found to be lost */
+    bool catch_up_lightly;    /* going on, it only lets sessions read on */
+    bool catch_up_again;      /* a mailbox could not be opened though Redis is there: soon again */
     uint32_t catch_up_at; /* the place of the next session to be brought up to its mailbox's end */
     struct service *service; /* this worker's part in service addresses */
     struct reach *reach;     /* to other workers, through the bus or through rings */
@@ -60,15 +60,23 @@ struct office {
     uint32_t slot;
     uint64_t incarnation;
 
-    /* Every session by the index in its number; a free place is NULL. */
+    /* Every session by the index in its number; a free index has NULL. */
     struct session **sessions;
     uint32_t session_size, session_used;
-    uint32_t *free_places;
+    uint32_t *free_indexes;
     uint32_t free_count;
     uint32_t next_generation;
 
     bool draining;
     uint16_t drain_code;
+
+    /* The way up; worker.c sets both. */
+
+    /* doorbell_ring: messages have been stored, their sessions are to be told. */
+    void (*ring)(struct office *office, const struct doorbell *stored, struct remote *remote,
+                 struct slice skip_device, struct msg *msg);
+    /* service_news: a message has been stored in the mailbox of this service address. */
+    void (*work)(struct office *office, struct slice address);
 };
 
 #endif

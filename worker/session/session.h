@@ -1,126 +1,189 @@
 /*
- * A session: one WebSocket connection that speaks for an address on a device.
+ * The record of a session: one WebSocket connection that speaks for an address on a device.
  *
- * It registers itself in the worker's directory and in the shared table, so that it is found from
- * everywhere, and leaves both when it ends. A newer session of the same address and device takes
- * its place, wherever on the node that is.
+ * The record knows its number, how the session is found (in the worker's directory and in the
+ * shared table), what every part of the worker remembers about the session, and how the session is
+ * spoken to. How a session begins and ends stands in worker/entrance/life.h; how a session gets its
+ * stored mail stands behind `supply`.
  */
 #ifndef WORKER_SESSION_H
 #define WORKER_SESSION_H
 
-#include "worker/wire/conn.h"
 #include "worker/mailbox/feed.h"
-#include "worker/wire/limiter.h"
+#include "worker/mailbox/standing.h"
+#include "worker/session/directory.h"
 #include "worker/session/office.h"
 #include "worker/token/token.h"
+#include "worker/wire/conn.h"
+#include "worker/wire/limiter.h"
 
-struct carrier_standing;
-struct opening;
 struct receipts_job;
 struct service_seat;
+struct session_opening;
 struct subscription;
 struct ticket;
+
+/* How a session gets its stored mail: from its own mailbox (delivery/carrier.c), or as a share of a
+ * service address's work (service/service.c). One constant table each; never NULL in a session. */
+struct session_supply {
+    /* `welcome` has been sent. The replay begins behind `after`; newest: the mailbox's last message
+     * when the mailbox was opened. */
+    void (*start)(struct session *session, struct seq after, struct seq newest);
+    /* The mailbox was opened again, because Redis or the doorbells were away. queued: the feed's
+     * position when the mailbox was asked. */
+    void (*reopened)(struct session *session, const struct mailbox_opened *opened,
+                     struct seq queued);
+    /* Doorbells may have been missed, and nothing else: the mailbox is read on. */
+    void (*read_on)(struct session *session);
+    /* msg has been stored at seq in the mailbox of the session's address; before: the message that
+     * lies before it there. Sessions of skip_device do not get msg; data NULL: none is skipped. */
+    void (*offer)(struct session *session, struct seq seq, struct seq before,
+                  struct slice skip_device, struct msg *msg);
+    /* The client acknowledges up to seq. False when nothing that was sent to this session is
+     * meant. */
+    bool (*ack)(struct session *session, struct seq seq);
+    /* A stored message has left whole. */
+    void (*left)(struct session *session, struct outbox_position position);
+    /* The connection has room for more. */
+    void (*has_room)(struct session *session);
+};
+
+/* The receipts that the session's acknowledgements cause (delivery/receipts.c). */
+struct session_receipts {
+    /* Messages that ask for a receipt, and that are perhaps not acknowledged, lie between these
+     * two; zero: there is none. */
+    struct seq asked_first, asked_last;
+    struct receipts_job *job; /* NULL: nothing is on its way to Redis */
+};
+
+/* The session's part in the log of sent messages (delivery/sent.c). */
+struct session_sent {
+    uint32_t turn, at, kept;
+};
 
 struct session {
     struct conn conn; /* first: a conn of an office is a session */
     struct office *office;
-    struct directory_entry *entry; /* of its address */
-    struct session *next_same;     /* of the same address on this worker */
     struct grant *grant;
-    struct ticket *tickets,
-        *tickets_last; /* answers that wait for mailboxes or workers, oldest first */
-    uint64_t number; /* generation << 32 | index in office->sessions; unique in this incarnation */
+    const struct session_supply *supply;
+
+    /* Its name: generation << 32 | index in office->sessions; unique in this incarnation. */
+    uint64_t number;
     uint64_t began_ns; /* CLOCK_MONOTONIC */
-    uint64_t since_ns; /* orders the sessions of an address: see session_open */
-    uint64_t origin_key, errors_at_ms;
+    uint64_t since_ns; /* orders the sessions of an address, see entrance/rivals.h */
+    uint64_t origin_key;
+
+    struct directory_entry *entry; /* of the address; NULL before the session is listed */
+    struct session *next_same;     /* of the same address on this worker */
+    uint32_t shm_index;            /* of the row in the shared table */
+
+    uint32_t errors; /* rejected messages in the minute that began at errors_at_ms */
+    uint64_t errors_at_ms;
     struct limiter limiter;
-    uint32_t shm_index;
-    uint32_t errors; /* rejected messages in the current minute */
-    struct feed feed;
-    struct seq cursor; /* acknowledged */
-    /* Known to be in the mailbox when the session began; from then on what the feed had queued when
-     * the mailbox was last asked whether all is well. */
-    struct seq newest;
-    struct seq asked_first, asked_last;     /* between them lies what was sent to it, is perhaps not
-                                               acknowledged, and asks for a receipt; zero: nothing */
-    struct receipts_job *receipts;          /* that its acks cause; NULL: none */
-    uint32_t sent_turn, sent_at, sent_kept; /* sent.c's alone */
-    struct subscription *subscriptions;     /* to groups; that to "#all", if any, is the first */
-    struct opening *opening; /* until it is known where the session stands; NULL afterwards */
-    char *claim;             /* for as long; what the next two lie in */
-    struct slice wanted_address, early;
-    struct service_seat *seat; /* at a service address; NULL: it has a mailbox like anybody */
-    uint32_t data_lost_count;  /* the office's, as this session has been told */
-    uint8_t reopening;         /* questions of that kind without an answer */
-    uint8_t stale_pages;       /* asked for by a feed that has begun anew since */
-    bool stalled;              /* not read from, see session_stall */
-    bool other_devices;        /* the address has others: they get copies of what is sent */
-    bool in_all;               /* counted among those that "#all" means */
-    bool listed;               /* in the directory and in the shared table */
-    bool entered;              /* in the address's `:at`, or it may be */
-    bool ordered;              /* since_ns is Redis's word: of all hosts */
+
+    struct session_opening *opening;       /* NULL once the session has begun */
+    struct ticket *tickets, *tickets_last; /* answers that are not known yet, oldest first */
+    struct feed feed;                      /* how far the mailbox has been queued */
+    struct seq cursor;                     /* acknowledged up to here */
+    struct session_receipts receipts;
+    struct session_sent sent;
+    struct subscription *subscriptions; /* to groups; that to "#all", if any, is the first */
+    struct service_seat *seat;          /* at a service address; NULL: the session has a mailbox */
+    uint32_t data_lost_count;           /* the office's, as far as this session has been told */
+
+    uint8_t reopenings;  /* questions of entrance/catch_up.c without an answer */
+    uint8_t stale_pages; /* asked for by a feed that has begun anew since */
+    bool stalled;        /* not read from, see session_stall */
+    bool other_devices;  /* the address has others: they get copies of what is sent */
+    bool in_all;         /* counted among the subscribers of "#all" */
+    bool listed;         /* in the directory and in the shared table */
+    bool entered;        /* in the address's `:at`, or it may be */
+    bool ordered;        /* since_ns is by the clock of Redis, and so comparable among hosts */
     uint8_t device_len;
     char device[];
 };
 
-struct session_claim {
-    struct slice address, device;
-    struct grant *grant;       /* the session takes a reference of its own */
-    uint64_t origin_key;       /* counted in origins already; the session gives it back */
-    struct slice answer;       /* the 101 */
-    struct slice early;        /* bytes that came behind the request */
-    struct slice since, epoch; /* as given; data NULL: not */
+/* What a session needs until it begins: the claim, copied, and the client's position. */
+struct session_opening {
+    struct session *session; /* NULL: the session has ended; Redis still has a question */
+    struct standing_since since;
+    bool asked;                  /* Redis has a question, whose answer frees this memory */
+    struct slice address, early; /* in text; early: bytes that came behind the HTTP request */
+    char text[];
 };
 
-/* Takes fd over; the caller has taken a seat, which the session gives back. Sends the answer and
- * asks the mailbox where the session stands; session_begin follows. NULL: fd is closed and nothing
- * is left behind. */
-struct session *session_open(struct office *office, int fd, const struct session_claim *claim);
-/* It is known where the session stands (NULL: nothing is stored, or Redis is away): it can be found
- * from here on, says `welcome`, turns older sessions of the same device out, is replayed to and
- * listened to. */
-void session_begin(struct session *session, const struct carrier_standing *standing,
-                   bool asked_replay);
-/* since_ns has changed: the shared table is told. */
-void session_relist(struct session *session);
-void session_say_welcome(struct session *session, const struct carrier_standing *standing);
-/* The session with this number, or NULL when it has gone. */
-struct session *session_by_number(const struct office *office, uint64_t number);
+/* The session of a connection of an office. */
+static inline struct session *session_of(struct conn *conn)
+{
+    return (struct session *)conn;
+}
 static inline struct slice session_address(const struct session *session)
 {
-    return session->entry ? directory_address(session->entry) : session->wanted_address;
+    return session->entry ? directory_address(session->entry) : session->opening->address;
 }
 static inline struct slice session_device(const struct session *session)
 {
     return (struct slice){ session->device, session->device_len };
 }
-/* `goodbye`, then the close handshake. code and what it tells the client: docs/protocol.md
+
+/* ---- numbers ---- */
+
+/* Gives the session its number and its index in office->sessions. ERR_NOMEM. */
+enum err session_number_take(struct session *session);
+/* Gives the index back. */
+void session_number_leave(struct session *session);
+/* The session with this number, or NULL when the session has gone. */
+struct session *session_by_number(const struct office *office, uint64_t number);
+/* The same, and NULL also when the session is closing. */
+struct session *session_open_by_number(const struct office *office, uint64_t number);
+
+/* ---- how the session is found ---- */
+
+/* Enters the session into the directory and into the shared table. ERR_NOMEM; ERR_FULL: the table
+ * has no room. */
+enum err session_list(struct session *session, struct slice address);
+/* Takes the session out of both; does nothing when the session is in neither. */
+void session_unlist(struct session *session);
+/* since_ns has changed: the row in the shared table is written again. */
+void session_relist(struct session *session);
+
+/* ---- speaking to the session ---- */
+
+/* Sends the server's own message, and drops the caller's reference. NULL (no memory), or no memory
+ * to queue the message: the connection is aborted, since the client must not wait for an answer
+ * that cannot come. */
+void session_say(struct session *session, struct msg *msg);
+void session_say_welcome(struct session *session, const struct standing *standing);
+/* `goodbye`, then the close handshake. code and its meaning for the client: docs/protocol.md
  * section 7. */
 void session_say_goodbye(struct session *session, uint16_t code, const char *message,
                          uint32_t retry_after_ms);
-/* A fresh grant for the same session (renew): its end is the session's new end. */
-void session_renew(struct session *session, struct grant *grant);
-/* After a reload: ends sessions whose token has been revoked. */
-void session_check_revoked(struct office *office);
-/* After the bus was away: closes sessions here that a newer one elsewhere has replaced meanwhile.
- */
-void session_check_replaced(struct office *office);
-/* Goodbye to the sessions from place *cursor on, at most `count` of them; moves the cursor. Returns
- * false when all have been told. */
-bool session_drain_some(struct office *office, uint32_t *cursor, unsigned count, uint16_t code,
-                        uint64_t patience_at_ms);
-
-/* Nothing more is read from it until session_stalled_go_on: it sends faster than is stored. */
-void session_stall(struct session *session);
-/* At the end of a turn: when little enough waits to be stored, they are read from again. */
-void session_stalled_go_on(struct office *office);
-
 /* A message was rejected; past limits.errorsPerMinute the session ends with 4503. */
 void session_count_error(struct session *session);
 
-/* For the host's conn_calls. */
+/* ---- reading from the session ---- */
+
+/* Stops reading until session_resume_stalled: the client sends faster than Redis stores. */
+void session_stall(struct session *session);
+/* The end of a turn: when little enough waits to be stored, stalled sessions are read again. */
+void session_resume_stalled(struct office *office);
+
+/* ---- the token ---- */
+
+/* Takes a reference of grant: the session ends when grant ends. */
+void session_renew(struct session *session, struct grant *grant);
+/* After `welcome`: the connection's deadline is the end of the token. */
+void session_set_deadline(struct session *session);
+/* For conn_calls: the deadline has come. */
 void session_on_deadline(struct conn *conn);
-void session_on_closing(struct conn *conn);
-void session_on_gone(struct conn *conn);
+/* After a reload: ends the sessions whose token has been revoked. */
+void session_check_revoked(struct office *office);
+
+/* ---- leaving ---- */
+
+/* Says goodbye to at most `count` sessions from index *cursor on, and moves the cursor. Returns
+ * false when no session is left. */
+bool session_drain_some(struct office *office, uint32_t *cursor, unsigned count, uint16_t code,
+                        uint64_t patience_at_ms);
 
 #endif

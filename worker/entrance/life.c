@@ -1,0 +1,266 @@
+#include "worker/entrance/life.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "shm/origins.h"
+#include "shm/slots.h"
+#include "worker/delivery/carrier.h"
+#include "worker/delivery/receipts.h"
+#include "worker/delivery/ticket.h"
+#include "worker/entrance/rivals.h"
+#include "worker/entrance/whereabouts.h"
+#include "worker/groups/groups.h"
+#include "worker/service/service.h"
+#include "worker/session/service_turn.h"
+#include "worker/mailbox/mailbox.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static void log_life(const struct session *session, const char *event)
+{
+    struct log_text address, device;
+
+    if (log_threshold > LOG_DEBUG)
+        return;
+    log_debug(event, "session=%llx address=%s device=%s", (unsigned long long)session->number,
+              log_quote(&address, session_address(session)),
+              log_quote(&device, session_device(session)));
+}
+
+/* ---- making ---- */
+
+/* The claim's own bytes are gone by the time at which the mailbox answers. */
+static struct session_opening *opening_new(struct session *session,
+                                           const struct session_claim *claim)
+{
+    struct session_opening *opening =
+        malloc(sizeof *opening + claim->address.len + claim->early.len);
+
+    if (!opening)
+        return NULL;
+    *opening = (struct session_opening){
+        .session = session,
+        .address = slice_make(opening->text, claim->address.len),
+        .early = slice_make(opening->text + claim->address.len, claim->early.len),
+    };
+    memcpy(opening->text, claim->address.data, claim->address.len);
+    if (claim->early.len)
+        memcpy(opening->text + claim->address.len, claim->early.data, claim->early.len);
+    opening->since.given = claim->since.data && seq_parse(claim->since, &opening->since.seq);
+    standing_since_epoch(&opening->since, claim->epoch);
+    return opening;
+}
+
+/* While Redis has a question about the opening, the answer frees it. */
+static void opening_free(struct session *session)
+{
+    struct session_opening *opening = session->opening;
+
+    session->opening = NULL;
+    if (opening && opening->asked)
+        opening->session = NULL;
+    else
+        free(opening);
+}
+
+static struct session *make(struct office *office, const struct session_claim *claim)
+{
+    struct session *session = calloc(1, sizeof *session + claim->device.len);
+
+    if (!session)
+        return NULL;
+    session->opening = opening_new(session, claim);
+    if (!session->opening) {
+        free(session);
+        return NULL;
+    }
+    session->office = office;
+    session->supply = &carrier_supply;
+    session->grant = grant_ref(claim->grant);
+    session->began_ns = clock_monotonic_ns();
+    session->since_ns = whereabouts_since_ns(session);
+    session->device_len = (uint8_t)claim->device.len;
+    memcpy(session->device, claim->device.data, claim->device.len);
+    limiter_init(&session->limiter, (uint32_t)office->config->limits.burst,
+                 loop_now_ms(office->loop));
+    return session;
+}
+
+static void session_free(struct session *session)
+{
+    struct office *office = session->office;
+
+    if (session->entry) {
+        session->entry->holders--;
+        directory_release(&office->directory, session->entry);
+    }
+    if (session->number)
+        session_number_leave(session);
+    if (session->origin_key)
+        origins_remove(office->region, office->slot, session->origin_key);
+    slot_seat_leave(office->region, office->slot);
+    opening_free(session);
+    receipts_forget(session);
+    feed_fini(&session->feed);
+    groups_session_gone(session);
+    grant_unref(session->grant);
+    free(session);
+}
+
+/* ---- beginning ---- */
+
+/* A service session is replayed nothing: Redis shares the work out. */
+static struct standing judge(const struct session *session, const struct mailbox_opened *opened)
+{
+    const struct office *office = session->office;
+
+    if (service_is(office, session_address(session)))
+        return (struct standing){ .last = opened->last, .epoch = office->epoch, .recovered = true };
+    return standing_judge(office->epoch, &session->opening->since, opened);
+}
+
+static enum err enter_tables(struct session *session)
+{
+    struct office *office = session->office;
+    enum err err = session_list(session, session->opening->address);
+
+    if (!err && service_is(office, session_address(session)))
+        err = service_sit(session);
+    return err;
+}
+
+/* The session can be found before the first page is asked for, so nothing falls between pages and
+ * doorbells. opened NULL: nothing is stored, or Redis is away. */
+static void begin(struct session *session, const struct mailbox_opened *opened)
+{
+    struct standing standing = { .epoch = "", .recovered = !session->opening->since.given };
+    struct office *office = session->office;
+
+    session->data_lost_count = office->data_lost_count;
+    if (opened) {
+        whereabouts_entered(session, opened);
+        standing = judge(session, opened);
+        session->other_devices = opened->device_count > 1;
+        session->cursor = standing.cursor;
+    }
+    if (enter_tables(session)) {
+        log_error("session_not_opened", "reason=\"no room\"");
+        conn_abort(&session->conn);
+        return;
+    }
+    log_life(session, "session_opened");
+    session_say_welcome(session, &standing);
+    session_set_deadline(session);
+    rivals_meet(session, opened ? opened->others : NULL, opened ? opened->other_count : 0);
+    if (opened && conn_is_open(&session->conn))
+        rivals_greet(session, opened->others, opened->other_count);
+    if (opened && conn_is_open(&session->conn))
+        session->supply->start(session, standing.cursor, standing.last);
+    conn_release(&session->conn);
+    conn_feed(&session->conn, session->opening->early);
+    opening_free(session);
+}
+
+static void on_opened(void *arg, const struct mailbox_opened *opened)
+{
+    struct session_opening *opening = arg;
+    struct session *session = opening->session;
+    struct office *office;
+
+    opening->asked = false;
+    if (!session) {
+        free(opening);
+        return;
+    }
+    if (!conn_is_open(&session->conn))
+        return;
+    office = session->office;
+    if (!opened->ok && office->mailbox && mailbox_is_up(office->mailbox))
+        office->catch_up_again = true; /* Redis is out of memory, or read-only */
+    begin(session, opened->ok ? opened : NULL);
+}
+
+static void ask_standing(struct session *session)
+{
+    struct office *office = session->office;
+    struct mailbox_opened unavailable = { .ok = false };
+
+    groups_session_opened(session); /* first: by `welcome` the session is in "#all" */
+    if (office->mailbox && mailbox_is_up(office->mailbox) &&
+        whereabouts_enter(session, on_opened, session->opening) == OK)
+        session->opening->asked = true;
+    else
+        on_opened(session->opening, &unavailable);
+}
+
+struct session *life_open(struct office *office, int fd, const struct session_claim *claim)
+{
+    struct session *session = make(office, claim);
+
+    if (!session) {
+        close(fd);
+        slot_seat_leave(office->region, office->slot);
+        if (claim->origin_key)
+            origins_remove(office->region, office->slot, claim->origin_key);
+        return NULL;
+    }
+    session->origin_key = claim->origin_key;
+    if (session_number_take(session)) {
+        log_error("session_not_opened", "reason=\"no room\"");
+        close(fd);
+        session_free(session);
+        return NULL;
+    }
+    if (conn_start(&session->conn, &office->host, fd)) {
+        session_free(session);
+        return NULL;
+    }
+    stats_add(office->stats, STAT_sessions_opened, 1);
+    conn_hold(&session->conn);
+    if (conn_send_raw(&session->conn, claim->answer))
+        conn_abort(&session->conn);
+    else
+        ask_standing(session);
+    return session;
+}
+
+/* ---- what the connection tells ---- */
+
+void life_on_stored_left(struct conn *conn, struct outbox_position position)
+{
+    struct session *session = session_of(conn);
+
+    if (position.feed)
+        groups_on_stored_left(session, position);
+    else
+        session->supply->left(session, position);
+}
+
+void life_on_room(struct conn *conn)
+{
+    struct session *session = session_of(conn);
+
+    session->supply->has_room(session);
+    groups_on_room(session);
+}
+
+void life_on_closing(struct conn *conn)
+{
+    struct session *session = session_of(conn);
+
+    service_leave(session);
+    session_unlist(session);
+    whereabouts_leave(session);
+    groups_leave_all(session);
+    tickets_orphan(session);
+}
+
+void life_on_gone(struct conn *conn)
+{
+    struct session *session = session_of(conn);
+
+    stats_add(session->office->stats, STAT_sessions_closed, 1);
+    log_life(session, "session_closed");
+    session_free(session);
+}

@@ -1,0 +1,29 @@
+#include "worker/mailbox/standing.h"
+
+#include <stdio.h>
+
+void standing_since_epoch(struct standing_since *since, struct slice epoch)
+{
+    if (epoch.len < sizeof since->epoch)
+        snprintf(since->epoch, sizeof since->epoch, "%.*s", (int)epoch.len,
+                 epoch.data ? epoch.data : "");
+    else
+        memcpy(since->epoch, "?", 2);
+}
+
+struct standing standing_judge(const char *epoch, const struct standing_since *since,
+                               const struct mailbox_opened *opened)
+{
+    struct standing standing = { .last = opened->last, .epoch = epoch, .recovered = true };
+    bool epoch_known = since->given ? !*since->epoch || strcmp(since->epoch, epoch) == 0
+                                    : !opened->known_device || opened->cursor_epoch_ok;
+
+    standing.cursor = since->given ? since->seq : opened->cursor;
+    if (!epoch_known || seq_compare(standing.cursor, opened->last) > 0) {
+        standing.recovered = false; /* the position is of other data */
+        standing.cursor = (struct seq){ 0 };
+    } else if (seq_compare(opened->lost, standing.cursor) > 0) {
+        standing.recovered = false; /* retention has removed messages behind the position */
+    }
+    return standing;
+}
