@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-static struct service_letter *find(const struct service_held *held, struct seq seq)
+static struct service_letter *letter_find(const struct service_held *held, struct seq seq)
 {
     for (uint32_t i = 0; i < held->count; i++)
         if (seq_compare(held->letters[i].seq, seq) == 0)
@@ -10,7 +10,7 @@ static struct service_letter *find(const struct service_held *held, struct seq s
     return NULL;
 }
 
-static enum err grow(struct service_held *held)
+static enum err letters_grow(struct service_held *held)
 {
     uint32_t size = held->size ? held->size * 2 : 8;
     struct service_letter *letters;
@@ -27,7 +27,7 @@ static enum err grow(struct service_held *held)
 
 enum err service_held_add(struct service_held *held, struct seq seq, uint8_t receipt)
 {
-    enum err err = held->count == held->size ? grow(held) : OK;
+    enum err err = held->count == held->size ? letters_grow(held) : OK;
 
     if (!err)
         held->letters[held->count++] = (struct service_letter){ .seq = seq, .receipt = receipt };
@@ -36,12 +36,12 @@ enum err service_held_add(struct service_held *held, struct seq seq, uint8_t rec
 
 bool service_held_has(const struct service_held *held, struct seq seq)
 {
-    return find(held, seq) != NULL;
+    return letter_find(held, seq) != NULL;
 }
 
 void service_held_left(struct service_held *held, struct seq seq)
 {
-    struct service_letter *letter = find(held, seq);
+    struct service_letter *letter = letter_find(held, seq);
 
     if (letter)
         letter->left = ++held->left_count;
@@ -50,7 +50,7 @@ void service_held_left(struct service_held *held, struct seq seq)
 bool service_held_ack(struct service_held *held, struct seq seq,
                       void (*done)(void *arg, const struct service_letter *letter), void *arg)
 {
-    const struct service_letter *named = find(held, seq);
+    const struct service_letter *named = letter_find(held, seq);
     uint64_t last = named ? named->left : 0;
     uint32_t kept = 0;
 

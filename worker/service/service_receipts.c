@@ -2,59 +2,62 @@
 
 #include "worker/delivery/payment.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/service/service_parts.h"
 
 #include <stdlib.h>
 
-struct debt {
-    struct debt *next;
+/* Receipts that Redis has yet to note as owed. The ranges and the texts lie in the same memory. */
+struct service_debt {
+    struct service_debt *next; /* of service->unanswered */
     struct office *office;
     size_t range_count;
-    struct mailbox_range *ranges; /* in the same memory, as the texts are */
+    struct mailbox_range *ranges;
     struct slice address, device;
 };
 
-/* Not answered; one worker, one list. */
-static struct debt *unanswered;
-
-static void on_acked(void *arg, struct mailbox_acked *acked);
-
-/* The cursor of the device stays where it is: 0-0 is behind none. */
-static void ask(struct debt *debt)
+static void debt_keep(struct service_debt *debt)
 {
-    if (mailbox_ack_asked(debt->office->mailbox, debt->address, debt->device, (struct seq){ 0, 0 },
-                          debt->ranges, debt->range_count, on_acked, debt) == OK)
-        return;
-    debt->next = unanswered;
-    unanswered = debt;
+    struct service *service = debt->office->service;
+
+    debt->next = service->unanswered;
+    service->unanswered = debt;
 }
 
-static void on_acked(void *arg, struct mailbox_acked *acked)
+static void debt_ask(struct service_debt *debt);
+
+static void on_debt_noted(void *arg, struct mailbox_acked *acked)
 {
-    struct debt *debt = arg;
+    struct service_debt *debt = arg;
 
     payment_pay_all(debt->office, &acked->debts);
-    if (acked->ok && !acked->more) {
+    if (acked->ok && !acked->more)
         free(debt);
-    } else if (acked->ok) {
-        ask(debt);
-    } else {
-        debt->next = unanswered;
-        unanswered = debt;
-    }
+    else if (acked->ok)
+        debt_ask(debt);
+    else
+        debt_keep(debt);
+}
+
+/* The device's cursor stays where it is: 0-0 is behind no message. */
+static void debt_ask(struct service_debt *debt)
+{
+    if (mailbox_ack_asked(debt->office->mailbox, debt->address, debt->device, (struct seq){ 0, 0 },
+                          debt->ranges, debt->range_count, on_debt_noted, debt))
+        debt_keep(debt);
 }
 
 enum err service_receipts_owe(struct session *session, const struct seq *seqs, size_t count)
 {
     struct slice address = session_address(session), device = session_device(session);
     size_t ranges_size = count * sizeof(struct mailbox_range);
-    struct debt *debt = malloc(sizeof *debt + ranges_size + address.len + device.len);
+    struct service_debt *debt = malloc(sizeof *debt + ranges_size + address.len + device.len);
     char *text;
 
     if (!debt)
         return ERR_NOMEM;
-    *debt = (struct debt){ .office = session->office,
-                           .range_count = count,
-                           .ranges = (struct mailbox_range *)(void *)(debt + 1) };
+    *debt = (struct service_debt){ .office = session->office,
+                                   .range_count = count,
+                                   .ranges = (struct mailbox_range *)(void *)(debt + 1) };
     for (size_t i = 0; i < count; i++)
         debt->ranges[i] = (struct mailbox_range){ seqs[i], seqs[i] };
     text = (char *)(debt->ranges + count);
@@ -62,28 +65,29 @@ enum err service_receipts_owe(struct session *session, const struct seq *seqs, s
     memcpy(text + address.len, device.data, device.len);
     debt->address = slice_make(text, address.len);
     debt->device = slice_make(text + address.len, device.len);
-    ask(debt);
+    debt_ask(debt);
     return OK;
 }
 
 void service_receipts_retry(struct office *office)
 {
-    struct debt *debt = mailbox_is_up(office->mailbox) ? unanswered : NULL;
+    struct service *service = office->service;
+    struct service_debt *debt = mailbox_is_up(office->mailbox) ? service->unanswered : NULL;
 
     if (debt)
-        unanswered = NULL;
+        service->unanswered = NULL;
     while (debt) {
-        struct debt *next = debt->next;
-        ask(debt);
+        struct service_debt *next = debt->next;
+        debt_ask(debt);
         debt = next;
     }
 }
 
-void service_receipts_fini(void)
+void service_receipts_fini(struct service *service)
 {
-    while (unanswered) {
-        struct debt *debt = unanswered;
-        unanswered = debt->next;
+    while (service->unanswered) {
+        struct service_debt *debt = service->unanswered;
+        service->unanswered = debt->next;
         free(debt);
     }
 }

@@ -1,0 +1,226 @@
+/*
+ * A session's part in a service address: its seat. What the session is given, holds and
+ * acknowledges, and what becomes of that when the session leaves.
+ */
+#include "worker/service/service_parts.h"
+
+#include "common/log.h"
+#include "shm/stats.h"
+#include "worker/delivery/carrier.h"
+#include "worker/envelope/postmaster.h"
+#include "worker/service/service_receipts.h"
+
+#include <stdlib.h>
+
+static const struct session_supply service_supply;
+
+/* ---- sitting and leaving ---- */
+
+enum err service_sit(struct session *session)
+{
+    struct office *office = session->office;
+    struct service_seat *seat = calloc(1, sizeof *seat);
+
+    if (!seat)
+        return ERR_NOMEM;
+    seat->session = session;
+    session->seat = seat;
+    session->supply = &service_supply;
+    if (!office->mailbox)
+        return OK;
+    seat->address = service_address_need(office->service, session_address(session));
+    if (!seat->address)
+        return ERR_NOMEM;
+    seat->next = seat->address->seats;
+    seat->address->seats = seat;
+    return OK;
+}
+
+static void unlink_seat(struct service_seat *seat)
+{
+    struct service_seat **at = &seat->address->seats;
+
+    while (*at && *at != seat)
+        at = &(*at)->next;
+    if (*at)
+        *at = seat->next;
+}
+
+void service_leave(struct session *session)
+{
+    struct service_seat *seat = session->seat;
+
+    if (!seat)
+        return;
+    session->seat = NULL;
+    session->supply = &carrier_supply; /* closing: nothing is supplied any more */
+    if (seat->address) {
+        unlink_seat(seat);
+        if (seat->started)
+            service_want(session->office->service, seat->address);
+        else
+            service_address_release(session->office->service, seat->address);
+    }
+    service_held_clear(&seat->held);
+    free(seat);
+}
+
+/* ---- giving ---- */
+
+static void seat_give(struct session *session, const struct mailbox_entry *entry)
+{
+    struct service_seat *seat = session->seat;
+    struct outbox_position position = { .ms = entry->seq.ms,
+                                        .n = entry->seq.n,
+                                        .number = ++seat->numbers };
+    struct msg *msg;
+
+    if (service_held_has(&seat->held, entry->seq))
+        return;
+    msg = msg_new(entry->body, MSG_MAIL, entry->level);
+    if (!msg || service_held_add(&seat->held, entry->seq, entry->receipt) ||
+        conn_send_at(&session->conn, msg, position))
+        conn_abort(&session->conn); /* its messages go to other sessions */
+    else
+        stats_add(session->office->stats, STAT_service_given, 1);
+    msg_unref(msg);
+}
+
+void service_seat_give(struct office *office, const struct mailbox_worked *worked)
+{
+    for (size_t i = 0; i < worked->given_count; i++) {
+        struct session *session = session_open_by_number(office, worked->given[i].number);
+        /* A session that has gone meanwhile: the next question does not name it as a consumer. */
+        if (session && session->seat)
+            seat_give(session, &worked->given[i].entry);
+    }
+}
+
+/* ---- how the session is supplied (session_supply) ---- */
+
+/* A service session has no backlog of its own. */
+static void service_say_replayed(struct session *session)
+{
+    struct msg *msg = postmaster_replayed(session_address(session), (struct seq){ 0, 0 });
+
+    if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
+        conn_abort(&session->conn);
+    msg_unref(msg);
+}
+
+/* In doubt from the start: a worker that had this place in an earlier run of the server may have
+ * left a session of the same number. For the same reason all workers are rung. */
+static void service_start(struct session *session, struct seq after, struct seq newest)
+{
+    struct service_seat *seat;
+
+    (void)after;
+    (void)newest;
+    service_say_replayed(session);
+    seat = session->seat;
+    if (!seat)
+        return; /* the connection broke */
+    seat->started = seat->in_doubt = true;
+    seat->address->ring_all = true;
+    service_want(session->office->service, seat->address);
+}
+
+static void service_reopened(struct session *session, const struct mailbox_opened *opened,
+                             struct seq queued)
+{
+    struct office *office = session->office;
+    struct service_seat *seat = session->seat;
+    struct standing standing = { .last = opened->last,
+                                 .epoch = office->epoch,
+                                 .recovered = !seat->started };
+
+    (void)queued;
+    if (seat->started && session->data_lost_count == office->data_lost_count) {
+        seat->in_doubt = true;
+        service_want(office->service, seat->address);
+        return;
+    }
+    session->data_lost_count = office->data_lost_count;
+    service_held_clear(&seat->held);
+    session_say_welcome(session, &standing);
+    if (conn_is_open(&session->conn))
+        service_start(session, standing.cursor, standing.last);
+}
+
+static void service_left(struct session *session, struct outbox_position position)
+{
+    service_held_left(&session->seat->held, (struct seq){ position.ms, position.n });
+}
+
+static void service_has_room(struct session *session)
+{
+    if (session->seat->address)
+        service_want(session->office->service, session->seat->address);
+}
+
+static void service_read_on(struct session *session)
+{
+    service_news(session->office, session_address(session));
+}
+
+/* A doorbell of a worker whose configuration does not name the address as a service: Redis is asked
+ * who gets the message. */
+static void service_offer(struct session *session, struct seq seq, struct seq before,
+                          struct slice skip_device, struct msg *msg)
+{
+    (void)seq;
+    (void)before;
+    (void)skip_device;
+    (void)msg;
+    service_read_on(session);
+}
+
+/* The messages that one `ack` acknowledges and that ask for a receipt. */
+struct acknowledged {
+    struct session *session;
+    struct seq *asked;
+    size_t asked_count;
+};
+
+static void on_acknowledged(void *arg, const struct service_letter *letter)
+{
+    struct acknowledged *all = arg;
+    struct session *session = all->session;
+
+    session->cursor = seq_max(letter->seq, session->cursor);
+    if (letter->receipt)
+        all->asked[all->asked_count++] = letter->seq;
+    if (service_address_acked(session->seat->address, letter->seq))
+        log_error("service_ack_lost",
+                  "reason=no-memory"); /* another session gets the message once more */
+}
+
+static bool service_ack(struct session *session, struct seq seq)
+{
+    struct service_seat *seat = session->seat;
+    struct acknowledged all = { .session = session };
+    bool any = false;
+
+    if (!seat->address || seat->held.count == 0)
+        return false;
+    all.asked = malloc(seat->held.count * sizeof *all.asked);
+    if (all.asked)
+        any = service_held_ack(&seat->held, seq, on_acknowledged, &all);
+    if (!all.asked ||
+        (all.asked_count && service_receipts_owe(session, all.asked, all.asked_count)))
+        conn_abort(&session->conn); /* no memory: other sessions get the messages */
+    free(all.asked);
+    if (any && session->seat)
+        service_want(session->office->service, session->seat->address);
+    return any;
+}
+
+static const struct session_supply service_supply = {
+    .start = service_start,
+    .reopened = service_reopened,
+    .read_on = service_read_on,
+    .offer = service_offer,
+    .ack = service_ack,
+    .left = service_left,
+    .has_room = service_has_room,
+};
