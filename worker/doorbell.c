@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 
-/* To the sessions of an address here. */
+/* Offers the message to the sessions of an address here, or to the group. Returns false when the
+ * address is unknown here. */
 static bool offer_here(struct office *office, struct slice address, struct bus_position position,
                        struct slice skip_device, struct msg *msg)
 {
@@ -37,16 +38,20 @@ void doorbell_heard(struct office *office, const struct slice *recipients,
         }
 }
 
-static void ring(struct office *office, uint32_t slot, const struct doorbell *bell,
-                 struct slice skip_device, struct msg *msg)
+/* Doorbells that the worker could not ring. Every worker of this host sees the counter move, and
+ * then reads on in its mailboxes (delivery/neighbours.h). */
+static void count_lost(struct office *office, unsigned count)
 {
-    /* Not heard (it died, or Redis went): the mailbox has it, and whoever has the session reads
-     * that, once he finds that doorbells were lost. */
+    stats_add(office->stats, STAT_publishes_unheard, count);
+    stats_add(office->stats, STAT_doorbells_lost, count);
+}
+
+static void ring_worker(struct office *office, uint32_t slot, const struct doorbell *bell,
+                        struct slice skip_device, struct msg *msg)
+{
     if (bell->count && bus_publish_stored(office->bus, slot, bell->addresses, bell->positions,
-                                          bell->count, skip_device, msg)) {
-        stats_add(office->stats, STAT_publishes_unheard, 1);
-        stats_add(office->stats, STAT_doorbells_lost, 1);
-    }
+                                          bell->count, skip_device, msg))
+        count_lost(office, 1);
 }
 
 static uint64_t other_workers(const struct office *office, struct slice address)
@@ -55,7 +60,7 @@ static uint64_t other_workers(const struct office *office, struct slice address)
            ~((uint64_t)1 << office->slot);
 }
 
-/* One doorbell to each of these workers, however many of the addresses it has. */
+/* One doorbell to each of these workers, however many of the addresses the worker has. */
 static void ring_workers(struct office *office, uint64_t workers, const struct doorbell *all,
                          struct slice skip_device, struct msg *msg)
 {
@@ -65,7 +70,11 @@ static void ring_workers(struct office *office, uint64_t workers, const struct d
 
     for (size_t i = 0; where && i < all->count; i++)
         where[i] = other_workers(office, all->addresses[i]);
-    for (; where && bell.addresses && bell.positions && workers; workers &= workers - 1) {
+    if (!where || !bell.addresses || !bell.positions) {
+        count_lost(office, (unsigned)__builtin_popcountll(workers));
+        workers = 0;
+    }
+    for (; workers; workers &= workers - 1) {
         uint32_t slot = (uint32_t)__builtin_ctzll(workers);
         bell.count = 0;
         for (size_t i = 0; i < all->count; i++)
@@ -73,16 +82,16 @@ static void ring_workers(struct office *office, uint64_t workers, const struct d
                 bell.addresses[bell.count] = all->addresses[i];
                 bell.positions[bell.count++] = all->positions[i];
             }
-        ring(office, slot, &bell, skip_device, msg);
+        ring_worker(office, slot, &bell, skip_device, msg);
     }
     free(where);
     free(bell.addresses);
     free(bell.positions);
 }
 
-/* To those of this host; mostly there are none. */
-static void ring_elsewhere(struct office *office, const struct doorbell *all,
-                           struct slice skip_device, struct msg *msg)
+/* To the other workers of this host; most messages have none to ring. */
+static void ring_neighbours(struct office *office, const struct doorbell *all,
+                            struct slice skip_device, struct msg *msg)
 {
     uint64_t workers = 0;
 
@@ -109,6 +118,6 @@ void doorbell_ring(struct office *office, const struct doorbell *stored, struct 
 {
     for (size_t i = 0; i < stored->count; i++)
         offer_here(office, stored->addresses[i], stored->positions[i], skip_device, msg);
-    ring_elsewhere(office, stored, skip_device, msg);
+    ring_neighbours(office, stored, skip_device, msg);
     ring_remote(office, remote, skip_device, msg);
 }

@@ -1,61 +1,42 @@
+/*
+ * A worker process: makes its parts, wires them, and runs their loop.
+ *
+ * All news that goes up is wired here: from a connection to its session, from other workers to the
+ * router and the doorbell, from the mailboxes to the sessions. The end of each turn of the loop is
+ * here too: gather, then act.
+ */
 #include "worker/worker.h"
 
 #include "common/clock.h"
-#include "common/control.h"
 #include "common/log.h"
 #include "shm/slots.h"
-#include "worker/doorbell.h"
 #include "worker/delivery/expiry.h"
+#include "worker/delivery/sent.h"
+#include "worker/doorbell.h"
 #include "worker/entrance/catch_up.h"
-#include "worker/entrance/gate.h"
 #include "worker/entrance/life.h"
 #include "worker/entrance/rivals.h"
-#include "worker/delivery/neighbours.h"
+#include "worker/entrance/whereabouts.h"
+#include "worker/groups/groups.h"
+#include "worker/mailbox/mailbox.h"
+#include "worker/reach/bus.h"
 #include "worker/reach/nodes.h"
 #include "worker/reach/reach.h"
-#include "worker/groups/groups.h"
-#include "worker/session/office.h"
 #include "worker/router.h"
-#include "worker/delivery/sent.h"
 #include "worker/service/service.h"
 #include "worker/session/session.h"
 #include "worker/token/token.h"
-#include "worker/entrance/whereabouts.h"
-#include "worker/mailbox/mailbox.h"
-#include "worker/reach/bus.h"
+#include "worker/worker_parts.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 enum {
     BEAT_MS = 1000,
     ARENA_SIZE = 256 * 1024,
-    ANSWER_BYTES_MAX =
-        256 * 1024,           /* of answers a session does not read; then it is not read either */
-    CLOSE_MS = 5000,          /* for the peer's half of a close handshake */
-    WAIT_FOR_REDIS_MS = 1000, /* before serving without it */
-    CATCH_UP_STEP = 256,      /* sessions a turn that are brought up to their mailbox's end */
-    CATCH_UP_BEATS = 5,       /* seconds until mailboxes that could not be opened are tried again */
-    DRAIN_STEP = 256,         /* goodbyes a turn */
-    ORPHAN_DRAIN_MS = 10000,  /* the master is gone */
-};
-
-struct worker {
-    struct office office;
-    struct gate *gate;
-    struct neighbours neighbours;
-    struct loop_watch control_watch;
-    struct control_reader control;
-    struct loop_timer tick, beat, start_late, deadline;
-    int control_fd;
-    bool serving, failed;
-    uint32_t drain_cursor, beats;
-    uint64_t drain_until_ms;
-    uint64_t last_in, last_out; /* for the rates */
+    WAIT_FOR_REDIS_MS = 1000, /* before serving without Redis */
+    CATCH_UP_STEP = 256,      /* sessions a turn */
+    CATCH_UP_BEATS = 5,       /* beats until failed mailboxes are opened again */
 };
 
 /* A signal handler only sets a flag (SIGTERM sent to a worker itself: it leaves, the master
@@ -66,173 +47,6 @@ static void on_term(int number)
 {
     (void)number;
     term_flag = 1;
-}
-
-/* ---- configuration ---- */
-
-static void apply_limits(struct office *office)
-{
-    const struct config *config = office->config;
-    struct conn_host *host = &office->host;
-
-    host->message_bytes_max = (uint64_t)config->limits.message_bytes;
-    host->queue_bytes_max = (uint64_t)config->limits.queue_bytes;
-    host->answer_bytes_max = ANSWER_BYTES_MAX;
-    host->ping_ms = (uint32_t)config->limits.ping_s * 1000;
-    host->pong_ms = (uint32_t)config->limits.pong_s * 1000;
-    host->slow_ms = (uint32_t)config->limits.slow_consumer_s * 1000;
-    host->close_ms = CLOSE_MS;
-}
-
-static void apply_log_level(const struct config *config)
-{
-    static const char *const names[] = { "debug", "info", "warn", "error" };
-
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(config->log.level, names[i]) == 0)
-            log_set_level((enum log_level)i);
-}
-
-static void on_new_config(struct worker *worker, struct slice packed)
-{
-    struct office *office = &worker->office;
-    struct config *config = config_unpack(packed);
-
-    if (!config) {
-        log_error("config_not_applied", "reason=\"not a packed config\"");
-        return;
-    }
-    config_free(office->config);
-    office->config = config;
-    apply_limits(office);
-    apply_log_level(config);
-    if (office->mailbox)
-        mailbox_configure(office->mailbox, config);
-    session_check_revoked(office);
-    control_send(worker->control_fd, CONTROL_APPLIED, SLICE(""), -1);
-}
-
-/* ---- draining ---- */
-
-static void drain_step(struct worker *worker)
-{
-    struct office *office = &worker->office;
-
-    if (session_drain_some(office, &worker->drain_cursor, DRAIN_STEP, office->drain_code,
-                           worker->drain_until_ms))
-        loop_again(office->loop);
-}
-
-static void drain(struct worker *worker, uint16_t code, uint32_t deadline_ms)
-{
-    struct office *office = &worker->office;
-
-    if (office->draining)
-        return;
-    log_info("draining", "sessions=%u code=%u", office->host.open_count, code);
-    office->draining = true;
-    office->drain_code = code;
-    worker->drain_until_ms = loop_now_ms(office->loop) + deadline_ms;
-    slot_set_state(office->region, office->slot, WORKER_DRAINING);
-    gate_close(worker->gate);
-    loop_timer_set(&worker->deadline, deadline_ms);
-}
-
-static void on_drain_deadline(void *arg)
-{
-    struct worker *worker = arg;
-
-    log_warn("drain_deadline", "sessions=%u", worker->office.host.open_count);
-    loop_stop(worker->office.loop);
-}
-
-/* ---- the master ---- */
-
-static void on_log_fd(struct worker *worker)
-{
-    int fd = control_take_fd(&worker->control);
-
-    if (fd < 0)
-        return;
-    fd = log_set_fd(fd);
-    if (fd > STDERR_FILENO)
-        close(fd);
-}
-
-static void on_control_frame(struct worker *worker, enum control_type type, struct slice payload)
-{
-    struct control_drain order;
-
-    switch (type) {
-    case CONTROL_CONFIG:
-        on_new_config(worker, payload);
-        break;
-    case CONTROL_DRAIN:
-        if (payload.len != sizeof order)
-            break;
-        memcpy(&order, payload.data, sizeof order);
-        drain(worker, order.close_code, order.deadline_ms);
-        break;
-    case CONTROL_LOG:
-        on_log_fd(worker);
-        break;
-    case CONTROL_READY:
-    case CONTROL_APPLIED:
-        break;
-    }
-}
-
-static void on_control(void *arg, int fd, unsigned events)
-{
-    struct worker *worker = arg;
-    enum control_type type;
-    struct slice payload;
-    enum err err = control_fill(&worker->control, fd);
-
-    (void)events;
-    while (control_next(&worker->control, &type, &payload) == OK)
-        on_control_frame(worker, type, payload);
-    if (err != ERR_DOWN && err != ERR_BAD)
-        return;
-    loop_unwatch(&worker->control_watch);
-    if (!worker->office.draining)
-        log_error("master_gone", "sessions=%u", worker->office.host.open_count);
-    drain(worker, WS_CLOSE_RESTARTING, ORPHAN_DRAIN_MS);
-}
-
-/* ---- serving ---- */
-
-static void serve(struct worker *worker)
-{
-    struct office *office = &worker->office;
-
-    if (worker->serving || office->draining)
-        return;
-    if (gate_open(worker->gate)) {
-        log_error("gate_not_opened", "errno=%d", errno);
-        worker->failed = true;
-        loop_stop(office->loop);
-        return;
-    }
-    worker->serving = true;
-    loop_timer_cancel(&worker->start_late);
-    slot_set_state(office->region, office->slot, WORKER_SERVING);
-    control_send(worker->control_fd, CONTROL_READY, SLICE(""), -1);
-    log_info("worker_serving", "redis=%s", reach_redis_text(reach_redis(office->reach)));
-}
-
-/* Everything that a session needs is there. */
-static void serve_when_ready(struct worker *worker)
-{
-    const struct office *office = &worker->office;
-
-    if (bus_is_up(office->bus) && mailbox_is_up(office->mailbox) && nodes_known(office->nodes))
-        serve(worker);
-}
-
-static void on_start_late(void *arg)
-{
-    serve(arg);
 }
 
 /* ---- other workers ---- */
@@ -269,18 +83,17 @@ static void on_commands_down(void *arg)
     mailbox_redis_down(((struct worker *)arg)->office.mailbox);
 }
 
-/* Pub/sub is only the doorbell: after it was away, everybody's mailbox is looked at. */
 static void on_mailbox_up(void *arg, struct slice epoch, bool changed)
 {
     struct worker *worker = arg;
 
-    /* First of all: who lives is known before the sessions are entered again. */
+    /* First: which workers live is known before the sessions are entered again. */
     nodes_renew(worker->office.nodes);
     whereabouts_up(&worker->office);
     catch_up_mailbox_up(&worker->office, epoch, changed);
     if (changed)
         log_warn("stored_data_lost", "epoch=%.*s", (int)epoch.len, epoch.data);
-    serve_when_ready(worker);
+    worker_serve_when_ready(worker);
 }
 
 static void on_bus_deliver(void *arg, const struct slice *recipients, size_t recipient_count,
@@ -293,9 +106,9 @@ static void on_bus_deliver(void *arg, const struct slice *recipients, size_t rec
 static void on_kick(void *arg, uint64_t session_number, uint16_t close_code)
 {
     struct office *office = &((struct worker *)arg)->office;
-    struct session *session = session_by_number(office, session_number);
+    struct session *session = session_open_by_number(office, session_number);
 
-    if (!session || !conn_is_open(&session->conn))
+    if (!session)
         return;
     stats_add(office->stats, STAT_replaced, 1);
     session_say_goodbye(session, close_code, "a newer session took its place", 0);
@@ -316,7 +129,7 @@ static void on_hello(void *arg, struct slice place)
 
 static void on_nodes_known(void *arg)
 {
-    serve_when_ready(arg);
+    worker_serve_when_ready(arg);
 }
 
 static void on_doorbells_lost(void *arg)
@@ -332,7 +145,7 @@ static void on_bus_up(void *arg)
         nodes_renew(worker->office.nodes); /* somebody may have said hello in vain */
     rivals_check_replaced(&worker->office);
     catch_up_all(&worker->office); /* doorbells may have rung while nobody heard them */
-    serve_when_ready(worker);
+    worker_serve_when_ready(worker);
 }
 
 /* ---- the clock ---- */
@@ -346,9 +159,9 @@ static void on_tick(void *arg)
     wheel_run(&office->host.wheel, now_ms);
     gate_tick(worker->gate, now_ms);
     if (term_flag)
-        drain(worker, WS_CLOSE_DRAINING, (uint32_t)office->config->shutdown_s * 1000);
+        worker_drain(worker, WS_CLOSE_DRAINING, (uint32_t)office->config->shutdown_s * 1000);
     if (!worker->serving && bus_decided(office->bus) && !bus_is_up(office->bus))
-        serve(worker); /* Redis is away: without it, then */
+        worker_serve(worker); /* Redis is away: sessions begin without it */
     if (!worker->serving && office->mailbox && *mailbox_fault(office->mailbox)) {
         log_error("mailbox_unfit", "reason=\"%s\"", mailbox_fault(office->mailbox));
         worker->failed = true;
@@ -409,7 +222,7 @@ static void on_turn_end(void *arg)
     struct office *office = &worker->office;
 
     if (office->draining)
-        drain_step(worker);
+        worker_drain_step(worker);
     groups_turn(office);
     if (office->mailbox) {
         if (catch_up_some(office, CATCH_UP_STEP))
@@ -466,8 +279,7 @@ static enum err open_office(struct worker *worker, const struct worker_start *st
         directory_init(&office->directory))
         return ERR_NOMEM;
     conn_host_init(&office->host, office->loop, office->stats, &session_calls, office);
-    apply_limits(office);
-    apply_log_level(office->config);
+    worker_apply_config(office);
     return OK;
 }
 
@@ -523,14 +335,14 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
         return ERR_NOMEM;
     control_reader_init(&worker->control);
     worker->control_fd = start->control_fd;
-    if (loop_watch(office->loop, &worker->control_watch, start->control_fd, LOOP_READ, on_control,
-                   worker))
+    if (loop_watch(office->loop, &worker->control_watch, start->control_fd, LOOP_READ,
+                   worker_on_control, worker))
         return ERR_SYSTEM;
     loop_add_hook(office->loop, on_turn_end, worker);
     loop_timer_init(office->loop, &worker->tick, on_tick, worker);
     loop_timer_init(office->loop, &worker->beat, on_beat, worker);
-    loop_timer_init(office->loop, &worker->start_late, on_start_late, worker);
-    loop_timer_init(office->loop, &worker->deadline, on_drain_deadline, worker);
+    loop_timer_init(office->loop, &worker->start_late, worker_on_start_late, worker);
+    loop_timer_init(office->loop, &worker->deadline, worker_on_drain_deadline, worker);
     on_tick(worker);
     on_beat(worker);
     loop_timer_set(&worker->start_late, WAIT_FOR_REDIS_MS);

@@ -1,6 +1,7 @@
 #include "office_fixture.h"
 
 #include "worker/delivery/ticket.h"
+#include "worker/mailbox/mailbox.h"
 
 static struct client alice;
 static const struct slice three[] = { { "bob", 3 }, { "carol", 5 }, { "dave", 4 } };
@@ -202,6 +203,37 @@ static void a_session_may_end_while_its_ticket_is_being_made(void **state)
     assert_false(client_is_there(&alice));
 }
 
+/* Where bob is connected too, a doorbell rings; here the sender's own connection breaks in it. */
+static void ring_and_break(struct office *at, const struct doorbell *stored, struct remote *remote,
+                           struct slice skip_device, struct msg *msg)
+{
+    (void)remote;
+    (void)skip_device;
+    assert_int_equal(stored->count, 1);
+    assert_true(slice_equal(stored->addresses[0], SLICE("bob")));
+    assert_true(slice_equal(msg_slice(msg), SLICE("{}")));
+    assert_ptr_equal(at, &office);
+    conn_abort(&alice.session->conn);
+    assert_null(alice.session->tickets);
+}
+
+static void a_session_may_end_while_its_tickets_doorbell_rings(void **state)
+{
+    struct ticket *ticket = ticket_for("m1", 1);
+    struct ticket_part *part = wait_for(ticket, 0);
+    struct msg *msg = msg_new(SLICE("{}"), MSG_MAIL, 0);
+
+    (void)state;
+    office.ring = ring_and_break;
+    ticket_carry(ticket, msg);
+    msg_unref(msg);
+    ticket_settle(ticket);
+    ticket_appended(part, &(struct mailbox_appended){ .outcome = MAILBOX_STORED, .seq = { 1, 0 } });
+    turns(1);
+    assert_false(client_is_there(&alice));
+    assert_int_equal(counted(STAT_accepted), 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -215,6 +247,7 @@ int main(void)
         T(served_here_stays_served_when_elsewhere_did_not_hear),
         T(tickets_outlive_their_session_and_are_freed_when_answered),
         T(a_session_may_end_while_its_ticket_is_being_made),
+        T(a_session_may_end_while_its_tickets_doorbell_rings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

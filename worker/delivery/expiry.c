@@ -5,15 +5,15 @@
 
 static void ask_due(struct office *office);
 
-/* A bounded step; while there is more, the next is asked for when the last has been answered, so
- * that everything else has its turn in between. */
-static void on_due(void *arg, struct mailbox_due *due)
+/* A bounded step. The next step is asked for only when this one has been answered, so that
+ * everything else has its turn in between. */
+static void on_due_answered(void *arg, struct mailbox_due *due)
 {
     struct office *office = arg;
 
     office->expiry_asked = false;
     if (!due->ok)
-        return; /* the next tick */
+        return; /* the next tick asks again */
     if (due->expired)
         stats_add(office->stats, STAT_mail_removed, due->expired);
     payment_pay_all(office, &due->debts);
@@ -23,7 +23,7 @@ static void on_due(void *arg, struct mailbox_due *due)
 
 static void ask_due(struct office *office)
 {
-    office->expiry_asked = mailbox_due(office->mailbox, on_due, office) == OK;
+    office->expiry_asked = mailbox_due(office->mailbox, on_due_answered, office) == OK;
 }
 
 void expiry_tick(struct office *office)

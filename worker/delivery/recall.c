@@ -1,7 +1,7 @@
 /*
- * Recalling: who got it stands in the sender's log (sent.c); then each recipient's mailbox is
- * asked, a few at a time, and says what it did in one script. Nothing here points to the session:
- * it is named by its number and may be gone by the answer, which changes nothing of the recall.
+ * The recipients of a message stand in the sender's log (sent.c). Each recipient's mailbox is then
+ * asked, a few at a time; one script removes the message and says what it found. The session is
+ * named by its number: the recall goes on when the session has ended meanwhile.
  */
 #include "worker/delivery/recall.h"
 
@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { AT_ONCE = 32 }; /* mailboxes that are asked and have not answered */
+enum { AT_ONCE = 32 }; /* mailboxes that are asked at a time */
 
 struct recall;
 
@@ -29,7 +29,7 @@ struct recall {
     struct buf text; /* the command's id, the message's id, the sender, the recipients */
     struct slice command_id, id, from, addresses;
     struct target *targets;
-    size_t count; /* of them; one behind them is the sender itself, whose devices got copies */
+    size_t count; /* of targets; behind them stands the sender itself, whose devices got copies */
     size_t next, waiting;
 };
 
@@ -42,7 +42,7 @@ static void recall_free(struct recall *recall)
 
 /* ---- the answer ---- */
 
-/* NULL: the session has ended, or is closing. */
+/* The session that asked; NULL: it has ended, or is closing. */
 static struct session *recall_session(const struct recall *recall)
 {
     return session_open_by_number(recall->office, recall->number);
@@ -161,7 +161,7 @@ static void on_recalled(void *arg, struct mailbox_recalled *recalled)
     go_on(recall);
 }
 
-/* ---- to whom it went ---- */
+/* ---- the sender's log ---- */
 
 static void on_sent(void *arg, const struct mailbox_sent *sent);
 
@@ -174,7 +174,8 @@ static size_t count_lines(struct slice text)
     return count;
 }
 
-/* The recipients' text is copied behind the rest; slices into it are made when it moves no more. */
+/* Copies the recipients behind the other texts. Only then the slices are made: the buffer may move
+ * while it grows. */
 static bool take_recipients(struct recall *recall, struct slice lines)
 {
     size_t room = count_lines(lines), at = recall->text.len;
@@ -200,7 +201,7 @@ static bool take_recipients(struct recall *recall, struct slice lines)
     return true;
 }
 
-static bool look(struct recall *recall, struct seq before)
+static bool read_log(struct recall *recall, struct seq before)
 {
     return recall->office->mailbox && mailbox_find_sent(recall->office->mailbox, recall->from,
                                                         recall->id, before, on_sent, recall) == OK;
@@ -214,7 +215,7 @@ static void on_sent(void *arg, const struct mailbox_sent *sent)
         go_on(recall);
         return;
     }
-    if (sent->ok && !sent->found && sent->more && look(recall, sent->last))
+    if (sent->ok && !sent->found && sent->more && read_log(recall, sent->last))
         return;
     if (sent->ok && !sent->found && !sent->more)
         say_rejected(recall, REJECT_NOT_FOUND, "no message with this id was sent");
@@ -247,7 +248,7 @@ static struct recall *recall_new(struct session *session, const struct envelope 
     return recall;
 }
 
-/* An id as any message could have. */
+/* Could a message have this id? */
 static bool is_id(struct slice text)
 {
     if (text.len == 0 || text.len > ENVELOPE_ID_MAX)
@@ -275,11 +276,11 @@ enum err recall_command(struct session *session, const struct envelope *envelope
                                "no message with this id was sent");
     if (!mailbox_is_up(office->mailbox))
         return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
-    sent_flush(office); /* it may have been sent a moment ago */
+    sent_flush(office); /* the message may have been sent in this turn */
     recall = recall_new(session, envelope);
     if (!recall)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
-    if (look(recall, (struct seq){ 0, 0 }))
+    if (read_log(recall, (struct seq){ 0, 0 }))
         return OK;
     recall_free(recall);
     return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");

@@ -7,22 +7,22 @@
 #include <stdlib.h>
 
 enum {
-    RECORDS_SOFT_MAX = 64 * 1024, /* past this a new entry begins */
-    RECORDS_MAX = 16 << 20,       /* one message with limits.recipients recipients fits */
-    KEPT_BYTES = 4096,            /* of memory for the next turn, an entry */
-    KEEP_S = 10000,               /* a log's life begins anew so often */
+    RECORDS_SOFT_MAX = 64 * 1024, /* bytes of an entry; past this a new entry begins */
+    RECORDS_MAX = 16 << 20,       /* bytes; one message with limits.recipients recipients fits */
+    KEPT_BYTES = 4096,            /* of memory that an entry keeps for the next turn */
+    KEEP_S = 10000,               /* a log's time to live begins anew so often */
 };
 
-struct batch {
+struct sent_entry {
     struct buf from, records;
     uint64_t count;
     bool keep;
 };
 
 struct sent {
-    struct batch *batches;
+    struct sent_entry *entries;
     uint32_t count, size;
-    uint32_t turn; /* from 1 on: a session's 0 is none */
+    uint32_t turn; /* from 1 on; 0 in a session: none */
 };
 
 static struct sent *sent_need(struct office *office)
@@ -35,26 +35,27 @@ static struct sent *sent_need(struct office *office)
     return office->sent;
 }
 
-static bool batch_room(struct sent *sent)
+static bool entry_room(struct sent *sent)
 {
     uint32_t size = sent->size ? sent->size * 2 : 16;
-    struct batch *batches;
+    struct sent_entry *entries;
 
     if (sent->count < sent->size)
         return true;
-    batches = realloc(sent->batches, size * sizeof *batches);
-    if (!batches)
+    entries = realloc(sent->entries, size * sizeof *entries);
+    if (!entries)
         return false;
     for (uint32_t i = sent->size; i < size; i++) {
-        buf_init(&batches[i].from, 4096);
-        buf_init(&batches[i].records, RECORDS_MAX);
+        buf_init(&entries[i].from, 4096);
+        buf_init(&entries[i].records, RECORDS_MAX);
     }
-    sent->batches = batches;
+    sent->entries = entries;
     sent->size = size;
     return true;
 }
 
-/* Of the session's own log it is known when its life began anew; of others it speaks for, not. */
+/* Does the log's time to live begin anew with this entry? The session remembers when that was last
+ * said for its own log; for the log of another address that it speaks for, each entry says so. */
 static bool must_keep(struct session *session, struct slice from)
 {
     uint32_t now = (uint32_t)(loop_unix_s(session->office->loop) / KEEP_S);
@@ -67,71 +68,71 @@ static bool must_keep(struct session *session, struct slice from)
     return true;
 }
 
-static struct batch *batch_begin(struct sent *sent, struct session *session, struct slice from)
+static struct sent_entry *entry_begin(struct sent *sent, struct session *session, struct slice from)
 {
-    struct batch *batch;
+    struct sent_entry *entry;
 
-    if (!batch_room(sent))
+    if (!entry_room(sent))
         return NULL;
-    batch = &sent->batches[sent->count];
-    buf_reset(&batch->from);
-    buf_reset(&batch->records);
-    batch->count = 0;
-    if (buf_add_slice(&batch->from, from))
+    entry = &sent->entries[sent->count];
+    buf_reset(&entry->from);
+    buf_reset(&entry->records);
+    entry->count = 0;
+    if (buf_add_slice(&entry->from, from))
         return NULL;
-    batch->keep = must_keep(session, from);
+    entry->keep = must_keep(session, from);
     session->sent.turn = sent->turn;
     session->sent.at = sent->count++;
-    return batch;
+    return entry;
 }
 
-static struct batch *batch_for(struct sent *sent, struct session *session, struct slice from)
+static struct sent_entry *entry_for(struct sent *sent, struct session *session, struct slice from)
 {
     if (session->sent.turn == sent->turn) {
-        assert(sent->batches);
-        struct batch *batch = &sent->batches[session->sent.at];
-        if (slice_equal(buf_slice(&batch->from), from) && batch->records.len < RECORDS_SOFT_MAX)
-            return batch;
+        assert(sent->entries);
+        struct sent_entry *entry = &sent->entries[session->sent.at];
+        if (slice_equal(buf_slice(&entry->from), from) && entry->records.len < RECORDS_SOFT_MAX)
+            return entry;
     }
-    return batch_begin(sent, session, from);
+    return entry_begin(sent, session, from);
 }
 
 void sent_note(struct session *session, struct slice from, struct slice id,
                const struct slice *recipients, size_t recipient_count)
 {
     struct sent *sent = sent_need(session->office);
-    struct batch *batch = sent ? batch_for(sent, session, from) : NULL;
+    struct sent_entry *entry = sent ? entry_for(sent, session, from) : NULL;
     size_t before;
 
-    if (!batch) {
+    if (!entry) {
         stats_add(session->office->stats, STAT_sent_unnoted, 1);
         return;
     }
-    before = batch->records.len;
-    buf_add_slice(&batch->records, id);
-    buf_add_char(&batch->records, '\n');
+    before = entry->records.len;
+    buf_add_slice(&entry->records, id);
+    buf_add_char(&entry->records, '\n');
     for (size_t i = 0; i < recipient_count; i++) {
-        buf_add_slice(&batch->records, recipients[i]);
-        buf_add_char(&batch->records, '\n');
+        buf_add_slice(&entry->records, recipients[i]);
+        buf_add_char(&entry->records, '\n');
     }
-    buf_add_char(&batch->records, '\n');
-    batch->count++;
-    if (!batch->records.failed)
+    buf_add_char(&entry->records, '\n');
+    entry->count++;
+    if (!entry->records.failed)
         return;
-    batch->records.len = before; /* whole records only */
-    batch->records.failed = false;
-    batch->count--;
+    entry->records.len = before; /* only whole records leave */
+    entry->records.failed = false;
+    entry->count--;
     stats_add(session->office->stats, STAT_sent_unnoted, 1);
 }
 
-static void flush_batch(struct office *office, struct batch *batch)
+static void flush_entry(struct office *office, struct sent_entry *entry)
 {
-    if (batch->records.len &&
-        (!office->mailbox || mailbox_note_sent(office->mailbox, buf_slice(&batch->from),
-                                               buf_slice(&batch->records), batch->keep)))
-        stats_add(office->stats, STAT_sent_unnoted, batch->count);
-    if (batch->records.size > KEPT_BYTES)
-        buf_fini(&batch->records);
+    if (entry->records.len &&
+        (!office->mailbox || mailbox_note_sent(office->mailbox, buf_slice(&entry->from),
+                                               buf_slice(&entry->records), entry->keep)))
+        stats_add(office->stats, STAT_sent_unnoted, entry->count);
+    if (entry->records.size > KEPT_BYTES)
+        buf_fini(&entry->records);
 }
 
 void sent_flush(struct office *office)
@@ -141,7 +142,7 @@ void sent_flush(struct office *office)
     if (!sent || sent->count == 0)
         return;
     for (uint32_t i = 0; i < sent->count; i++)
-        flush_batch(office, &sent->batches[i]);
+        flush_entry(office, &sent->entries[i]);
     sent->count = 0;
     if (++sent->turn == 0)
         sent->turn = 1;
@@ -154,10 +155,10 @@ void sent_free(struct office *office)
     if (!sent)
         return;
     for (uint32_t i = 0; i < sent->size; i++) {
-        buf_fini(&sent->batches[i].from);
-        buf_fini(&sent->batches[i].records);
+        buf_fini(&sent->entries[i].from);
+        buf_fini(&sent->entries[i].records);
     }
-    free(sent->batches);
+    free(sent->entries);
     free(sent);
     office->sent = NULL;
 }

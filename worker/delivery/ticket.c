@@ -24,7 +24,7 @@ static size_t addresses_len(const struct slice *addresses, size_t count)
     return len;
 }
 
-static void append(struct session *session, struct ticket *ticket)
+static void ticket_queue(struct session *session, struct ticket *ticket)
 {
     if (session->tickets_last)
         session->tickets_last->next = ticket;
@@ -58,7 +58,7 @@ struct ticket *ticket_new(struct session *session, struct slice id, const struct
                                        .refusal = REJECT_STORAGE_UNAVAILABLE };
         text += recipients[i].len;
     }
-    append(session, ticket);
+    ticket_queue(session, ticket);
     return ticket;
 }
 
@@ -136,7 +136,7 @@ static uint32_t count_unserved(const struct ticket *ticket)
     return count;
 }
 
-/* Who was not served, and why; the caller's to free. */
+/* The recipients that were not served, and why; the caller frees them. NULL: no memory. */
 static struct postmaster_refusal *refusals_of(const struct ticket *ticket, uint32_t count)
 {
     struct postmaster_refusal *refused = calloc(count, sizeof *refused);
@@ -149,7 +149,7 @@ static struct postmaster_refusal *refusals_of(const struct ticket *ticket, uint3
     return refused;
 }
 
-static struct msg *answer_of(const struct ticket *ticket)
+static struct msg *ticket_result(const struct ticket *ticket)
 {
     uint32_t count = count_unserved(ticket);
     struct postmaster_refusal *refused = count ? refusals_of(ticket, count) : NULL;
@@ -166,21 +166,15 @@ static struct msg *answer_of(const struct ticket *ticket)
     return msg;
 }
 
-static void answer(const struct ticket *ticket)
+static void ticket_answer(const struct ticket *ticket)
 {
-    struct msg *msg;
-
     if (ticket->unknown) {
-        /* Neither accepted nor rejected would be true. The sender learns from the close that it
-         * must send it again, under the same id. */
+        /* Neither `accepted` nor `rejected` would be true. The close tells the sender to send the
+         * message again, under the same id. */
         session_say_goodbye(ticket->session, WS_CLOSE_OVERLOADED, "storage did not answer", 1000);
         return;
     }
-    msg = answer_of(ticket);
-    /* Without memory for the answer the sender would wait for ever: it is told by the close. */
-    if (!msg || conn_send(&ticket->session->conn, msg) == ERR_NOMEM)
-        conn_abort(&ticket->session->conn);
-    msg_unref(msg);
+    session_say(ticket->session, ticket_result(ticket));
 }
 
 static void ticket_free(struct ticket *ticket)
@@ -198,7 +192,7 @@ static void answer_ready(struct session *session)
         session->tickets = ticket->next;
         if (!session->tickets)
             session->tickets_last = NULL;
-        answer(ticket);
+        ticket_answer(ticket);
         ticket_free(ticket);
     }
 }
@@ -229,19 +223,25 @@ static void ring_stored(struct ticket *ticket)
     stored.positions = malloc(ticket->recipient_count * sizeof *stored.positions);
     if (stored.addresses && stored.positions)
         ring_recipients(ticket, &stored, &ticket->remote);
+    else /* every worker of this host, this one included, sees the counter and reads on */
+        stats_add(ticket->office->stats, STAT_doorbells_lost, 1);
     free(stored.addresses);
     free(stored.positions);
 }
 
-/* One that was waited for is done. */
-static void settle(struct ticket *ticket)
+/* A part has answered, or the maker is done. The last one keeps its hold while the doorbells ring:
+ * the sender's connection may break in there, and tickets_orphan frees tickets that nothing holds.
+ * The doorbells ring before the answer, so a sender that reads `accepted` has been delivered. */
+static void ticket_release(struct ticket *ticket)
 {
-    ticket->waiting--;
-    if (ticket->waiting)
+    assert(ticket->waiting);
+    if (ticket->waiting > 1) {
+        ticket->waiting--;
         return;
-    /* Before the answer: what the sender is told has been handed on by then. */
+    }
     if (ticket->msg)
         ring_stored(ticket);
+    ticket->waiting = 0;
     if (ticket->session)
         answer_ready(ticket->session);
     else
@@ -262,8 +262,9 @@ static void take_outcome(struct ticket *ticket, struct ticket_recipient *recipie
         recipient->position = (struct bus_position){ appended->seq, appended->before };
         break;
     case MAILBOX_REPEATED:
-        /* Answered as the first was. The doorbell is rung once more, for the worker that stored it
-         * may have died before it could; who has the message already does not take it again. */
+        /* Answered as the first was. The doorbell is rung once more: the worker that stored the
+         * message may have died before it could ring. A session that has the message does not take
+         * it again. */
         recipient->served = recipient->to_deliver = true;
         recipient->position = (struct bus_position){ appended->seq, appended->seq };
         break;
@@ -290,19 +291,19 @@ void ticket_appended(void *arg, const struct mailbox_appended *appended)
 
     take_outcome(ticket, recipient, appended);
     if (recipient->to_deliver && service_is(ticket->office, recipient->address)) {
-        recipient->to_deliver = false; /* to one session, which Redis chooses */
+        recipient->to_deliver = false; /* Redis chooses the one session that gets the message */
         ticket->office->work(ticket->office, recipient->address);
     }
     if (recipient->to_deliver && ticket->msg)
         remote_note(&ticket->remote, ticket->office, appended->elsewhere, appended->elsewhere_count,
                     recipient->address, recipient->position);
     free(part);
-    settle(ticket);
+    ticket_release(ticket);
 }
 
 void ticket_settle(struct ticket *ticket)
 {
-    settle(ticket);
+    ticket_release(ticket);
 }
 
 void ticket_heard(void *arg, bool heard)
@@ -313,7 +314,7 @@ void ticket_heard(void *arg, bool heard)
     for (uint32_t i = 0; heard && i < part->count; i++)
         ticket->recipients[part->indexes[i]].served = true;
     free(part);
-    settle(ticket);
+    ticket_release(ticket);
 }
 
 void ticket_unsent(struct ticket_part *part)

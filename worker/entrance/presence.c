@@ -1,7 +1,8 @@
 /*
- * This host's sessions are in the session table; those of others in each address's `:at`, where
- * only those count whose worker lives. With no other host alive, or with Redis away, the table is
- * all there is to be known.
+ * Sessions of this host are read from the session table, sessions of other hosts from each
+ * address's
+ * `:at`; an entry counts only while its worker lives. With no other host alive, or with Redis away,
+ * the table alone is read.
  */
 #include "worker/entrance/presence.h"
 

@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 enum {
-    RIVALS_MAX = 128, /* sessions of one address on this host, and as many elsewhere, looked at */
+    RIVALS_MAX = 128, /* sessions of one address on this host, and as many on others, compared */
 };
 
 struct rival {
@@ -21,8 +21,8 @@ struct rival {
 
 /* --- order --- */
 
-/* Is a older than b? Two that began in the same nanosecond, as Redis never says of two, are told
- * apart by where they are. */
+/* Is a older than b? Redis gives no time twice; two sessions that began in the same nanosecond of
+ * this host's clock have an order by slot and number. */
 static bool older(const struct rival *a, const struct rival *b)
 {
     if (a->since_ns != b->since_ns)
@@ -35,7 +35,7 @@ static bool same_device(const struct rival *a, const struct rival *b)
     return slice_equal(a->device, b->device);
 }
 
-/* The oldest of them. */
+/* The index of the oldest; count is not 0. */
 static size_t oldest_of(const struct rival *rivals, size_t count)
 {
     size_t oldest = 0;
@@ -46,7 +46,7 @@ static size_t oldest_of(const struct rival *rivals, size_t count)
     return oldest;
 }
 
-/* --- who there is --- */
+/* --- gathering --- */
 
 static struct rival self_of(const struct session *session)
 {
@@ -56,7 +56,7 @@ static struct rival self_of(const struct session *session)
                            .slot = session->office->slot };
 }
 
-/* Those of this host, but the session itself. */
+/* The sessions of this host, without the session itself. */
 static size_t gather_here(const struct session *session, struct session_place *places,
                           struct rival *rivals)
 {
@@ -77,8 +77,9 @@ static size_t gather_here(const struct session *session, struct session_place *p
     return count;
 }
 
-/* What a dead worker has left is cleaned away; but should it seem dead only because nobody could
- * renew a lease for a while, and have a newer session of the device, that is looked at again. */
+/* An entry of a dead worker is removed. The worker may only seem dead, because no lease could be
+ * renewed for a while: when the entry is a newer session of the device, all sessions catch up again
+ * soon, and compare again. */
 static void meet_ghost(const struct session *session, const struct at_session *ghost)
 {
     struct office *office = session->office;
@@ -89,7 +90,7 @@ static void meet_ghost(const struct session *session, const struct at_session *g
         office->catch_up_again = true;
 }
 
-/* Those of other hosts that live. */
+/* The sessions of other hosts whose workers live. */
 static size_t gather_away(const struct session *session, const struct at_session *others,
                           size_t other_count, struct rival *rivals)
 {
@@ -126,7 +127,7 @@ static void turn_out(struct session *by, const struct rival *rival, const char *
         return;
     }
     if (rival->slot != office->slot) {
-        /* rivals_check_replaced makes up for a kick that Redis loses. */
+        /* rivals_check_replaced makes up for a kick that is lost with the connection to Redis. */
         reach_kick(office->reach, rival->slot, rival->incarnation, rival->number,
                    WS_CLOSE_REPLACED);
         return;
@@ -148,7 +149,8 @@ static bool give_way(struct session *session, const char *why)
 static const char newer_text[] = "a newer session of this device took its place",
                   many_text[] = "too many sessions of this address";
 
-/* Of the same device. What is left of the others is moved together; false: there is a newer one. */
+/* Turns out the older sessions of the same device and takes the device's sessions out of the array.
+ * Returns false when one of them is newer than the session itself. */
 static bool meet_device(struct session *session, const struct rival *self, struct rival *rivals,
                         size_t *count)
 {
@@ -167,10 +169,10 @@ static bool meet_device(struct session *session, const struct rival *self, struc
     return newest;
 }
 
-/* Its place in the order is known, and not just guessed by this host's clock: of two that begin at
- * once the newer one may have looked before the older one could be found, so an older one has to go
- * by itself. */
-static bool knows_its_place(const struct session *session)
+/* Is since_ns by the clock of Redis, and not only by this host's? Of two sessions that begin at
+ * once, the newer may have looked before the older could be found: then the older has to go by
+ * itself, and for that the session must be sure to be the older. */
+static bool knows_its_order(const struct session *session)
 {
     const struct office *office = session->office;
 
@@ -186,7 +188,7 @@ static size_t newer_than(const struct rival *self, const struct rival *rivals, s
     return newer;
 }
 
-/* sessions.perAddress, or what a service address has instead. */
+/* How many sessions the address may have beside this one. */
 static size_t others_max(const struct session *session)
 {
     const struct config *config = session->office->config;
@@ -213,19 +215,19 @@ bool rivals_meet(struct session *session, const struct at_session *others, size_
     struct rival rivals[2 * RIVALS_MAX], self = self_of(session);
     size_t count;
 
-    /* Itself in the table first, then the look at others there: of two one sees the other. */
+    /* The session's own row was written before the rows of others are read here: of two sessions
+     * that begin at once, at least one sees the other. */
     atomic_thread_fence(memory_order_seq_cst);
     count = gather_here(session, places, rivals);
     count += gather_away(session, others, other_count, rivals + count);
-    if (!session->seat && !meet_device(session, &self, rivals, &count) && knows_its_place(session))
+    if (!session->seat && !meet_device(session, &self, rivals, &count) && knows_its_order(session))
         return give_way(session, newer_text);
-    if (knows_its_place(session) && newer_than(&self, rivals, count) > others_max(session))
+    if (knows_its_order(session) && newer_than(&self, rivals, count) > others_max(session))
         return give_way(session, many_text);
     meet_all(session, &self, rivals, count);
     return true;
 }
 
-/* A device sends copies of its mail to the others as soon as it knows that there are any. */
 void rivals_greet(struct session *session, const struct at_session *others, size_t other_count)
 {
     struct office *office = session->office;

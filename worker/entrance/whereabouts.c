@@ -5,11 +5,12 @@
 
 #include <stdlib.h>
 
-/* Sessions that ended while Redis was away and are remembered; past it ghosts are left, which cost
- * a needless publish each, and are shown by `presence` until this worker ends. */
-enum { LEFT_MAX = 100000 };
+/* Sessions that ended while Redis was away, and are remembered. Past this number an entry stays in
+ * `:at` as a ghost (counted): each ghost costs a needless PUBLISH a message, and `presence` shows
+ * the ghost until this worker ends. */
+enum { LEAVING_MAX = 100000 };
 
-/* One that has ended and whose entry is still there, or may be. */
+/* A session that has ended, and whose entry may still be in `:at`. */
 struct leaving {
     struct leaving *next;
     struct office *office;
@@ -58,11 +59,11 @@ void whereabouts_entered(struct session *session, const struct mailbox_opened *o
 
 static void on_left(void *arg, bool ok);
 
-static void remember(struct leaving *leaving)
+static void leaving_keep(struct leaving *leaving)
 {
     struct office *office = leaving->office;
 
-    if (office->leaving_count >= LEFT_MAX) {
+    if (office->leaving_count >= LEAVING_MAX) {
         stats_add(office->stats, STAT_ghosts_left, 1);
         free(leaving);
         return;
@@ -72,12 +73,12 @@ static void remember(struct leaving *leaving)
     office->leaving_count++;
 }
 
-static void try_now(struct leaving *leaving)
+static void leaving_ask(struct leaving *leaving)
 {
     if (mailbox_leave_session(leaving->office->mailbox,
                               slice_make(leaving->address, leaving->address_len), leaving->number,
                               on_left, leaving))
-        remember(leaving);
+        leaving_keep(leaving);
 }
 
 static void on_left(void *arg, bool ok)
@@ -87,7 +88,7 @@ static void on_left(void *arg, bool ok)
     if (ok || leaving->office->closed)
         free(leaving);
     else
-        remember(leaving);
+        leaving_keep(leaving);
 }
 
 void whereabouts_leave(struct session *session)
@@ -107,7 +108,7 @@ void whereabouts_leave(struct session *session)
                                  .number = session->number,
                                  .address_len = (uint8_t)address.len };
     memcpy(leaving->address, address.data, address.len);
-    try_now(leaving);
+    leaving_ask(leaving);
 }
 
 void whereabouts_up(struct office *office)
@@ -118,7 +119,7 @@ void whereabouts_up(struct office *office)
     office->leaving_count = 0;
     while (leaving) {
         struct leaving *next = leaving->next;
-        try_now(leaving);
+        leaving_ask(leaving);
         leaving = next;
     }
 }

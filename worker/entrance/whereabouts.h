@@ -7,15 +7,16 @@
 
 #include "worker/session/session.h"
 
-/* Enters it (again), and asks its mailbox where it stands: mailbox_enter. */
+/* Enters the session (again), and opens its mailbox: see mailbox_enter. Errors as there. */
 enum err whereabouts_enter(struct session *session, mailbox_opened_cb done, void *arg);
-/* The answer: its place in the order of the address's sessions. */
+/* The mailbox has been opened: takes the session's time in the order of the address's sessions. */
 void whereabouts_entered(struct session *session, const struct mailbox_opened *opened);
-/* Where it stands in the order as far as can be said without Redis. */
+/* The session's time in that order, as far as this host can say without Redis. CLOCK_MONOTONIC plus
+ * the difference to the clock of Redis, in nanoseconds. */
 uint64_t whereabouts_since_ns(const struct session *session);
-/* The session has ended. What cannot be written down now is, when Redis is back. */
+/* The session is closing: its entry is removed, now or when Redis is back. */
 void whereabouts_leave(struct session *session);
-/* The mailboxes are up. */
+/* The mailboxes are up: removes the entries of sessions that ended while Redis was away. */
 void whereabouts_up(struct office *office);
 void whereabouts_fini(struct office *office);
 

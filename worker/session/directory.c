@@ -40,8 +40,8 @@ struct directory_entry *directory_find(const struct directory *directory, struct
     return entry;
 }
 
-/* Twice the buckets; when there is no memory for them the chains just get longer. */
-static void grow(struct directory *directory)
+/* Doubles the buckets; without memory for them the chains get longer, and nothing else happens. */
+static void buckets_grow(struct directory *directory)
 {
     struct directory old = *directory;
     struct directory_entry **buckets = calloc((size_t)old.bucket_count * 2, sizeof *buckets);
@@ -71,7 +71,7 @@ struct directory_entry *directory_need(struct directory *directory, struct addre
     if (entry)
         return entry;
     if (directory->entry_count >= directory->bucket_count)
-        grow(directory);
+        buckets_grow(directory);
     entry = malloc(sizeof *entry + address.len);
     if (!entry)
         return NULL;

@@ -1,6 +1,6 @@
 /*
- * The worker's own directory: address -> its sessions on this worker. A private hash table; what
- * other workers may know of it is in shm/sessions.
+ * The worker's own directory: address -> the address's sessions on this worker. A private hash
+ * table; other workers read the shared table (shm/sessions.h).
  */
 #ifndef WORKER_DIRECTORY_H
 #define WORKER_DIRECTORY_H
@@ -11,12 +11,12 @@
 struct group;
 struct session;
 
-/* One address with at least one session here. */
+/* An address with at least one session here, or a group with a subscriber here. */
 struct directory_entry {
     struct directory_entry *next; /* of the same bucket */
     struct address_key key;
-    struct session *sessions; /* those that can be sent to, by session->next_same, newest first */
-    struct group *group;      /* of a group address: its subscribers here (groups.c); else NULL */
+    struct session *sessions; /* that can be sent to, linked by next_same, newest first */
+    struct group *group;      /* of a group address: its subscribers here (groups/); else NULL */
     uint32_t holders;         /* sessions that point here, closing ones included; or the group */
     uint8_t address_len;
     char address[];
@@ -33,10 +33,11 @@ void directory_fini(struct directory *directory);
 /* NULL when no session of the address is here. */
 struct directory_entry *directory_find(const struct directory *directory, struct address_key key,
                                        struct slice address);
-/* Finds or makes; NULL when out of memory. */
+/* Finds the entry or makes one; NULL when out of memory. An entry without holders must get one, or
+ * be released. */
 struct directory_entry *directory_need(struct directory *directory, struct address_key key,
                                        struct slice address);
-/* Takes the entry out and frees it when nobody holds it any more. */
+/* Frees the entry when it has no holders any more. */
 void directory_release(struct directory *directory, struct directory_entry *entry);
 static inline struct slice directory_address(const struct directory_entry *entry)
 {

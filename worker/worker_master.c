@@ -1,0 +1,197 @@
+/*
+ * The worker's conversation with the master, over the socketpair: a new configuration, the order to
+ * drain, a new log descriptor come in; "ready" and "applied" go out. When the master is gone, the
+ * worker drains by itself.
+ */
+#include "worker/worker_parts.h"
+
+#include "common/log.h"
+#include "shm/slots.h"
+#include "worker/mailbox/mailbox.h"
+#include "worker/reach/bus.h"
+#include "worker/reach/nodes.h"
+#include "worker/reach/reach.h"
+#include "worker/session/session.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    ANSWER_BYTES_MAX = 256 * 1024, /* of answers that a session does not read; past it the session
+                                    * is not read either */
+    CLOSE_MS = 5000,               /* for the peer's half of a close handshake */
+    DRAIN_STEP = 256,              /* goodbyes a turn */
+    ORPHAN_DRAIN_MS = 10000,       /* the master is gone */
+};
+
+/* ---- configuration ---- */
+
+static void apply_limits(struct office *office)
+{
+    const struct config *config = office->config;
+    struct conn_host *host = &office->host;
+
+    host->message_bytes_max = (uint64_t)config->limits.message_bytes;
+    host->queue_bytes_max = (uint64_t)config->limits.queue_bytes;
+    host->answer_bytes_max = ANSWER_BYTES_MAX;
+    host->ping_ms = (uint32_t)config->limits.ping_s * 1000;
+    host->pong_ms = (uint32_t)config->limits.pong_s * 1000;
+    host->slow_ms = (uint32_t)config->limits.slow_consumer_s * 1000;
+    host->close_ms = CLOSE_MS;
+}
+
+static void apply_log_level(const struct config *config)
+{
+    static const char *const names[] = { "debug", "info", "warn", "error" };
+
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(config->log.level, names[i]) == 0)
+            log_set_level((enum log_level)i);
+}
+
+void worker_apply_config(struct office *office)
+{
+    apply_limits(office);
+    apply_log_level(office->config);
+}
+
+static void on_config_frame(struct worker *worker, struct slice packed)
+{
+    struct office *office = &worker->office;
+    struct config *config = config_unpack(packed);
+
+    if (!config) {
+        log_error("config_not_applied", "reason=\"not a packed config\"");
+        return;
+    }
+    config_free(office->config);
+    office->config = config;
+    worker_apply_config(office);
+    if (office->mailbox)
+        mailbox_configure(office->mailbox, config);
+    session_check_revoked(office);
+    control_send(worker->control_fd, CONTROL_APPLIED, SLICE(""), -1);
+}
+
+/* ---- draining ---- */
+
+void worker_drain_step(struct worker *worker)
+{
+    struct office *office = &worker->office;
+
+    if (session_drain_some(office, &worker->drain_cursor, DRAIN_STEP, office->drain_code,
+                           worker->drain_until_ms))
+        loop_again(office->loop);
+}
+
+void worker_drain(struct worker *worker, uint16_t code, uint32_t deadline_ms)
+{
+    struct office *office = &worker->office;
+
+    if (office->draining)
+        return;
+    log_info("draining", "sessions=%u code=%u", office->host.open_count, code);
+    office->draining = true;
+    office->drain_code = code;
+    worker->drain_until_ms = loop_now_ms(office->loop) + deadline_ms;
+    slot_set_state(office->region, office->slot, WORKER_DRAINING);
+    gate_close(worker->gate);
+    loop_timer_set(&worker->deadline, deadline_ms);
+}
+
+void worker_on_drain_deadline(void *arg)
+{
+    struct worker *worker = arg;
+
+    log_warn("drain_deadline", "sessions=%u", worker->office.host.open_count);
+    loop_stop(worker->office.loop);
+}
+
+/* ---- the master ---- */
+
+static void on_log_frame(struct worker *worker)
+{
+    int fd = control_take_fd(&worker->control);
+
+    if (fd < 0)
+        return;
+    fd = log_set_fd(fd);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+static void on_control_frame(struct worker *worker, enum control_type type, struct slice payload)
+{
+    struct control_drain order;
+
+    switch (type) {
+    case CONTROL_CONFIG:
+        on_config_frame(worker, payload);
+        break;
+    case CONTROL_DRAIN:
+        if (payload.len != sizeof order)
+            break;
+        memcpy(&order, payload.data, sizeof order);
+        worker_drain(worker, order.close_code, order.deadline_ms);
+        break;
+    case CONTROL_LOG:
+        on_log_frame(worker);
+        break;
+    case CONTROL_READY:
+    case CONTROL_APPLIED:
+        break;
+    }
+}
+
+void worker_on_control(void *arg, int fd, unsigned events)
+{
+    struct worker *worker = arg;
+    enum control_type type;
+    struct slice payload;
+    enum err err = control_fill(&worker->control, fd);
+
+    (void)events;
+    while (control_next(&worker->control, &type, &payload) == OK)
+        on_control_frame(worker, type, payload);
+    if (err != ERR_DOWN && err != ERR_BAD)
+        return;
+    loop_unwatch(&worker->control_watch);
+    if (!worker->office.draining)
+        log_error("master_gone", "sessions=%u", worker->office.host.open_count);
+    worker_drain(worker, WS_CLOSE_RESTARTING, ORPHAN_DRAIN_MS);
+}
+
+/* ---- serving ---- */
+
+void worker_serve(struct worker *worker)
+{
+    struct office *office = &worker->office;
+
+    if (worker->serving || office->draining)
+        return;
+    if (gate_open(worker->gate)) {
+        log_error("gate_not_opened", "errno=%d", errno);
+        worker->failed = true;
+        loop_stop(office->loop);
+        return;
+    }
+    worker->serving = true;
+    loop_timer_cancel(&worker->start_late);
+    slot_set_state(office->region, office->slot, WORKER_SERVING);
+    control_send(worker->control_fd, CONTROL_READY, SLICE(""), -1);
+    log_info("worker_serving", "redis=%s", reach_redis_text(reach_redis(office->reach)));
+}
+
+void worker_serve_when_ready(struct worker *worker)
+{
+    const struct office *office = &worker->office;
+
+    if (bus_is_up(office->bus) && mailbox_is_up(office->mailbox) && nodes_known(office->nodes))
+        worker_serve(worker);
+}
+
+void worker_on_start_late(void *arg)
+{
+    worker_serve(arg);
+}
