@@ -1,6 +1,7 @@
 """The command line: exit statuses, help, and errors that say where."""
 
 import json
+import re
 
 import pytest
 
@@ -135,6 +136,20 @@ def test_status_for_people_and_for_programs(server):
     text = command("status", "--pid-file", post.pid_file).stdout
     assert str(post.process.pid) in text
     assert post.status()["connections"] == 0
+
+
+def test_every_counter_of_status_is_explained_in_operations(server):
+    explained = re.findall(r"`(\w+)`", (harness.ROOT / "docs" / "operations.md").read_text())
+    counters = server(1).status()["totals"]
+    assert sorted(set(counters) - set(explained)) == []
+
+
+def test_every_key_that_operations_names_is_a_key():
+    keys = re.findall(r"^(\S+)$", command("explain-config").stdout, re.MULTILINE)
+    sections = {key.split(".")[0] for key in keys if "." in key} - {"dataSource"}
+    named = re.findall(rf"`((?:{'|'.join(sorted(sections))})\.[A-Za-z]+)`",
+                       (harness.ROOT / "docs" / "operations.md").read_text())
+    assert named and sorted(set(named) - set(keys) - {"redis.conf"}) == []
 
 
 def test_keygen_writes_secrets_that_only_the_owner_reads_and_never_over_another(directory):
