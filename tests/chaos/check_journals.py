@@ -1,33 +1,36 @@
 #!/usr/bin/python3
-"""Judges from the clients' journals alone whether the server kept its promise.
+"""Judges, from the journals of the clients alone, whether the server kept its promise.
 
     check_journals.py [--backlog] JOURNAL...
 
-load.py lists the lines of a journal. Prints each finding as `kind: who and what`, then counts and the closing line
-`N findings`; ends with 1 when there are any. It shares no code with whoever wrote the journals.
+load.py lists the lines of a journal. The judge prints each finding as `kind: who and what`, then counts and the closing
+line `N findings`; the exit status is 1 when there are findings. The judge shares no code with the writers of journals.
 
-| finding | what it means |
+| finding | meaning |
 | --- | --- |
-| lost | accepted for an address, and a device of it never got it (only said of journals that came to their end) |
-| stored-twice | the same message at two places of one mailbox |
-| same-place | two messages at one place of one mailbox |
-| repeated | sent twice to one connection, or although it lies at or before the cursor that the connection began with |
-| order | messages of one sender in another order than they were sent in; or places of one connection not ascending |
-| cursor | a cursor went back, or one that was acknowledged was forgotten though nothing was wrong with Redis |
-| answered | accepted and rejected, an answer to nothing, accepted answers in another order than the messages |
-| rejected-delivered | every attempt was rejected, and somebody got it |
-| unasked | somebody got what was not for him, or what nobody sent, or his own copy |
-| told-lost | the server said that data was lost; nothing here loses any |
-| unresolved | no answer to the end |
-| unfinished | the journals do not come to their end |
-| backlog | (--backlog) the last connection of a device was not sent the whole mailbox before `replayed` |
+| lost | a message was accepted for an address, and one of its devices never got it (only for journals with an end) |
+| stored-twice | one mailbox has the same message under two seqs |
+| same-place | one mailbox has two messages under one seq |
+| repeated | a connection got a message twice, or a message at or before the cursor that the connection began with |
+| order | messages of one sender arrived in another order than sent; or the seqs of one connection do not ascend |
+| cursor | a cursor went back, or an acknowledged cursor was forgotten though Redis was well |
+| answered | a message was both accepted and rejected; an answer has no message; or `accepted` came in another order |
+| rejected-delivered | every attempt at a message was rejected, and a device got the message |
+| unasked | a device got a message for another address, a message that nobody sent, or its own copy |
+| told-lost | the server said that data was lost; the chaos loses none |
+| unresolved | a message had no answer until the end |
+| unfinished | a journal has no end |
+| backlog | (--backlog) the last connection of a device did not get the whole mailbox before `replayed` |
 
-When Redis goes away in the middle, one message of a sender can be refused and the next one taken. The sender sees that,
-unless its connection is cut too; then it sends both again, the first is taken now, and comes second. So messages that
-had an attempt without an answer while Redis was away are counted (`unordered`) and left out of the comparison of order.
-An acknowledgement is confirmed when it is on its way to Redis: it may be forgotten around an absence of Redis, or when
-its worker is killed at about that time, and need not be known yet to a connection that begins within three seconds. A
-copy for the sender's other devices, which nobody is told of, may be stored only when the message is sent again.
+When Redis goes away in the middle, the server can refuse one message of a sender and take the next one. The sender sees
+the refusal, unless its connection is cut too. Then the sender sends both messages again; the server takes the first
+message now, and the first message comes second. So messages that had an attempt without an answer while Redis was away
+are counted (`unordered`) and left out of the comparison of order.
+
+The server confirms an acknowledgement when the acknowledgement is on its way to Redis. So an acknowledgement may be
+forgotten around an absence of Redis, or when its worker is killed at about that time; and a connection that begins
+within three seconds need not know the acknowledgement yet. A copy for the sender's other devices has no answer, and may
+be stored only when the message is sent again.
 """
 
 import argparse
@@ -45,7 +48,7 @@ def place(seq):
 
 
 class Mail:
-    """One message, as its sender knows it."""
+    """One message, with what its sender knows about the message."""
 
     __slots__ = ("rank", "to", "attempts", "open", "accepted", "refused", "rejected", "troubled", "unanswered")
 
@@ -299,7 +302,7 @@ class Checker:
                 self.find("rejected-delivered", f"{name} of {address} to {recipient}")
 
     def judge_arrivals(self, address, device, this):
-        """Whatever came was for this device, and in its senders' order."""
+        """Every message that came was for this device, and in the order of its sender."""
         newest = {}  # (from, tag) -> (rank, name)
         for key in this.firsts:
             sender, name = key

@@ -1,13 +1,13 @@
 #!/usr/bin/python3
-"""Two hundred people who write to each other as fast as they are answered, while everything around them dies.
+"""Two hundred people write to each other as fast as the server answers, while workers, hosts and Redis die.
 
     load.py PLAN.json JOURNAL
 
-The plan names the ports, the people with their devices and tokens, and for how long they write. Each device drops its
-connection at random and comes back, acknowledges at random places, and sends again under the same id what was not
-answered, as docs/protocol.md asks. What it did and saw goes into the journal, a JSON array a line (Journal lists them);
-check_journals.py reads it. Ends with 0 when every message had an answer and every device had everything that was
-accepted for it, without a further reconnect; with 1 and what was missing otherwise.
+The plan names the ports, the people with their devices and tokens, and how long the people write. Each device drops its
+connection at random and comes back, acknowledges at random positions, and sends unanswered messages again under the
+same id, as docs/protocol.md asks. Each device writes its steps into the journal, one JSON array in a line (Journal);
+check_journals.py reads the journal. The exit status is 0 when every message had an answer and every device had all
+messages accepted for it, without a further reconnect; otherwise the load prints what is missing and ends with 1.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ UPGRADE = ("GET /ws?{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\
 
 
 class Refused(Exception):
-    """No session came of it: nobody there, or an answer that is not 101."""
+    """The attempt led to no session: nobody listens, or the answer is not 101."""
 
 
 class Journal:
-    """One line an event. The first members are always kind and time (CLOCK_MONOTONIC, which the whole machine
+    """One line for each event. The first members are always kind and time (CLOCK_MONOTONIC, which the whole machine
     shares); `conn` counts the connections of a device.
 
     ["device", t, address, device]
@@ -47,7 +47,7 @@ class Journal:
     ["got", t, address, device, conn, from, fromTag, id, seq]
     ["ack", t, address, device, conn, seq]   and   ["acked", t, address, device, conn, cursor]
     ["closed", t, address, device, conn, code]
-    ["event", t, what, …]    of whoever kills: "worker-killed", node, slot; "redis-down"; "redis-up"
+    ["event", t, what, …]    of the killer: "worker-killed", node, slot; "redis-down"; "redis-up"
     ["end", t]               everything was resolved and had arrived
     """
 
@@ -62,7 +62,7 @@ class Journal:
 
 
 class OwnWire(asyncio.Protocol):
-    """A WebSocket client with nothing to it but speed. Its mask is zero, which the server cannot tell from another."""
+    """A minimal, fast WebSocket client. Its mask is zero; for the server that is a mask like any other."""
 
     def __init__(self):
         self.buffer = bytearray()
@@ -170,7 +170,7 @@ class OwnWire(asyncio.Protocol):
 
 
 class LibraryWire:
-    """The same face over python3-websockets: a client that nobody here wrote."""
+    """The same methods over python3-websockets, a client of another project."""
 
     def __init__(self, socket, on_text):
         self.socket = socket
@@ -261,7 +261,7 @@ class Device:
     # -- connections
 
     async def session(self, life, sends, since=""):
-        """One connection; life in seconds, None: until the server or load.over ends it."""
+        """One connection; life is in seconds, None: until the server or load.over ends the connection."""
         self.conn += 1
         self.processed = []
         self.sends = sends
@@ -300,7 +300,7 @@ class Device:
             self.begin_sending()  # before the welcome, which is allowed
 
     async def live(self):
-        """Until the load is over: connections that end at random while it sends, one that stays afterwards."""
+        """Until the load is over: connections that end at random while the device sends, then one that stays."""
         plan = self.load.plan
         while not self.load.over.is_set():
             life = random.expovariate(1 / plan["lifeSeconds"]) if self.load.sending else None
@@ -312,7 +312,7 @@ class Device:
     # -- sending
 
     def begin_sending(self):
-        """What had no answer goes again, in the order in which it went first; then new letters."""
+        """Sends unanswered letters again, in the order of their first attempt; then new letters."""
         if self.begun:
             return
         self.begun = True
@@ -450,7 +450,7 @@ class Load:
         return good
 
     async def wait(self, left, what):
-        """Until nothing is left, however long that takes within the plan's patience."""
+        """Waits until nothing is left, at most as long as the plan's patience."""
         end = time.monotonic() + self.plan["patienceSeconds"]
         while True:
             found = left()
@@ -470,11 +470,11 @@ class Load:
                 if not self.expected[device.address] <= device.have]
 
     def auditors(self, people):
-        """A device for each mailbox that was never seen before: it is sent all of it."""
+        """A new device for each mailbox: a new device gets the whole mailbox."""
         return [Device(self, person["address"], "AUDIT", person["token"], OwnWire) for person in people]
 
     async def read_all(self, devices):
-        """One connection each, from the cursor (nothing acknowledged: from the beginning) to `replayed`."""
+        """One connection for each device, from its cursor (else from the beginning) to `replayed`."""
         self.over.clear()
         room = asyncio.Semaphore(16)
         failed = []

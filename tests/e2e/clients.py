@@ -1,5 +1,5 @@
-"""WebSocket clients that nobody here wrote (python3-websockets, Node's ws), and a raw socket for what
-no decent client would send. The two kinds of client have one face, so a test can take either.
+"""WebSocket clients of other projects (python3-websockets, Node's ws), and a raw socket for bytes that
+no correct client sends. Both kinds of client have the same methods, so a test can take either.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ def run(coroutine, deadline=None):
         try:
             return await asyncio.wait_for(coroutine, limit)
         finally:
-            # Whoever is still there leaves without a word, so that no test has to wait for a close handshake.
+            # A client that is still connected is cut, so that no test has to wait for a close handshake.
             while _open_sockets:
                 _open_sockets.pop().transport.abort()
             await asyncio.sleep(0)
@@ -39,7 +39,7 @@ def run(coroutine, deadline=None):
 
 
 async def eventually(check, what, deadline=None):
-    """As harness.wait_until, while the loop goes on; check may block for a moment."""
+    """As harness.wait_until, while the event loop runs; check may block for a moment."""
     end = asyncio.get_running_loop().time() + (deadline or harness.DEADLINE)
     while True:
         value = check()
@@ -54,7 +54,7 @@ def b64(text):
 
 
 def envelope(sender, to, content="", **fields):
-    """The five required fields, an id, and whatever else; a field given as None is left out."""
+    """The five required fields, an id, and the given fields; a field given as None is left out."""
     message = {"from": sender, "to": [to] if isinstance(to, str) else to, "subject": "", "content": b64(content),
                "type": 2, "id": f"m{next(_numbers)}", **fields}
     return {name: value for name, value in message.items() if value is not None}
@@ -69,7 +69,7 @@ class Closed(Exception):
 
 
 class Client:
-    """What both kinds share: everything that comes is kept in order, and taken by what it is."""
+    """The shared part of both kinds: keeps every message in order; a test takes messages by a condition."""
 
     def __init__(self, address):
         self.address = address
@@ -92,7 +92,7 @@ class Client:
     # -- taking
 
     async def take(self, wanted=lambda message: True, deadline=None, what="a message"):
-        """The first message that is wanted; others stay. Closed when the session ended without it."""
+        """The first message that meets the condition; others stay. Closed when the session ended without one."""
         end = asyncio.get_running_loop().time() + (deadline or harness.DEADLINE)
         looked_at = 0
         while True:
@@ -113,12 +113,12 @@ class Client:
                     from None
 
     async def message(self, **wanted):
-        """The next message that nobody but another client can have sent (or that matches)."""
+        """The next message that is not of the postmaster (or that matches)."""
         return await self.take(lambda m: (wanted or m["from"] != "postmaster")
                                and all(m.get(k) == v for k, v in wanted.items()), what=f"a message {wanted}")
 
     async def said(self, subject, **wanted):
-        """The next thing that the postmaster says under this subject."""
+        """The next message of the postmaster with this subject."""
         return await self.take(lambda m: m["from"] == "postmaster" and m["subject"] == subject
                                and all(m.get(k) == v for k, v in wanted.items()), what=f"{subject} {wanted}")
 
@@ -126,7 +126,7 @@ class Client:
         return await self.said("rejected", **({"inReplyTo": message["id"]} if message else {}))
 
     async def begun(self):
-        """`welcome`, and where there is a mailbox its backlog up to `replayed`, which stays in the inbox."""
+        """`welcome`; with a mailbox also the backlog up to `replayed`, which stays in the inbox."""
         self.welcome = await self.said("welcome")
         if self.welcome["epoch"]:
             await self.said("replayed")
@@ -147,13 +147,13 @@ class Client:
         return message
 
     async def order(self, subject, **fields):
-        """A command to the postmaster; returns the answer to it, whatever it is."""
+        """A command to the postmaster; returns its answer, `result` or `rejected`."""
         sent = await self.send("postmaster", type=4, subject=subject, **fields)
         return await self.take(lambda m: m["from"] == "postmaster" and m.get("inReplyTo") == sent["id"],
                                what=f"the answer to {subject}")
 
     async def settle(self):
-        """Everything sent before has been handled: a command went through the server and back."""
+        """Sends a command and waits for its answer: the server has then handled all that was sent before."""
         answer = await self.order("presence", tags=[self.address])
         assert answer["subject"] == "result", answer
 
@@ -340,7 +340,7 @@ class Answer:
 
 
 class Raw:
-    """A TCP connection that says exactly what it is told to say."""
+    """A TCP connection that sends exactly the bytes of the test."""
 
     def __init__(self, port, source=None):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=harness.DEADLINE,
@@ -358,7 +358,7 @@ class Raw:
         self.socket.sendall(data if isinstance(data, bytes) else data.encode())
 
     def fill(self):
-        """More bytes; False at the end of the stream or when it was cut."""
+        """Reads more bytes; False at the end of the stream or when the connection was cut."""
         try:
             data = self.socket.recv(1 << 16)
         except ConnectionError:
@@ -367,7 +367,7 @@ class Raw:
         return bool(data)
 
     def ended(self):
-        """Reads to the end, which must come."""
+        """Reads to the end of the stream; the end must come."""
         while self.fill():
             pass
         return self.input

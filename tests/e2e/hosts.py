@@ -1,7 +1,7 @@
-"""Hosts: network namespaces, each joined by a cable of its own to the one where Redis lives.
+"""Hosts: network namespaces, each joined by a cable of its own to the namespace of Redis.
 
-Clients stay in the test's process; their sockets are opened inside the namespace. Needs root and
-`ip netns`; where that is not permitted, `why_not` says so and tests skip.
+Clients stay in the test's process; their sockets are opened inside the namespace. Hosts need root and
+`ip netns`; where these are not permitted, `why_not` gives the reason and tests skip.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def why_not():
 
 @contextlib.contextmanager
 def inside(name):
-    """This thread is in that namespace for the while; sockets made meanwhile stay there."""
+    """Moves this thread into the namespace; sockets made inside stay in the namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def go(fd):

@@ -1,4 +1,4 @@
-"""What stands between a server and its Redis: it delays, or cuts, as it is told."""
+"""A proxy between a server and its Redis: delays answers, or cuts connections, as the test asks."""
 
 import contextlib
 import socket
@@ -7,8 +7,8 @@ import time
 
 
 class Proxy:
-    """Listens on a unix socket and passes everything on. `delay_s` is waited before each chunk of answers;
-    `cuts(data)` may say that a connection ends instead of these bytes of commands being passed on.
+    """Listens on a unix socket and passes all bytes on. Each chunk of answers waits `delay_s`. When
+    `cuts(data)` is true, the connection ends and these bytes of commands are not passed on.
     """
 
     def __init__(self, path, target):

@@ -1,4 +1,4 @@
-"""Ten thousand envelopes, all to all: none lost, none twice, in order, and no publish too many."""
+"""Ten thousand envelopes, all to all: none is lost or comes twice, all are in order, and no publish is needless."""
 
 import asyncio
 import collections
@@ -32,7 +32,7 @@ async def write_all(writer, others, count):
 
 
 async def read_all(reader, senders, count):
-    """Every message once, each sender's in the order in which they were sent."""
+    """Checks that every message comes once, and the messages of each sender in order."""
     next_number = collections.Counter()
     for _ in range(count * len(senders)):
         message = await reader.message()
@@ -45,7 +45,7 @@ async def read_all(reader, senders, count):
 
 
 def check_publishes(lines, people, count, workers):
-    """One publish for each message and each other worker that has a recipient; none for the sender's."""
+    """Checks one publish for each message and each other worker with a recipient; none for the sender's worker."""
     home = {person.address: person.welcome["worker"] for person in people}
     wanted = {f"{person.address}-{number}-": set(home.values()) - {home[person.address]}
               for person in people for number in range(count)}

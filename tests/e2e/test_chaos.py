@@ -1,6 +1,6 @@
-"""What was accepted reached every device, in order, though a worker was killed every second, clients vanished, Redis was
-restarted twice, a host died and a master: tests/chaos/load.py is the people, tests/chaos/check_journals.py the judge, and
-this file kills.
+"""Accepted messages reach every device, in order, though a worker is killed every second, clients vanish, Redis is
+restarted twice, and a host and a master die. tests/chaos/load.py plays the people, tests/chaos/check_journals.py
+judges, and this file kills.
 
 POSTOFFICE_CHAOS_SECONDS (60; 15 under a sanitizer) and POSTOFFICE_CHAOS_NODES (2; the workers are 8 in all).
 """
@@ -33,7 +33,7 @@ CONFIG = {
 
 
 class Events:
-    """The journal of who kills."""
+    """The journal of the killer."""
 
     def __init__(self, path):
         self.path = path
@@ -46,7 +46,7 @@ class Events:
 
 @pytest.fixture
 def nodes(server_with_own_redis, own_redis):
-    """Servers that share one Redis, which writes down everything before it answers, and one key."""
+    """Servers that share one key and one Redis with appendfsync always."""
     own_redis.stop()
     own_redis.durable = True
     own_redis.start()
@@ -75,22 +75,22 @@ def restart_redis(redis, how, events):
 
 
 def kill_worker(post, chance, events):
-    """SIGKILL for one of them; how many were killed."""
+    """Kills one worker by SIGKILL; returns how many were killed (0 or 1)."""
     workers = sorted(post.worker_pids().items())
     if not workers:
         return 0
     slot, pid = chance.choice(workers)
     try:
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:  # it is that of a moment ago
+    except ProcessLookupError:  # the process has just ended
         return 0
     events.write("worker-killed", post.config["node"]["id"], slot, pid)
     return 1
 
 
 class HostTrouble:
-    """In the middle of the first half a host dies with all that is on it, in that of the second only a master, whose
-    workers leave then. Each comes back two seconds later."""
+    """In the middle of the first half a host dies with all its processes; in the middle of the second half a master
+    dies, and its workers leave. Both come back after two seconds."""
 
     def __init__(self, posts, seconds, events):
         self.events = events
@@ -128,8 +128,8 @@ class HostTrouble:
 
 
 def make_trouble(posts, redis, seconds, events, load):
-    """Kills a worker every second, in each third but the last Redis, and hosts; until the load stops sending. How many
-    workers were killed, and how many were started again by masters that are no more."""
+    """Kills a worker every second, Redis in each third but the last, and hosts, until the load stops sending. Returns
+    how many workers were killed, and how many were started again by masters that have died."""
     chance = random.Random(2)
     begun, kills = time.monotonic(), 0
     restarts = [(seconds / 3, "stop"), (seconds * 2 / 3, "kill")]
@@ -164,7 +164,7 @@ def run_chaos(directory, posts, redis, seconds, *check_options, **plan):
     print(checked.stdout, checked.stderr)
     assert checked.returncode == 0, checked.stdout[-4000:] + checked.stderr[-2000:]
     assert status == 0, "the load did not come to its end"
-    # Fewer when one was killed that was dead already and not reaped yet, or whose master was killed before it knew.
+    # Fewer restarts: a kill may hit a dead worker that is not reaped yet, or a worker whose master dies before reaping.
     restarts += sum(post.status()["restarts"] for post in posts)
     assert kills / 2 < restarts <= kills, "a worker died by itself"
 

@@ -1,4 +1,4 @@
-"""tests/chaos/check_journals.py finds what it is there to find: each fault is planted into journals without one."""
+"""tests/chaos/check_journals.py finds each fault that this file plants into correct journals."""
 
 import copy
 import json
@@ -110,7 +110,7 @@ def swap_arrivals(journal):
 
 
 def swap_in_the_mailbox(journal):
-    """At each device the two have changed places, so that only their sender knows it was the other way round."""
+    """Swaps two messages at every device: only the sender's journal still has the right order."""
     for device, conn in (("APP", 2), ("TAB", 1)):
         one, two = got(journal, device, conn, "a17"), got(journal, device, conn, "a18")
         journal[one][7], journal[two][7] = journal[two][7], journal[one][7]
@@ -223,7 +223,7 @@ def test_the_last_connection_must_be_sent_the_whole_mailbox_when_that_is_asked(d
 
 
 def test_messages_refused_while_redis_was_away_may_change_places_and_others_may_not(directory):
-    """a17 had no answer, its connection was cut, and Redis was away: nobody can know that it was refused at first."""
+    """a17 had no answer, its connection was cut, and Redis was away: no journal shows that a17 was refused at first."""
     journal = good()
     swap_in_the_mailbox(journal)
     sends = [["send", 4000, "alice", "APP", 2, name, ["bob"]] for name in ("a17", "a18")]

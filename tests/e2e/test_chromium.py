@@ -57,7 +57,7 @@ def site():
 
 @contextlib.contextmanager
 def browser(directory, url):
-    """A page in a browser of its own, which knows nobody."""
+    """A page in a browser of its own, with an empty profile."""
     process = subprocess.Popen(
         [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", f"--user-data-dir={directory / 'chromium'}",
@@ -71,7 +71,7 @@ def browser(directory, url):
 
 
 def visit(directory, site, post, host="127.0.0.1"):
-    """What the page says in the end."""
+    """Opens the page; returns the result that the page posts."""
     query = f"port={post.port}&alice={post.token('alice')}&bob={post.token('bob')}"
     with browser(directory, f"http://{host}:{site.server_address[1]}/page#{query}"):
         return site.said.get(timeout=2 * harness.DEADLINE)

@@ -157,7 +157,7 @@ def test_bad_utf8_in_a_binary_message_is_never_relayed(post):
 
 
 def test_addresses_are_never_part_of_a_redis_command(post, redis):
-    """What comes from a client is an argument, whatever it is."""
+    """Any text of a client reaches Redis as an argument."""
     strange = ["a b", "a*?[x]", "{tag}", "%s%n%b", 'a"b', "a\\b", "x:y:z", "PUBLISH", "-1", "a${x}", "é\U0001f600"]
 
     async def scene():

@@ -1,4 +1,4 @@
-"""What expires before any device acknowledged it is taken out, and its sender is told when it asked."""
+"""Mail that expires before any device acknowledges it is removed; a sender who asked for a receipt gets one."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def test_what_a_device_acknowledged_does_not_expire_for_its_sender(server):
 
 
 def test_an_ack_around_what_expired_does_not_deliver_it(server):
-    """The reader is sent what lies on both sides of it; whoever is first, the sweeper or the ack, it has expired."""
+    """The reader gets the mail before and after the expired one. The sweeper or the ack may come first."""
     post = server(1)
 
     async def scene():

@@ -1,4 +1,4 @@
-"""RFC 6455 against `echo-test`: the very codec and connection code of the server, with no token and no Redis."""
+"""RFC 6455 against `echo-test`: the codec and connection code of the server, without tokens and without Redis."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ from clients import Raw, frame, node, request, run
 
 
 class Echo:
-    """A running `echo-test`; it has a port, as a server has."""
+    """A running `echo-test`, with a port as a server has."""
 
     def __init__(self):
         self.port = harness.free_port()

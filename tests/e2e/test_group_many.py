@@ -20,7 +20,7 @@ BATCH = 250
 
 
 class Crowd:
-    """Sessions that subscribe in the segment that opens them, and then only listen."""
+    """Sessions that send `subscribe` in the same segment as the handshake, and then only listen."""
 
     def __init__(self, port, token):
         self.port, self.token = port, token
@@ -45,7 +45,7 @@ class Crowd:
                 self.heard[fd] += data
 
     def until_all_heard(self, text, fds=None):
-        """Listens until each has heard it."""
+        """Listens until every session has the post."""
         waiting = set(fds if fds is not None else self.sockets)
         end = time.monotonic() + 6 * harness.DEADLINE
         while waiting:
@@ -77,10 +77,10 @@ def test_one_post_reaches_ten_thousand_sessions_on_four_workers_with_one_publish
         after = post.status()
         assert 1 <= after["totals"]["publishes"] - before["totals"]["publishes"] <= WORKERS
         assert after["totals"]["group_deliveries"] - before["totals"]["group_deliveries"] == SESSIONS
-        assert after["totals"]["group_pages"] == 0  # nobody had to look into the log
+        assert after["totals"]["group_pages"] == 0  # no page of the log was read
         last = await poster.send("#crowd", "", type=3, id="the-last")
         assert (await poster.said("accepted", inReplyTo=last["id"]))["state"] == 1
-        crowd.until_all_heard(b'"the-last"')  # so one that came twice would be here by now
+        crowd.until_all_heard(b'"the-last"')  # a post that came twice would be here by now
         for text in (b'"id": "the-post"', b'"id": "the-last"'):
             assert [heard.count(text) for heard in crowd.heard.values()] == [1] * SESSIONS
         assert post.status()["totals"]["group_deliveries"] - before["totals"]["group_deliveries"] == 2 * SESSIONS

@@ -1,4 +1,4 @@
-"""Groups: who may, what is stored once and reaches every subscriber, replayed or live, whatever happens in between."""
+"""Groups: who may post and subscribe; a post is stored once and reaches every subscriber, replayed or live."""
 
 import asyncio
 import itertools
@@ -188,7 +188,7 @@ def test_several_groups_and_cc_in_one_post_and_the_same_id_twice(server):
         last = await post_all(alice, "#a", 1)
         assert ids(await has(bob, 4)) == ["twice"] * 3 + last
         assert post.total("mailbox_repeated") == 3
-        # A group nobody is subscribed to keeps its log all the same.
+        # A group without subscribers keeps its log all the same.
         sent = await post_all(alice, "#later", 3)
         await subscribe(bob, "#later", references="0-0")
         await bob.said("replayed", tags=["#later"])
@@ -227,7 +227,7 @@ def test_replay_after_a_seq_joins_live_without_gap_or_repetition(server):
         assert answer == {"seq": got[-1]["seq"], "cursor": got[19]["seq"], "recovered": True}
         done = await late.said("replayed", tags=["#log"])
         assert done["seq"] == got[-1]["seq"] and ids(posts(late)) == sent[20:]
-        # Without references: live from now on; and twice is once.
+        # Without references: live from now on. Subscribing twice is subscribing once.
         now = await enter(post, "now", 0)
         answer = (await subscribe(now, "#log"))["#log"]
         assert answer["seq"] == answer["cursor"] == got[-1]["seq"]
@@ -236,7 +236,7 @@ def test_replay_after_a_seq_joins_live_without_gap_or_repetition(server):
         more = await post_all(alice, "#log", 5)
         assert ids(await has(now, 5)) == more
         assert ids(await has(late, 35)) == sent[20:] + more
-        # A position of other data, and one from the future: from the oldest, and told.
+        # A seq of other data, or a seq from the future: replay from the oldest, and recovered is false.
         for number, fields in enumerate(({"references": got[3]["seq"], "epoch": "another"},
                                          {"references": "99999999999999-0"})):
             lost = await enter(post, f"lost{number}")
@@ -351,7 +351,7 @@ def test_a_device_goes_on_behind_what_it_acknowledged(server):
         got = await has(bob, 20)
         answer = await bob.order("ack", tags=["#log"], references=got[11]["seq"])
         assert answer["subject"] == "result" and answer["cursor"] == got[11]["seq"]
-        # Neither older nor unsent ones move it, nor does it touch the mailbox or another group.
+        # Older or unsent seqs do not move the cursor; the ack touches neither the mailbox nor another group.
         for references in (got[3]["seq"], "99999999999999-0"):
             answer = await bob.order("ack", tags=["#log"], references=references)
             assert answer["cursor"] == got[11]["seq"]
@@ -364,7 +364,7 @@ def test_a_device_goes_on_behind_what_it_acknowledged(server):
             await bob.said("replayed", tags=["#log"])
             assert ids(posts(bob)) == sent[12:]
             await bob.close()
-        # Another device, and another address, have not acknowledged anything: they begin now.
+        # Another device and another address have no cursor: their subscriptions begin now.
         for address, device in (("bob", "TAB"), ("carol", "APP")):
             other = await enter(post, address, device=device)
             assert (await subscribe(other, "#log"))["#log"]["cursor"] == got[-1]["seq"]

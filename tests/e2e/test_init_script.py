@@ -13,7 +13,7 @@ SCRIPT = harness.ROOT / "scripts" / "init.d" / "websocket-server"
 
 
 def running(pid):
-    """A zombie does not run: process 1 collects it in its own time, and in some containers never."""
+    """Whether the process runs. A zombie does not run: process 1 may collect it late or never (in some containers)."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

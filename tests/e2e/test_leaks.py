@@ -1,4 +1,4 @@
-"""A hundred thousand connects: no descriptor and no memory grows."""
+"""After a hundred thousand connects the server has no more descriptors and no more memory than before."""
 
 import asyncio
 import os

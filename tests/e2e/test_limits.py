@@ -1,4 +1,4 @@
-"""Every limit of section 7 has an answer, just past it and not before."""
+"""Every limit of docs/protocol.md, section 7, answers just past the limit and not before."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from clients import PythonClient, Raw, eventually, frame, open_on, request, run,
 
 
 def knock(post, address="late", source=None):
-    """The answer to one more upgrade; the connection is given back open when it was let in."""
+    """The answer to one more upgrade; an accepted connection is returned open."""
     raw = Raw(post.port, source)
     raw.send(request(f"/ws?clientID={address}", token=post.token(address)))
     return raw.answer(), raw
@@ -152,7 +152,7 @@ def test_a_second_session_of_a_device_takes_the_place_of_the_first(server, worke
         assert online["alice"] == ["TAB"]
 
     async def open_new(slot):
-        # Others hold places on the wrong workers, so that this device's session lands where it should.
+        # Other sessions fill the wrong workers, so that this device's session lands on the right one.
         held = []
         while True:
             probe = await PythonClient.open(post, f"probe{len(held)}")

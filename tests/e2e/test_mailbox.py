@@ -1,4 +1,4 @@
-"""What was accepted reaches every device of the recipient, in order for each sender, whatever happens in between."""
+"""Accepted mail reaches every device of the recipient, in the order of each sender, even when processes die."""
 
 import asyncio
 import itertools
@@ -53,7 +53,7 @@ async def pour(sender, to, count, **fields):
 
 
 async def all_accepted(sender, wanted):
-    """All of these are accepted, in the order of sending, and for everybody. Takes the answers away."""
+    """Checks that all of these are accepted, in the order of sending, and for all recipients. Takes the answers."""
     await eventually(lambda: len(answers(sender)) >= len(wanted), f"{len(wanted)} answers for {sender.address}")
     got = answers(sender)
     assert [(m["subject"], m["inReplyTo"]) for m in got] == [("accepted", one) for one in wanted]
@@ -68,7 +68,7 @@ async def post_mail(sender, to, count, **fields):
 
 
 async def has(client, count):
-    """The mails of a client once there are so many; a moment too many is noticed by what comes after them."""
+    """The mails of a client once there are `count`. A surplus mail would come before the mails of a later call."""
     await eventually(lambda: len(mails(client)) >= count or client.close_code is not None, f"{count} mails")
     return mails(client)
 
@@ -80,7 +80,7 @@ async def ack(client, message):
 
 
 async def backlog(post, address, device="", **options):
-    """What a new session is sent up to `replayed`; the session leaves again, without a word of ack."""
+    """The mail that a new session gets up to `replayed`; the session leaves again without an ack."""
     client = await PythonClient.open(post, address, device=device, **options)
     await client.close()
     return mails(client)
@@ -225,7 +225,7 @@ def test_the_same_id_twice_is_accepted_twice_and_delivered_once(server):
 
 
 def test_mail_of_a_worker_that_died_before_telling_is_delivered_when_it_is_sent_again(server, redis):
-    """The mailbox has it, as the dead worker left it; nobody has heard of it."""
+    """The mail lies in the mailbox as the dead worker left it; no doorbell was rung."""
     post = server(2)
 
     async def scene():
@@ -518,7 +518,7 @@ def test_a_slow_reader_gets_all_in_order_and_the_server_holds_only_a_part(server
 
 
 class Stubborn:
-    """A sender that reconnects and sends again, in order and under the same id, what was not accepted."""
+    """A sender that reconnects and sends unaccepted mail again, in order and under the same id."""
 
     def __init__(self, post, address, to):
         self.post, self.address, self.to = post, address, to
@@ -526,7 +526,7 @@ class Stubborn:
         self.pending, self.accepted = [], []
 
     async def connect(self):
-        """Again when the next worker dies meanwhile."""
+        """Connects, and tries again when the next worker dies meanwhile."""
         while True:
             self.client = await reopen(self.post, self.address)
             try:
@@ -556,7 +556,7 @@ class Stubborn:
 
 
 async def reopen(post, address, device=""):
-    """A session, however often a worker dies in the middle of the handshake."""
+    """Opens a session, and tries again when a worker dies in the middle of the handshake."""
     for _ in range(200):
         try:
             return await PythonClient.open(post, address, device=device)
@@ -566,7 +566,7 @@ async def reopen(post, address, device=""):
 
 
 async def read_all(post, address, journal, done):
-    """Keeps everything that any of its sessions got, until done() says so."""
+    """Keeps the mail of all its sessions until done() is true."""
     while not done():
         client = await reopen(post, address)
         seen = 0
@@ -623,7 +623,7 @@ def test_killed_workers_lose_nothing_that_was_accepted(server):
 
 
 async def until_all_are_accepted(sender, to, wanted):
-    """Sends again what is refused while Redis is away; returns the ids in the order of acceptance."""
+    """Sends refused mail again while Redis is away; returns the ids in the order of acceptance."""
     accepted = []
     while len(accepted) < len(wanted):
         answer = await sender.take(lambda m: m["subject"] in ("accepted", "rejected"))

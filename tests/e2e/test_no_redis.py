@@ -1,4 +1,4 @@
-"""No Redis at all: one host whose workers reach each other through rings in shared memory."""
+"""Without Redis the workers of one host reach each other through rings in shared memory."""
 
 import asyncio
 import os
@@ -106,7 +106,7 @@ def test_presence_and_replaced_devices_hold_over_all_workers(alone, workers):
 
 
 async def write(sender, reader, count, window=200):
-    """Mail, never more on the way than a ring can hold; every one must be accepted."""
+    """Sends mail, never more at once than a ring can hold; every mail must be accepted."""
     for number in range(count):
         await sender.send(reader.address, str(number), type=1, id=f"{sender.address}-{number}")
         if number % window == window - 1 or number == count - 1:
@@ -145,7 +145,7 @@ def test_a_killed_worker_under_load_leaves_the_others_working(alone):
     post = alone(3)
 
     async def chatter(sender, reader, stop):
-        """Ping and pong between living workers: nothing may be lost."""
+        """Ping and pong between living workers: no message may be lost."""
         number = 0
         while not stop.is_set():
             sent = await sender.send(reader.address, str(number), type=1)
@@ -155,14 +155,14 @@ def test_a_killed_worker_under_load_leaves_the_others_working(alone):
         return number
 
     async def shout(sender, stop):
-        """At the one that dies, without waiting."""
+        """Sends to the worker that dies, without waiting for answers."""
         while not stop.is_set():
             for _ in range(20):
                 await sender.send("victim", "x" * 500)
             await asyncio.sleep(0.005)
 
     async def flood(post, stop):
-        """From the worker that dies."""
+        """Sends from the worker that dies."""
         while not stop.is_set():
             try:
                 victim = await open_on(post, 2, "victim", PythonClient.open)

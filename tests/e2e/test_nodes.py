@@ -67,7 +67,7 @@ def know_each_other(*nodes):
 
 
 def kill_host(node):
-    """Master and workers, all at once."""
+    """Kills master and workers, all at once."""
     for process in node.processes():
         process.kill()
     node.expected_status = -signal.SIGKILL
@@ -75,7 +75,7 @@ def kill_host(node):
 
 
 def put_into_mailbox(store, sender, to, message_id):
-    """As an append does, and not a word to anybody."""
+    """Appends to the mailbox as a worker does, and rings no doorbell."""
     box = next(store.scan_iter(f"*{{{to}}}:box"))
     body = json.dumps(clients.envelope(sender, to, "", type=1, id=message_id))
     seq = store.xadd(box, {"f": sender, "i": message_id, "b": body}).decode()
@@ -83,7 +83,7 @@ def put_into_mailbox(store, sender, to, message_id):
 
 
 async def mailed(sender, to, count):
-    """As post_mail; but while Redis has just come back mail may be refused, and is sent again."""
+    """As post_mail; but just after Redis came back mail may be refused, and is sent again."""
     ready = await sender.order("presence", tags=[sender.address])
     assert ready["subject"] == "result"
     while True:
@@ -100,7 +100,7 @@ async def online(client, address):
 
 
 async def is_online(client, address, devices):
-    """Waits until presence says so, however long it has to be asked."""
+    """Asks for presence again and again, until the answer is as wanted."""
     while await online(client, address) != sorted(devices):
         await asyncio.sleep(0.05)
 
@@ -175,7 +175,7 @@ def test_one_message_is_one_publish_for_each_worker(nodes):
                     await client.message(id=one_id)
             assert one.total("publishes") - before == 3 * len(sent)
             assert two.total("publishes") == 0
-        # Somebody on the own worker alone: none.
+        # A recipient on the sender's own worker alone: no publish.
         await eventually(lambda: len(answers(alice)) == 10, "answers")
         alice.inbox.clear()
         before = one.total("publishes")
@@ -272,12 +272,12 @@ def test_a_host_that_is_cut_off_keeps_its_sessions_and_catches_up(nodes):
         assert ids(await has(bob, 5)) == sent
         two.host.unplug()
         await eventually(lambda: all(row["redis"] == "away" for row in two.status()["workers"]), "node 2 is cut off")
-        # There: sessions stay, signals go, mail is refused.
+        # On the host that is cut off: sessions stay, signals go, mail is refused.
         await dora.send("bob", "", type=2, id="ring")
         await bob.message(id="ring")
         refused = await dora.rejected(await dora.send("bob", "", type=1))
         assert refused["code"] == "storage-unavailable" and refused["retryAfter"] > 0
-        # Here: all goes on, for those over there too, though nobody hears it yet.
+        # On the other host: mail is accepted, also for sessions of the host that is cut off; they get the mail later.
         sent += await post_mail(alice, ["bob", "carol"], 200)
         assert ids(await has(carol, 205)) == sent
         await is_online(alice, "bob", [])  # as soon as the lease has ended
@@ -363,7 +363,7 @@ def test_a_host_that_dies_leaves_no_ghosts_and_its_clients_go_on_elsewhere(nodes
 
 
 def test_sessions_of_a_killed_worker_are_gone_at_once_for_all_hosts(nodes):
-    """Long before its lease ends: its fellows know."""
+    """The sessions are gone long before the lease ends, because the other workers of its node know."""
     one, two = nodes(node={"leaseSeconds": 300})
 
     async def scene():
@@ -385,7 +385,7 @@ def test_sessions_of_a_killed_worker_are_gone_at_once_for_all_hosts(nodes):
 
 @pytest.mark.parametrize("dies", ["one worker", "the host"])
 def test_mail_of_a_worker_that_died_before_telling_reaches_other_hosts(nodes, network, dies):
-    """The mailbox has it as the dead worker left it; nobody has heard of it, and nothing else comes."""
+    """The mail lies in the mailbox as the dead worker left it; no doorbell was rung, and no other mail comes."""
     one, two = nodes()
 
     async def scene():
@@ -404,7 +404,7 @@ def test_mail_of_a_worker_that_died_before_telling_reaches_other_hosts(nodes, ne
 
 
 def test_one_dead_redis_connection_costs_no_doorbell(nodes):
-    """The channel is cut while mail comes: what nobody heard is read, and later mail is heard again."""
+    """The channel is cut while mail comes: missed mail is read from the mailbox, and later mail comes live again."""
     one, two = nodes()
 
     async def scene():

@@ -1,4 +1,4 @@
-"""What the postmaster says: answers to mail and to commands."""
+"""The postmaster answers mail and commands."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A message is taken back from where it still lies unacknowledged; who may have it is told."""
+"""`recall` removes a message where it lies unacknowledged; the result names the other recipients."""
 
 from clients import PythonClient, open_on, run
 from test_mailbox import ack, all_accepted, backlog, has, ids, mails, post_mail

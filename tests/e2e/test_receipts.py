@@ -1,4 +1,4 @@
-"""Who asked is told what became of a message: delivered (2) and read (3); once each, whoever dies in between."""
+"""A sender who asked gets the receipts delivered (2) and read (3), once each, even when processes die in between."""
 
 import os
 import signal
@@ -12,26 +12,26 @@ from test_mailbox import FAST, ack, all_accepted, backlog, ids, mails, post_mail
 
 
 def receipts(client):
-    """(state, from, inReplyTo) of all that it was sent so far."""
+    """(state, from, inReplyTo) of all receipts that the client has so far."""
     return [(m["state"], m["from"], m["inReplyTo"]) for m in client.inbox
             if m["type"] == 4 and m["from"] != "postmaster"]
 
 
 async def receipt(client, **wanted):
-    """The next one that it is sent."""
+    """The next receipt that the client gets."""
     return await client.take(lambda m: m["type"] == 4 and m["from"] != "postmaster"
                              and all(m.get(k) == v for k, v in wanted.items()), what=f"a receipt {wanted}")
 
 
 async def stored_receipts(post, address, device="checker"):
-    """What lies in the mailbox: a device that was never there before is replayed all of it."""
+    """The receipts in the mailbox: a new device gets a replay of the whole mailbox."""
     client = await PythonClient.open(post, address, device=device)
     await client.close()
     return receipts(client)
 
 
 async def nothing_more(client, post):
-    """A letter to the client comes after all that was stored for it before."""
+    """Checks that no receipt comes: a letter to the client comes after everything stored before."""
     other = await PythonClient.open(post, f"to-{client.address}")
     sent = await post_mail(other, client.address, 1)
     await client.message(id=sent[0])
@@ -125,7 +125,7 @@ def test_nobody_is_told_who_did_not_ask_or_wrote_to_himself_and_receipts_cause_n
 
 
 def test_only_what_an_ack_covers_is_delivered(server):
-    """A message of higher level overtakes: acknowledging it says nothing of those it left behind."""
+    """A message of higher level overtakes others; its ack does not cover the overtaken ones."""
     post = server(1)
 
     async def scene():
@@ -234,7 +234,7 @@ def test_a_client_cannot_forge_receipts(server):
 
 
 async def open_somehow(post, address):
-    """The worker it lands on may be the one that is being replaced."""
+    """Opens a session, and tries again when its worker is just being replaced."""
     for _ in range(100):
         try:
             return await PythonClient.open(post, address)
@@ -246,7 +246,7 @@ async def open_somehow(post, address):
 @pytest.mark.parametrize("sender_is_there", [True, False])
 def test_a_worker_killed_between_ack_and_receipt_costs_none_and_doubles_none(server_with_own_redis, own_redis,
                                                                              sender_is_there):
-    """Redis stands still when the ack comes: the worker has sent it on and never hears what became of it."""
+    """Redis is stopped when the ack comes: the worker has sent the ack to Redis and dies without an answer."""
     post = server_with_own_redis(2, FAST)
 
     async def scene():

@@ -1,4 +1,4 @@
-"""Redis goes away in every way it can: sessions stay, signals go by rings, who needs Redis is told, and it heals by
+"""Redis goes away in every way: sessions stay, signals go by rings, mail is rejected, and the server recovers by
 itself.
 """
 
@@ -23,7 +23,7 @@ _attempts = itertools.count()
 
 
 async def talks_again(sender, reader):
-    """Tries until a signal arrives; what was on its way when Redis went is lost with it."""
+    """Tries until a signal arrives; signals on their way when Redis went are lost."""
     for _ in range(1000):
         sent = await sender.send(reader.address, "again", id=f"again-{next(_attempts)}")
         try:
@@ -34,8 +34,8 @@ async def talks_again(sender, reader):
 
 
 async def until_rejected(alice, to="bob"):
-    """Sends mail until the answer is storage-unavailable; returns it. What was under way when Redis went may be
-    answered only when it is back.
+    """Sends mail until the answer is storage-unavailable; returns that answer. Mail under way when Redis went may be
+    answered only when Redis is back.
     """
     for _ in range(600):
         sent = await alice.send(to, "x", type=1)
@@ -53,7 +53,7 @@ async def all_know(post, state):
 
 
 async def in_order(sender, reader, count):
-    """Signals, none lost and none out of order."""
+    """Checks that no signal is lost and none is out of order."""
     first = next(_attempts)
     for number in range(count):
         await sender.send(reader.address, str(number), id=f"o{first}-{number}")
@@ -62,7 +62,7 @@ async def in_order(sender, reader, count):
 
 
 async def near_works(alice, near):
-    """A signal needs no Redis; mail, which cannot be stored, is refused even to a neighbour."""
+    """A signal needs no Redis. Mail cannot be stored, so mail is refused even to a session of the same worker."""
     sent = await alice.send("near", "no Redis is needed for this")
     await near.message(id=sent["id"])
     await until_rejected(alice, "near")
@@ -151,7 +151,7 @@ def test_it_can_be_stopped_while_redis_hangs(server_with_own_redis, own_redis):
 
 
 def test_signals_stay_in_order_over_the_return_of_redis(server_with_own_redis, own_redis):
-    """Some go by rings, some through Redis again; a signal cannot overtake one that is still in a ring."""
+    """Some signals go by rings, later ones through Redis; no signal overtakes one that is still in a ring."""
     post = server_with_own_redis(2, FAST)
 
     async def scene():

@@ -1,5 +1,5 @@
-"""Whatever befalls Redis, users notice the same: nobody has to reconnect, what was accepted arrives once and in order,
-what was rejected never does, and if data was lost everybody is told (docs/operations.md, "When Redis fails").
+"""Redis fails in the ways of docs/operations.md, "When Redis fails". Nobody has to reconnect, accepted mail arrives
+once and in order, rejected mail never arrives, and after a loss of data every session gets a second `welcome`.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from clients import PythonClient, eventually, open_on, run
 from redis_proxy import Proxy
 
 FAST = {"redis": {"reconnectMinMs": 20, "reconnectMaxMs": 200, "commandTimeoutMs": 500}}
-# How long Redis hangs; with POSTOFFICE_COMMAND_TIMEOUT_MS=5000 it is what the default configuration meets.
+# How long Redis hangs; POSTOFFICE_COMMAND_TIMEOUT_MS=5000 is the default of redis.commandTimeoutMs.
 HANG_S = float(os.environ.get("POSTOFFICE_HANG_SECONDS", "30"))
 if "POSTOFFICE_COMMAND_TIMEOUT_MS" in os.environ:
     FAST["redis"]["commandTimeoutMs"] = int(os.environ["POSTOFFICE_COMMAND_TIMEOUT_MS"])
@@ -29,7 +29,7 @@ def mails(client):
 
 
 class Sender:
-    """Writes without pause and keeps account of every answer. It never sends anything twice."""
+    """Writes without pause and keeps account of every answer. A Sender never sends a message twice."""
 
     def __init__(self, client, to):
         self.client, self.to = client, to
@@ -53,7 +53,7 @@ class Sender:
         return [m["inReplyTo"] for m in self.client.inbox if m["subject"] == subject]
 
     async def account(self):
-        """Everything has exactly one answer; returns the accepted ones. Who is accepted, is so for everybody."""
+        """Checks that every message has one answer, and no `accepted` names `refused`; returns the accepted ids."""
         await eventually(lambda: len(self.answers("accepted")) + len(self.answers("rejected")) >= len(self.sent),
                          "an answer to everything", HEALS_S)
         accepted, rejected = self.answers("accepted"), self.answers("rejected")
@@ -67,7 +67,7 @@ class Sender:
 
 
 class Scene:
-    """alice on worker 0 writes to bob on 1 and carol on 2; dora, on 1 too, never hears of anything."""
+    """alice on worker 0 writes to bob on 1 and carol on 2; dora, on 1 too, gets no mail."""
 
     def __init__(self, post, redis):
         self.post, self.redis = post, redis
@@ -97,7 +97,7 @@ class Scene:
         await self.sender.write_until(lambda: self.all_say("away"), "everybody knows that Redis is away", 0.02)
 
     async def until_accepted(self):
-        """It works again: three workers are connected, and something that was sent after that is accepted."""
+        """Waits until the server works again: three workers are connected, and mail sent after that is accepted."""
         await self.sender.write_until(lambda: self.all_say("up"), "everybody is connected again", 0.02)
         last = len(self.sender.sent)
 
@@ -115,7 +115,7 @@ class Scene:
         return [(client.address, m) for client in self.people for m in client.inbox if m["subject"] == "welcome"]
 
     async def judge(self):
-        """Nothing was lost, and nobody was told so; nobody had to reconnect; mailboxes hold what was accepted, once."""
+        """No data was lost, and no session was told so; nobody had to reconnect; mailboxes hold accepted mail, once."""
         accepted = await self.sender.account()
         for reader in self.readers:
             await eventually(lambda r=reader: set(accepted) <= set(mails(r)), f"all of {reader.address}'s mail", HEALS_S)
@@ -128,7 +128,7 @@ class Scene:
         assert not mails(self.dora)
 
     async def judge_lost(self):
-        """Everybody hears that data was lost, and then it goes on: what is sent now arrives, once, in order."""
+        """Every session learns of the lost data, and then the server goes on: new mail arrives, once, in order."""
         for client in self.people:
             welcome = await client.take(lambda m: m["subject"] == "welcome" and not m["recovered"], HEALS_S,
                                         "the second welcome")
@@ -164,7 +164,7 @@ def durable(redis):
 
 
 def play(make, redis, story, workers=3, **config):
-    """Tells the story to a server of three workers; make is the fixture."""
+    """Plays the story on a server of three workers; make is the fixture."""
     post = make(workers, {**FAST, **config})
 
     async def scene():
@@ -199,7 +199,7 @@ def test_restarted_or_killed(server_with_own_redis, own_redis, how):
 
 
 def test_hanging(server_with_own_redis, own_redis):
-    """Appends that were on their way are accepted when it wakes up, new ones are rejected at once."""
+    """Appends on their way are accepted when Redis wakes up; new ones are rejected at once."""
     async def story(scene):
         await scene.sender.write(100)
         own_redis.pause()
@@ -231,7 +231,7 @@ def test_come_back_empty(server_with_own_redis, own_redis):
 
 
 async def newcomer_waits(scene):
-    """A session that begins now is told that nothing is known, and gets everything later, without reconnecting."""
+    """A session that begins now gets a `welcome` without epoch, and its mail later, without reconnecting."""
     eve = await PythonClient.open(scene.post, "bob", device="NEW", welcome=False)
     eve.welcome = await eve.said("welcome")
     assert eve.welcome["epoch"] == "", eve.welcome
@@ -266,7 +266,7 @@ def test_out_of_memory(server_with_own_redis, own_redis):
 
 
 def test_read_only(server_with_own_redis, own_redis):
-    """Demoted to a replica of a master that cannot be reached, and promoted again: it keeps what it has."""
+    """Redis becomes a replica of an unreachable master, and is promoted again: Redis keeps its data."""
     async def story(scene):
         await scene.sender.write(50)
         own_redis.client().execute_command("REPLICAOF", "127.0.0.1", "1")
@@ -283,7 +283,7 @@ def test_read_only(server_with_own_redis, own_redis):
 
 
 def test_made_a_replica_of_another(server_with_own_redis, own_redis, directory):
-    """Its data is that of its new master then: what it had is lost, and everybody is told."""
+    """Redis takes over the data of its new master: the old data is lost, and every session is told."""
     other_directory = directory / "other"
     other_directory.mkdir()
     other = harness.Redis(other_directory)
@@ -305,7 +305,7 @@ def test_made_a_replica_of_another(server_with_own_redis, own_redis, directory):
 
 
 def test_a_wrong_type_under_a_key(server_with_own_redis, own_redis):
-    """Mail to that one address is refused, and carol notices nothing. The key put right, bob is brought up."""
+    """Mail to that one address is refused, and carol notices nothing. The key is put right, and bob gets his mail."""
     async def story(scene):
         admin = own_redis.client()
         await scene.sender.write(50)
@@ -346,7 +346,7 @@ def test_a_wrong_type_under_a_key(server_with_own_redis, own_redis):
 
 
 def test_a_wrong_password(server_with_own_redis, own_redis):
-    """The operator changed it, and puts it right again. It is in no log."""
+    """The operator changes the password, and corrects it again. No log contains the password."""
     async def story(scene):
         admin = own_redis.client()
         await scene.sender.write(100)
@@ -418,7 +418,7 @@ def test_connections_killed(server_with_own_redis, own_redis, kind):
 
 
 def test_subscribers_cut_for_their_output_buffers(server_with_own_redis, own_redis):
-    """Doorbells with a large message in them overrun the buffer; the messages come from the mailbox then."""
+    """Doorbells with large messages overrun the buffer; the messages then come from the mailbox."""
     async def story(scene):
         own_redis.client().config_set("client-output-buffer-limit", "pubsub 20000 0 0")
         before = scene.post.total("redis_reconnects")
@@ -434,7 +434,7 @@ def test_subscribers_cut_for_their_output_buffers(server_with_own_redis, own_red
 
 @contextlib.contextmanager
 def proxied(redis, directory):
-    """The server's Redis is reached through this."""
+    """A proxy between the server and its Redis."""
     proxy = Proxy(directory / "proxy.sock", redis.socket)
     try:
         yield proxy
@@ -443,7 +443,7 @@ def proxied(redis, directory):
 
 
 def test_slow_answers(server_with_own_redis, own_redis, directory):
-    """Slower than usual: all is accepted, later. Slower than the time-out: as if it were away."""
+    """A slow Redis: mail is accepted later. Slower than the time-out: as if Redis were away."""
     async def story(scene):
         proxy.delay_s = 0.15
         await scene.sender.write(100)
@@ -459,7 +459,7 @@ def test_slow_answers(server_with_own_redis, own_redis, directory):
 
 
 class CutOnce:
-    """Cuts the connection that says `word`, in its stead, as often as it is armed. `then` is done first."""
+    """Cuts the connection that sends `word`, as often as the cut is armed; `then` is called first."""
 
     def __init__(self, word, then=lambda: None):
         self.word, self.then, self.armed = word, then, 0
@@ -474,7 +474,7 @@ class CutOnce:
 
 def test_a_doorbell_that_broke_off_is_made_up_for(server_with_own_redis, own_redis, directory):
     """The sender's worker loses its connection with the doorbell on it. The readers' connections are well, and nothing
-    more is sent: they find out by themselves."""
+    more is sent: the other workers find out by themselves."""
     async def story(scene):
         proxy.cuts = CutOnce(b"PUBLISH")
         for _ in range(5):

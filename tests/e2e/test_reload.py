@@ -1,4 +1,4 @@
-"""SIGHUP: what changed is in force, and who talks does not notice."""
+"""SIGHUP puts changed keys in force, and sessions notice nothing."""
 
 import asyncio
 import signal

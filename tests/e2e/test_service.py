@@ -1,5 +1,5 @@
-"""Service addresses: several sessions share one, each message goes to exactly one of them, and to another when that
-one leaves without having acknowledged it.
+"""Several sessions share a service address. Each message goes to exactly one session, and to another session when the
+first one leaves without an ack.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ CONFIG = {"serviceAddresses": ["/service/*"], "mailbox": {"maxMessages": 1000000
 
 @pytest.fixture
 def post(server):
-    """A server for which everything below /service/ is a service."""
+    """A server on which every address below /service/ is a service address."""
     def make(workers=3, config=None, **options):
         return server(workers, harness.merge(CONFIG, config or {}), **options)
 
@@ -31,7 +31,7 @@ def post(server):
 
 
 class Bot(PythonClient):
-    """A session of the service: keeps what it was given, and acknowledges in batches, one ack at a time."""
+    """A session of the service: keeps its messages, and acknowledges in batches, one ack at a time."""
 
     def __init__(self, address):
         super().__init__(address)
@@ -61,7 +61,7 @@ class Bot(PythonClient):
         self.at_work = asyncio.ensure_future(self._work())
 
     async def _work(self):
-        with contextlib.suppress(Closed, websockets.ConnectionClosed):  # it is killed in the middle of it
+        with contextlib.suppress(Closed, websockets.ConnectionClosed):  # a killed bot ends here
             while not self.gone:
                 while len(self.given) == self.acknowledged and not self.gone:
                     self.changed.clear()
@@ -78,7 +78,7 @@ class Bot(PythonClient):
         return answer
 
     def vanish(self):
-        """Without a word, as when its process is killed."""
+        """Cuts the connection, as when the process of the bot is killed."""
         self.socket.transport.abort()
 
 
@@ -87,7 +87,7 @@ def given(bots):
 
 
 def queue_state(redis, address=BOT):
-    """What the group of the address knows: (connected, given and not acknowledged, not given: at most 100)."""
+    """The state of the consumer group: (connected, given and not acknowledged, not given: at most 100)."""
     client = redis.client()
     group = client.xinfo_groups(f"po:{{{address}}}:box")[0]
     connected = [name for name in client.hkeys(f"po:{{{address}}}:svc") if name]
@@ -96,7 +96,7 @@ def queue_state(redis, address=BOT):
 
 
 async def idle(redis, sessions, address=BOT, deadline=None):
-    """So many are connected, and there is nothing left to do."""
+    """Waits until `sessions` sessions are connected and every message is acknowledged."""
     try:
         await eventually(lambda: queue_state(redis, address) == (sessions, 0, 0), "everything is acknowledged",
                          deadline)
@@ -107,7 +107,7 @@ async def idle(redis, sessions, address=BOT, deadline=None):
 
 
 async def send(sender, count, address=BOT, **fields):
-    """All at once; returns the ids, all of them accepted."""
+    """Sends all at once; returns the ids, all of them accepted."""
     batch = f"{sender.address}-{time.monotonic_ns()}"
     wanted = [f"{batch}-{number}" for number in range(count)]
     for number, one in enumerate(wanted):
@@ -121,7 +121,7 @@ async def send(sender, count, address=BOT, **fields):
 
 
 class Sender(PythonClient):
-    """Sends thousands: its answers are counted as they come, and never too many are awaited."""
+    """Sends thousands: counts the answers as they come, and never has too many messages without an answer."""
 
     def __init__(self, address):
         super().__init__(address)
@@ -148,7 +148,7 @@ class Sender(PythonClient):
 
 
 async def thirty_thousand(post, redis, bots, senders, kill):
-    """`kill` takes the last bot away when half has been given out."""
+    """`kill` ends the last bot when half of the messages are given."""
     total = 12000 if harness.SANITIZED else 30000
     people = [await open_on(post, slot, f"sender{slot}", Sender.open) for slot in range(senders)]
     sending = [asyncio.ensure_future(sender.send_many(total // senders)) for sender in people]
@@ -161,7 +161,7 @@ async def thirty_thousand(post, redis, bots, senders, kill):
 
 
 def judge(wanted, shares, victim, others):
-    """Each to exactly one; only what the victim had not acknowledged a second time, and that certainly."""
+    """Checks that each message came to one bot, and that the unacknowledged ones of the victim came once more."""
     assert min(shares) >= 0.2 * sum(shares), shares
     assert min(len(bot.given) for bot in others) >= 0.2 * len(wanted)
     counts = collections.Counter(given(others))
@@ -203,7 +203,7 @@ def test_a_killed_worker_takes_nothing_with_it(post, redis):
 
 
 def test_who_saw_nothing_of_it_gets_what_a_dead_worker_s_bot_held(post, redis):
-    """It was appended, given and held on one and the same worker, which told nobody."""
+    """One worker appended, gave and held the message, and rang no doorbell."""
     office = post(2)
 
     async def scene():
@@ -521,7 +521,7 @@ def test_redis_is_killed_and_comes_back_with_everything(directory, server_with_o
 
 
 async def until_accepted(sender, count, address=BOT):
-    """One after the other, each again under its id until it is accepted."""
+    """Sends one after the other, each again under its id until accepted."""
     wanted = []
     for number in range(count):
         one = f"{sender.address}-again-{number}"
@@ -631,7 +631,7 @@ def test_a_full_redis_stops_neither_acks_nor_what_comes_after(server_with_own_re
 
 
 async def until_accepted_batch(sender, count, first):
-    """Many at once; what was rejected is sent again under its id."""
+    """Sends many at once, and rejected ones again under their id."""
     left = {f"{sender.address}-b{first + number}" for number in range(count)}
     wanted = set(left)
     while left:

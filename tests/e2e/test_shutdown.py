@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: everybody is told, nothing is left behind."""
+"""SIGTERM and SIGINT: every session gets `goodbye`, and no process and no file is left behind."""
 
 import asyncio
 import os

@@ -1,12 +1,12 @@
 """Ten thousand mails wait for a phone on a line of 64 KB/s: the server holds a part of them, not all.
 
-What it holds is measured as what the worker's private memory (RssAnon) grows by while it drains, together with what the
-kernel holds for the connection (its send queue). The worker is a fresh one, so nothing hides in memory that was freed
-before, and one other phone hangs on it already, in the middle of the same backlog: what all sessions of a worker share
-(buffers for reading from Redis and for writing) is there then, and what is counted is what this one session adds.
+The held part is the growth of the worker's private memory (RssAnon) during the replay, plus the send queue of the
+connection in the kernel. The worker is fresh, so no growth hides in memory that was freed before. Another phone of the
+same worker already stands in the middle of the same backlog, so the shared buffers of the worker (for reading from
+Redis and for writing) exist before, and the growth is that of this one session.
 
-The whole at 64 KB/s takes a minute and more; here the first POSTOFFICE_SLOW_SECONDS (6) are read at that rate, and the
-rest as fast as it comes, measured all the same.
+The whole backlog takes more than a minute at 64 KB/s. The test reads POSTOFFICE_SLOW_SECONDS (6) at that rate, and the
+rest at full speed; the measurement covers both.
 """
 
 import json
@@ -29,7 +29,7 @@ CHUNK = 4096
 
 
 async def fill(post, count, content):
-    """Mails for who is away; a window of answers keeps the sender from running ahead of Redis."""
+    """Sends mail to an absent recipient; a window of answers keeps the sender from running ahead of Redis."""
     alice = await PythonClient.open(post, "alice")
     text = json.dumps({**clients.envelope("alice", "phone", "", type=1), "content": b64(content), "id": "ID"})
     for number in range(count):
@@ -57,7 +57,7 @@ def send_queue(server_port, client_port):
 
 
 class Phone(clients.Raw):
-    """Reads in small pieces, at a rate, into a small buffer; and takes samples."""
+    """Reads in small pieces, at a rate, into a small buffer; takes samples of the held part."""
 
     def __init__(self, port, pid):
         self.socket = socket.socket()

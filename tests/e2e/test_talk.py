@@ -1,4 +1,4 @@
-"""A message of one client reaches the others: on the same worker, on another, whatever their make."""
+"""A message of one client reaches the others, on the same worker or on another, with either client library."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ SERVER_SETS = {"lastUpdateTime", "state"}
 
 @contextlib.asynccontextmanager
 async def makers():
-    """Both kinds of client, as functions with one face."""
+    """Both kinds of client, as functions with the same parameters."""
     async with node() as process:
         async def open_node(server, address, **options):
             return await NodeClient.open(server, address, process=process, **options)

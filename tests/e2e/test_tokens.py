@@ -1,4 +1,4 @@
-"""Tokens (section 6): every wrong kind is refused as the protocol says, and none is ever told on."""
+"""Tokens (docs/protocol.md, section 6): every wrong token is refused as the protocol says, and no log shows a token."""
 
 import base64
 import json
@@ -324,7 +324,7 @@ def test_a_server_that_needs_tokens_and_has_no_key_does_not_start(server, redis)
 
 
 def test_no_token_is_ever_in_the_logs(post):
-    """judge() looks at every issued token; here one goes through every door at the noisiest level."""
+    """judge() searches the log for every issued token; this test sends tokens through every door at level debug."""
     token = made(post, "alice")
     for path, over in [(f"/ws?token={token}", {}), (f"/nowhere?token={token}", {}), (f"/ws?token={token}%zz", {}),
                        ("/ws", {"Authorization": f"Bearer {token}x"}), ("/ws", {"Authorization": token}),

@@ -1,4 +1,4 @@
-"""A worker dies under load: only its own sessions are gone, and only for a moment."""
+"""A worker dies under load: only its own sessions end, and new sessions are accepted again after a moment."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ KILLS = 10
 
 
 class Load:
-    """Pairs that talk without pause; those whose worker is spared must lose nothing."""
+    """Pairs that talk without pause; pairs on living workers must lose no message."""
 
     def __init__(self, post):
         self.post = post
@@ -24,7 +24,7 @@ class Load:
         self.stopped = False
 
     async def person(self, address, maker):
-        """One client that writes to itself from device to device, and comes back when its worker dies."""
+        """A client that writes from one of its devices to the other, and comes back when its worker dies."""
         while not self.stopped:
             try:
                 client = await maker(self.post, address)
@@ -60,7 +60,7 @@ def test_killing_a_random_worker_ten_times_touches_nobody_else(server, workers):
     refused = []
 
     async def knock(stop):
-        """The port never refuses."""
+        """Checks that the port never refuses a connection."""
         while not stop.is_set():
             probe = socket.socket()
             probe.setblocking(False)
@@ -116,7 +116,7 @@ def test_killing_a_random_worker_ten_times_touches_nobody_else(server, workers):
 
 
 def gone(post, slot, pid):
-    """The row no longer names the dead process."""
+    """Whether the row no longer names the dead process."""
     row = next((r for r in post.status()["workers"] if r["slot"] == slot), None)
     return row is None or row["pid"] != pid
 
