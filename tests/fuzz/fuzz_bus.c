@@ -1,5 +1,5 @@
-/* A frame from another worker: whatever is taken for one lies within its bytes, and encodes to the
- * same bytes. */
+/* Any bytes as a frame from another worker: the parts of an accepted frame lie within its bytes,
+ * and encoding the frame again gives the same bytes. */
 #include "worker/reach/bus.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * Any bytes as a configuration file, as a Redis uri, and as a packed config: refused with a line of
- * report, or a config that survives packing.
+ * Any bytes as a configuration file, as a Redis uri, and as a packed config. Each is refused with a
+ * line of report, or gives a config that is the same after packing and unpacking.
  */
 #include "config/config.h"
 #include "config/parts.h"
@@ -15,7 +15,7 @@ static void must(bool good)
         abort();
 }
 
-/* A config is what packs to bytes that unpack to the same config. */
+/* A config packs to bytes that unpack to the same config. */
 static void repack(const struct config *config, struct slice expected)
 {
     struct config *back;

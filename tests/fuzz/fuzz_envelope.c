@@ -1,7 +1,7 @@
 /*
- * Any bytes as an envelope. Whatever parses is stamped, and the stamp must be good JSON again, keep
- * every other member byte for byte, and hold no token. What the strict scanner takes, its walk must
- * read in the same way.
+ * Any bytes as an envelope. An envelope that parses is stamped. The stamped text must be good JSON,
+ * keep every other member byte for byte, and hold no token. A text that the strict scanner accepts
+ * must have the same members for the scanner's walk.
  */
 #include "worker/envelope/envelope.h"
 
@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Not assert: this must hold however the target is compiled. */
+/* Not assert: NDEBUG must not switch the check off. */
 #define promise(what)                                                                              \
     do {                                                                                           \
         if (!(what)) {                                                                             \
@@ -105,7 +105,7 @@ static bool is_one_of(const struct json_value *key, const char *const *names)
     return false;
 }
 
-/* The first member whose key this is; false when there is none. */
+/* The first member with this key; false when there is none. */
 static bool find(const struct json_value *object, const struct json_value *wanted,
                  struct json_value *found)
 {
@@ -125,7 +125,7 @@ static void check_carried(const struct json_value *before, const struct json_val
     static const char *const wrapped[] = { "to", "cc", NULL };
     struct json_walk walk;
     struct json_value key, value, now;
-    int budget = 64; /* quadratic */
+    int budget = 64; /* the comparison below is quadratic */
 
     json_walk_begin(&walk, before);
     while (budget-- > 0 && json_walk_member(&walk, &key, &value, NULL)) {

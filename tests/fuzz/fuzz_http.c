@@ -1,6 +1,6 @@
 /*
- * A head must be judged the same whether it comes whole or byte by byte, and what is accepted must
- * hold what RFC 6455 demands, found here in the plainest way.
+ * Any bytes as a request head. The parser must judge a head that comes whole as it judges the same
+ * head byte by byte. An accepted head must have what RFC 6455 demands; a plain search checks this.
  */
 #include "worker/wire/http.h"
 

@@ -1,9 +1,10 @@
 /*
- * Tokens from strangers, and tokens whose header and claims are a stranger's but whose signature is
- * good: without the second kind a fuzzer would never get past the signature.
+ * Two kinds of tokens: any bytes, and any header and claims with a good signature. Without the
+ * second kind the fuzzer would never get past the signature.
  *
- * The first byte chooses: r a raw token; j, h a JWT signed with Ed25519 or HMAC, and p a PASETO, of
- * the header (footer) up to the first newline and the claims after it; t an ISO 8601 time.
+ * The first byte selects the kind. r: the bytes are the token. j, h, p: the bytes up to the first
+ * newline are the header (of p: the footer), the rest the claims; signed as a JWT with Ed25519 (j)
+ * or HMAC (h), or as a PASETO (p). t: the bytes are an ISO 8601 time.
  */
 #include "common/address.h"
 #include "worker/token/token_inside.h"
@@ -78,8 +79,7 @@ static enum token_fault verify(struct slice token)
     return fault;
 }
 
-/* What was accepted is not accepted with any one byte changed; which byte, the input's length says.
- */
+/* An accepted token is refused when one byte is changed. The length selects four bytes to try. */
 static void verify_and_break(struct buf *token)
 {
     if (token->failed || verify(buf_slice(token)) != TOKEN_GOOD)
@@ -130,7 +130,7 @@ static void paseto(struct slice footer, struct slice claims, struct buf *token)
     buf_fini(&body);
 }
 
-/* What is read, written and read again is the same moment. */
+/* A time that is read, written and read again is the same moment. */
 static void iso_time(struct slice text)
 {
     struct buf again;

@@ -1,6 +1,7 @@
 /*
- * The decoder must make the same of a stream however it is cut. The first eight bytes are the sizes
- * of the pieces (0 stands for 256), taken in turn; the rest are frames.
+ * Any bytes as a stream of frames: the decoder must give the same events however the stream is cut.
+ * The first eight bytes are the sizes of the pieces (0 stands for 256), used in turn; the rest is
+ * the stream.
  */
 #include "worker/wire/ws.h"
 
@@ -10,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { SIZES = 8, MESSAGE_MAX = 1000 };
 
-/* What came out, in a form that does not show where pieces were cut. */
+/* The events of the decoder, in a form that does not show where the pieces were cut. */
 struct tale {
     uint8_t *text;
     size_t len;
@@ -37,7 +38,7 @@ static void tell(struct tale *tale, const struct ws_event *event, struct utf8_st
         tale->text[tale->len++] = (uint8_t)(data ? event->opcode : event->close_code >> 8);
         tale->text[tale->len++] = (uint8_t)(data ? 0 : event->close_code);
     }
-    if (data && event->opcode == WS_TEXT) { /* never relayed: what is not UTF-8 */
+    if (data && event->opcode == WS_TEXT) { /* the server never relays text that is not UTF-8 */
         must(utf8_feed(utf8, (const uint8_t *)event->payload.data, event->payload.len));
         must(!event->end || utf8_done(utf8));
     }
@@ -52,7 +53,7 @@ static size_t piece_size(const uint8_t *sizes, size_t i)
     return sizes ? (sizes[i % SIZES] ? sizes[i % SIZES] : 256) : SIZE_MAX;
 }
 
-/* sizes NULL: in one piece. */
+/* sizes NULL: the stream comes in one piece. */
 static struct tale decode(const uint8_t *frames, size_t len, const uint8_t *sizes)
 {
     struct tale tale = { malloc(4 * len + 64), 0, 0 };
@@ -88,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     whole = decode(data + SIZES, size - SIZES, NULL);
     pieces = decode(data + SIZES, size - SIZES, data);
-    /* Before an error the smaller pieces may have told some of the frame that it lies in. */
+    /* Smaller pieces may give a part of the frame before its error is seen. */
     must(whole.error == pieces.error);
     must(whole.error ? whole.len <= pieces.len : whole.len == pieces.len);
     must(memcmp(whole.text, pieces.text, whole.len) == 0);

@@ -1,4 +1,4 @@
-/* What the tests of config/ share: a folder of their own, and a config read from text in it. */
+/* The shared part of the tests of config/: a folder for each test, and a config read from text. */
 #ifndef TESTS_CONFIG_FIXTURE_H
 #define TESTS_CONFIG_FIXTURE_H
 
@@ -24,7 +24,7 @@
 #define B31       "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg=="
 
 static char folder[64];
-static char conf_file[128]; /* conf.json in it; need not be there */
+static char conf_file[128]; /* conf.json in the folder; the file may be absent */
 static struct config_report report;
 
 static inline void write_file(const char *name, const char *text, size_t len, mode_t mode)
@@ -100,7 +100,7 @@ static inline void assert_lacks(const char *text, const char *part)
     assert_null(strstr(text, part));
 }
 
-/* Each line names the file, says what was found, and what is allowed. */
+/* Each line of the report names the file, the value found, and the allowed values. */
 static inline void assert_lines_whole(void)
 {
     const char *text = errors();

@@ -1,7 +1,7 @@
 /*
- * A whole office in one process: a real region, loop, directory and bus (with no Redis), rings,
- * sessions whose clients are the other ends of socketpairs. What worker.c wires is wired here the
- * same way.
+ * A whole office in one process: a real region, loop, directory and bus (without Redis), rings, and
+ * sessions whose clients are the other ends of socketpairs. The fixture wires the callbacks as
+ * worker.c does.
  */
 #ifndef TESTS_UNIT_OFFICE_FIXTURE_H
 #define TESTS_UNIT_OFFICE_FIXTURE_H
@@ -32,7 +32,7 @@ enum { SLOT = 0, OTHER_SLOT = 1, SESSIONS_MAX = 64 };
 
 static struct office office;
 static struct visitors visitors;
-static struct sessions_writer *elsewhere; /* of another worker */
+static struct sessions_writer *elsewhere; /* the session table's writer of another worker */
 static bool tick_wanted;
 
 static inline void office_deliver(void *arg, const struct slice *recipients, size_t count,
@@ -65,7 +65,7 @@ static inline void pass_ms(uint64_t ms)
     }
 }
 
-/* A config of these members, with no token needed and no key known. */
+/* A config of these members, without keys; sessions need no token. */
 static inline struct config *office_config(const char *members)
 {
     struct config_report report;
@@ -97,7 +97,7 @@ static inline void office_open(const char *members)
     static const struct bus_events relay_events = { .deliver = office_deliver };
     char why[256];
 
-    clock_ms += 1000 - clock_ms % 1000; /* tokens know whole seconds */
+    clock_ms += 1000 - clock_ms % 1000; /* times in tokens are whole seconds */
     log_set_level(LOG_ERROR);
     assert_int_equal(token_init(), OK);
     loop = loop_new();
@@ -131,7 +131,7 @@ static inline void office_open(const char *members)
     loop_add_hook(loop, count_turn, NULL);
 }
 
-/* Ends what a test has left, and asserts that nothing of it stays behind anywhere. */
+/* Ends the sessions of a test, and asserts that no session, row or memory stays behind. */
 static inline void office_close(void)
 {
     for (uint32_t i = 0; i < office.session_used; i++)
@@ -182,7 +182,7 @@ static inline uint64_t counted(enum stat_id stat)
 
 static const uint8_t hmac_secret[32] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
 
-/* From here on tokens of issue() are good; the config owns the key. */
+/* Adds the key of issue() to the config, which owns the key: tokens of issue() are good now. */
 static inline void office_trust_key(bool required)
 {
     struct config_key *key = calloc(1, sizeof *key);
@@ -198,7 +198,7 @@ static inline void office_trust_key(bool required)
     office.config->auth.required = required;
 }
 
-/* A token in *out, which the caller frees. Everything that matters can be set in the request. */
+/* A token in *out, which the caller frees. The request sets the claims. */
 static inline struct slice issue(struct buf *out, struct token_request request)
 {
     request.format = TOKEN_JWT_HS256;
@@ -227,10 +227,10 @@ struct client {
     struct peer peer;
     struct session *session; /* valid until the session has gone */
     uint64_t number;
-    char said[128 * 1024]; /* what was heard last */
+    char said[128 * 1024]; /* the frame that was read last */
 };
 
-/* Takes the grant's reference. */
+/* Takes over the caller's reference to the grant. */
 static inline void client_open_as(struct client *client, struct grant *grant, const char *address,
                                   const char *device)
 {
@@ -284,7 +284,7 @@ static inline void assert_lacks(const char *text, const char *part)
     assert_null(strstr(text, part));
 }
 
-/* The next text frame is the postmaster's word on this subject. Returns it. */
+/* Asserts that the next text frame is of the postmaster, with this subject. Returns the frame. */
 static inline const char *hear_subject(struct client *client, const char *subject)
 {
     char part[64];
@@ -295,7 +295,7 @@ static inline const char *hear_subject(struct client *client, const char *subjec
     return client->said;
 }
 
-/* The 101 and `welcome`, which every session begins with. */
+/* Reads the 101 and `welcome`, the beginning of every session. */
 static inline void hear_welcome(struct client *client)
 {
     peer_read(&client->peer);
@@ -305,7 +305,7 @@ static inline void hear_welcome(struct client *client)
     hear_subject(client, "welcome");
 }
 
-/* Opened, greeted, ready. */
+/* Opens a session and reads its greeting. */
 static inline void client_enter(struct client *client, const char *address, const char *device)
 {
     client_open(client, address, device);
@@ -347,11 +347,11 @@ __attribute__((format(printf, 2, 3))) static inline void say(struct client *clie
 /* "subject" and "content" of every letter in these tests. */
 #define LETTER "\"subject\":\"s\",\"content\":\"aGk=\""
 
-/* A config member: a Redis that is not there. */
+/* A config member: a Redis that nobody runs. */
 #define AWAY "\"dataSource\":{\"redis\":{\"r\":{\"uri\":\"unix:/nonexistent/redis.sock\"}}}"
 
-/* What waits for the other worker in its ring; false when nothing does. The slices are valid until
- * the next call. */
+/* The next frame for the other worker in its ring; false when the ring is empty. The slices are
+ * valid until the next call. */
 static inline bool elsewhere_hears(struct bus_frame *frame)
 {
     static struct slice recipients[16];

@@ -1,4 +1,4 @@
-/* Tokens before their claims: form, key, algorithm, signature (security.md 2.3). */
+/* Tokens up to their claims: form, key, algorithm, signature (docs/protocol.md, section 6). */
 #include "tests/unit/token_fixture.h"
 
 static struct forge forge;

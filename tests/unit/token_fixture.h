@@ -1,6 +1,6 @@
 /*
- * A configuration with one key of each kind, and a forge: tokens of any header and any claims,
- * really signed, so that a test can break exactly one thing.
+ * A configuration with one key of each kind, and a forge. The forge makes tokens of any header and
+ * any claims with a real signature, so that a test can break exactly one thing.
  */
 #ifndef TESTS_UNIT_TOKEN_FIXTURE_H
 #define TESTS_UNIT_TOKEN_FIXTURE_H
@@ -22,7 +22,7 @@ struct forge {
     struct config config;
     struct config_key keys[4];
     uint8_t seed[32], public_key[32], secret[48];
-    struct buf token; /* the last one made */
+    struct buf token; /* the last token of the forge */
 };
 
 static inline void forge_key(struct forge *forge, const char *kid, enum config_kty kty)
@@ -36,7 +36,7 @@ static inline void forge_key(struct forge *forge, const char *kid, enum config_k
     key->not_after = INT64_MAX;
 }
 
-/* Keys "e1" (Ed25519) and "h1" (HMAC), leeway 5, nothing else asked for. */
+/* Keys "e1" (Ed25519) and "h1" (HMAC), leeway 5, all other settings at their defaults. */
 static inline void forge_init(struct forge *forge)
 {
     memset(forge, 0, sizeof *forge);
@@ -66,7 +66,7 @@ static inline void forge_sign(struct forge *forge, struct slice text, uint8_t si
     crypto_sign_detached(signature, NULL, (const uint8_t *)text.data, text.len, secret);
 }
 
-/* HEADER.PAYLOAD, with no signature yet. */
+/* HEADER.PAYLOAD, without the signature. */
 static inline void forge_head(struct forge *forge, struct slice header, struct slice claims)
 {
     buf_reset(&forge->token);
@@ -99,7 +99,7 @@ static inline struct slice forge_hmac(struct forge *forge, const char *header, s
     return buf_slice(&forge->token);
 }
 
-/* footer NULL: none. */
+/* footer NULL: a token without a footer. */
 static inline struct slice forge_paseto(struct forge *forge, const char *claims, const char *footer)
 {
     struct slice pieces[] = { SLICE(TOKEN_PASETO_HEADER), slice_of(claims),
@@ -125,8 +125,8 @@ static inline struct slice forge_paseto(struct forge *forge, const char *claims,
     return buf_slice(&forge->token);
 }
 
-/* The answer alone; a grant that came is dropped, and one that must not have come is an error. The
- * token is verified from memory of its exact size, so that a sanitizer sees a read past its end. */
+/* Returns the verdict alone and drops the grant; a grant beside a fault fails the test. The token
+ * lies in memory of its exact size, so that a sanitizer sees a read past the end. */
 static inline enum token_fault verdict(const struct forge *forge, struct slice token, int64_t now_s)
 {
     char *exact = malloc(token.len ? token.len : 1);
@@ -150,7 +150,7 @@ static inline enum token_fault verdict(const struct forge *forge, struct slice t
 #define HEADER_H1 "{\"alg\":\"HS256\",\"kid\":\"h1\"}"
 #define CLAIMS    "{\"sub\":\"alice\",\"exp\":1790000060}"
 
-/* The verdict on claims that a good Ed25519 JWT carries. */
+/* The verdict on a well-signed Ed25519 JWT with these claims. */
 static inline enum token_fault claims_verdict(struct forge *forge, const char *claims)
 {
     return verdict(forge, forge_ed25519(forge, HEADER_E1, slice_of(claims)), NOW);

@@ -1,9 +1,9 @@
 /*
- * What the tests of connections share: a clock that only the test moves, turns of a real loop, and
- * the client's end of the wire.
+ * The shared part of the tests of connections: a clock that only the test moves, turns of a real
+ * loop, and the client's end of the wire.
  *
- * The clock's functions are defined here, so the linker never takes common/clock.o from the
- * archive: the code under test lives in the test's time, and an hour passes at once.
+ * This file defines the functions of common/clock.h, so the linker does not take common/clock.o
+ * from the archive. The code under test reads the test's clock, and an hour passes at once.
  */
 #ifndef TESTS_UNIT_WIRE_FIXTURE_H
 #define TESTS_UNIT_WIRE_FIXTURE_H
@@ -29,7 +29,7 @@
 #define UNIX_START_S   INT64_C(1790000000) /* 2026-09-21T14:13:20Z */
 
 static uint64_t clock_ms = CLOCK_START_MS;
-static uint64_t clock_reads; /* no two sessions start in the same nanosecond */
+static uint64_t clock_reads; /* makes every time read differ, by a nanosecond */
 
 uint64_t clock_monotonic_ns(void)
 {
@@ -66,7 +66,7 @@ static inline void count_turn(void *arg)
         loop_again(loop);
 }
 
-/* None of them waits for anything. */
+/* Runs `count` turns of the loop; no turn waits for an event. */
 static inline void turns(unsigned count)
 {
     turns_left = count;
@@ -78,7 +78,7 @@ static inline void turns(unsigned count)
 
 struct peer {
     int fd;
-    struct buf in; /* what has come; the first `at` bytes of it have been looked at */
+    struct buf in; /* bytes from the server; the first `at` bytes are read */
     size_t at;
     bool ended; /* end of file, or a reset */
 };
@@ -103,7 +103,7 @@ static inline void peer_close(struct peer *peer)
     buf_fini(&peer->in);
 }
 
-/* Returns how many bytes the socket took. */
+/* Returns the number of bytes that the socket took. */
 static inline size_t peer_try_send(struct peer *peer, const void *data, size_t len)
 {
     ssize_t n = send(peer->fd, data, len, MSG_NOSIGNAL);
@@ -169,7 +169,7 @@ static inline void peer_read(struct peer *peer)
         peer->ended = true;
 }
 
-/* The next frame that has come whole: its opcode, or -1. */
+/* Reads the next whole frame; returns its opcode, or -1 when none is there. */
 static inline int peer_next(struct peer *peer, struct slice *payload)
 {
     const uint8_t *head;
