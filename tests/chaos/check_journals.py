@@ -39,7 +39,7 @@ import json
 import sys
 
 TROUBLE_BEFORE_S, TROUBLE_AFTER_S = 1, 5  # around an absence of Redis
-UNSURE_ACK_S = 3  # what a busy Redis may take to store a cursor
+UNSURE_ACK_S = 3  # the time that a busy Redis may take to store a cursor
 
 
 def place(seq):
@@ -54,13 +54,13 @@ class Mail:
 
     def __init__(self, rank, to):
         self.rank, self.to = rank, to
-        self.attempts = 0        # ever
-        self.open = 0            # on the present connection, without an answer yet
+        self.attempts = 0        # on all connections
+        self.open = 0            # attempts on the present connection without an answer
         self.accepted = False
         self.refused = ()        # recipients that the acceptance left out
-        self.rejected = 0        # attempts
-        self.unanswered = 0      # attempts
-        self.troubled = False    # may have been refused without its sender knowing
+        self.rejected = 0        # attempts that were rejected
+        self.unanswered = 0      # attempts that never had an answer
+        self.troubled = False    # an attempt may have been refused, unknown to the sender
 
 
 class Connection:
@@ -69,16 +69,16 @@ class Connection:
 
     def __init__(self, number, since):
         self.number, self.since = number, since
-        self.start = None            # after which place it begins
+        self.start = None            # the seq after which the connection begins
         self.seqs = set()
         self.newest = (0, 0)
-        self.sent = {}               # id -> its place in the order of (first) sending here
+        self.sent = {}               # id -> position in the order of (first) sending on this connection
         self.attempted_at = {}
-        self.answered = -1           # place of the newest accepted
+        self.answered = -1           # that position of the newest accepted message
         self.heard_rejected = False
         self.replayed = False
         self.names = set()
-        self.acked = []              # (place, when)
+        self.acked = []              # (seq, when)
         self.worker = None           # (node, slot)
 
 
@@ -88,10 +88,10 @@ class Device:
         self.firsts = []             # (from, id) in the order of first arrival
         self.have = set()
         self.tags = {}               # (from, id) -> fromTag
-        self.cursor = (0, 0)         # the newest that a welcome said
-        self.acked = (0, 0)          # the newest that was confirmed and must be known by now
+        self.cursor = (0, 0)         # the newest cursor of a welcome
+        self.acked = (0, 0)          # the newest confirmed cursor that every new connection must know
         self.acked_at = 0.0
-        self.acks = collections.deque()  # (place, when, worker): confirmed, and not counted in `acked` yet
+        self.acks = collections.deque()  # (seq, when, worker): confirmed, and not yet in `acked`
         self.epoch = None
 
 
@@ -159,7 +159,7 @@ class Checker:
         this = self.devices[address, device]
         who = f"{address}/{device} connection {number}"
         this.connection.worker = (node, slot)
-        if not epoch:  # nothing is known: it began while Redis was away, and a second welcome will follow
+        if not epoch:  # the connection began while Redis was away; a second welcome will follow
             this.connection.since = ""
             return
         if not recovered or (this.epoch is not None and epoch != this.epoch):
@@ -224,7 +224,7 @@ class Checker:
         if mail.accepted:
             self.find("answered", f"{address}/{device}: {name} was accepted, and then rejected ({code})")
         mail.rejected += 1
-        mail.troubled = True  # the order is that of the acceptances then
+        mail.troubled = True  # the order of the attempts means nothing any more
 
     def on_got(self, _, address, device, number, sender, tag, name, seq):
         this = self.devices[address, device]
@@ -273,7 +273,7 @@ class Checker:
             if connection.heard_rejected or self.troubled(sent_at, at):
                 mail.troubled = True
 
-    # -- when all has been read
+    # -- at the end of all journals
 
     def judge(self, backlog):
         if not self.ended:
@@ -344,7 +344,7 @@ class Checker:
 def lines(path):
     with open(path, encoding="utf-8") as file:
         for line in file:
-            if line.endswith("\n"):  # whoever was killed may have left half a line
+            if line.endswith("\n"):  # a killed writer may have left half a line
                 yield json.loads(line)
 
 

@@ -90,7 +90,7 @@ class OwnWire(asyncio.Protocol):
     def connection_lost(self, exc):
         if not self.upgraded.done():
             self.upgraded.set_exception(ConnectionError("cut in the handshake"))
-            self.upgraded.exception()  # nobody may be waiting any more
+            self.upgraded.exception()  # reads the exception, as there may be no waiter any more
         if not self.ended.done():
             self.ended.set_result(self.code)
 
@@ -113,7 +113,7 @@ class OwnWire(asyncio.Protocol):
         if self.buffer.startswith(b"HTTP/1.1 101 "):
             del self.buffer[:end + 4]
             self.upgraded.set_result(None)
-            self.on_open(self)  # before the welcome, which may be in the same bytes
+            self.on_open(self)  # before the welcome is read: the welcome may lie in the same bytes
             return True
         self.upgraded.set_exception(ConnectionError(self.buffer[:40].decode("latin-1")))
         self.transport.abort()
@@ -164,7 +164,7 @@ class OwnWire(asyncio.Protocol):
         if how == "bye" and not self.transport.is_closing():
             self.send_frame(8, b"\x03\xe8")
         if how == "reset":
-            self.transport.abort()  # what is unsent is lost
+            self.transport.abort()  # unsent bytes are lost
         else:
             self.transport.close()
 
@@ -237,8 +237,8 @@ class Letter:
 
     def __init__(self, name, text, to):
         self.id, self.text, self.to = name, text, to
-        self.unanswered = False  # an attempt had no answer: it may be stored, whatever later ones are told
-        self.refused = False     # the last attempt was, and it is to be sent again
+        self.unanswered = False  # an attempt had no answer: the letter may be stored, even if later attempts are rejected
+        self.refused = False     # the last attempt was refused; the letter must be sent again
 
 
 class Device:
@@ -297,7 +297,7 @@ class Device:
     def opened(self, wire):
         self.wire = wire
         if self.sends and random.random() < 0.2:
-            self.begin_sending()  # before the welcome, which is allowed
+            self.begin_sending()  # a client may send before the welcome
 
     async def live(self):
         """Until the load is over: connections that end at random while the device sends, then one that stays."""
@@ -345,7 +345,7 @@ class Device:
             self.attempt(letter)
         self.fill()
 
-    # -- hearing
+    # -- receiving
 
     def heard(self, text):
         message = json.loads(text)
@@ -438,7 +438,7 @@ class Load:
         lives = [asyncio.ensure_future(device.live()) for device in devices]
         await asyncio.sleep(self.plan["seconds"])
         self.sending = False
-        print("sending is over", flush=True)  # whoever kills stops now
+        print("sending is over", flush=True)  # the killer stops now
         good = await self.wait(lambda: self.unresolved(devices), "without an answer")
         good = good and await self.wait(lambda: self.missing(devices), "not delivered")
         self.over.set()

@@ -79,7 +79,7 @@ class Client:
         self.close_reason = ""
         self.changed = asyncio.Event()
 
-    # -- to be told by the transport
+    # -- called by the transport
 
     def arrived(self, message):
         self.inbox.append(message)
@@ -424,7 +424,7 @@ class Raw:
             if opcode in (1, 2):
                 assert fin, "the server does not fragment"
                 if payload.startswith(b'{"from":"postmaster"') and b'"subject":"replayed"' in payload:
-                    continue  # no test here is about the backlog of a mailbox
+                    continue  # the end of a backlog, which raw tests do not need
                 return payload.decode() if opcode == 1 else payload
 
     def close_code(self):

@@ -47,7 +47,7 @@ class Proxy:
                 if commands and self.cuts and self.cuts(data):
                     break
                 if not commands and self.delay_s:
-                    time.sleep(self.delay_s)  # this is what it is for
+                    time.sleep(self.delay_s)  # the delay is the purpose of this class
                 sink.sendall(data)
                 self.passed += 1
         for end in (source, sink):

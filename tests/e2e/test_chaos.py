@@ -96,7 +96,7 @@ class HostTrouble:
         self.events = events
         self.plan = [(seconds * 5 / 12, posts[-1], "host-killed"), (seconds * 10 / 12, posts[0], "master-killed")]
         self.away = []  # (when it comes back, post)
-        self.restarts = 0  # of workers, by masters that are no more
+        self.restarts = 0  # restarts of workers by masters that have died
 
     def step(self, number):
         while self.plan and number >= self.plan[0][0]:
@@ -135,7 +135,7 @@ def make_trouble(posts, redis, seconds, events, load):
     restarts = [(seconds / 3, "stop"), (seconds * 2 / 3, "kill")]
     hosts = HostTrouble(posts, seconds, events)
     for number in range(1, seconds):
-        time.sleep(max(0, begun + number - time.monotonic()))  # the rate of killing; nothing waits for it
+        time.sleep(max(0, begun + number - time.monotonic()))  # the rate of killing; the sleep orders no events
         assert load.poll() is None, "the load ended early"
         if restarts and number >= restarts[0][0]:
             restart_redis(redis, restarts.pop(0)[1], events)

@@ -157,7 +157,7 @@ def test_a_broken_frame_ends_the_session_with_its_code(raw, name, data, code, st
         try:
             raw.send(data[at:at + (step or len(data))])
         except ConnectionError:
-            break  # closed before all of it was sent
+            break  # the server closed before all data was sent
     assert raw.close_code() == code
     assert raw.ended() == b""
 

@@ -98,7 +98,7 @@ def test_who_may_not_is_told(server):
         assert list(await subscribe(alice, "#team/one", "#news")) == ["#team/one", "#news"]
         sent = await post_all(alice, ["#news"], 1)
         assert ids(await has(alice, 1)) == sent
-        # The message's own token counts for it, and only for it.
+        # A token inside a message counts for that message only.
         token = post.token("bob", po={"groups": ["#other"]})
         reader = await enter(post, "reader")
         await subscribe(reader, "#other")
@@ -160,7 +160,7 @@ def test_a_post_reaches_every_subscriber_once_with_one_publish_a_worker(server, 
         await eventually(lambda: len(answers(people[0])) == 20, "20 answers")
         for person in people:
             got = await has(person, 20)
-            assert ids(got) == sent  # the poster's own too, for it is subscribed
+            assert ids(got) == sent  # the poster is subscribed too
             assert {name: got[0][name] for name in message} == message
             order = [position(m["seq"]) for m in got]
             assert order == sorted(set(order))
@@ -204,7 +204,7 @@ def test_signals_to_a_group_reach_its_subscribers_and_are_not_stored(server):
         alice, bob, carol = await enter(post, "alice", 0), await enter(post, "bob", 0), await enter(post, "carol", 1)
         await subscribe(bob, "#room")
         await subscribe(carol, "#room")
-        sent = await alice.send("#room", "typing", epoch=7)  # no field of a message: carried
+        sent = await alice.send("#room", "typing", epoch=7)  # not a field of a message, so carried
         for reader in (bob, carol):
             got = await reader.message(id=sent["id"])
             assert got["type"] == 2 and "seq" not in got and got["epoch"] == 7
@@ -435,7 +435,7 @@ def test_after_unsubscribe_comes_nothing(server):
         await bob.settle()
         assert len(posts(bob)) == had and set(ids(posts(bob))) <= set(sent)
         assert (await bob.order("ack", tags=["#a"], references="1-1"))["code"] == "not-found"
-        # And from the beginning again, when asked.
+        # With references "0-0": a replay from the beginning.
         bob.inbox.clear()
         await subscribe(bob, "#a", references="0-0")
         await bob.said("replayed", tags=["#a"])

@@ -145,14 +145,14 @@ def test_the_request_may_come_byte_by_byte_with_frames_behind_it(post):
         for at in range(len(data)):
             raw.send(data[at:at + 1])
         assert raw.answer().status == 101
-        seen = [raw.frame() for _ in range(3)]  # welcome and replayed, and among them
+        seen = [raw.frame() for _ in range(3)]  # welcome, replayed and the pong, in any order
         assert (True, 10, b"early") in seen, "frames sent with the request are kept"
 
 
 def test_what_follows_a_refused_request_is_never_read(post):
     with Raw(post.port) as raw:
         raw.send(request("/other") + good(post) + frame(9, b"x").decode("latin-1"))
-        assert raw.answer().status == 404  # and `answer` has read to the end of the stream
+        assert raw.answer().status == 404  # `answer` also reads to the end of the stream
 
 
 def test_a_connection_that_is_cut_in_the_middle_disturbs_nobody(post):

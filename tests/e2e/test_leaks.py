@@ -84,7 +84,7 @@ def test_descriptors_and_memory_stay_as_they_are(server):
         status = post.status()
         return sum(row["sessions"] + row.get("pending", 0) for row in status["workers"]) == 0
 
-    run(churn(post, CONNECTS // 5, token), deadline=900)  # what is allocated once is allocated now
+    run(churn(post, CONNECTS // 5, token), deadline=900)  # one-time allocations are made now
     harness.wait_until(settled, "everybody has left")
     before = measured(post)
     run(churn(post, CONNECTS, token), deadline=900)

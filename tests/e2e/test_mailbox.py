@@ -631,7 +631,7 @@ async def until_all_are_accepted(sender, to, wanted):
             accepted.append(answer["inReplyTo"])
             continue
         assert answer["code"] == "storage-unavailable", answer
-        await asyncio.sleep(0.01)  # not to ask without pause; nothing depends on it
+        await asyncio.sleep(0.01)  # a pause between attempts; the sleep orders no events
         await sender.send(to, "again", type=1, id=answer["inReplyTo"])
     assert sorted(accepted) == sorted(wanted)
     return accepted
@@ -740,7 +740,7 @@ def test_a_burst_of_mail_for_a_thousand_stalls_nobody_else(server):
         asked = 0
         sent = await pour(alice, crowd, burst)
         while len(answers(alice)) < len(sent):
-            await bob.settle()  # the same worker answers him between two parts of it
+            await bob.settle()  # bob's worker answers between two parts of the burst
             asked += 1
         assert asked >= burst / 10
         await all_accepted(alice, sent)

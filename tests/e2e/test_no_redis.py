@@ -187,7 +187,7 @@ def test_a_killed_worker_under_load_leaves_the_others_working(alone):
                                                     shout(shouter, stop), flood(post, stop))]
         for _ in range(harness.scaled(5, 3)):
             pid = (await eventually(lambda: post.worker_pids().get(2), "the worker serves"))
-            await asyncio.sleep(0.3)  # of load
+            await asyncio.sleep(0.3)  # a time under load
             os.kill(pid, signal.SIGKILL)
             await eventually(lambda: post.worker_pids().get(2) not in (None, pid), "it is replaced")
         stop.set()
@@ -195,7 +195,7 @@ def test_a_killed_worker_under_load_leaves_the_others_working(alone):
         assert talked[0] > 10 and talked[1] > 10
         assert all(client.close_code is None for client in (alice, ann, bob, ben, shouter))
         carol = await open_on(post, 2, "carol", PythonClient.open)
-        for _ in range(100):  # the rings of the dead work for the successor, in both directions
+        for _ in range(100):  # the successor uses the rings of the dead worker, in both directions
             sent = await alice.send("carol", "x", type=1)
             await carol.message(id=sent["id"])
             sent = await carol.send("bob", "x", type=1)
@@ -206,7 +206,7 @@ def test_a_killed_worker_under_load_leaves_the_others_working(alone):
 
 def test_a_worker_that_does_not_read_is_never_waited_for(alone):
     post = alone(3, {"watchdog": {"seconds": 600}})
-    count = 2000  # of 1,000 bytes: more than a ring of 256 KiB takes
+    count = 2000  # messages of 1,000 bytes: more than a ring of 256 KiB takes
 
     async def scene():
         alice = await open_on(post, 0, "alice", PythonClient.open)
@@ -216,8 +216,8 @@ def test_a_worker_that_does_not_read_is_never_waited_for(alone):
         os.kill(pid, signal.SIGSTOP)
         try:
             refused = []
-            for number in range(count):  # the neighbour has all of them, and each is answered
-                if number % 100 == 0:  # no more on the way than the neighbour's ring takes, however slow it is
+            for number in range(count):  # bob gets every message, and every message is answered
+                if number % 100 == 0:  # never more on the way than the ring to bob's worker takes
                     for ahead in range(number, number + 100):
                         await alice.send(["carol", "bob"], "z" * 750, type=1, id=f"n{ahead}")
                 await bob.message(id=f"n{number}")
@@ -229,13 +229,13 @@ def test_a_worker_that_does_not_read_is_never_waited_for(alone):
             sent = await alice.send("carol", "z" * 750, type=1)
             answer = await alice.rejected(sent)
             assert answer["code"] == "storage-unavailable" and answer["retryAfter"] > 0
-            await alice.send("carol", "z" * 750)  # a signal is forgotten, and counted
+            await alice.send("carol", "z" * 750)  # a signal to a full ring is dropped and counted
             await alice.settle()
             assert post.total("ring_full") == len(refused) + 2
         finally:
             os.kill(pid, signal.SIGCONT)
         taken = [number for number in range(count) if number not in set(refused)]
-        for number in taken:  # exactly what was accepted, in order
+        for number in taken:  # exactly the accepted messages, in order
             assert (await carol.message())["id"] == f"n{number}"
         sent = await alice.send("carol", "again", type=1)
         await alice.said("accepted", inReplyTo=sent["id"])

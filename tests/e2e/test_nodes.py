@@ -123,7 +123,7 @@ def test_mail_signals_and_copies_reach_sessions_on_another_host(nodes):
         signals = [(await alice.send(["bob", "nobody"], str(n), type=2))["id"] for n in range(50)]
         got = [(await bob.message(type=2))["id"] for _ in signals]
         assert got == signals  # in order
-        # The other device comes later, elsewhere: from then on it gets copies, and the sender none.
+        # The other device connects later, on another host: from then on the device gets copies, and the sender none.
         tab = await PythonClient.open(two, "alice", device="TAB")
         await tab.settle()
         copied = await post_mail(alice, "bob", 5)
@@ -307,7 +307,7 @@ def test_who_moved_while_a_host_was_cut_off_has_one_session_afterwards(nodes):
         fresh = await PythonClient.open(two, "bob", device="APP")
         two.host.unplug()
         await eventually(lambda: all(row["redis"] == "away" for row in two.status()["workers"]), "node 2 is cut off")
-        # alice gives up on the dead host; bob's device begins anew there, unknown to the rest.
+        # alice connects to node 1; bob's device begins a new session on each node, and neither node knows of the other.
         moved = await PythonClient.open(one, "alice", device="APP")
         behind = await PythonClient.open(one, "bob", device="APP")
         assert (await behind.order("presence", tags=["bob"]))["subject"] == "result"
@@ -432,7 +432,7 @@ def test_redis_that_was_away_for_all_hosts_finds_everything_as_it_was(nodes, net
     store.stop()
     store.durable = True
     store.start()
-    store.client().flushall()  # what an earlier test left in its file
+    store.client().flushall()  # removes the data that an earlier test left in the file
     one, two = nodes()
 
     async def scene():

@@ -58,7 +58,7 @@ def test_a_session_that_has_it_is_told_and_one_that_acknowledged_keeps_it(server
         assert sorted([(await receipt(alice))["from"] for _ in range(2)]) == ["bob", "dave"]
         await nothing_more(alice, post)
         assert not receipts(alice)
-        # An ack that comes too late says nothing to the sender.
+        # An ack that comes too late sends no receipt.
         more = await post_mail(alice, "bob", 1)
         await ack(bob, await bob.message(id=more[0]))
         await recall(alice, "one")
@@ -128,7 +128,7 @@ def test_it_is_found_among_thousands_and_at_once(server):
         answer = await recall(alice, sent[0])
         assert len(answer["recalled"]) == 100 and answer["notRecalled"] == []
         assert await backlog(post, "bob") == []
-        # A repetition of what was recalled does not bring it back.
+        # A repetition of a recalled message does not bring the message back.
         await alice.send("bob", "x", type=1, id=sent[0])
         await alice.said("accepted", inReplyTo=sent[0])
         assert await backlog(post, "bob") == []

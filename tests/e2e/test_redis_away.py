@@ -164,7 +164,7 @@ def test_signals_stay_in_order_over_the_return_of_redis(server_with_own_redis, o
             for _ in range(50):
                 await alice.send("bob", str(sent), id=f"r{sent}")
                 sent += 1
-            await bob.take(lambda m: m.get("id") == f"r{sent - 1}")  # what a ring can hold, and no more
+            await bob.take(lambda m: m.get("id") == f"r{sent - 1}")  # never more signals on the way than a ring can hold
         await in_order(alice, bob, 50)
         got = [m["id"] for m in bob.inbox if m.get("id", "").startswith("r")]
         assert got == [f"r{number}" for number in range(sent) if number % 50 != 49]

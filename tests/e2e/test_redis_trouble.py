@@ -204,7 +204,7 @@ def test_hanging(server_with_own_redis, own_redis):
         await scene.sender.write(100)
         own_redis.pause()
         await scene.until_away()
-        slept = asyncio.ensure_future(asyncio.sleep(HANG_S))  # how long it hangs is what is tested here
+        slept = asyncio.ensure_future(asyncio.sleep(HANG_S))  # the length of the hang is part of the test
         await scene.until_rejected()
         await slept
         own_redis.resume()

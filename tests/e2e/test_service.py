@@ -192,7 +192,7 @@ def test_a_killed_worker_takes_nothing_with_it(post, redis):
         bots = [await Bot.hire(office, slot) for slot in range(3)]
         pids = office.worker_pids()
         judge(*await thirty_thousand(office, redis, bots, 2, lambda: os.kill(pids[2], signal.SIGKILL)))
-        # Its successor shares in the work again.
+        # The successor of the worker gets work again.
         office.wait_serving()
         bots.append(await Bot.hire(office, 2))
         await send(await PythonClient.open(office, "alice"), 30)
@@ -252,7 +252,7 @@ def test_an_ack_covers_what_was_sent_up_to_it_and_the_rest_goes_to_others_in_ord
             assert (await first.order("ack", references=seq))["cursor"] == "0-0"
         answer = await first.ack(first.given[3])
         assert answer["cursor"] == first.given[3]["seq"]
-        await first.ack(first.given[1])  # long covered
+        await first.ack(first.given[1])  # a seq that an earlier ack covers
         await eventually(lambda: queue_state(redis) == (1, 6, 0), "four are acknowledged")
         second = await Bot.hire(office, 1, work=False)
         await first.close()

@@ -78,7 +78,7 @@ def test_a_second_signal_ends_it_at_once(server):
     post = server(2, {"shutdown": {"seconds": 60}})
     silent = [upgrade(post, f"s{n}") for n in range(4)]
     post.process.terminate()
-    assert silent[0].close_code() == 1001  # the first one has been taken
+    assert silent[0].close_code() == 1001  # the first SIGTERM has been handled
     post.process.terminate()
     post.expected_status = None
     post.process.wait(15)

@@ -74,7 +74,7 @@ class Phone(clients.Raw):
     def fill(self):
         elapsed = time.monotonic() - self.begun
         if elapsed < SLOW_SECONDS:
-            time.sleep(max(0, self.read / BYTES_A_SECOND - elapsed))  # the rate of the line is what is tested
+            time.sleep(max(0, self.read / BYTES_A_SECOND - elapsed))  # the rate of the line is part of the test
         data = self.socket.recv(CHUNK)
         self.input += data
         self.read += len(data)
@@ -106,7 +106,7 @@ class Phone(clients.Raw):
 
 @pytest.mark.parametrize("size", [300, 4000])
 def test_a_phone_on_a_slow_line_costs_the_server_a_part_of_its_backlog(server, size):
-    limits = {"queueBytes": 1 << 20, "slowConsumerSeconds": 3600, "pingSeconds": 3600}  # one hangs on purpose
+    limits = {"queueBytes": 1 << 20, "slowConsumerSeconds": 3600, "pingSeconds": 3600}  # one phone hangs on purpose
     post = server(1, {"limits": limits, "log": {"level": "info"}})
     run(fill(post, MAILS, "x" * size))
     filler = post.worker_pids()[0]

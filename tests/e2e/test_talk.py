@@ -121,7 +121,7 @@ def test_unknown_fields_and_the_text_of_numbers_are_carried_untouched(server):
             await bob.message()
             await bob.close()
 
-    # The parsed form would hide the text, so the raw one is looked at too.
+    # Parsing would hide the text, so the raw bytes are checked too.
     run(scene())
     reader = clients.upgrade(post, "bob")
     sender = clients.upgrade(post, "alice")

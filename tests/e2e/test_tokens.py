@@ -84,7 +84,7 @@ def test_what_the_binary_issues_the_server_takes(post, form):
     if form:
         refused(post, token.replace("v4.", "v3."))
         refused(post, token.replace(".public.", ".local."))
-        refused(post, ".".join(token.split(".")[:3]))  # the footer says which key
+        refused(post, ".".join(token.split(".")[:3]))  # the footer names the key
 
 
 def test_an_issued_token_expires_and_verify_says_so(post):
@@ -283,7 +283,7 @@ def test_send_patterns_say_whom_one_may_write_to(post):
 
 def test_a_session_ends_with_its_token(post):
     async def scene():
-        # leeway (5 s) is part of how long a token is good
+        # a token is good for its leeway (5 s) longer
         alice = await PythonClient.open(post, "alice", token=made(post, exp=int(time.time()) - 2))
         goodbye, code = await alice.closed()
         assert code == 4001
@@ -303,7 +303,7 @@ def test_renew_prolongs_a_session_and_only_for_the_same_sub(post):
         assert answer["code"] == "missing-field"
         answer = await alice.order("renew", token=made(post))
         assert answer["subject"] == "result"
-        # Another session, with the same end and no renewal, ends; this one stays.
+        # A session with the same end and without a renewal ends; the renewed session stays.
         other = await PythonClient.open(post, "carol", token=made(post, "carol", exp=int(time.time()) - 2))
         assert (await other.closed())[1] == 4001
         await alice.settle()

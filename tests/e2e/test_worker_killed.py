@@ -81,7 +81,7 @@ def test_killing_a_random_worker_ten_times_touches_nobody_else(server, workers):
             load = Load(post)
             people = [asyncio.ensure_future(load.person(f"p{n}", PythonClient.open if n % 2 else open_node))
                       for n in range(16)]
-            # These never come back by themselves: a session on a living worker must simply stay.
+            # These clients never reconnect: a session on a living worker must stay.
             stop = asyncio.Event()
             knocking = asyncio.ensure_future(knock(stop))
             await eventually(lambda: len(load.clients) == 16, "everybody talks")
