@@ -237,7 +237,7 @@ class Letter:
 
     def __init__(self, name, text, to):
         self.id, self.text, self.to = name, text, to
-        self.unanswered = False  # an attempt had no answer: the letter may be stored, even if later attempts are rejected
+        self.unanswered = False  # an attempt had no answer: the letter may be stored, although later attempts fail
         self.refused = False     # the last attempt was refused; the letter must be sent again
 
 
