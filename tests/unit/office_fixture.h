@@ -16,7 +16,7 @@
 #include "worker/reach/bus.h"
 #include "worker/reach/reach.h"
 #include "worker/session/office.h"
-#include "worker/router.h"
+#include "worker/router/router.h"
 #include "worker/entrance/life.h"
 #include "worker/session/session.h"
 #include "worker/token/token.h"

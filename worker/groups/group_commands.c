@@ -10,7 +10,7 @@
 #include "common/address.h"
 #include "common/json.h"
 #include "worker/delivery/carrier.h"
-#include "worker/commands.h"
+#include "worker/router/commands.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"
 

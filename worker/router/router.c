@@ -1,8 +1,8 @@
-#include "worker/router.h"
+#include "worker/router/router.h"
 
 #include "common/address.h"
 #include "common/clock.h"
-#include "worker/commands.h"
+#include "worker/router/commands.h"
 #include "worker/envelope/envelope.h"
 #include "worker/reach/far_signal.h"
 #include "worker/reach/nodes.h"

@@ -1,4 +1,4 @@
-#include "worker/commands.h"
+#include "worker/router/commands.h"
 
 #include "common/address.h"
 #include "common/json.h"

@@ -1,4 +1,4 @@
-#include "worker/doorbell.h"
+#include "worker/router/doorbell.h"
 
 #include "common/address.h"
 #include "shm/stats.h"
