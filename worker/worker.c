@@ -22,6 +22,7 @@
 #include "worker/reach/bus.h"
 #include "worker/reach/nodes.h"
 #include "worker/reach/reach.h"
+#include "worker/router/live.h"
 #include "worker/router/router.h"
 #include "worker/service/service.h"
 #include "worker/session/session.h"
@@ -54,7 +55,7 @@ static void on_term(int number)
 static void on_relay_deliver(void *arg, const struct slice *recipients, size_t recipient_count,
                              struct msg *msg)
 {
-    router_deliver(&((struct worker *)arg)->office, recipients, recipient_count, msg);
+    live_deliver(&((struct worker *)arg)->office, recipients, recipient_count, msg);
 }
 
 static void on_bus_stored(void *arg, const struct slice *recipients,

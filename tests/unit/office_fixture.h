@@ -16,6 +16,7 @@
 #include "worker/reach/bus.h"
 #include "worker/reach/reach.h"
 #include "worker/session/office.h"
+#include "worker/router/live.h"
 #include "worker/router/router.h"
 #include "worker/entrance/life.h"
 #include "worker/session/session.h"
@@ -39,7 +40,7 @@ static inline void office_deliver(void *arg, const struct slice *recipients, siz
                                   struct msg *msg)
 {
     (void)arg;
-    router_deliver(&office, recipients, count, msg);
+    live_deliver(&office, recipients, count, msg);
 }
 
 static inline void office_turn_end(void *arg)

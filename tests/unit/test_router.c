@@ -565,7 +565,7 @@ static void what_another_worker_brings_is_delivered_or_counted(void **state)
     struct msg *msg = msg_new(SLICE("{\"from\":\"far\"}"), MSG_MAIL, 0);
 
     (void)state;
-    router_deliver(&office, recipients, 2, msg);
+    live_deliver(&office, recipients, 2, msg);
     msg_unref(msg);
     turns(1);
     assert_string_equal(hear(&bob), "{\"from\":\"far\"}");

@@ -123,13 +123,6 @@ static enum err take_fields(struct envelope_parse *parse)
     return OK;
 }
 
-/* A command: of type 4, to the server and to nobody else. It needs no content. */
-static bool is_command(const struct envelope *envelope)
-{
-    return envelope->type == TYPE_CONTROL && envelope->recipient_count == 1 &&
-           slice_equal(envelope->recipients[0], SLICE("postmaster"));
-}
-
 /* What a command says in fields that a message only carries. */
 static enum err take_command(struct envelope_parse *parse)
 {
@@ -148,7 +141,8 @@ static enum err take_command(struct envelope_parse *parse)
 
 static enum err take_rest(struct envelope_parse *parse)
 {
-    return is_command(parse->envelope) ? take_command(parse) : require(parse, FIELD_CONTENT);
+    return envelope_is_command(parse->envelope) ? take_command(parse)
+                                                : require(parse, FIELD_CONTENT);
 }
 
 enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_checked,

@@ -66,6 +66,13 @@ struct envelope {
     bool to_is_string, cc_is_string;
 };
 
+/* A command to the server: of type 4, to postmaster and to nobody else. */
+static inline bool envelope_is_command(const struct envelope *envelope)
+{
+    return envelope->type == TYPE_CONTROL && envelope->recipient_count == 1 &&
+           slice_equal(envelope->recipients[0], SLICE("postmaster"));
+}
+
 struct envelope_fault {
     enum reject_code code;
     const char *message; /* static, says what is allowed */
@@ -101,7 +108,8 @@ struct envelope_stamp {
 struct msg *envelope_stamp(const struct envelope *envelope, const struct envelope_stamp *stamp,
                            enum msg_kind kind);
 
-/* A UUIDv7 (RFC 9562 5.7) as 36 characters and a NUL; random: 10 random bytes. */
-void envelope_uuid7(char out[37], int64_t unix_ms, const uint8_t random[10]);
+enum { ENVELOPE_UUID_SIZE = 37 }; /* 36 characters and a NUL */
+/* Writes a UUIDv7 (RFC 9562 5.7); random: 10 random bytes. */
+void envelope_uuid7(char out[ENVELOPE_UUID_SIZE], int64_t unix_ms, const uint8_t random[10]);
 
 #endif

@@ -152,7 +152,7 @@ struct msg *envelope_stamp(const struct envelope *envelope, const struct envelop
 }
 
 /* RFC 9562 5.7: 48 bits of milliseconds, so that ids of one sender sort by time, then chance. */
-void envelope_uuid7(char out[37], int64_t unix_ms, const uint8_t random[10])
+void envelope_uuid7(char out[ENVELOPE_UUID_SIZE], int64_t unix_ms, const uint8_t random[10])
 {
     static const char hex[] = "0123456789abcdef";
     uint8_t bytes[16];

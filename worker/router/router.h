@@ -1,20 +1,20 @@
 /*
- * The router: the only place that knows where a message goes.
+ * The router: what becomes of each message that a session sends.
  *
- * May it be sent, who is where, hand it over: to sessions here at once, to each other worker once
- * (worker/reach/reach.h), however many recipients a message has there. Mail is first put into its
- * recipients' mailboxes; their sessions are told when all of them have answered.
+ *   rate limit -> envelope_parse -> permission -> a command:  commands.c
+ *                                              -> envelope_stamp -> a signal:  live.c
+ *                                                                -> all else:  store.c, or live.c
+ *                                                                   where no Redis is configured
+ *
+ * A message that fails a step is answered with `rejected`. The router keeps nothing from one
+ * message to the next.
  */
 #ifndef WORKER_ROUTER_H
 #define WORKER_ROUTER_H
 
-#include "worker/session/office.h"
+#include "worker/session/session.h"
 
-/* A whole WebSocket message of a session; for conn_calls. */
+/* A whole WebSocket message of a session; for conn_calls. payload is borrowed for the call. */
 void router_message(struct conn *conn, enum ws_opcode opcode, struct slice payload);
-/* From another worker, for addresses here; for bus_events. Returns nothing: who is not here any
- * more is counted. */
-void router_deliver(struct office *office, const struct slice *recipients, size_t recipient_count,
-                    struct msg *msg);
 
 #endif

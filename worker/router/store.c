@@ -1,0 +1,78 @@
+#include "worker/router/store.h"
+
+#include "worker/delivery/sent.h"
+#include "worker/delivery/ticket.h"
+#include "worker/mailbox/mailbox.h"
+#include "worker/router/copies.h"
+
+/* The thread that the stamped message is in: without a subjectId it begins one, unless it answers
+ * another message (envelope_stamp puts the same rule into the message). */
+static struct slice thread_of(const struct envelope *envelope)
+{
+    static const struct slice none;
+
+    if (envelope->subject_id.data)
+        return envelope->subject_id;
+    return envelope->in_reply_to.data ? none : envelope->id;
+}
+
+static struct mailbox_letter letter_for(const struct envelope *envelope, struct slice address,
+                                        struct msg *msg)
+{
+    bool is_receipt = envelope->type == TYPE_CONTROL;
+    /* Mail to oneself needs no receipt; a post may not ask: a group is nobody's mailbox. */
+    bool may_ask = envelope->type == TYPE_MAIL && !slice_equal(address, envelope->from);
+
+    return (struct mailbox_letter){
+        .address = address,
+        .from = envelope->from,
+        .id = envelope->id,
+        .body = msg_slice(msg),
+        .msg = msg,
+        .thread = thread_of(envelope),
+        .expires_at = envelope->has_expires_at ? envelope->expires_at : 0,
+        .reads = is_receipt ? envelope->in_reply_to : (struct slice){ 0 },
+        .receipt = envelope->has_receipt && may_ask ? (uint8_t)envelope->receipt : 0,
+        .level = (int8_t)envelope->level,
+    };
+}
+
+static void append_to_all(struct mailbox *mailbox, struct ticket *ticket,
+                          const struct envelope *envelope, struct msg *msg)
+{
+    for (uint32_t i = 0; i < envelope->recipient_count; i++) {
+        struct mailbox_letter letter = letter_for(envelope, envelope->recipients[i], msg);
+        struct ticket_part *part = ticket_wait(ticket, &i, 1);
+        if (part && mailbox_append(mailbox, &letter, ticket_appended, part))
+            ticket_unsent(part);
+    }
+}
+
+enum err store_message(struct session *session, const struct envelope *envelope, struct msg *msg,
+                       struct envelope_fault *fault)
+{
+    struct office *office = session->office;
+    /* An expired message is stored as any other, and skipped by every reader; but it must not reach
+     * a session live. */
+    bool expired = envelope->has_expires_at && envelope->expires_at <= loop_unix_s(office->loop);
+    struct ticket *ticket;
+
+    if (!mailbox_is_up(office->mailbox))
+        return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
+                               "Redis is away: nothing can be stored");
+    ticket = ticket_new(session, envelope->id, envelope->recipients, envelope->recipient_count);
+    if (!ticket)
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
+    if (!expired)
+        ticket_carry(ticket, msg);
+    append_to_all(office->mailbox, ticket, envelope, msg);
+    if (!expired && copies_wanted(session, envelope))
+        copies_send(session, letter_for(envelope, session_address(session), msg));
+    if (envelope->type == TYPE_MAIL)
+        sent_note(session, envelope->from, envelope->id, envelope->recipients,
+                  envelope->recipient_count);
+    ticket_settle(ticket);
+    if (mailbox_is_loaded(office->mailbox))
+        session_stall(session);
+    return OK;
+}
