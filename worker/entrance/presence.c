@@ -1,42 +1,42 @@
 /*
- * Sessions of this host are read from the session table, sessions of other hosts from each
- * address's
- * `:at`; an entry counts only while its worker lives. With no other host alive, or with Redis away,
- * the table alone is read.
+ * Sessions of this host stand in the session table, sessions of other hosts in each address's
+ * `:at`. A field of `:at` counts only while its worker lives. With no other host alive, or with
+ * Redis away, the answer comes from the table alone.
  */
 #include "worker/entrance/presence.h"
 
 #include "common/address.h"
 #include "common/json.h"
 #include "worker/reach/nodes.h"
-#include "worker/session/asker.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/session/asker.h"
 
 #include <stdlib.h>
 
 enum { PLACES_MAX = 128, DEVICES_MAX = 2 * PLACES_MAX, ONLINE_BYTES_MAX = 16 << 20 };
 
+/* One command. */
 struct inquiry {
     struct asker asker;
-    struct buf online;
-    size_t waiting; /* answers that have not come, and the command while it asks */
+    struct buf online; /* the members of the answer's `online` so far */
+    size_t waiting; /* addresses without an answer, plus 1 while addresses are still being asked */
 };
 
-/* One address of an inquiry. */
-struct asked {
+/* One address of an inquiry, while Redis is asked. */
+struct inquiry_address {
     struct inquiry *inquiry;
     uint8_t address_len;
     char address[];
 };
 
-/* --- the answer --- */
+/* ---- the answer ---- */
 
 static void add_device(struct slice *devices, size_t *count, struct slice device)
 {
     for (size_t i = 0; i < *count; i++)
         if (slice_equal(devices[i], device))
-            return; /* a session that is just taking the place of another */
+            return; /* the device has two sessions while one replaces the other */
     if (*count < DEVICES_MAX)
         devices[(*count)++] = device;
 }
@@ -67,7 +67,7 @@ static void add_address(struct buf *out, struct office *office, struct slice add
     buf_add_char(out, ']');
 }
 
-static struct msg *result(struct session *session, struct inquiry *inquiry)
+static struct msg *make_result(const struct session *session, const struct inquiry *inquiry)
 {
     struct buf *out = postmaster_begin(session_address(session), "result");
 
@@ -82,7 +82,8 @@ static struct msg *result(struct session *session, struct inquiry *inquiry)
     return postmaster_end(MSG_ANSWER);
 }
 
-static void settle(struct inquiry *inquiry)
+/* One address has its answer, or all have been asked. Answers when nothing is waited for. */
+static void inquiry_settle(struct inquiry *inquiry)
 {
     struct session *session;
 
@@ -90,33 +91,34 @@ static void settle(struct inquiry *inquiry)
         return;
     session = asker_session(&inquiry->asker);
     if (session)
-        session_say(session, result(session, inquiry));
+        session_say(session, make_result(session, inquiry));
     buf_fini(&inquiry->online);
     free(inquiry);
 }
 
-/* --- asking --- */
+/* ---- asking ---- */
 
-static void on_where(void *arg, bool ok, const struct at_session *sessions, size_t count)
+static void sessions_answered(void *arg, bool ok, const struct at_session *sessions, size_t count)
 {
-    struct asked *asked = arg;
+    struct inquiry_address *asked = arg;
     struct inquiry *inquiry = asked->inquiry;
 
     add_address(&inquiry->online, inquiry->asker.office,
                 slice_make(asked->address, asked->address_len), sessions, ok ? count : 0);
     free(asked);
-    settle(inquiry);
+    inquiry_settle(inquiry);
 }
 
-static bool ask(struct inquiry *inquiry, struct slice address)
+/* False: Redis was not asked about the address. */
+static bool ask_sessions(struct inquiry *inquiry, struct slice address)
 {
-    struct asked *asked = malloc(sizeof *asked + address.len);
+    struct inquiry_address *asked = malloc(sizeof *asked + address.len);
 
     if (!asked)
         return false;
-    *asked = (struct asked){ .inquiry = inquiry, .address_len = (uint8_t)address.len };
+    *asked = (struct inquiry_address){ .inquiry = inquiry, .address_len = (uint8_t)address.len };
     memcpy(asked->address, address.data, address.len);
-    if (mailbox_where(inquiry->asker.office->mailbox, address, on_where, asked)) {
+    if (mailbox_where(inquiry->asker.office->mailbox, address, sessions_answered, asked)) {
         free(asked);
         return false;
     }
@@ -124,7 +126,7 @@ static bool ask(struct inquiry *inquiry, struct slice address)
     return true;
 }
 
-static bool repeated(const struct envelope *envelope, size_t i)
+static bool is_repeated(const struct envelope *envelope, size_t i)
 {
     for (size_t j = 0; j < i; j++)
         if (slice_equal(envelope->tags[i], envelope->tags[j]))
@@ -132,52 +134,62 @@ static bool repeated(const struct envelope *envelope, size_t i)
     return false;
 }
 
+/* Addresses that only the session table can answer for are added at once. */
 static void ask_all(struct inquiry *inquiry, const struct envelope *envelope)
 {
     struct office *office = inquiry->asker.office;
     bool elsewhere = nodes_any(office->nodes) && mailbox_is_up(office->mailbox);
 
     if (elsewhere)
-        nodes_beat(office->nodes); /* answered before the rest: who lives now */
+        nodes_beat(office->nodes); /* Redis answers in order: first, which workers live now */
     for (size_t i = 0; i < envelope->tag_count; i++) {
         struct slice address = envelope->tags[i];
-        if (repeated(envelope, i) || (elsewhere && ask(inquiry, address)))
+        if (is_repeated(envelope, i) || (elsewhere && ask_sessions(inquiry, address)))
             continue;
         add_address(&inquiry->online, office, address, NULL, 0);
     }
 }
 
-static enum err fail(struct envelope_fault *fault, enum reject_code code, const char *message)
+/* Asking about an address takes the same right as writing to it. */
+static enum err check_tags(const struct session *session, const struct envelope *envelope,
+                           struct envelope_fault *fault)
 {
-    fault->code = code;
-    fault->field = code == REJECT_INTERNAL ? NULL : "tags";
-    fault->message = message;
-    return ERR_BAD;
+    if (envelope->tag_count == 0)
+        return envelope_reject(fault, REJECT_MISSING_FIELD, "tags", "tags must name the addresses");
+    /* envelope_parse has rejected more tags than limits.recipients. */
+    for (size_t i = 0; i < envelope->tag_count; i++) {
+        if (!address_valid(envelope->tags[i]))
+            return envelope_reject(fault, REJECT_BAD_FIELD, "tags", "each tag must be an address");
+        if (!grant_may_send_to(session->grant, envelope->tags[i]) &&
+            !slice_equal(envelope->tags[i], session_address(session)))
+            return envelope_reject(fault, REJECT_FORBIDDEN_TO, "tags",
+                                   "the token does not allow this address");
+    }
+    return OK;
 }
 
-/* Who is not connected has an empty list. Asking about an address takes the same right as writing
- * to it. */
+static struct inquiry *inquiry_new(const struct session *session, struct slice id)
+{
+    struct inquiry *inquiry = malloc(sizeof *inquiry);
+
+    if (!inquiry)
+        return NULL;
+    *inquiry = (struct inquiry){ .asker = asker_of(session, id), .waiting = 1 };
+    buf_init(&inquiry->online, ONLINE_BYTES_MAX);
+    return inquiry;
+}
+
 enum err presence_run(struct session *session, const struct envelope *envelope,
                       struct envelope_fault *fault)
 {
     struct inquiry *inquiry;
 
-    if (envelope->tag_count == 0)
-        return fail(fault, REJECT_MISSING_FIELD, "tags must name the addresses");
-    /* No more than limits.recipients: envelope_parse has seen to it. */
-    for (size_t i = 0; i < envelope->tag_count; i++) {
-        if (!address_valid(envelope->tags[i]))
-            return fail(fault, REJECT_BAD_FIELD, "each tag must be an address");
-        if (!grant_may_send_to(session->grant, envelope->tags[i]) &&
-            !slice_equal(envelope->tags[i], session_address(session)))
-            return fail(fault, REJECT_FORBIDDEN_TO, "the token does not allow this address");
-    }
-    inquiry = malloc(sizeof *inquiry);
+    if (check_tags(session, envelope, fault))
+        return ERR_BAD;
+    inquiry = inquiry_new(session, envelope->id);
     if (!inquiry)
-        return fail(fault, REJECT_INTERNAL, "out of memory");
-    *inquiry = (struct inquiry){ .asker = asker_of(session, envelope->id), .waiting = 1 };
-    buf_init(&inquiry->online, ONLINE_BYTES_MAX);
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     ask_all(inquiry, envelope);
-    settle(inquiry);
+    inquiry_settle(inquiry);
     return OK;
 }

@@ -1,5 +1,5 @@
 /*
- * `presence`: who of these addresses is connected, and on which devices, on all hosts.
+ * The command `presence`: which devices of some addresses are connected, on all hosts.
  */
 #ifndef WORKER_PRESENCE_H
 #define WORKER_PRESENCE_H
@@ -7,7 +7,8 @@
 #include "worker/envelope/envelope.h"
 #include "worker/session/session.h"
 
-/* The command. ERR_BAD: rejected, for the reason in fault. The answer may come later. */
+/* Runs the command. OK: the session gets a `result`, perhaps later: with an empty list for an
+ * address without a session. ERR_BAD: rejected, with the reason in *fault. */
 enum err presence_run(struct session *session, const struct envelope *envelope,
                       struct envelope_fault *fault);
 

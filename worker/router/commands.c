@@ -8,6 +8,7 @@
 #include "worker/delivery/recall.h"
 #include "worker/session/asker.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/token/token.h"
 
 #include <stdlib.h>
 
@@ -27,7 +28,8 @@ static struct buf *begin_result(const struct session *session, const struct enve
     return command_begin_result(session, envelope->id);
 }
 
-static enum err end_result(struct session *session, struct envelope_fault *fault)
+/* Ends the result in the making and sends it. */
+static enum err send_result(struct session *session, struct envelope_fault *fault)
 {
     struct msg *msg = postmaster_end(MSG_ANSWER);
 
@@ -38,9 +40,28 @@ static enum err end_result(struct session *session, struct envelope_fault *fault
     return OK;
 }
 
-/* A fresh token for the same sub, before the old one expires (section 6). */
-static enum err renew(struct session *session, const struct envelope *envelope,
-                      struct envelope_fault *fault)
+static void add_seq(struct buf *out, struct seq seq)
+{
+    char text[SEQ_TEXT_MAX];
+
+    json_add_string(out, slice_make(text, seq_format(text, seq)));
+}
+
+/* ---- renew ---- */
+
+/* Is the fresh grant for the same sub, and does it still cover the session's address? */
+static bool may_replace_grant(const struct session *session, const struct grant *fresh)
+{
+    const struct grant *present = session->grant;
+
+    return slice_equal(slice_make(fresh->sub, fresh->sub_len),
+                       slice_make(present->sub, present->sub_len)) &&
+           grant_may_speak_for(fresh, session_address(session));
+}
+
+/* A fresh token before the old one expires (section 6). */
+static enum err run_renew(struct session *session, const struct envelope *envelope,
+                          struct envelope_fault *fault)
 {
     struct office *office = session->office;
     struct grant *grant = NULL;
@@ -52,9 +73,7 @@ static enum err renew(struct session *session, const struct envelope *envelope,
     wrong = token_verify(office->config, envelope->token, loop_unix_s(office->loop), &grant);
     if (wrong != TOKEN_GOOD)
         return envelope_reject(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
-    if (!slice_equal(slice_make(grant->sub, grant->sub_len),
-                     slice_make(session->grant->sub, session->grant->sub_len)) ||
-        !grant_may_speak_for(grant, session_address(session))) {
+    if (!may_replace_grant(session, grant)) {
         grant_unref(grant);
         return envelope_reject(fault, REJECT_BAD_TOKEN, "token",
                                "the token is not for the same sub and address");
@@ -65,12 +84,14 @@ static enum err renew(struct session *session, const struct envelope *envelope,
         buf_addf(out, ",\"expiresAt\":%lld", (long long)grant->expires_at);
     groups_check_grant(session, out);
     grant_unref(grant);
-    return end_result(session, fault);
+    return send_result(session, fault);
 }
 
-/* The group that tags names; data NULL: none. */
-static enum err one_group(const struct envelope *envelope, struct slice *group,
-                          struct envelope_fault *fault)
+/* ---- ack ---- */
+
+/* The group that tags names; data NULL: tags names none. */
+static enum err take_group(const struct envelope *envelope, struct slice *group,
+                           struct envelope_fault *fault)
 {
     *group = (struct slice){ 0 };
     if (envelope->tag_count > 1)
@@ -83,13 +104,12 @@ static enum err one_group(const struct envelope *envelope, struct slice *group,
     return OK;
 }
 
-/* This device has processed its mailbox, or a group's log, up to and including `references`, in the
- * order of sending. */
-static enum err ack(struct session *session, const struct envelope *envelope,
-                    struct envelope_fault *fault)
+/* The device has processed its mailbox, or a group's log, up to and including the seq in
+ * `references`, in the order of sending. */
+static enum err run_ack(struct session *session, const struct envelope *envelope,
+                        struct envelope_fault *fault)
 {
     struct seq seq, cursor;
-    char text[SEQ_TEXT_MAX];
     struct slice group;
     struct buf *out;
 
@@ -98,13 +118,14 @@ static enum err ack(struct session *session, const struct envelope *envelope,
                                "ack names a seq in references");
     if (!seq_parse(envelope->references, &seq))
         return envelope_reject(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
-    if (one_group(envelope, &group, fault))
+    if (take_group(envelope, &group, fault))
         return ERR_BAD;
     if (!session->office->mailbox)
         return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
                                "nothing is stored without Redis");
     if (!group.data) {
-        session->supply->ack(session, seq); /* one that means nothing new changes nothing */
+        session->supply->ack(session,
+                             seq); /* an ack of nothing new changes nothing, and is answered */
         cursor = session->cursor;
     } else if (!groups_ack(session, group, seq, &cursor)) {
         return envelope_reject(fault, REJECT_NOT_FOUND, "tags",
@@ -112,28 +133,27 @@ static enum err ack(struct session *session, const struct envelope *envelope,
     }
     out = begin_result(session, envelope);
     buf_add_text(out, ",\"cursor\":");
-    json_add_string(out, slice_make(text, seq_format(text, cursor)));
-    return end_result(session, fault);
+    add_seq(out, cursor);
+    return send_result(session, fault);
 }
+
+/* ---- history ---- */
 
 enum { HISTORY_MAX = 200 };
 
+/* The stored message with its seq as the first member. */
 static void add_entry(struct buf *out, const struct mailbox_entry *entry)
 {
-    char text[SEQ_TEXT_MAX];
-
     buf_add_text(out, "{\"seq\":");
-    json_add_string(out, slice_make(text, seq_format(text, entry->seq)));
+    add_seq(out, entry->seq);
     if (entry->body.len > 2) /* "{}" has nothing to follow */
         buf_add_char(out, ',');
     buf_add(out, entry->body.data + 1, entry->body.len - 1);
 }
 
-static void answer_history(struct session *session, struct slice id,
-                           const struct mailbox_page *page)
+static void send_history(struct session *session, struct slice id, const struct mailbox_page *page)
 {
-    struct envelope envelope = { .id = id };
-    struct buf *out = begin_result(session, &envelope);
+    struct buf *out = command_begin_result(session, id);
     struct envelope_fault fault;
 
     if (!page->ok)
@@ -145,29 +165,46 @@ static void answer_history(struct session *session, struct slice id,
         add_entry(out, &page->entries[i]);
     }
     buf_add_char(out, ']');
-    if (end_result(session, &fault))
+    if (send_result(session, &fault))
         conn_abort(&session->conn);
 }
 
-static void on_history(void *arg, const struct mailbox_page *page)
+static void history_read(void *arg, const struct mailbox_page *page)
 {
     struct asker *asker = arg;
     struct session *session = asker_session(asker);
 
     if (session)
-        answer_history(session, asker_id(asker), page);
+        send_history(session, asker_id(asker), page);
     free(asker);
 }
 
-/* Stored messages, newest first: of my own mailbox, or of a group that I may read. */
-static enum err history(struct session *session, const struct envelope *envelope,
-                        struct envelope_fault *fault)
+static enum err read_history(struct session *session, const struct envelope *envelope,
+                             struct slice address, struct seq before, int64_t limit,
+                             struct envelope_fault *fault)
 {
     struct mailbox *mailbox = session->office->mailbox;
+    struct asker *asker = malloc(sizeof *asker);
+
+    if (!asker)
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
+    *asker = asker_of(session, envelope->id);
+    if (mailbox && mailbox_is_up(mailbox) &&
+        mailbox_history(mailbox, address, envelope->subject_id, before, (unsigned)limit,
+                        history_read, asker) == OK)
+        return OK;
+    free(asker);
+    return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+}
+
+/* Stored messages, newest first: of the session's own mailbox, or of a group that its token
+ * allows. */
+static enum err run_history(struct session *session, const struct envelope *envelope,
+                            struct envelope_fault *fault)
+{
     struct slice address = envelope->tag_count ? envelope->tags[0] : session_address(session);
     int64_t limit = envelope->has_limit ? envelope->limit : HISTORY_MAX;
     struct seq before = { 0 };
-    struct asker *asker;
 
     if (envelope->tag_count > 1)
         return envelope_reject(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
@@ -179,35 +216,36 @@ static enum err history(struct session *session, const struct envelope *envelope
         return envelope_reject(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
     if (limit > HISTORY_MAX)
         return envelope_reject(fault, REJECT_BAD_FIELD, "limit", "limit must be at most 200");
-    asker = malloc(sizeof *asker);
-    if (!asker)
-        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
-    *asker = asker_of(session, envelope->id);
-    if (mailbox && mailbox_is_up(mailbox) &&
-        mailbox_history(mailbox, address, envelope->subject_id, before, (unsigned)limit, on_history,
-                        asker) == OK)
-        return OK;
-    free(asker);
-    return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+    return read_history(session, envelope, address, before, limit, fault);
 }
+
+/* ---- the table ---- */
+
+static const struct {
+    struct slice subject;
+    enum err (*run)(struct session *session, const struct envelope *envelope,
+                    struct envelope_fault *fault);
+} commands[] = {
+#define COMMAND(subject, run)                                                                      \
+    {                                                                                              \
+        { subject, sizeof(subject) - 1 }, run                                                      \
+    }
+    COMMAND("ack", run_ack),
+    COMMAND("history", run_history),
+    COMMAND("presence", presence_run),
+    COMMAND("recall", recall_command),
+    COMMAND("renew", run_renew),
+    COMMAND("subscribe", groups_subscribe),
+    COMMAND("unsubscribe", groups_unsubscribe),
+#undef COMMAND
+};
 
 enum err command_run(struct session *session, const struct envelope *envelope,
                      struct envelope_fault *fault)
 {
-    if (slice_equal(envelope->subject, SLICE("presence")))
-        return presence_run(session, envelope, fault);
-    if (slice_equal(envelope->subject, SLICE("renew")))
-        return renew(session, envelope, fault);
-    if (slice_equal(envelope->subject, SLICE("ack")))
-        return ack(session, envelope, fault);
-    if (slice_equal(envelope->subject, SLICE("history")))
-        return history(session, envelope, fault);
-    if (slice_equal(envelope->subject, SLICE("recall")))
-        return recall_command(session, envelope, fault);
-    if (slice_equal(envelope->subject, SLICE("subscribe")))
-        return groups_subscribe(session, envelope, fault);
-    if (slice_equal(envelope->subject, SLICE("unsubscribe")))
-        return groups_unsubscribe(session, envelope, fault);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (slice_equal(envelope->subject, commands[i].subject))
+            return commands[i].run(session, envelope, fault);
     return envelope_reject(
         fault, REJECT_UNKNOWN_COMMAND, "subject",
         "known commands: ack, history, presence, recall, renew, subscribe, unsubscribe");

@@ -1,4 +1,10 @@
-/* Commands to the postmaster (docs/protocol.md, section 4): a type 4 message, its subject the verb.
+/*
+ * Commands to the postmaster (docs/protocol.md, section 4): messages of type 4 whose subject names
+ * the command.
+ *
+ * One table leads from the subject to the function. A command answers with one `result`, perhaps
+ * later, or is rejected. Commands that belong to a room below (presence, recall, groups) live
+ * there.
  */
 #ifndef WORKER_COMMANDS_H
 #define WORKER_COMMANDS_H
@@ -9,7 +15,9 @@
 /* `result` in the making, for the command with this id (data NULL: none): members are added to the
  * buffer, each with its own leading comma, and it is ended by postmaster_end. */
 struct buf *command_begin_result(const struct session *session, struct slice id);
-/* Carries it out and answers with `result`, or leaves the reason in *fault (ERR_BAD). */
+/* Runs the command that envelope->subject names. OK: the session gets a `result`, perhaps later.
+ * ERR_BAD: rejected, with the reason in *fault. envelope must be a command
+ * (envelope_is_command) from an address that the session may speak for. */
 enum err command_run(struct session *session, const struct envelope *envelope,
                      struct envelope_fault *fault);
 
