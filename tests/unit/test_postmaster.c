@@ -3,6 +3,10 @@
 #include "common/json.h"
 #include "office_fixture.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
 static const struct slice odd = { "a\"b\\\n\xc3\xa9", 7 }; /* what must be escaped, and what not */
 #define ODD_JSON "\"a\\\"b\\\\\\n\xc3\xa9\""
 
@@ -124,6 +128,68 @@ static void a_large_answer_spoils_no_later_one(void **state)
     free(refused);
 }
 
+/* Runs misuse in a child; it must die of the assertion. */
+static void assert_aborts(void (*misuse)(void))
+{
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        static const struct rlimit no_core = { 0, 0 };
+        setrlimit(RLIMIT_CORE, &no_core);
+        close(STDERR_FILENO);
+        misuse();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+static void begin_twice(void)
+{
+    postmaster_begin(odd, "result");
+    postmaster_begin(odd, "result");
+}
+
+static void answer_inside_another(void)
+{
+    postmaster_begin(odd, "result");
+    postmaster_replayed(odd, (struct seq){ 1, 0 });
+}
+
+static void end_without_begin(void)
+{
+    postmaster_end(MSG_ANSWER);
+}
+
+static void end_twice(void)
+{
+    postmaster_begin(odd, "result");
+    postmaster_end(MSG_ANSWER);
+    postmaster_end(MSG_ANSWER);
+}
+
+static void answers_are_made_one_behind_the_other(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        buf_add_text(postmaster_begin(odd, "result"), ",\"x\":1");
+        assert_has(text_of(postmaster_end(MSG_ANSWER), "result"), ",\"x\":1}");
+        text_of(postmaster_replayed(odd, (struct seq){ 1, 0 }), "replayed");
+    }
+}
+
+static void an_answer_inside_another_is_our_mistake(void **state)
+{
+    (void)state;
+    assert_aborts(begin_twice);
+    assert_aborts(answer_inside_another);
+    assert_aborts(end_without_begin);
+    assert_aborts(end_twice);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +198,8 @@ int main(void)
         cmocka_unit_test(rejected_has_every_code_and_only_what_is_known),
         cmocka_unit_test(goodbye_leaves_last),
         cmocka_unit_test(a_large_answer_spoils_no_later_one),
+        cmocka_unit_test(answers_are_made_one_behind_the_other),
+        cmocka_unit_test(an_answer_inside_another_is_our_mistake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,8 +151,8 @@ static void ask_all(struct inquiry *inquiry, const struct envelope *envelope)
 }
 
 /* Asking about an address takes the same right as writing to it. */
-static enum err check_tags(const struct session *session, const struct envelope *envelope,
-                           struct envelope_fault *fault)
+static enum err check_addresses(const struct session *session, const struct envelope *envelope,
+                                struct envelope_fault *fault)
 {
     if (envelope->tag_count == 0)
         return envelope_reject(fault, REJECT_MISSING_FIELD, "tags", "tags must name the addresses");
@@ -184,7 +184,7 @@ enum err presence_run(struct session *session, const struct envelope *envelope,
 {
     struct inquiry *inquiry;
 
-    if (check_tags(session, envelope, fault))
+    if (check_addresses(session, envelope, fault))
         return ERR_BAD;
     inquiry = inquiry_new(session, envelope->id);
     if (!inquiry)

@@ -1,11 +1,9 @@
 /*
  * Parsing an envelope (docs/protocol.md, section 2).
  *
- * One pass over the text checks that it is JSON and notes where the fields that mean something lie;
- * the rules of the fields (envelope_fields.c, envelope_recipients.c) are then held against those
- * places. Nothing is converted that is only carried.
- *
- * It knows nothing of sessions: who may speak as `from`, and to whom, is the router's to say.
+ * One pass over the text checks that it is JSON and notes where each known field's value lies. Then
+ * each noted value is checked against the rule of its field (envelope_fields.c,
+ * envelope_recipients.c). A value that is only carried is never converted.
  */
 #include "worker/envelope/envelope.h"
 
@@ -41,13 +39,14 @@ static void add_cut(struct envelope *envelope, enum envelope_field field, struct
         (struct envelope_cut){ .span = span, .field = (uint8_t)field };
 }
 
-/* One member of the outermost object, while the rest is still to be checked. */
+/* Called for each member of the outermost object, before the text behind the member is checked. */
 static void note_member(void *context, const struct json_member *member)
 {
     struct envelope_parse *parse = context;
     enum envelope_field field = envelope_field_find(&member->key);
 
-    /* A field that comes again: among many members the scan refuses that only at the end. */
+    /* Among many members the scan refuses a repeated name only at its end, so a repeated field may
+     * come here, and must not be noted (nor cut) twice. */
     if (field == FIELD_UNKNOWN || envelope_has(parse, field))
         return;
     parse->values[field] = member->value;
@@ -88,7 +87,7 @@ static enum err parse_text(struct envelope_parse *parse, struct slice text, bool
     return OK;
 }
 
-static enum err require(struct envelope_parse *parse, enum envelope_field field)
+static enum err require_field(struct envelope_parse *parse, enum envelope_field field)
 {
     if (envelope_has(parse, field))
         return OK;
@@ -103,13 +102,14 @@ static enum err require_fields(struct envelope_parse *parse)
     enum err err = OK;
 
     for (size_t i = 0; i < sizeof required / sizeof required[0] && !err; i++)
-        err = require(parse, required[i]);
+        err = require_field(parse, required[i]);
     return err;
 }
 
-/* Those whose rule needs only themselves. The id went first, and limit and epoch depend on the
- * rest. */
-static enum err take_fields(struct envelope_parse *parse)
+/* Takes the fields whose rule needs no other field. The id is taken already. to and cc are checked
+ * together; limit and epoch mean something in a command only, which needs to and type to be known.
+ */
+static enum err take_plain_fields(struct envelope_parse *parse)
 {
     const uint32_t later = (uint32_t)1 << FIELD_ID | (uint32_t)1 << FIELD_LIMIT |
                            (uint32_t)1 << FIELD_EPOCH | (uint32_t)1 << FIELD_TO |
@@ -123,7 +123,7 @@ static enum err take_fields(struct envelope_parse *parse)
     return OK;
 }
 
-/* What a command says in fields that a message only carries. */
+/* Takes the fields that have a meaning in commands only. */
 static enum err take_command(struct envelope_parse *parse)
 {
     enum err err = OK;
@@ -142,13 +142,13 @@ static enum err take_command(struct envelope_parse *parse)
 static enum err take_rest(struct envelope_parse *parse)
 {
     return envelope_is_command(parse->envelope) ? take_command(parse)
-                                                : require(parse, FIELD_CONTENT);
+                                                : require_field(parse, FIELD_CONTENT);
 }
 
 enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_checked,
                         size_t recipients_max, struct arena *arena, struct envelope_fault *fault)
 {
-    struct envelope_parse parse; /* its values are read only where `present` says so */
+    struct envelope_parse parse; /* values is not cleared: `present` has a bit for each valid one */
     enum err err;
 
     parse.envelope = envelope;
@@ -159,7 +159,7 @@ enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_
     *envelope = (struct envelope){ .text = text };
     *fault = (struct envelope_fault){ .code = REJECT_NONE };
     err = parse_text(&parse, text, utf8_checked);
-    /* The id before all else: an answer that names it is one that the sender can match. */
+    /* The id comes first, so that a rejection of any other field names the message. */
     if (!err && envelope_has(&parse, FIELD_ID))
         err = envelope_field_take(&parse, FIELD_ID);
     if (!err) {
@@ -167,7 +167,7 @@ enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_
         err = require_fields(&parse);
     }
     if (!err)
-        err = take_fields(&parse);
+        err = take_plain_fields(&parse);
     if (!err)
         err = envelope_recipients_take(&parse);
     if (!err)

@@ -1,9 +1,11 @@
 /*
  * The envelope (docs/protocol.md, section 2): parse once, check, stamp.
  *
- * Parsing gives slices of the text that came; stamping makes the one outgoing message from those
- * very bytes, with only the server's own fields put in and `token` taken out. Nothing carried is
- * printed again.
+ * Parsing gives slices of the text that came. Stamping makes the one outgoing message from the same
+ * bytes: the server's fields are put in, `token` is taken out, and no other member is written anew.
+ * So a field that the server does not know is carried byte for byte.
+ *
+ * Nothing here knows a session: the router decides who may send what to whom.
  */
 #ifndef WORKER_ENVELOPE_H
 #define WORKER_ENVELOPE_H
@@ -15,7 +17,7 @@
 
 #include <stdint.h>
 
-/* `code` of a `rejected` (section 4). */
+/* `code` of a `rejected` (section 4), and the counter of each. */
 #define REJECT_CODES(X)                                                                            \
     X(BAD_JSON, "bad-json", rejected_bad_json)                                                     \
     X(MISSING_FIELD, "missing-field", rejected_missing_field)                                      \
@@ -45,19 +47,22 @@ enum envelope_type { TYPE_MAIL = 1, TYPE_SIGNAL = 2, TYPE_POST = 3, TYPE_CONTROL
 
 enum { ENVELOPE_ID_MAX = 64, ENVELOPE_SUBJECT_MAX = 998, ENVELOPE_DEPTH_MAX = 32 };
 
+/* A message, parsed. Every slice is decoded and lies in the text or in the arena; data NULL: the
+ * field is absent. */
 struct envelope {
     struct slice text; /* the whole message */
-    struct slice from; /* decoded, in the text or the arena, as all below; data NULL when absent */
-    struct slice *recipients; /* of to and cc together, in order, each once; in the arena */
+    struct slice from;
+    struct slice *recipients; /* of to and cc together, in order, each address once; in the arena */
     size_t recipient_count;
     struct slice subject, id, in_reply_to, references, subject_id, token, from_tag;
-    struct slice epoch; /* a command's */
-    struct slice *tags; /* a command's */
+    struct slice epoch; /* of a command only */
+    struct slice *tags; /* of a command only; in the arena */
     size_t tag_count;
-    int64_t type, level, state, create_time, expires_at, receipt, limit;
+    int64_t type, level, state, create_time, expires_at, receipt, limit; /* 0 when absent */
     bool has_state, has_create_time, has_expires_at, has_receipt, has_limit;
-    /* What stamping takes out (a member) or puts brackets around (a lone string's text); private to
-     * envelope*.c, in the order of the text. */
+    /* The pieces of the text that stamping changes, in the order of the text: a member that is
+     * taken out, or the text of a lone string in to or cc that gets brackets. Private to
+     * envelope*.c. */
     struct envelope_cut {
         struct slice span;
         uint8_t field;
@@ -73,38 +78,44 @@ static inline bool envelope_is_command(const struct envelope *envelope)
            slice_equal(envelope->recipients[0], SLICE("postmaster"));
 }
 
+/* Why a message is rejected. */
 struct envelope_fault {
     enum reject_code code;
-    const char *message; /* static, says what is allowed */
-    const char *field;   /* static name of the field at fault; NULL when none */
-    struct slice id;     /* the message's id when it could be read; data NULL otherwise */
+    const char *message; /* static: what is allowed */
+    const char *field;   /* static name of the field at fault; NULL: no field is */
+    struct slice id;     /* of the message; data NULL: absent, or it could not be read */
 };
-/* Says what is wrong, the id aside, in one statement. Returns ERR_BAD. field NULL: none. */
+/* Fills in all of the fault but the id. Returns ERR_BAD. message and field must be static; field
+ * may be NULL. */
 enum err envelope_reject(struct envelope_fault *fault, enum reject_code code, const char *field,
                          const char *message);
 
-/* Parses and checks everything that needs no knowledge of the session: JSON, the five required
- * fields (unless it is a command to postmaster, of which only from, to, type and subject are
- * required... and content may be absent), types, bounds, base64, addresses, recipients_max. text
- * must be valid UTF-8 when utf8_checked, else that is checked too (binary frames). OK, or ERR_BAD
- * with the fault; ERR_NOMEM with the fault `internal`. recipients_max bounds the entries of to and
- * cc as written, before repetitions are taken out. Of a command alone: `tags` is decoded
- * (recipients_max of them at most; elsewhere they are checked and carried), and `limit` and `epoch`
- * are looked at (elsewhere they are unknown fields, and carried). */
+/* Parses text and checks what can be checked without a session: JSON, required fields, types,
+ * bounds, base64, addresses.
+ *
+ * utf8_checked: text is known to be valid UTF-8 (a text frame); otherwise this is checked too.
+ * recipients_max: bounds the entries of to and cc as written, before repetitions are dropped; also
+ * the tags of a command.
+ * arena: has whatever is decoded; envelope must not be used after its reset.
+ *
+ * A command differs: content may be absent, `tags` is decoded, `limit` and `epoch` are checked and
+ * taken. In any other message `tags` is checked and carried, and `limit` and `epoch` are unknown
+ * fields, carried as they came.
+ *
+ * Returns OK; ERR_BAD with the fault; ERR_NOMEM with the fault `internal`. */
 enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_checked,
                         size_t recipients_max, struct arena *arena, struct envelope_fault *fault);
 
-/* What the server sets (section 2). */
+/* The server's fields of a message (section 2). */
 struct envelope_stamp {
-    struct slice id; /* used when the envelope has none */
-    struct slice
-        from_tag;  /* the session's device; used when the envelope has none and it is not empty */
-    int64_t now_s; /* lastUpdateTime; createTime when absent */
-    int64_t state; /* 0 new … ; kept as it came when keep_state (a receipt) */
-    bool keep_state;
+    struct slice id;       /* used when the envelope has no id */
+    struct slice from_tag; /* used when the envelope has no fromTag; empty: none */
+    int64_t now_s;         /* Unix seconds: lastUpdateTime, and createTime when absent */
+    int64_t state;         /* section 2; not used when keep_state */
+    bool keep_state;       /* the sender's state stays (a receipt) */
 };
-/* The outgoing message: one reference, the caller's; NULL when out of memory. Its data begins with
- * '{'. The envelope's text and arena must still be there. */
+/* Makes the outgoing message: one reference, the caller's; NULL when out of memory. Its data begins
+ * with '{'. The envelope's text and arena must still be there. */
 struct msg *envelope_stamp(const struct envelope *envelope, const struct envelope_stamp *stamp,
                            enum msg_kind kind);
 

@@ -1,8 +1,8 @@
 /*
- * The rule of each field of the envelope (docs/protocol.md, section 2), as one table: what JSON
- * type, within which bounds, and where in struct envelope its value goes.
+ * The rule of each field of the envelope (docs/protocol.md, section 2), as one table: its JSON
+ * type, its bounds, and the member of struct envelope that takes its value.
  *
- * to and cc have a file of their own (envelope_recipients.c), because they are checked together.
+ * to and cc are checked together, in a file of their own (envelope_recipients.c).
  */
 #include "worker/envelope/envelope_fields.h"
 
@@ -13,13 +13,13 @@
 
 enum kind { CARRIED, INTEGER, STATE, STRING, ID, ADDRESS, BASE64, STRINGS, OBJECTS };
 
-enum { NOWHERE = 0 }; /* as an offset: checked and carried, but nobody here reads it */
+enum { NOWHERE = 0 }; /* as an offset: the value is checked and carried, but not taken */
 
 struct rule {
     enum kind kind;
     int64_t low, high;   /* of an INTEGER; a STRING's bytes are at most high */
-    size_t offset;       /* of the int64_t or the slice in struct envelope */
-    const char *message; /* what is allowed */
+    size_t offset;       /* in struct envelope, of an int64_t or a slice */
+    const char *message; /* of the fault: what is allowed */
 };
 
 #define KEEP(member) offsetof(struct envelope, member)
@@ -65,7 +65,7 @@ static const struct slice names[FIELD_COUNT] = {
 
 enum { NAME_LEN_MAX = 14, ESCAPE_LEN = 6 }; /* \u0041 */
 
-/* The fields whose names have this length; none where both are 0. */
+/* by_len[n]: the first and the last field whose names have n bytes; both 0: there are none. */
 static const struct {
     uint8_t first, last;
 } by_len[NAME_LEN_MAX + 1] = {
@@ -85,7 +85,7 @@ const char *envelope_field_text(enum envelope_field field)
     return names[field].data;
 }
 
-static enum envelope_field find_plain(struct slice name)
+static enum envelope_field find_unescaped(struct slice name)
 {
     if (name.len > NAME_LEN_MAX || by_len[name.len].last == 0)
         return FIELD_UNKNOWN;
@@ -95,16 +95,16 @@ static enum envelope_field find_plain(struct slice name)
     return FIELD_UNKNOWN;
 }
 
-/* Names are compared as what they say: "t\u006fken" is the token, and must not slip through. */
+/* Names are compared unescaped: "t\u006fken" is the token too, and must not reach a recipient. */
 enum envelope_field envelope_field_find(const struct json_value *key)
 {
     char plain[NAME_LEN_MAX * ESCAPE_LEN];
 
     if (!key->escaped)
-        return find_plain(key->text);
+        return find_unescaped(key->text);
     if (key->text.len > sizeof plain)
         return FIELD_UNKNOWN;
-    return find_plain(slice_make(plain, json_unescape(key, plain)));
+    return find_unescaped(slice_make(plain, json_unescape(key, plain)));
 }
 
 enum err envelope_fail(struct envelope_parse *parse, enum reject_code code,
@@ -135,7 +135,7 @@ static bool id_valid(struct slice id)
     return good;
 }
 
-static bool string_good(const struct rule *rule, struct slice string)
+static bool string_keeps_rule(const struct rule *rule, struct slice string)
 {
     switch (rule->kind) {
     case ID:
@@ -163,8 +163,8 @@ static bool take_integer(const struct rule *rule, const struct json_value *value
     return true;
 }
 
-/* How many elements the array has; false when one of them is of another type. */
-static bool count_of_type(const struct json_value *array, enum json_type type, size_t *count)
+/* Counts the array's elements; false when value is no array, or an element is of another type. */
+static bool count_elements(const struct json_value *array, enum json_type type, size_t *count)
 {
     struct json_walk walk;
     struct json_value element;
@@ -195,7 +195,7 @@ static enum err take_string(struct envelope_parse *parse, enum envelope_field fi
     string = json_string(value, parse->arena);
     if (!string.data)
         return envelope_fail_nomem(parse);
-    if (!string_good(rule, string))
+    if (!string_keeps_rule(rule, string))
         return bad_field(parse, field);
     if (rule->offset != NOWHERE)
         memcpy((char *)parse->envelope + rule->offset, &string, sizeof string);
@@ -215,9 +215,9 @@ enum err envelope_field_take(struct envelope_parse *parse, enum envelope_field f
     case STATE:
         return take_integer(rule, value, parse->envelope) ? OK : bad_field(parse, field);
     case STRINGS:
-        return count_of_type(value, JSON_STRING, &count) ? OK : bad_field(parse, field);
+        return count_elements(value, JSON_STRING, &count) ? OK : bad_field(parse, field);
     case OBJECTS:
-        return count_of_type(value, JSON_OBJECT, &count) ? OK : bad_field(parse, field);
+        return count_elements(value, JSON_OBJECT, &count) ? OK : bad_field(parse, field);
     default:
         return take_string(parse, field);
     }
@@ -230,7 +230,7 @@ enum err envelope_tags_take(struct envelope_parse *parse)
     struct json_value element;
     size_t count;
 
-    count_of_type(&parse->values[FIELD_TAGS], JSON_STRING, &count); /* found good before */
+    count_elements(&parse->values[FIELD_TAGS], JSON_STRING, &count); /* checked: cannot fail */
     if (count > parse->recipients_max)
         return envelope_fail(parse, REJECT_BAD_FIELD, FIELD_TAGS,
                              "a command takes no more tags than a message takes recipients");

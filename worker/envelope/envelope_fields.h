@@ -4,7 +4,8 @@
 
 #include "worker/envelope/envelope.h"
 
-/* In the order of their names' lengths: a name is looked for among those of its length. */
+/* In the order of the names' lengths: envelope_field_find compares a name with those of its length
+ * (by_len in envelope_fields.c). */
 #define ENVELOPE_FIELDS(X)                                                                         \
     X(ID, "id")                                                                                    \
     X(TO, "to")                                                                                    \
@@ -40,34 +41,41 @@ enum envelope_field {
         FIELD_COUNT
 };
 
+/* The field's name; NULL for FIELD_UNKNOWN. */
 const char *envelope_field_text(enum envelope_field field);
+/* The field with this name; FIELD_UNKNOWN when the server knows none. */
 enum envelope_field envelope_field_find(const struct json_value *key);
 
-/* One parse at work. */
+/* The state of one envelope_parse: its arguments, and where the fields lie. */
 struct envelope_parse {
     struct envelope *envelope;
     struct arena *arena;
     struct envelope_fault *fault;
     size_t recipients_max;
-    uint32_t present; /* one bit a field */
-    struct json_value values[FIELD_COUNT];
+    uint32_t present;                      /* bit f: field f is there */
+    struct json_value values[FIELD_COUNT]; /* valid where `present` has the bit */
 };
+_Static_assert(FIELD_COUNT <= 32, "one bit a field");
 
 static inline bool envelope_has(const struct envelope_parse *parse, enum envelope_field field)
 {
     return parse->present >> field & 1;
 }
 
-/* Fills the fault; returns ERR_BAD. */
+/* Fills in the fault. Returns ERR_BAD. field FIELD_UNKNOWN: no field is at fault. */
 enum err envelope_fail(struct envelope_parse *parse, enum reject_code code,
                        enum envelope_field field, const char *message);
+/* Fills in the fault `internal`. Returns ERR_NOMEM. */
 enum err envelope_fail_nomem(struct envelope_parse *parse);
-/* Checks a field that is present against its rule and takes its value into the envelope. */
+
+/* Each of the following returns OK, or ERR_BAD or ERR_NOMEM with the fault filled in. */
+
+/* Checks a field that is present against its rule, and takes its value into the envelope. */
 enum err envelope_field_take(struct envelope_parse *parse, enum envelope_field field);
-/* Decodes the tags of a command, which have been checked. Elsewhere they are only carried, and a
- * million of them must cost no memory. */
+/* Decodes the tags of a command; envelope_field_take has checked them. The tags of other messages
+ * are not decoded: a million of them must cost no memory. */
 enum err envelope_tags_take(struct envelope_parse *parse);
-/* to and cc: checked, decoded, each address once. */
+/* Checks and decodes to and cc, and takes each address once. */
 enum err envelope_recipients_take(struct envelope_parse *parse);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * The envelope's recipients: to and cc together, in order, each address once.
  *
- * A list is counted before anything of it is decoded or kept, so that a long one costs its sender's
- * bytes and no memory here. Few addresses are compared one with another; many go through a hash
- * table with a random key, so that no stranger can make this slow.
+ * Both lists are counted before any address is decoded, so that a list that is too long costs no
+ * memory. A few addresses are compared with each other; many go through a hash table with a random
+ * key, so that no sender can choose addresses that collide.
  */
 #include "worker/envelope/envelope_fields.h"
 
@@ -15,11 +15,12 @@
 
 enum { FEW = 16 };
 
+/* The addresses taken so far. */
 struct known {
     struct slice *list;
     size_t count;
-    uint32_t *table; /* numbers in list plus one; NULL while there are few */
-    size_t table_size;
+    uint32_t *table;   /* an index in list plus 1, or 0: free; NULL when the lists are short */
+    size_t table_size; /* a power of two */
 };
 
 static const uint8_t *table_key(void)
@@ -27,13 +28,14 @@ static const uint8_t *table_key(void)
     static uint8_t key[16];
     static bool made;
 
-    /* Without it (early at boot) the key is known, and the bound of recipients still holds. */
+    /* Early at boot getrandom may fail, and the key is all zero until a later call succeeds:
+     * recipients_max still bounds the work. */
     if (!made)
         made = getrandom(key, sizeof key, GRND_NONBLOCK) == (ssize_t)sizeof key;
     return key;
 }
 
-/* Adds the address unless it is there. */
+/* Adds the address unless the list has it. */
 static void add_once(struct known *known, struct slice address)
 {
     size_t slot = 0;
@@ -53,7 +55,7 @@ static void add_once(struct known *known, struct slice address)
         known->table[slot] = (uint32_t)known->count;
 }
 
-static enum err make_room(struct envelope_parse *parse, struct known *known, size_t count)
+static enum err make_known(struct envelope_parse *parse, struct known *known, size_t count)
 {
     *known = (struct known){ 0 };
     known->list = arena_take(parse->arena, (count ? count : 1) * sizeof *known->list);
@@ -71,15 +73,16 @@ static enum err make_room(struct envelope_parse *parse, struct known *known, siz
     return OK;
 }
 
-static enum err bad_list(struct envelope_parse *parse, enum envelope_field field)
+static enum err bad_addresses(struct envelope_parse *parse, enum envelope_field field)
 {
     return envelope_fail(parse, REJECT_BAD_FIELD, field,
                          "must be an address or an array of addresses: 1 to 255 bytes, no control "
                          "characters, no white space at either end");
 }
 
-/* Adds the field's entries to *count; one more than allowed is enough to know. */
-static enum err count_list(struct envelope_parse *parse, enum envelope_field field, size_t *count)
+/* Adds the number of the field's entries to *count. Stops counting at one more than allowed. */
+static enum err count_addresses(struct envelope_parse *parse, enum envelope_field field,
+                                size_t *count)
 {
     const struct json_value *value = &parse->values[field];
     struct json_walk walk;
@@ -92,7 +95,7 @@ static enum err count_list(struct envelope_parse *parse, enum envelope_field fie
         while (*count <= parse->recipients_max && json_walk_element(&walk, &element))
             ++*count;
     } else {
-        return bad_list(parse, field);
+        return bad_addresses(parse, field);
     }
     if (*count > parse->recipients_max)
         return envelope_fail(parse, REJECT_TOO_MANY_RECIPIENTS, field,
@@ -106,18 +109,18 @@ static enum err take_address(struct envelope_parse *parse, enum envelope_field f
     struct slice address;
 
     if (value->type != JSON_STRING)
-        return bad_list(parse, field);
+        return bad_addresses(parse, field);
     address = json_string(value, parse->arena);
     if (!address.data)
         return envelope_fail_nomem(parse);
     if (!address_valid(address))
-        return bad_list(parse, field);
+        return bad_addresses(parse, field);
     add_once(known, address);
     return OK;
 }
 
-static enum err take_list(struct envelope_parse *parse, enum envelope_field field,
-                          struct known *known)
+static enum err take_addresses(struct envelope_parse *parse, enum envelope_field field,
+                               struct known *known)
 {
     const struct json_value *value = &parse->values[field];
     struct json_walk walk;
@@ -137,18 +140,18 @@ enum err envelope_recipients_take(struct envelope_parse *parse)
     struct known known;
     size_t count = 0;
     bool has_cc = envelope_has(parse, FIELD_CC);
-    enum err err = count_list(parse, FIELD_TO, &count);
+    enum err err = count_addresses(parse, FIELD_TO, &count);
 
     if (!err && count == 0)
         err = envelope_fail(parse, REJECT_BAD_FIELD, FIELD_TO, "must name at least one address");
     if (!err && has_cc)
-        err = count_list(parse, FIELD_CC, &count);
+        err = count_addresses(parse, FIELD_CC, &count);
     if (!err)
-        err = make_room(parse, &known, count);
+        err = make_known(parse, &known, count);
     if (!err)
-        err = take_list(parse, FIELD_TO, &known);
+        err = take_addresses(parse, FIELD_TO, &known);
     if (!err && has_cc)
-        err = take_list(parse, FIELD_CC, &known);
+        err = take_addresses(parse, FIELD_CC, &known);
     if (err)
         return err;
     assert(known.count <= count);

@@ -1,12 +1,13 @@
 /*
- * Stamping: the one outgoing message, made from the very bytes that came.
+ * Stamping: makes the one outgoing message from the bytes that came.
  *
  *   {"id":"...","lastUpdateTime":1,"state":0,"from":"alice", and the rest as it came }
  *    the server's members ..................,the sender's, minus token, seq, lastUpdateTime, state
  *
- * The server's members come first, and there is always one; so every member of the sender's that is
- * kept has a comma before it, and one that is not is taken out together with that comma, wherever
- * it lies. The size is known before the one allocation.
+ * The server's members come first, and there is always at least one. So each of the sender's
+ * members has a comma before it, and a member is taken out together with that comma, wherever the
+ * member stands. The message is first a list of pieces, so its size is known before the one
+ * allocation.
  */
 #include "worker/envelope/envelope.h"
 
@@ -14,12 +15,13 @@
 
 #include <assert.h>
 
-/* The server's members at their longest: two ids of 64, three numbers of 20, a device of 64 bytes
- * each of which is escaped by 6, and their names, come to under 700. */
+/* Room for the server's members. The longest need under 700 bytes: two ids of 64, three numbers of
+ * 20, a device of 64 bytes that are escaped as 6 each, and the names. */
 enum { HEAD_SIZE = 1024 };
 
 enum { PIECE_HEAD, PIECE_COMMA, PIECES_MAX = 64 };
 
+/* The outgoing message, piece by piece: the server's members, a comma, the sender's. */
 struct pieces {
     struct slice list[PIECES_MAX];
     size_t count, len;
@@ -33,42 +35,42 @@ static void add_piece(struct pieces *pieces, const char *from, const char *to)
     pieces->len += (size_t)(to - from);
 }
 
-static void add_name(struct buf *head, enum envelope_field field)
+static void add_member_name(struct buf *head, enum envelope_field field)
 {
     buf_add_text(head, head->len > 1 ? ",\"" : "\"");
     buf_add_text(head, envelope_field_text(field));
     buf_add_text(head, "\":");
 }
 
-static void add_text(struct buf *head, enum envelope_field field, struct slice text)
+static void add_text_field(struct buf *head, enum envelope_field field, struct slice text)
 {
-    add_name(head, field);
+    add_member_name(head, field);
     json_add_string(head, text);
 }
 
-static void add_number(struct buf *head, enum envelope_field field, int64_t number)
+static void add_number_field(struct buf *head, enum envelope_field field, int64_t number)
 {
-    add_name(head, field);
+    add_member_name(head, field);
     buf_add_int(head, number);
 }
 
-static void add_head(struct buf *head, const struct envelope *envelope,
-                     const struct envelope_stamp *stamp)
+static void add_server_fields(struct buf *head, const struct envelope *envelope,
+                              const struct envelope_stamp *stamp)
 {
     struct slice id = envelope->id.data ? envelope->id : stamp->id;
 
     buf_add_char(head, '{');
     if (!envelope->id.data)
-        add_text(head, FIELD_ID, id);
+        add_text_field(head, FIELD_ID, id);
     if (!envelope->subject_id.data && !envelope->in_reply_to.data)
-        add_text(head, FIELD_SUBJECT_ID, id);
+        add_text_field(head, FIELD_SUBJECT_ID, id);
     if (!envelope->has_create_time)
-        add_number(head, FIELD_CREATE_TIME, stamp->now_s);
-    add_number(head, FIELD_LAST_UPDATE_TIME, stamp->now_s);
+        add_number_field(head, FIELD_CREATE_TIME, stamp->now_s);
+    add_number_field(head, FIELD_LAST_UPDATE_TIME, stamp->now_s);
     if (!stamp->keep_state || !envelope->has_state)
-        add_number(head, FIELD_STATE, stamp->state);
+        add_number_field(head, FIELD_STATE, stamp->state);
     if (!envelope->from_tag.data && stamp->from_tag.len > 0)
-        add_text(head, FIELD_FROM_TAG, stamp->from_tag);
+        add_text_field(head, FIELD_FROM_TAG, stamp->from_tag);
 }
 
 static bool is_space(char c)
@@ -76,7 +78,8 @@ static bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-/* Where a member's comma lies; for the first member, which has none, what follows the bracket. */
+/* Where to cut before a member: at its comma. The first member has no comma: there, right behind
+ * the opening bracket. */
 static const char *member_start(const char *at)
 {
     while (is_space(at[-1]))
@@ -84,7 +87,7 @@ static const char *member_start(const char *at)
     return at[-1] == ',' ? at - 1 : at;
 }
 
-/* The next member's comma, or the closing bracket. */
+/* Where to cut behind a member: at the next member's comma, or at the closing bracket. */
 static const char *member_end(const char *at)
 {
     while (is_space(*at))
@@ -92,8 +95,9 @@ static const char *member_end(const char *at)
     return at;
 }
 
-/* What is kept of the text behind its opening bracket. */
-static void add_rest(struct pieces *pieces, const struct envelope *envelope, bool keep_state)
+/* The text behind its opening bracket, without the members that are taken out. */
+static void add_sender_fields(struct pieces *pieces, const struct envelope *envelope,
+                              bool keep_state)
 {
     const char *begin = envelope->text.data + 1, *from = begin;
 
@@ -114,7 +118,7 @@ static void add_rest(struct pieces *pieces, const struct envelope *envelope, boo
         at = member_start(at);
         add_piece(pieces, from, at);
         from = member_end(end);
-        if (at == begin) { /* what comes next brings its own comma */
+        if (at == begin) { /* the first member: the next one brings its own comma */
             pieces->len -= pieces->list[PIECE_COMMA].len;
             pieces->list[PIECE_COMMA].len = 0;
         }
@@ -132,13 +136,13 @@ struct msg *envelope_stamp(const struct envelope *envelope, const struct envelop
     struct msg *msg;
     char *to;
 
-    add_head(&head, envelope, stamp);
+    add_server_fields(&head, envelope, stamp);
     if (head.failed)
-        return NULL; /* an id or a device longer than any can be */
+        return NULL; /* longer than an id or a device can be */
     pieces.count = pieces.len = 0;
     add_piece(&pieces, head.data, head.data + head.len);
     add_piece(&pieces, comma, comma + 1);
-    add_rest(&pieces, envelope, stamp->keep_state);
+    add_sender_fields(&pieces, envelope, stamp->keep_state);
     msg = msg_make(pieces.len, kind, (int)envelope->level);
     if (!msg)
         return NULL;
@@ -151,7 +155,7 @@ struct msg *envelope_stamp(const struct envelope *envelope, const struct envelop
     return msg;
 }
 
-/* RFC 9562 5.7: 48 bits of milliseconds, so that ids of one sender sort by time, then chance. */
+/* RFC 9562 5.7: 48 bits of milliseconds, so that ids sort by time, then random bits. */
 void envelope_uuid7(char out[ENVELOPE_UUID_SIZE], int64_t unix_ms, const uint8_t random[10])
 {
     static const char hex[] = "0123456789abcdef";

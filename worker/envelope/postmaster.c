@@ -4,10 +4,15 @@
 #include "common/json.h"
 #include "config/config.h"
 
-/* Larger than any answer can be: a `result` or `refused` with limits.recipients addresses. */
+#include <assert.h>
+
+/* No answer needs more: the longest are a `result` and `refused` with limits.recipients addresses.
+ */
 enum { ANSWER_BYTES_MAX = 16 << 20, KEPT_BYTES_MAX = 64 << 10 };
 
+/* One buffer for all answers, so that an answer costs one allocation: its message. */
 static struct buf text = { .size_max = ANSWER_BYTES_MAX };
+static bool in_making; /* between postmaster_begin and postmaster_end: text is taken */
 
 static void add_text_member(const char *name, struct slice value)
 {
@@ -35,6 +40,8 @@ static void add_seq_member(const char *name, struct seq seq)
 
 struct buf *postmaster_begin(struct slice to, const char *subject)
 {
+    assert(!in_making); /* a second answer would be written into the first */
+    in_making = true;
     buf_reset(&text);
     buf_add_slice(&text, SLICE("{\"from\":\"postmaster\",\"to\":["));
     json_add_string(&text, to);
@@ -49,10 +56,12 @@ struct msg *postmaster_end(enum msg_kind kind)
 {
     struct msg *msg;
 
+    assert(in_making);
+    in_making = false;
     buf_add_char(&text, '}');
     msg = text.failed ? NULL : msg_new(buf_slice(&text), kind, 0);
     if (text.size > KEPT_BYTES_MAX)
-        buf_fini(&text); /* a rare large answer is not kept */
+        buf_fini(&text); /* the memory of a rare large answer is not kept */
     return msg;
 }
 

@@ -40,7 +40,7 @@ static enum err send_result(struct session *session, struct envelope_fault *faul
     return OK;
 }
 
-static void add_seq(struct buf *out, struct seq seq)
+static void add_quoted_seq(struct buf *out, struct seq seq)
 {
     char text[SEQ_TEXT_MAX];
 
@@ -133,7 +133,7 @@ static enum err run_ack(struct session *session, const struct envelope *envelope
     }
     out = begin_result(session, envelope);
     buf_add_text(out, ",\"cursor\":");
-    add_seq(out, cursor);
+    add_quoted_seq(out, cursor);
     return send_result(session, fault);
 }
 
@@ -145,7 +145,7 @@ enum { HISTORY_MAX = 200 };
 static void add_entry(struct buf *out, const struct mailbox_entry *entry)
 {
     buf_add_text(out, "{\"seq\":");
-    add_seq(out, entry->seq);
+    add_quoted_seq(out, entry->seq);
     if (entry->body.len > 2) /* "{}" has nothing to follow */
         buf_add_char(out, ',');
     buf_add(out, entry->body.data + 1, entry->body.len - 1);
