@@ -35,8 +35,7 @@ static enum err send_result(struct session *session, struct envelope_fault *faul
 
     if (!msg)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
-    conn_send(&session->conn, msg);
-    msg_unref(msg);
+    session_say(session, msg);
     return OK;
 }
 

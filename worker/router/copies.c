@@ -99,8 +99,10 @@ void copies_send(struct session *session, struct mailbox_letter letter)
     struct office *office = session->office;
     struct copy *copy = copy_new(session, letter.msg);
 
-    if (!copy)
+    if (!copy) {
+        stats_add(office->stats, STAT_copies_failed, 1);
         return;
+    }
     letter.address = session_address(session);
     letter.receipt = 0; /* the sender needs no receipt from itself */
     letter.skip_device = session_device(session);
