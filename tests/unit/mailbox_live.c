@@ -8,6 +8,10 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "worker/mailbox/mailbox_receipts.h"
+#include "worker/mailbox/mailbox_append.h"
+#include "worker/mailbox/mailbox_enter.h"
+#include "worker/mailbox/mailbox_places.h"
+#include "worker/mailbox/mailbox_read.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

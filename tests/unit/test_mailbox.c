@@ -5,7 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "worker/mailbox/mailbox_parts.h"
+#include "worker/mailbox/mailbox_answer.h"
+#include "worker/mailbox/mailbox_append.h"
 
 #include <stdlib.h>
 
@@ -50,19 +51,19 @@ static void an_append_is_told_in_four_words(void **state)
     uint64_t trimmed;
 
     (void)state;
-    assert_true(append_parse(slice_of(good), &appended, &trimmed));
+    assert_true(mailbox_append_parse(slice_of(good), &appended, &trimmed));
     assert_int_equal(appended.outcome, MAILBOX_STORED);
     assert_int_equal(appended.seq.n, 3);
     assert_int_equal(appended.before.ms, 1699999999999);
     assert_int_equal(trimmed, 2);
-    assert_true(append_parse(SLICE("3 0-0 0-0 0"), &appended, &trimmed));
+    assert_true(mailbox_append_parse(SLICE("3 0-0 0-0 0"), &appended, &trimmed));
     assert_int_equal(appended.outcome, MAILBOX_UNASKED);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_false(append_parse(slice_of(bad[i]), &appended, &trimmed));
+        assert_false(mailbox_append_parse(slice_of(bad[i]), &appended, &trimmed));
     for (size_t len = 0; len + 1 < sizeof good - 1; len++) {
         char *prefix = malloc(len + 1); /* so that a byte read behind it is found */
         memcpy(prefix, good, len);
-        (void)append_parse(slice_make(prefix, len), &appended, &trimmed);
+        (void)mailbox_append_parse(slice_make(prefix, len), &appended, &trimmed);
         free(prefix);
     }
 }

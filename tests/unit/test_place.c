@@ -68,14 +68,14 @@ static void a_session_of_an_address_is_a_field_and_its_value(void **state)
 
     (void)state;
     buf_init(&field, 512);
-    at_add_field(&field, SLICE("a:1:2"), 0xfedcba9876543210);
+    place_session_add_field(&field, SLICE("a:1:2"), 0xfedcba9876543210);
     assert_string_equal(buf_text(&field), "a:1:2/fedcba9876543210");
-    assert_true(at_parse(buf_slice(&field), SLICE("1700000000000001 my phone"), &session));
+    assert_true(place_session_parse(buf_slice(&field), SLICE("1700000000000001 my phone"), &session));
     assert_true(slice_equal(session.place, SLICE("a:1:2")));
     assert_true(session.number == 0xfedcba9876543210);
     assert_true(session.opened_us == 1700000000000001);
     assert_true(slice_equal(session.device, SLICE("my phone")));
-    assert_true(at_parse(SLICE("a:1:2/1"), SLICE("7 "), &session));
+    assert_true(place_session_parse(SLICE("a:1:2/1"), SLICE("7 "), &session));
     assert_int_equal(session.device.len, 0);
     buf_fini(&field);
 }
@@ -85,13 +85,13 @@ static void a_workers_own_field_is_no_session(void **state)
     struct at_session session;
 
     (void)state;
-    assert_false(at_parse(SLICE("a:1:2"), SLICE("1"), &session));
-    assert_false(at_parse(SLICE("a:1:2"), SLICE("1 x"), &session));
-    assert_false(at_parse(SLICE("a:1:2/1"), SLICE("1"), &session));
-    assert_false(at_parse(SLICE("a:1:2/"), SLICE("1 x"), &session));
-    assert_false(at_parse(SLICE("a:1:2/1"), SLICE(" x"), &session));
-    assert_true(slice_equal(at_place(SLICE("a:1:2")), SLICE("a:1:2")));
-    assert_true(slice_equal(at_place(SLICE("a:1:2/ff")), SLICE("a:1:2")));
+    assert_false(place_session_parse(SLICE("a:1:2"), SLICE("1"), &session));
+    assert_false(place_session_parse(SLICE("a:1:2"), SLICE("1 x"), &session));
+    assert_false(place_session_parse(SLICE("a:1:2/1"), SLICE("1"), &session));
+    assert_false(place_session_parse(SLICE("a:1:2/"), SLICE("1 x"), &session));
+    assert_false(place_session_parse(SLICE("a:1:2/1"), SLICE(" x"), &session));
+    assert_true(slice_equal(place_of_field(SLICE("a:1:2")), SLICE("a:1:2")));
+    assert_true(slice_equal(place_of_field(SLICE("a:1:2/ff")), SLICE("a:1:2")));
 }
 
 int main(void)

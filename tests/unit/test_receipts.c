@@ -3,6 +3,8 @@
 /* NOLINTNEXTLINE(bugprone-suspicious-include): what is asked for, and when, is static in it */
 #include "worker/delivery/receipts.c"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_read.h"
+#include "worker/mailbox/mailbox_receipts.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "worker/mailbox/mailbox_enter.h"
 #include "worker/mailbox/standing.h"
 
 static const struct mailbox_opened mailbox = { .ok = true,

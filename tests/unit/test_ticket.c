@@ -2,6 +2,7 @@
 
 #include "worker/delivery/ticket.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_append.h"
 
 static struct client alice;
 static const struct slice three[] = { { "bob", 3 }, { "carol", 5 }, { "dave", 4 } };

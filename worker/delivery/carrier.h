@@ -10,6 +10,8 @@
 #define WORKER_CARRIER_H
 
 #include "worker/session/session.h"
+#include "worker/mailbox/mailbox_enter.h"
+#include "worker/mailbox/mailbox_read.h"
 
 enum {
     ROOM_BYTES = 64 * 1024,  /* a page is asked for when less than this waits */

@@ -2,6 +2,7 @@
 
 #include "worker/delivery/payment.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_receipts.h"
 
 static void ask_due(struct office *office);
 

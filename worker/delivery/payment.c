@@ -1,6 +1,7 @@
 #include "worker/delivery/payment.h"
 
 #include "common/json.h"
+#include "worker/mailbox/mailbox_append.h"
 #include "worker/reach/remote.h"
 #include "worker/mailbox/mailbox.h"
 

@@ -10,6 +10,7 @@
 #include "worker/delivery/payment.h"
 #include "worker/delivery/sent.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_receipts.h"
 
 #include <stdlib.h>
 

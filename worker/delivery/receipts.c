@@ -2,6 +2,8 @@
 
 #include "worker/delivery/payment.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_read.h"
+#include "worker/mailbox/mailbox_receipts.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -12,6 +12,7 @@
 #include "worker/envelope/envelope.h"
 #include "worker/reach/remote.h"
 #include "worker/session/session.h"
+#include "worker/mailbox/mailbox_append.h"
 
 struct ticket_recipient {
     struct slice address; /* in the ticket's own memory */

@@ -4,6 +4,7 @@
 #include "worker/entrance/whereabouts.h"
 #include "worker/groups/groups.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_enter.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,6 +10,7 @@
 #include "worker/entrance/rivals.h"
 #include "worker/entrance/whereabouts.h"
 #include "worker/groups/groups.h"
+#include "worker/mailbox/mailbox_enter.h"
 #include "worker/service/service.h"
 #include "worker/session/service_turn.h"
 #include "worker/mailbox/mailbox.h"

@@ -7,6 +7,7 @@
 
 #include "common/address.h"
 #include "common/json.h"
+#include "worker/mailbox/mailbox_places.h"
 #include "worker/reach/nodes.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"

@@ -1,5 +1,6 @@
 #include "worker/entrance/rivals.h"
 
+#include "worker/mailbox/mailbox_places.h"
 #include "worker/reach/nodes.h"
 #include "worker/reach/reach.h"
 #include "worker/reach/remote.h"

@@ -9,6 +9,7 @@
 #ifndef WORKER_RIVALS_H
 #define WORKER_RIVALS_H
 
+#include "worker/mailbox/place.h"
 #include "worker/session/session.h"
 
 /* The session can be found now. others: the sessions that `:at` named when the session was entered

@@ -2,6 +2,7 @@
 #include "worker/mailbox/mailbox.h"
 
 #include "common/clock.h"
+#include "worker/mailbox/mailbox_places.h"
 
 #include <stdlib.h>
 

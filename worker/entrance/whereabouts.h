@@ -6,6 +6,7 @@
 #define WORKER_WHEREABOUTS_H
 
 #include "worker/session/session.h"
+#include "worker/mailbox/mailbox_enter.h"
 
 /* Enters the session (again), and opens its mailbox: see mailbox_enter. Errors as there. */
 enum err whereabouts_enter(struct session *session, mailbox_opened_cb done, void *arg);

@@ -13,6 +13,8 @@
 #include "worker/router/commands.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_enter.h"
+#include "worker/mailbox/mailbox_read.h"
 
 #include <stdlib.h>
 

@@ -10,6 +10,7 @@
 #include "worker/delivery/carrier.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_read.h"
 
 #include <stdlib.h>
 

@@ -4,6 +4,9 @@
 #include "common/log.h"
 #include "worker/delivery/carrier.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_enter.h"
+#include "worker/mailbox/mailbox_places.h"
+#include "worker/mailbox/mailbox_read.h"
 
 #include <assert.h>
 #include <stdlib.h>

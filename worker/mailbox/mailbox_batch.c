@@ -1,89 +1,81 @@
 /*
- * Sending the row: what waits in it leaves at the end of a turn, in order, the appends that stand
- * one behind the other as one command. Those of them that are for the same mailbox and stand one
- * behind the other are a run, which costs Redis much less than as many for different ones.
+ * Sending the row: its queued commands leave at the end of a turn, in order. Neighbouring appends
+ * leave as one command, a batch. Neighbouring letters of a batch for the same mailbox are a run: a
+ * run costs Redis much less than as many letters for different mailboxes.
  *
- * Only the way to Redis and back is shared. Each append is told its own answer, as if it had gone
- * alone; what the whole command meets (it was lost, the script was not there) all of it have met.
+ * Only the way to Redis and back is shared. Each append gets its own answer, as if it had been sent
+ * alone; an error of the whole command (a lost connection, a missing script) is the answer of each.
  */
-#include "worker/mailbox/mailbox_parts.h"
+#include "worker/mailbox/call.h"
 
-#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
-    BATCH_LETTERS_MAX = 32, /* more save Redis little, and it answers a command only at its end */
-    BATCH_BYTES_MAX = 256 << 10, /* one command keeps Redis from everybody else for its time */
-    BATCH_HEAD = 3,              /* EVALSHA, the script, how many keys */
-    BATCH_ARGS_MAX = BATCH_HEAD + BATCH_LETTERS_MAX * OP_ARGS_MAX, /* one of them is dropped */
+    BATCH_LETTERS_MAX = 32, /* more save Redis little, and all wait for the answer of the last */
+    BATCH_BYTES_MAX = 256 << 10, /* Redis serves no other client while it runs a command */
+    BATCH_ARGS_MAX = CALL_FIRST_KEY + BATCH_LETTERS_MAX * CALL_ARGS_MAX,
 };
 
 /* Appends that are sent together. */
 struct batch {
     unsigned count;
     struct {
-        struct op *op;
-        bool begins_run; /* the letter before it is for another mailbox, or there is none */
+        struct append *append;
+        bool begins_run; /* the letter before this one is for another mailbox, or there is none */
     } letters[];
 };
 
-/* Those that are to be, while the row is walked. */
+/* The appends of the next batch, while the row is walked. */
 struct gathering {
     unsigned count;
     size_t bytes;
     struct op *ops[BATCH_LETTERS_MAX];
 };
 
-/* An append as it would go alone (mailbox_append.c): EVALSHA, the script, how many keys, these,
- * then the names and values of its fields, of which from, id and body are the first. */
-enum {
-    ALONE_KEY_COUNT = 2,
-    ALONE_KEYS,
-    LETTER_KEYS = 3,
-    FIELD_FROM = 1,
-    FIELD_ID = 3,
-    FIELD_BODY = 5
-};
+/* An append that is sent alone has its keys (call.h), then names and values of its fields, from, id
+ * and body first (mailbox_append.c). Of the keys a batch has the first three. */
+enum { LETTER_KEYS = 3, FIELD_FROM = 1, FIELD_ID = 3, FIELD_BODY = 5 };
 
-/* --- what Redis says --- */
+/* --- the answer --- */
 
-/* What it said of the next letter; the places, if they stand before it. */
-static struct redis_reply next_said(const struct redis_reply *reply, size_t *at,
-                                    struct redis_reply *places)
+/* The result of the next letter. An array before the result has the places of the run. */
+static struct redis_reply next_result(const struct redis_reply *reply, size_t *at,
+                                      struct redis_reply *places)
 {
-    struct redis_reply said = redis_reply_at(reply, (*at)++);
+    struct redis_reply result = redis_reply_at(reply, (*at)++);
 
-    if (said.type == REDIS_ARRAY) {
-        *places = said;
-        said = redis_reply_at(reply, (*at)++);
+    if (result.type == REDIS_ARRAY) {
+        *places = result;
+        result = redis_reply_at(reply, (*at)++);
     }
-    return said;
+    return result;
 }
 
-static void on_batch_answer(void *arg, const struct redis_reply *reply)
+static void on_batch_answered(void *arg, const struct redis_reply *reply)
 {
     struct batch *batch = arg;
     struct redis_reply places = { .type = REDIS_NIL };
     size_t at = 0;
 
     for (unsigned i = 0; i < batch->count; i++) {
-        struct op *op = batch->letters[i].op;
-        struct redis_reply said = *reply; /* all of it failed */
+        struct append *append = batch->letters[i].append;
+        struct redis_reply result = *reply; /* no array: the whole batch failed */
         if (batch->letters[i].begins_run)
             places = (struct redis_reply){ .type = REDIS_NIL };
         if (reply->type == REDIS_ARRAY)
-            said = next_said(reply, &at, &places);
-        op->places = &places;
-        mailbox_answered(op, &said);
+            result = next_result(reply, &at, &places);
+        append->places = &places;
+        row_answered(&append->op, &result);
     }
     free(batch);
 }
 
-/* --- what it is asked --- */
+/* --- the command --- */
 
 static const struct slice *fields_of(const struct op *op, size_t *count)
 {
-    size_t first = ALONE_KEYS + (size_t)(op->args[ALONE_KEY_COUNT].data[0] - '0');
+    size_t first = CALL_FIRST_KEY + (size_t)(op->args[CALL_KEY_COUNT].data[0] - '0');
 
     *count = op->arg_count - first;
     return op->args + first;
@@ -91,8 +83,8 @@ static const struct slice *fields_of(const struct op *op, size_t *count)
 
 static bool begins_run(const struct gathering *gathering, unsigned i)
 {
-    return i == 0 || !slice_equal(gathering->ops[i]->args[ALONE_KEYS],
-                                  gathering->ops[i - 1]->args[ALONE_KEYS]);
+    return i == 0 || !slice_equal(gathering->ops[i]->args[CALL_FIRST_KEY],
+                                  gathering->ops[i - 1]->args[CALL_FIRST_KEY]);
 }
 
 static size_t add_keys(const struct gathering *gathering, struct slice *args)
@@ -101,14 +93,14 @@ static size_t add_keys(const struct gathering *gathering, struct slice *args)
 
     for (unsigned i = 0; i < gathering->count; i++)
         for (unsigned j = 0; j < LETTER_KEYS && begins_run(gathering, i); j++)
-            args[count++] = gathering->ops[i]->args[ALONE_KEYS + j];
+            args[count++] = gathering->ops[i]->args[CALL_FIRST_KEY + j];
     return count;
 }
 
-/* A run begins with its form, which has the number of further fields of each letter as a digit. */
+/* A run begins with its form: a digit for each letter, the number of its fields behind the body. */
 static size_t add_letters(const struct gathering *gathering, struct slice *args)
 {
-    static char forms[BATCH_LETTERS_MAX]; /* one a worker: of use only while it is sent */
+    static char forms[BATCH_LETTERS_MAX]; /* used until redis_command has copied the arguments */
     struct slice *form = NULL;
     size_t at = 0;
 
@@ -139,7 +131,7 @@ static struct batch *batch_new(const struct gathering *gathering)
         return NULL;
     batch->count = gathering->count;
     for (unsigned i = 0; i < gathering->count; i++) {
-        batch->letters[i].op = gathering->ops[i];
+        batch->letters[i].append = append_of(gathering->ops[i]);
         batch->letters[i].begins_run = begins_run(gathering, i);
     }
     return batch;
@@ -147,44 +139,47 @@ static struct batch *batch_new(const struct gathering *gathering)
 
 static bool send_batch(struct mailbox *mailbox, const struct gathering *gathering)
 {
-    static struct slice args[BATCH_ARGS_MAX]; /* one a worker: of use only in here */
-    struct command head;
+    static struct slice args[BATCH_ARGS_MAX]; /* used until redis_command has copied them */
     struct batch *batch = batch_new(gathering);
+    char key_count[16];
     size_t count;
 
     if (!batch)
         return false;
-    count = add_keys(gathering, args + BATCH_HEAD);
-    command_script(&head, mailbox, SCRIPT_APPEND_MANY, (unsigned)count);
-    memcpy(args, head.args, sizeof head.args[0] * BATCH_HEAD);
-    count += BATCH_HEAD;
+    count = add_keys(gathering, args + CALL_FIRST_KEY);
+    args[0] = SLICE("EVALSHA");
+    args[CALL_SCRIPT] = slice_make(mailbox->shas[SCRIPT_APPEND_MANY], SHA_HEX);
+    args[CALL_KEY_COUNT] =
+        slice_make(key_count, (size_t)snprintf(key_count, sizeof key_count, "%zu", count));
+    count += CALL_FIRST_KEY;
     count += add_letters(gathering, args + count);
-    if (redis_command(mailbox->redis, args, count, on_batch_answer, batch)) {
+    if (redis_command(mailbox->redis, args, count, on_batch_answered, batch)) {
         free(batch);
         return false;
     }
     for (unsigned i = 0; i < gathering->count; i++)
-        mailbox_sent(gathering->ops[i]);
+        row_sent(gathering->ops[i]);
     return true;
 }
 
-static void on_answer(void *arg, const struct redis_reply *reply)
+static void on_alone_answered(void *arg, const struct redis_reply *reply)
 {
     struct op *op = arg;
 
-    op->places = NULL;
-    mailbox_answered(op, reply);
+    if (op->is_append)
+        append_of(op)->places = NULL;
+    row_answered(op, reply);
 }
 
 static bool send_alone(struct op *op)
 {
     struct mailbox *mailbox = op->mailbox;
 
-    if (op->script != SCRIPT_NONE) /* a reload may have made another of it */
-        op->args[1] = slice_make(mailbox->shas[op->script], SHA_HEX);
-    if (redis_command(mailbox->redis, op->args, op->arg_count, on_answer, op))
+    if (op->script != SCRIPT_NONE) /* a reload may have changed the script's text */
+        op->args[CALL_SCRIPT] = slice_make(mailbox->shas[op->script], SHA_HEX);
+    if (redis_command(mailbox->redis, op->args, op->arg_count, on_alone_answered, op))
         return false;
-    mailbox_sent(op);
+    row_sent(op);
     return true;
 }
 
@@ -201,7 +196,7 @@ static bool send_gathered(struct mailbox *mailbox, struct gathering *gathering)
     return good;
 }
 
-/* False: it could not be, nor can what comes behind it. */
+/* False: Redis takes no more, so no later command may be sent either. */
 static bool send_next(struct op *op, struct gathering *gathering)
 {
     if (op->script != SCRIPT_APPEND)
@@ -214,12 +209,13 @@ static bool send_next(struct op *op, struct gathering *gathering)
     return true;
 }
 
-/* What is new is at the end of the row, behind all that has no answer yet. */
+/* From the end of the row: new ops stand behind all that were sent. */
 static struct op *first_queued(struct mailbox *mailbox)
 {
-    struct op *op = TAILQ_LAST(&mailbox->row, op_row), *first = NULL;
+    struct op *op = TAILQ_LAST(&mailbox->row.ops, op_list), *first = NULL;
 
-    for (size_t left = mailbox->queued_count; op && left > 0; op = TAILQ_PREV(op, op_row, link))
+    for (size_t left = mailbox->row.queued_count; op && left > 0;
+         op = TAILQ_PREV(op, op_list, link))
         if (op->state == OP_QUEUED) {
             first = op;
             left--;
@@ -239,5 +235,5 @@ void mailbox_send_queued(struct mailbox *mailbox)
         if (op->state == OP_QUEUED)
             good = send_next(op, &gathering);
     if (good)
-        send_gathered(mailbox, &gathering); /* what is left goes with a later turn */
+        send_gathered(mailbox, &gathering); /* the rest of the row leaves in a later turn */
 }

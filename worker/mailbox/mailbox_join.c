@@ -1,9 +1,11 @@
 /*
- * Joining a group: its log is the mailbox of the address "#name", and a worker with subscribers has
- * its place there as it has in the mailbox of a session's address. Nobody gets a cursor by it: that
- * begins with the first ack, so that a log does not gather one for everybody who ever looked in.
+ * Joining a group: a group's log is the mailbox of the address "#name", and a worker with
+ * subscribers has its place in the log's `:at`. Joining makes no cursor: a cursor begins with a
+ * member's first ack, so that a log does not gather one for everybody who ever subscribed.
  */
-#include "worker/mailbox/mailbox_parts.h"
+#include "worker/mailbox/call.h"
+#include "worker/mailbox/mailbox_answer.h"
+#include "worker/mailbox/mailbox_enter.h"
 
 /* KEYS box ids at cur; ARGV place member|"" -> known, cursor, first, last, lost */
 const char mailbox_join_text[] =
@@ -21,38 +23,39 @@ const char mailbox_join_text[] =
     "end\n"
     "return {cursor and 1 or 0,cursor or '',first,last,lost}";
 
+static bool parse_joined(struct mailbox *mailbox, const struct redis_reply *reply,
+                         struct mailbox_opened *joined)
+{
+    struct redis_reply known = redis_reply_at(reply, 0);
+    bool good = known.type == REDIS_INTEGER && mailbox_answer_seq(reply, 2, &joined->first) &&
+                mailbox_answer_seq(reply, 3, &joined->last) &&
+                mailbox_answer_seq(reply, 4, &joined->lost);
+
+    joined->known_device = known.integer == 1;
+    if (joined->known_device)
+        mailbox_answer_cursor(mailbox, redis_reply_at(reply, 1).text, joined);
+    else
+        joined->cursor = joined->last;
+    return good;
+}
+
 static void on_joined(struct op *op, const struct redis_reply *reply)
 {
     struct mailbox_opened joined = { .ok = false };
-    mailbox_opened_cb done = (mailbox_opened_cb)op->done;
 
-    if (reply && reply->type == REDIS_ARRAY && reply->count >= 5) {
-        struct redis_reply known = redis_reply_at(reply, 0);
-        joined.ok = known.type == REDIS_INTEGER && reply_seq(reply, 2, &joined.first) &&
-                    reply_seq(reply, 3, &joined.last) && reply_seq(reply, 4, &joined.lost);
-        joined.known_device = known.integer == 1;
-        if (joined.known_device)
-            mailbox_cursor_parse(op->mailbox, redis_reply_at(reply, 1).text, &joined);
-        else
-            joined.cursor = joined.last;
-    }
-    done(op->arg, &joined);
+    if (reply && reply->type == REDIS_ARRAY && reply->count >= 5)
+        joined.ok = parse_joined(op->mailbox, reply, &joined);
+    ((mailbox_opened_cb)op->done)(op->arg, &joined);
 }
 
 enum err mailbox_join(struct mailbox *mailbox, struct slice group, struct slice member,
                       mailbox_opened_cb done, void *arg)
 {
-    static const char *const suffixes[4] = { ":box", ":ids", ":at", ":cur" };
-    const struct op like = { .finish = on_joined, .done = (void (*)(void))done, .arg = arg };
-    struct command command;
-    struct slice keys[4];
+    struct call call;
 
-    if (!mailbox_keys(mailbox, group, keys, suffixes, 4))
-        return ERR_NOMEM;
-    command_script(&command, mailbox, SCRIPT_JOIN, 4);
-    for (unsigned i = 0; i < 4; i++)
-        command_add(&command, keys[i]);
-    command_add(&command, slice_of(mailbox->place));
-    command_add(&command, member);
-    return mailbox_put(mailbox, &command, &like);
+    call_script(&call, mailbox, SCRIPT_JOIN);
+    call_keys(&call, group, CALL_KEYS(":box", ":ids", ":at", ":cur"));
+    call_add(&call, slice_of(mailbox->place));
+    call_add(&call, member);
+    return call_put(&call, on_joined, (op_done)done, arg);
 }

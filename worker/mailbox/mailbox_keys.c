@@ -1,8 +1,8 @@
 /*
  * The names of keys.
  *
- * An address comes from a token, but also from whoever writes to it: any byte may be in it, so all
- * that could mean something to Redis's hash tags or to a terminal is escaped.
+ * An address comes from a token, or from a sender who names a recipient: any byte may be in it. So
+ * every byte with a meaning for the hash tags of Redis or for a terminal is escaped.
  */
 #include "common/sha1.h"
 #include "worker/mailbox/mailbox_parts.h"

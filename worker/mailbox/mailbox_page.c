@@ -1,19 +1,12 @@
 /*
- * Entries of a stream out of Redis's answers. Whoever can write to Redis can have put anything
- * there: what is not one of our entries is left out and counted.
+ * Entries of a stream as answers hold them. Whoever can write to Redis can have put anything there:
+ * an entry of a foreign shape is left out and counted.
  */
-#include "worker/mailbox/mailbox_parts.h"
+#include "worker/mailbox/mailbox_answer.h"
 
 #include <stdlib.h>
 
-bool reply_seq(const struct redis_reply *reply, size_t i, struct seq *seq)
-{
-    struct redis_reply element = redis_reply_at(reply, i);
-
-    return element.type == REDIS_STRING && seq_parse(element.text, seq);
-}
-
-static bool parse_int(struct slice text, int64_t low, int64_t high, int64_t *value)
+static bool parse_field_number(struct slice text, int64_t low, int64_t high, int64_t *value)
 {
     char digits[24], *end;
 
@@ -30,7 +23,7 @@ static bool take_field(struct mailbox_entry *entry, struct slice name, struct sl
     int64_t number;
 
     if (name.len != 1)
-        return true; /* of a later version */
+        return true; /* a field of a later version */
     switch (name.data[0]) {
     case 'b':
         entry->body = value;
@@ -45,14 +38,14 @@ static bool take_field(struct mailbox_entry *entry, struct slice name, struct sl
         entry->skip_device = value;
         return true;
     case 'x':
-        return parse_int(value, 0, INT64_MAX, &entry->expires_at);
+        return parse_field_number(value, 0, INT64_MAX, &entry->expires_at);
     case 'r':
-        if (!parse_int(value, 0, 9, &number))
+        if (!parse_field_number(value, 0, 9, &number))
             return false;
         entry->receipt = (uint8_t)number;
         return true;
     case 'l':
-        if (!parse_int(value, -9, 9, &number))
+        if (!parse_field_number(value, -9, 9, &number))
             return false;
         entry->level = (int8_t)number;
         return true;
@@ -61,13 +54,12 @@ static bool take_field(struct mailbox_entry *entry, struct slice name, struct sl
     }
 }
 
-/* [SEQ, [name, value, …]] */
 bool mailbox_entry_parse(const struct redis_reply *reply, struct mailbox_entry *entry)
 {
     struct redis_reply fields = redis_reply_at(reply, 1);
 
     *entry = (struct mailbox_entry){ .level = 0 };
-    if (!reply_seq(reply, 0, &entry->seq) || fields.type != REDIS_ARRAY)
+    if (!mailbox_answer_seq(reply, 0, &entry->seq) || fields.type != REDIS_ARRAY)
         return false;
     for (size_t i = 0; i + 1 < fields.count; i += 2) {
         struct redis_reply name = redis_reply_at(&fields, i),
@@ -79,7 +71,7 @@ bool mailbox_entry_parse(const struct redis_reply *reply, struct mailbox_entry *
     return entry->body.data && entry->from.data && entry->id.data;
 }
 
-static bool reserve(struct mailbox *mailbox, size_t count)
+static bool reserve_entries(struct mailbox *mailbox, size_t count)
 {
     struct mailbox_entry *entries;
 
@@ -97,7 +89,7 @@ bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply
                         struct mailbox_page *page)
 {
     *page = (struct mailbox_page){ .ok = false };
-    if (reply->type != REDIS_ARRAY || !reserve(mailbox, reply->count))
+    if (reply->type != REDIS_ARRAY || !reserve_entries(mailbox, reply->count))
         return false;
     for (size_t i = 0; i < reply->count; i++) {
         struct redis_reply element = redis_reply_at(reply, i);
@@ -105,9 +97,8 @@ bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply
             page->count++;
         else
             mailbox->counts.bad++;
-        /* Foreign entries count as read. */
-        struct seq seq;
-        if (reply_seq(&element, 0, &seq))
+        struct seq seq; /* a foreign entry counts as read too */
+        if (mailbox_answer_seq(&element, 0, &seq))
             page->last = seq;
     }
     page->entries = mailbox->entries;

@@ -1,19 +1,21 @@
 /*
- * From a connected Redis to usable mailboxes: the scripts, the settings that durability needs, and
- * whether the data is what it was.
+ * From a connected Redis to usable mailboxes: the scripts are loaded, the settings that durability
+ * needs are checked, and the data is compared with the data this worker knew.
  *
- * Data was lost when the name of the data (epoch) is not there or another, when the count of ticks
- * went back, or when the newest append that this worker had an answer for is not there: persistence
- * keeps a prefix of what was written, so if any answered append is gone, the newest one is. Who
- * notices renames the data, once among all workers; the others see it at their next tick.
+ * Data was lost when the name of the data (epoch) is missing or another, when the count of ticks
+ * went back, or when the newest append that was answered is missing: persistence keeps a prefix of
+ * what was written, so if any answered append is gone, the newest one is gone. The worker that
+ * notices renames the data, once among all workers; the others see the new epoch at their next
+ * tick.
  */
 #include "common/log.h"
-#include "worker/mailbox/mailbox_parts.h"
+#include "worker/mailbox/call.h"
 
 #include <stdio.h>
 #include <sys/random.h>
 
-static void give_up_for_now(struct mailbox *mailbox, const struct redis_reply *reply)
+/* The next tick prepares again. */
+static void prepare_failed(struct mailbox *mailbox, const struct redis_reply *reply)
 {
     mailbox->preparing = false;
     if (reply->type == REDIS_ERROR)
@@ -22,7 +24,7 @@ static void give_up_for_now(struct mailbox *mailbox, const struct redis_reply *r
 
 /* --- the epoch --- */
 
-static void ready(struct mailbox *mailbox, bool changed)
+static void become_ready(struct mailbox *mailbox, bool changed)
 {
     bool news = changed || !mailbox->announced;
 
@@ -34,8 +36,8 @@ static void ready(struct mailbox *mailbox, bool changed)
         mailbox->events.up(mailbox->events.arg, slice_of(mailbox->epoch), changed);
 }
 
-/* Takes over what Redis says of epoch and tick; was it another? */
-static bool learn(struct mailbox *mailbox, struct slice epoch, int64_t tick)
+/* Takes over epoch and tick. True: the epoch is not the one that was known. */
+static bool take_epoch(struct mailbox *mailbox, struct slice epoch, int64_t tick)
 {
     bool known = mailbox->epoch[0] != 0;
     bool changed = known && !slice_equal(epoch, slice_of(mailbox->epoch));
@@ -51,32 +53,32 @@ static bool learn(struct mailbox *mailbox, struct slice epoch, int64_t tick)
     return changed;
 }
 
-static void on_tick(struct op *ask, const struct redis_reply *reply)
+static void on_ticked(struct ask *ask, const struct redis_reply *reply)
 {
     struct mailbox *mailbox = ask->mailbox;
     struct redis_reply epoch = redis_reply_at(reply, 0), tick = redis_reply_at(reply, 1);
 
     mailbox->ticking = false;
     if (mailbox->state != MAILBOX_UP && !mailbox->preparing && reply->type != REDIS_LOST) {
-        mailbox_prepare(mailbox); /* the scripts went while a tick was on its way */
+        mailbox_prepare(mailbox); /* the scripts vanished while the tick was on its way */
         return;
     }
     if (epoch.type != REDIS_STRING || epoch.text.len == 0 ||
         epoch.text.len >= sizeof mailbox->epoch || tick.type != REDIS_INTEGER) {
-        bool again = mailbox->state == MAILBOX_UP && reply_retryable(reply);
-        give_up_for_now(mailbox, reply);
+        bool again = mailbox->state == MAILBOX_UP && row_can_retry(reply);
+        prepare_failed(mailbox, reply);
         if (again) {
             mailbox->state = MAILBOX_STALE;
             mailbox_prepare(mailbox);
         }
         return;
     }
-    bool changed = learn(mailbox, epoch.text, tick.integer);
+    bool changed = take_epoch(mailbox, epoch.text, tick.integer);
     if (changed || mailbox->state != MAILBOX_UP)
-        ready(mailbox, changed);
+        become_ready(mailbox, changed);
 }
 
-/* A name for the data, should it need one. */
+/* A name for the data, if the script finds that the data needs a new one. */
 static bool fresh_epoch(char text[17])
 {
     uint64_t random;
@@ -89,40 +91,32 @@ static bool fresh_epoch(char text[17])
 
 void mailbox_ask_tick(struct mailbox *mailbox)
 {
-    struct command command;
-    struct buf epoch_key, tick_key;
+    struct call call;
     char fresh[17];
 
     if (mailbox->ticking || !fresh_epoch(fresh))
         return;
-    buf_init(&epoch_key, 256);
-    buf_init(&tick_key, 256);
-    buf_addf(&epoch_key, "%sepoch", mailbox->prefix);
-    buf_addf(&tick_key, "%stick", mailbox->prefix);
-    command_script(&command, mailbox, SCRIPT_TICK, 2);
-    command_add(&command, buf_slice(&epoch_key));
-    command_add(&command, buf_slice(&tick_key));
-    command_add(&command, slice_of(mailbox->epoch));
-    command_add_int(&command, mailbox->tick);
-    command_add(&command, slice_of(fresh));
-    command_add(&command, mailbox->lost ? SLICE("1") : SLICE("0"));
-    mailbox->ticking = !epoch_key.failed && !tick_key.failed &&
-                       mailbox_ask(mailbox, command.args, command.count, on_tick, 0) == OK;
+    call_script(&call, mailbox, SCRIPT_TICK);
+    call_global_key(&call, "epoch");
+    call_global_key(&call, "tick");
+    call_add(&call, slice_of(mailbox->epoch));
+    call_add_int(&call, mailbox->tick);
+    call_add(&call, slice_of(fresh));
+    call_add(&call, mailbox->lost ? SLICE("1") : SLICE("0"));
+    mailbox->ticking = call_ask(&call, on_ticked, 0) == OK;
     if (!mailbox->ticking)
         mailbox->preparing = false;
-    buf_fini(&epoch_key);
-    buf_fini(&tick_key);
 }
 
 /* --- the newest append --- */
 
-static void on_newest(struct op *ask, const struct redis_reply *reply)
+static void on_newest_answered(struct ask *ask, const struct redis_reply *reply)
 {
     struct mailbox *mailbox = ask->mailbox;
     struct seq there = { 0, 0 };
 
     if (reply->type != REDIS_STRING) {
-        give_up_for_now(mailbox, reply);
+        prepare_failed(mailbox, reply);
         return;
     }
     if (reply->text.len)
@@ -133,22 +127,22 @@ static void on_newest(struct op *ask, const struct redis_reply *reply)
 
 static enum err ask_newest(struct mailbox *mailbox)
 {
-    struct command command;
+    struct call call;
 
-    command_script(&command, mailbox, SCRIPT_NEWEST, 1);
-    command_add(&command, slice_of(mailbox->newest_key));
-    return mailbox_ask(mailbox, command.args, command.count, on_newest, 0);
+    call_script(&call, mailbox, SCRIPT_NEWEST);
+    call_key(&call, slice_of(mailbox->newest_key));
+    return call_ask(&call, on_newest_answered, 0);
 }
 
 /* --- the scripts and the settings --- */
 
-static void on_loaded(struct op *ask, const struct redis_reply *reply)
+static void on_script_loaded(struct ask *ask, const struct redis_reply *reply)
 {
     struct mailbox *mailbox = ask->mailbox;
 
     if (reply->type != REDIS_LOST &&
-        !slice_equal(reply->text, slice_make(mailbox->shas[ask->count], SHA_HEX)))
-        give_up_for_now(mailbox, reply);
+        !slice_equal(reply->text, slice_make(mailbox->shas[ask->number], SHA_HEX)))
+        prepare_failed(mailbox, reply);
 }
 
 static const struct setting {
@@ -169,10 +163,10 @@ static void set_fault(struct mailbox *mailbox, const struct setting *setting, st
     log_error("mailbox_durability", "fault=\"%s\"", fault);
 }
 
-static void on_setting(struct op *ask, const struct redis_reply *reply)
+static void on_setting_answered(struct ask *ask, const struct redis_reply *reply)
 {
     struct mailbox *mailbox = ask->mailbox;
-    const struct setting *setting = &settings[ask->count];
+    const struct setting *setting = &settings[ask->number];
     struct slice found = redis_reply_at(reply, 1).text;
 
     if (reply->type == REDIS_LOST)
@@ -181,12 +175,12 @@ static void on_setting(struct op *ask, const struct redis_reply *reply)
         found = SLICE("(which it does not tell: CONFIG GET is refused)");
     if (!slice_equal(found, slice_of(setting->wanted)))
         set_fault(mailbox, setting, found);
-    else if (ask->count == 0)
-        mailbox->fault[0] = 0; /* the next one decides */
+    else if (ask->number == 0)
+        mailbox->fault[0] = 0; /* the second setting decides */
 }
 
-/* The last question of all but the epoch: by its answer the others have come. */
-static void on_settled(struct op *ask, const struct redis_reply *reply)
+/* PING is asked last: its answer comes behind the answers about scripts and settings. */
+static void on_pinged(struct ask *ask, const struct redis_reply *reply)
 {
     struct mailbox *mailbox = ask->mailbox;
 
@@ -209,7 +203,7 @@ static enum err ask_settings(struct mailbox *mailbox)
 
     for (unsigned i = 0; i < 2 && !err; i++) {
         struct slice args[3] = { SLICE("CONFIG"), SLICE("GET"), slice_of(settings[i].name) };
-        err = mailbox_ask(mailbox, args, 3, on_setting, i);
+        err = ask_send(mailbox, args, 3, on_setting_answered, i);
     }
     return err;
 }
@@ -219,16 +213,16 @@ void mailbox_prepare(struct mailbox *mailbox)
     enum err err = OK;
 
     if (mailbox->preparing || mailbox->ticking)
-        return; /* a tick in flight: the next one of the clock comes back here */
+        return; /* the answer to the tick, or the next tick, comes back here */
     mailbox->preparing = true;
     for (enum script i = 0; i < SCRIPT_COUNT && !err; i++) {
         struct slice args[3] = { SLICE("SCRIPT"), SLICE("LOAD"), slice_of(mailbox->scripts[i]) };
-        err = mailbox_ask(mailbox, args, 3, on_loaded, i);
+        err = ask_send(mailbox, args, 3, on_script_loaded, i);
     }
     if (!err && mailbox->fsync)
         err = ask_settings(mailbox);
     if (!err)
-        err = mailbox_ask(mailbox, &SLICE("PING"), 1, on_settled, 0);
+        err = ask_send(mailbox, &SLICE("PING"), 1, on_pinged, 0);
     if (err)
         mailbox->preparing = false;
 }

@@ -1,82 +1,88 @@
 /*
- * Commands on mailboxes for receipts, recall and expiry (docs/protocol.md, section 5); what runs
- * inside Redis is in mailbox_receipt_scripts.c.
+ * Commands for receipts, recall and expiry (docs/protocol.md, section 5).
  *
- * A receipt is owed from the moment in which a message was acknowledged, recalled or expired: Redis
- * keeps it until mailbox_settle, whoever dies. Whoever is told of one puts it into its recipient's
- * mailbox (payment_pay) and then settles it.
+ * A receipt is owed from the moment in which its message was acknowledged, recalled or expired:
+ * Redis keeps the debt until mailbox_settle, whichever worker dies. A worker whose answer brings a
+ * debt appends the receipt to its recipient's mailbox (payment_pay) and then settles the debt.
+ *
+ * Answers are borrowed for their callback. An error of a call is as of mailbox_append: done is not
+ * called.
  */
 #ifndef WORKER_MAILBOX_RECEIPTS_H
 #define WORKER_MAILBOX_RECEIPTS_H
 
+#include "common/err.h"
+#include "common/seq.h"
 #include "worker/mailbox/mailbox.h"
 
-/* A receipt that somebody must be sent. */
+/* A debt: a receipt to be appended to the mailbox of `to`. */
 struct mailbox_owed {
-    struct slice text; /* what Redis knows it by, for mailbox_settle */
+    struct slice text; /* the debt's name in Redis, for mailbox_settle */
     struct slice state, to, from, in_reply_to, id;
-    int64_t at_s; /* Unix seconds: since when */
+    int64_t at_s; /* Unix seconds: owed since */
     int level;
-    struct seq stored; /* it lies in the mailbox of `to` already, and only this was not noted; zero:
-                          it does not, or that is not known */
+    struct seq stored; /* of the receipt, which is in the mailbox already and has only to be
+                        * settled; zero: the receipt is not there, or that is not known */
 };
-/* What an answer says is owed: borrowed for the callback, one after the other. */
+/* The debts in an answer, to be read one after the other. */
 struct mailbox_debts {
     const struct redis_reply *reply;
     size_t next;
 };
-/* False when there are no more. What is none is left out. */
+/* False: there are no more. An element of a foreign shape is left out. */
 bool mailbox_debts_next(struct mailbox_debts *debts, struct mailbox_owed *owed);
 
-enum { MAILBOX_ACK_STEP = 64 }; /* messages that one ack tells of at once */
+enum { MAILBOX_ACK_STEP = 64 }; /* messages that one call acknowledges at most */
 struct mailbox_range {
     struct seq first, last;
 };
 struct mailbox_acked {
-    bool ok;   /* false: not known; ask again */
-    bool more; /* the cursor has not been moved yet: ask again, the same */
+    bool ok;   /* false: not known; call again */
+    bool more; /* the cursor has not been moved yet: call again with the same arguments */
     struct mailbox_debts debts;
 };
 typedef void (*mailbox_acked_cb)(void *arg, struct mailbox_acked *acked);
-/* As mailbox_ack (a seq of zero: no cursor is moved), of messages among which some asked for a
- * receipt: what lies in the ranges and was not acknowledged by any device before is owed its
- * receipts. A bounded number at once. */
+/* mailbox_ack of messages of which some asked for a receipt. A seq of zero moves no cursor. Every
+ * message in the ranges that no device had acknowledged before is owed its receipt; at most
+ * MAILBOX_ACK_STEP messages a call. */
 enum err mailbox_ack_asked(struct mailbox *mailbox, struct slice address, struct slice device,
                            struct seq seq, const struct mailbox_range *ranges, size_t range_count,
                            mailbox_acked_cb done, void *arg);
-/* It has been sent. */
+/* The receipt is in the mailbox: removes the debt. */
 void mailbox_settle(struct mailbox *mailbox, struct slice owed_text);
 
 struct mailbox_due {
     bool ok;
-    bool more;        /* ask again at once */
+    bool more;        /* there are more: call again at once */
     uint64_t expired; /* messages that were removed */
     struct mailbox_debts debts;
 };
 typedef void (*mailbox_due_cb)(void *arg, struct mailbox_due *due);
-/* A bounded number of messages that have expired undelivered, in any mailbox, and of receipts that
- * another worker should have sent: from now they are this worker's for some seconds. */
+/* Removes a bounded number of messages that expired undelivered, of any mailbox, and takes over a
+ * bounded number of debts that another worker has not settled in time. For some seconds the debts
+ * of the answer are this worker's alone. */
 enum err mailbox_due(struct mailbox *mailbox, mailbox_due_cb done, void *arg);
 
-/* Notes what `from` has sent: records (sent.c). keep: the log's life begins anew, which must be
- * said now and then. */
+/* Appends records (sent.c) to the log of what `from` has sent. keep: also prolongs the log's life,
+ * which must be done now and then. */
 enum err mailbox_note_sent(struct mailbox *mailbox, struct slice from, struct slice records,
                            bool keep);
 struct mailbox_sent {
     bool ok, found;
-    struct slice recipients; /* when found: one a line */
-    bool more;               /* else: further ones lie before `last` */
+    struct slice recipients; /* when found: a line each */
+    bool more;               /* when not found: older entries lie before `last` */
     struct seq last;
 };
 typedef void (*mailbox_sent_cb)(void *arg, const struct mailbox_sent *sent);
-/* Looks through a bounded number of entries, from before `before` (zero: the newest) on back. */
+/* Searches a bounded number of entries for the recipients of the message `id`, backwards from
+ * before `before` (zero: from the newest). */
 enum err mailbox_find_sent(struct mailbox *mailbox, struct slice from, struct slice id,
                            struct seq before, mailbox_sent_cb done, void *arg);
 
 enum mailbox_recall_outcome {
     MAILBOX_NOT_THERE,
     MAILBOX_RECALLED,
-    MAILBOX_WAS_READ, /* a device has acknowledged it: it stays */
+    MAILBOX_WAS_READ, /* a device has acknowledged the message: the message stays */
     MAILBOX_RECALL_UNKNOWN,
 };
 struct mailbox_recalled {
@@ -84,7 +90,7 @@ struct mailbox_recalled {
     struct mailbox_debts debts;
 };
 typedef void (*mailbox_recalled_cb)(void *arg, struct mailbox_recalled *recalled);
-/* Takes the message of this sender and id out of the mailbox of `address`. */
+/* Removes the message of this sender and id from the mailbox of `address`. */
 enum err mailbox_recall(struct mailbox *mailbox, struct slice address, struct slice from,
                         struct slice id, mailbox_recalled_cb done, void *arg);
 

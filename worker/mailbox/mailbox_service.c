@@ -1,97 +1,68 @@
-/* The work of a service address: what a worker says to the script, and what the script says. */
-#include "worker/mailbox/mailbox_parts.h"
+/* The call of the service script, and its answer. */
+#include "worker/mailbox/mailbox_service.h"
+
+#include "worker/mailbox/call.h"
+#include "worker/mailbox/mailbox_answer.h"
 
 #include <stdlib.h>
 
 enum {
-    GIVE_MAX = 128,         /* messages a call */
-    TAKE_BYTES = 256 << 10, /* of them, to the asking worker's own sessions */
-    TEXT_BYTES_MAX = 1 << 20,
-    LIST_MAX = 100000, /* elements of an answer */
+    GIVE_MAX = 128,         /* messages a call gives to sessions */
+    TAKE_BYTES = 256 << 10, /* of them, to the sessions of the calling worker */
+    LIST_MAX = 100000,      /* elements of a list in an answer */
 };
 
-/* ---- what is said ---- */
+/* ---- the call ---- */
 
-static void add_consumers(struct buf *out, const struct mailbox_work *work)
+/* "NUMBER+" for a session with room, "NUMBER-" for one without. */
+static void add_consumers(struct call *call, const struct mailbox_work *work)
 {
-    for (size_t i = 0; i < work->consumer_count; i++)
-        buf_addf(out, "%llu%c", (unsigned long long)work->consumers[i].number,
+    struct buf *text = call_text(call);
+
+    for (size_t i = 0; i < work->consumer_count; i++) {
+        buf_addf(text, "%llu%c", (unsigned long long)work->consumers[i].number,
                  work->consumers[i].room ? '+' : '-');
-}
-
-static void add_seqs(struct buf *out, const struct seq *seqs, size_t count)
-{
-    char text[SEQ_TEXT_MAX];
-
-    for (size_t i = 0; i < count; i++) {
-        buf_add(out, text, seq_format(text, seqs[i]));
-        buf_add_char(out, ' ');
     }
+    call_text_end(call);
 }
 
-/* Of the arguments; they are copied when the command is put into the row. */
-struct texts {
-    struct buf places_key, consumers, acks, held;
-};
+static void add_seqs(struct call *call, const struct seq *seqs, size_t count)
+{
+    struct buf *text = call_text(call);
+
+    for (size_t i = 0; i < count; i++)
+        call_text_seq(text, seqs[i]);
+    call_text_end(call);
+}
 
 static void on_worked(struct op *op, const struct redis_reply *reply);
-
-static enum err put(struct mailbox *mailbox, const struct mailbox_work *work,
-                    const struct texts *texts, mailbox_worked_cb done, void *arg)
-{
-    static const char *const suffixes[4] = { ":box", ":svc", ":svn", ":cur" };
-    const struct op like = { .finish = on_worked, .done = (void (*)(void))done, .arg = arg };
-    struct command command;
-    struct slice keys[4];
-
-    if (!mailbox_keys(mailbox, work->address, keys, suffixes, 4))
-        return ERR_NOMEM;
-    command_script(&command, mailbox, SCRIPT_SERVICE, 5);
-    for (unsigned i = 0; i < 4; i++)
-        command_add(&command, keys[i]);
-    command_add(&command, buf_slice(&texts->places_key));
-    command_add(&command, slice_of(mailbox->place));
-    command_add(&command, slice_of(mailbox->epoch));
-    command_add_int(&command, work->credit);
-    command_add_int(&command, GIVE_MAX);
-    command_add_int(&command, TAKE_BYTES);
-    command_add(&command, buf_slice(&texts->consumers));
-    command_add(&command, buf_slice(&texts->acks));
-    command_add(&command, work->dead);
-    command_add(&command, work->alive);
-    if (work->again)
-        command_add_int(&command, (int64_t)work->again);
-    else
-        command_add(&command, SLICE(""));
-    command_add(&command, buf_slice(&texts->held));
-    return mailbox_put(mailbox, &command, &like);
-}
 
 enum err mailbox_work(struct mailbox *mailbox, const struct mailbox_work *work,
                       mailbox_worked_cb done, void *arg)
 {
-    struct texts texts;
-    enum err err = ERR_NOMEM;
+    struct call call;
 
-    buf_init(&texts.places_key, TEXT_BYTES_MAX);
-    buf_init(&texts.consumers, TEXT_BYTES_MAX);
-    buf_init(&texts.acks, TEXT_BYTES_MAX);
-    buf_init(&texts.held, TEXT_BYTES_MAX);
-    buf_addf(&texts.places_key, "%splaces", mailbox->prefix);
-    add_consumers(&texts.consumers, work);
-    add_seqs(&texts.acks, work->acks, work->ack_count);
-    add_seqs(&texts.held, work->held, work->held_count);
-    if (!texts.places_key.failed && !texts.consumers.failed && !texts.acks.failed &&
-        !texts.held.failed)
-        err = put(mailbox, work, &texts, done, arg);
-    buf_fini(&texts.places_key);
-    buf_fini(&texts.consumers);
-    buf_fini(&texts.acks);
-    buf_fini(&texts.held);
-    return err;
+    call_script(&call, mailbox, SCRIPT_SERVICE);
+    call_keys(&call, work->address, CALL_KEYS(":box", ":svc", ":svn", ":cur"));
+    call_global_key(&call, "places");
+    call_add(&call, slice_of(mailbox->place));
+    call_add(&call, slice_of(mailbox->epoch));
+    call_add_int(&call, work->credit);
+    call_add_int(&call, GIVE_MAX);
+    call_add_int(&call, TAKE_BYTES);
+    add_consumers(&call, work);
+    add_seqs(&call, work->acks, work->ack_count);
+    call_add(&call, work->dead);
+    call_add(&call, work->alive);
+    if (work->again)
+        call_add_int(&call, (int64_t)work->again);
+    else
+        call_add(&call, SLICE(""));
+    add_seqs(&call, work->held, work->held_count);
+    return call_put(&call, on_worked, (op_done)done, arg);
 }
 
-/* ---- what is answered ---- */
+/* ---- the answer ---- */
 
 /* "MORE BUSY EXPIRED GONE BAD MOVED" */
 static bool parse_head(struct slice text, struct mailbox_worked *worked)
@@ -117,7 +88,7 @@ static bool parse_head(struct slice text, struct mailbox_worked *worked)
     return field == 5;
 }
 
-static size_t parse_places(const struct redis_reply *array, struct slice *places)
+static size_t take_places(const struct redis_reply *array, struct slice *places)
 {
     size_t count = 0;
 
@@ -129,9 +100,9 @@ static size_t parse_places(const struct redis_reply *array, struct slice *places
     return count;
 }
 
-/* number, entry, number, entry, … */
-static void parse_given(const struct redis_reply *array, struct mailbox_given *given,
-                        struct seq *unreadable, struct mailbox_worked *worked)
+/* A session's number, an entry, a number, an entry, … */
+static void take_given(const struct redis_reply *array, struct mailbox_given *given,
+                       struct seq *unreadable, struct mailbox_worked *worked)
 {
     for (size_t i = 0; i + 1 < array->count; i += 2) {
         struct redis_reply number = redis_reply_at(array, i), entry = redis_reply_at(array, i + 1);
@@ -141,7 +112,7 @@ static void parse_given(const struct redis_reply *array, struct mailbox_given *g
             mailbox_entry_parse(&entry, &one->entry)) {
             one->number = parsed.ms;
             worked->given_count++;
-        } else if (reply_seq(&entry, 0, &parsed)) {
+        } else if (mailbox_answer_seq(&entry, 0, &parsed)) {
             unreadable[worked->unreadable_count++] = parsed;
         }
     }
@@ -152,31 +123,43 @@ static bool is_list(const struct redis_reply *reply)
     return reply->type == REDIS_ARRAY && reply->count <= LIST_MAX;
 }
 
-static void tell(struct op *op, const struct mailbox_worked *worked)
+/* MORE…, places to ring, places with sessions, what was given. */
+static bool parse_worked(const struct redis_reply *reply, struct redis_reply lists[3],
+                         struct mailbox_worked *worked)
+{
+    struct redis_reply head = redis_reply_at(reply, 0);
+
+    for (size_t i = 0; i < 3; i++)
+        lists[i] = redis_reply_at(reply, i + 1);
+    return head.type == REDIS_STRING && parse_head(head.text, worked) && is_list(&lists[0]) &&
+           is_list(&lists[1]) && is_list(&lists[2]);
+}
+
+static void report_worked(struct op *op, const struct mailbox_worked *worked)
 {
     ((mailbox_worked_cb)op->done)(op->arg, worked);
 }
 
-/* The parts of an answer that has the right shape. */
-static void tell_parts(struct op *op, struct mailbox_worked *worked, const struct redis_reply *rung,
-                       const struct redis_reply *others, const struct redis_reply *given)
+static void report_lists(struct op *op, struct mailbox_worked *worked,
+                         const struct redis_reply lists[3])
 {
+    const struct redis_reply *rung = &lists[0], *others = &lists[1], *given = &lists[2];
     struct slice *places = calloc(rung->count + others->count + 1, sizeof *places);
     struct mailbox_given *rows = calloc(given->count / 2 + 1, sizeof *rows);
     struct seq *unreadable = calloc(given->count / 2 + 1, sizeof *unreadable);
 
     if (places && rows && unreadable) {
         worked->ok = true;
-        worked->tell_count = parse_places(rung, places);
+        worked->tell_count = take_places(rung, places);
         worked->tell = places;
         worked->places = places + worked->tell_count;
-        worked->place_count = parse_places(others, places + worked->tell_count);
-        parse_given(given, rows, unreadable, worked);
+        worked->place_count = take_places(others, places + worked->tell_count);
+        take_given(given, rows, unreadable, worked);
         worked->given = rows;
         worked->unreadable = unreadable;
         op->mailbox->counts.bad += worked->bad + worked->unreadable_count;
     }
-    tell(op, worked);
+    report_worked(op, worked);
     free(places);
     free(rows);
     free(unreadable);
@@ -185,19 +168,11 @@ static void tell_parts(struct op *op, struct mailbox_worked *worked, const struc
 static void on_worked(struct op *op, const struct redis_reply *reply)
 {
     struct mailbox_worked worked = { .ok = false };
-    struct redis_reply head, rung, others, given;
+    struct redis_reply lists[3];
 
-    if (!reply || reply->type != REDIS_ARRAY || reply->count != 4) {
-        tell(op, &worked);
-        return;
-    }
-    head = redis_reply_at(reply, 0);
-    rung = redis_reply_at(reply, 1);
-    others = redis_reply_at(reply, 2);
-    given = redis_reply_at(reply, 3);
-    if (head.type == REDIS_STRING && parse_head(head.text, &worked) && is_list(&rung) &&
-        is_list(&others) && is_list(&given))
-        tell_parts(op, &worked, &rung, &others, &given);
+    if (reply && reply->type == REDIS_ARRAY && reply->count == 4 &&
+        parse_worked(reply, lists, &worked))
+        report_lists(op, &worked, lists);
     else
-        tell(op, &(struct mailbox_worked){ .ok = false });
+        report_worked(op, &(struct mailbox_worked){ .ok = false });
 }

@@ -20,7 +20,7 @@ static bool parse_number(struct slice text, unsigned base, uint64_t *number)
 }
 
 /* Splits at the last `mark`. */
-static bool split_last(struct slice text, char mark, struct slice *before, struct slice *after)
+static bool split_at_last(struct slice text, char mark, struct slice *before, struct slice *after)
 {
     const char *at = text.len ? memrchr(text.data, mark, text.len) : NULL;
     size_t len = at ? (size_t)(at - text.data) : 0;
@@ -37,7 +37,8 @@ bool place_parse(struct slice text, struct place *place)
     struct slice rest, slot, incarnation;
     uint64_t number;
 
-    if (!split_last(text, ':', &rest, &incarnation) || !split_last(rest, ':', &place->node, &slot))
+    if (!split_at_last(text, ':', &rest, &incarnation) ||
+        !split_at_last(rest, ':', &place->node, &slot))
         return false;
     if (!parse_number(slot, 10, &number) || number > UINT32_MAX || place->node.len == 0)
         return false;
@@ -45,27 +46,27 @@ bool place_parse(struct slice text, struct place *place)
     return parse_number(incarnation, 10, &place->incarnation);
 }
 
-struct slice at_place(struct slice field)
+struct slice place_of_field(struct slice field)
 {
     struct slice place, number;
 
-    return split_last(field, '/', &place, &number) ? place : field;
+    return split_at_last(field, '/', &place, &number) ? place : field;
 }
 
-bool at_parse(struct slice field, struct slice value, struct at_session *session)
+bool place_session_parse(struct slice field, struct slice value, struct at_session *session)
 {
     struct slice number;
     const char *space = value.len ? memchr(value.data, ' ', value.len) : NULL;
     size_t len = space ? (size_t)(space - value.data) : 0;
 
-    if (!space || !split_last(field, '/', &session->place, &number))
+    if (!space || !split_at_last(field, '/', &session->place, &number))
         return false;
     session->device = slice_make(space + 1, value.len - len - 1);
     return parse_number(number, 16, &session->number) &&
            parse_number(slice_make(value.data, len), 10, &session->opened_us);
 }
 
-void at_add_field(struct buf *out, struct slice place, uint64_t number)
+void place_session_add_field(struct buf *out, struct slice place, uint64_t number)
 {
     buf_add_slice(out, place);
     buf_addf(out, "/%llx", (unsigned long long)number);

@@ -9,7 +9,7 @@
 #ifndef WORKER_STANDING_H
 #define WORKER_STANDING_H
 
-#include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_enter.h"
 
 enum { STANDING_EPOCH_SIZE = 40 };
 

@@ -1,5 +1,6 @@
 #include "worker/reach/far_signal.h"
 
+#include "worker/mailbox/mailbox_places.h"
 #include "worker/reach/nodes.h"
 #include "worker/reach/remote.h"
 #include "worker/service/service.h"

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/slots.h"
+#include "worker/mailbox/mailbox_places.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,6 @@
 #include "worker/reach/remote.h"
 
+#include "worker/mailbox/mailbox_places.h"
 #include "worker/reach/nodes.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/reach/bus.h"
@@ -79,7 +80,7 @@ unsigned remote_note(struct remote *remote, struct office *office, const struct 
     if (!office->nodes)
         return 0;
     for (size_t i = 0; i < field_count; i++) {
-        struct slice place = at_place(fields[i]);
+        struct slice place = place_of_field(fields[i]);
         switch (nodes_where(office->nodes, place)) {
         case NODES_AWAY:
             places += note(remote, office, place, address, position);

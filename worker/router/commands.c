@@ -6,6 +6,7 @@
 #include "worker/envelope/postmaster.h"
 #include "worker/entrance/presence.h"
 #include "worker/delivery/recall.h"
+#include "worker/mailbox/mailbox_read.h"
 #include "worker/session/asker.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/token/token.h"

@@ -6,6 +6,7 @@
 
 #include "worker/envelope/envelope.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_append.h"
 #include "worker/session/session.h"
 
 /* Do other devices of the session's address get a copy of this message? */

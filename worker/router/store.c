@@ -3,6 +3,7 @@
 #include "worker/delivery/sent.h"
 #include "worker/delivery/ticket.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_append.h"
 #include "worker/router/copies.h"
 
 /* The thread that the stamped message is in: without a subjectId it begins one, unless it answers

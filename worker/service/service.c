@@ -3,6 +3,7 @@
 #include "worker/mailbox/mailbox.h"
 #include "worker/reach/nodes.h"
 #include "worker/service/service_receipts.h"
+#include "worker/mailbox/mailbox_service.h"
 
 #include <assert.h>
 #include <stdlib.h>

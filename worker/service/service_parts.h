@@ -9,6 +9,7 @@
 
 #include "common/buf.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_service.h"
 #include "worker/service/service.h"
 #include "worker/service/service_held.h"
 

@@ -6,6 +6,7 @@
  * for this worker's own sessions; messages for other workers' sessions wait in Redis, and those
  * workers are rung.
  */
+#include "worker/mailbox/mailbox_service.h"
 #include "worker/service/service_parts.h"
 
 #include "shm/slots.h"

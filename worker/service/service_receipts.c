@@ -2,6 +2,7 @@
 
 #include "worker/delivery/payment.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/mailbox_receipts.h"
 #include "worker/service/service_parts.h"
 
 #include <stdlib.h>

@@ -2,6 +2,8 @@
  * A session's part in a service address: its seat. What the session is given, holds and
  * acknowledges, and what becomes of that when the session leaves.
  */
+#include "worker/mailbox/mailbox_enter.h"
+#include "worker/mailbox/mailbox_read.h"
 #include "worker/service/service_parts.h"
 
 #include "common/log.h"

@@ -40,7 +40,7 @@ size_t service_choose_far(struct office *office, struct slice address, const str
 
     for (size_t i = 0; i < count; i++) {
         const struct slice *field = &(*fields)[(turn + i) % count];
-        if (nodes_live(office->nodes, at_place(*field))) {
+        if (nodes_live(office->nodes, place_of_field(*field))) {
             *fields = field;
             return 1;
         }

@@ -1,0 +1,42 @@
+/*
+ * Reading a mailbox in pages, forwards or (history) backwards, and moving a device's cursor.
+ *
+ * An error of a call is as of mailbox_append: done is not called.
+ */
+#ifndef WORKER_MAILBOX_READ_H
+#define WORKER_MAILBOX_READ_H
+
+#include "common/err.h"
+#include "common/seq.h"
+#include "worker/mailbox/mailbox.h"
+
+struct mailbox_entry {
+    struct seq seq;
+    struct slice body, from, id, skip_device; /* skip_device data NULL: none */
+    int64_t expires_at;                       /* Unix seconds; 0: never */
+    uint8_t receipt;
+    int8_t level;
+};
+/* Borrowed for the callback. */
+struct mailbox_page {
+    bool ok;
+    const struct mailbox_entry *entries; /* in the order of reading */
+    size_t count;
+    bool end; /* Redis had fewer entries than asked for: nothing lies behind this page */
+    /* The next page begins here: the seq of the last entry of the answer, which is not in `entries`
+     * when its shape is foreign. Zero: the answer was empty. */
+    struct seq last;
+};
+typedef void (*mailbox_page_cb)(void *arg, const struct mailbox_page *page);
+/* Entries after `after` (exclusive), oldest first, at most `count`. */
+enum err mailbox_read(struct mailbox *mailbox, struct slice address, struct seq after,
+                      unsigned count, mailbox_page_cb done, void *arg);
+/* Entries before `before` (exclusive; zero: from the newest), newest first, at most `count`; thread
+ * data NULL: of all threads. */
+enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct slice thread,
+                         struct seq before, unsigned count, mailbox_page_cb done, void *arg);
+/* Moves the device's cursor to seq, never back. done may be NULL. */
+enum err mailbox_ack(struct mailbox *mailbox, struct slice address, struct slice device,
+                     struct seq seq, mailbox_done_cb done, void *arg);
+
+#endif
