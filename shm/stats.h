@@ -77,6 +77,7 @@
     X(mailbox_retried)  /* appends sent again because their answer was lost */                     \
     X(mailbox_errors)   /* commands on mailboxes that Redis refused */                             \
     X(mailbox_bad)      /* entries in mailboxes that are not ours, left out */                     \
+    X(places_dropped)   /* of an address, not rung: more than 4,096 in an answer, or no memory */  \
     X(ghosts_left)      /* sessions that ended, and that Redis could not be told of */             \
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \

@@ -213,6 +213,8 @@ static void count_mailbox(struct office *office)
         stats_add(office->stats, STAT_mailbox_errors, counts.errors);
     if (counts.bad)
         stats_add(office->stats, STAT_mailbox_bad, counts.bad);
+    if (counts.places_dropped)
+        stats_add(office->stats, STAT_places_dropped, counts.places_dropped);
 }
 
 /* The end of each turn: what came by rings is handed on; everything for Redis in one write,

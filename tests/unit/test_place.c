@@ -70,7 +70,8 @@ static void a_session_of_an_address_is_a_field_and_its_value(void **state)
     buf_init(&field, 512);
     place_session_add_field(&field, SLICE("a:1:2"), 0xfedcba9876543210);
     assert_string_equal(buf_text(&field), "a:1:2/fedcba9876543210");
-    assert_true(place_session_parse(buf_slice(&field), SLICE("1700000000000001 my phone"), &session));
+    assert_true(
+        place_session_parse(buf_slice(&field), SLICE("1700000000000001 my phone"), &session));
     assert_true(slice_equal(session.place, SLICE("a:1:2")));
     assert_true(session.number == 0xfedcba9876543210);
     assert_true(session.opened_us == 1700000000000001);
