@@ -118,7 +118,13 @@ void call_text_seq(struct buf *text, struct seq seq)
 
 /* --- the end --- */
 
-/* The pieces get their places, the script the number of its keys. */
+/* Commands are taken: Redis is there, though the mailbox may not be ready yet. */
+static bool takes_commands(const struct mailbox *mailbox)
+{
+    return mailbox->state != MAILBOX_DOWN && !mailbox->fault[0] && redis_is_up(mailbox->redis);
+}
+
+/* The pieces get their addresses, the script the number of its keys. */
 static enum err call_close(struct call *call)
 {
     static const char digits[] = "0123456789";
@@ -155,6 +161,8 @@ enum err call_put(struct call *call, op_finish finish, op_done done, void *arg)
     struct op like = call_op(call, finish, done, arg);
     enum err err = call_close(call);
 
+    if (!err && !takes_commands(call->mailbox))
+        err = ERR_DOWN;
     return err ? err : row_put(call->mailbox, &like);
 }
 
@@ -164,6 +172,8 @@ enum err call_put_append(struct call *call, struct msg *kept, op_finish finish, 
     struct op like = call_op(call, finish, done, arg);
     enum err err = call_close(call);
 
+    if (!err && !takes_commands(call->mailbox))
+        err = ERR_DOWN;
     return err ? err : row_put_append(call->mailbox, &like, kept);
 }
 

@@ -61,8 +61,8 @@ void call_text_end(struct call *call);
 /* Appends "MS-N " to a text. */
 void call_text_seq(struct buf *text, struct seq seq);
 
-/* Puts the call into the row, which copies it. ERR_DOWN and ERR_NOMEM as row_put; ERR_BAD: too many
- * arguments. After an error finish and done are not called. */
+/* Puts the call into the row, which copies it. ERR_DOWN: Redis is away, or the row is full;
+ * ERR_NOMEM; ERR_BAD: too many arguments. After an error finish and done are not called. */
 enum err call_put(struct call *call, op_finish finish, op_done done, void *arg);
 /* call_put of an append; kept as of row_put_append. */
 enum err call_put_append(struct call *call, struct msg *kept, op_finish finish, op_done done,

@@ -96,18 +96,10 @@ static enum err row_add(struct mailbox *mailbox, struct op *op)
     return OK;
 }
 
-static bool is_open(const struct mailbox *mailbox)
-{
-    return mailbox->state != MAILBOX_DOWN && !mailbox->fault[0] && redis_is_up(mailbox->redis);
-}
-
 enum err row_put(struct mailbox *mailbox, const struct op *like)
 {
-    struct op *op;
+    struct op *op = op_new(like, sizeof(struct op), NULL);
 
-    if (!is_open(mailbox))
-        return ERR_DOWN;
-    op = op_new(like, sizeof(struct op), NULL);
     return op ? row_add(mailbox, op) : ERR_NOMEM;
 }
 
@@ -123,11 +115,8 @@ static size_t kept_bytes(const struct row *row, const struct msg *kept)
 
 enum err row_put_append(struct mailbox *mailbox, const struct op *like, struct msg *kept)
 {
-    struct op *op;
+    struct op *op = op_new(like, sizeof(struct append), kept);
 
-    if (!is_open(mailbox))
-        return ERR_DOWN;
-    op = op_new(like, sizeof(struct append), kept);
     if (!op)
         return ERR_NOMEM;
     op->is_append = true;

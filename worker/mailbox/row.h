@@ -75,7 +75,7 @@ void row_fini(struct mailbox *mailbox);
 bool row_is_loaded(const struct row *row);
 
 /* Puts a copy of the op at the end of the row. Of `like` count script, finish, done, arg, wanted
- * and args; the arguments are copied. ERR_DOWN: Redis is away, or the row is full; ERR_NOMEM. */
+ * and args; the arguments are copied. ERR_DOWN: the row is full; ERR_NOMEM. */
 enum err row_put(struct mailbox *mailbox, const struct op *like);
 /* row_put of an append. Arguments that lie in kept are not copied: the append holds a reference.
  * kept may be NULL. */
