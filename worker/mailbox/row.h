@@ -25,8 +25,8 @@ enum op_state {
     OP_ANSWERED, /* an append that waits for the replicas */
 };
 
-/* Called once, when the op leaves the row (an append that waits for the replicas: when Redis has
- * answered). reply NULL: there will be none. */
+/* Called when Redis has answered the op, or (reply NULL) when the op is given up. An append that
+ * waits for the replicas stays in the row after this call, all others have left. */
 typedef void (*op_finish)(struct op *op, const struct redis_reply *reply);
 /* A callback of the caller's; op_finish knows its type. */
 typedef void (*op_done)(void);
@@ -42,7 +42,7 @@ struct op {
     bool is_append;     /* the op is the beginning of a struct append */
     unsigned wanted;    /* entries of a page */
     uint64_t since_ms;
-    size_t bytes; /* of memory that the op holds */
+    size_t bytes; /* of memory: the op, its arguments, the message it keeps alive */
     size_t arg_count;
     struct slice *args; /* their bytes lie behind the op, or in an append's `kept` */
 };
@@ -62,7 +62,7 @@ static inline struct append *append_of(struct op *op)
     assert(op->is_append);
     return (struct append *)(void *)op;
 }
-/* Calls the callback. */
+/* Calls the caller's callback with append->appended. */
 static inline void append_report(struct append *append)
 {
     ((mailbox_appended_cb)append->op.done)(append->op.arg, &append->appended);
