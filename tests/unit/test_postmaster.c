@@ -58,6 +58,19 @@ static void welcome_says_who_where_and_how_much(void **state)
     config_free(config);
 }
 
+static void result_names_the_command_that_has_an_id(void **state)
+{
+    const char *text;
+
+    (void)state;
+    buf_add_text(postmaster_begin_result(odd, SLICE("c1")), ",\"cursor\":\"1-0\"");
+    text = text_of(postmaster_end(MSG_ANSWER), "result");
+    assert_has(text, ",\"inReplyTo\":\"c1\",\"cursor\":\"1-0\"}");
+    postmaster_begin_result(odd, (struct slice){ 0 });
+    text = text_of(postmaster_end(MSG_ANSWER), "result");
+    assert_lacks(text, "inReplyTo");
+}
+
 static void accepted_names_whom_it_could_not_serve(void **state)
 {
     struct postmaster_refusal refused[] = { { odd, REJECT_STORAGE_UNAVAILABLE },
@@ -194,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(welcome_says_who_where_and_how_much),
+        cmocka_unit_test(result_names_the_command_that_has_an_id),
         cmocka_unit_test(accepted_names_whom_it_could_not_serve),
         cmocka_unit_test(rejected_has_every_code_and_only_what_is_known),
         cmocka_unit_test(goodbye_leaves_last),

@@ -109,11 +109,7 @@ static void say_result(const struct recall *recall)
 
     if (!session)
         return;
-    out = postmaster_begin(session_address(session), "result");
-    if (recall->command_id.len) {
-        buf_add_text(out, ",\"inReplyTo\":");
-        json_add_string(out, recall->command_id);
-    }
+    out = postmaster_begin_result(session_address(session), recall->command_id);
     buf_add_text(out, ",\"recalled\":[");
     add_targets(out, recall, true);
     buf_add_text(out, "],\"notRecalled\":[");

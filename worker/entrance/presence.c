@@ -70,12 +70,8 @@ static void add_address(struct buf *out, struct office *office, struct slice add
 
 static struct msg *make_result(const struct session *session, const struct inquiry *inquiry)
 {
-    struct buf *out = postmaster_begin(session_address(session), "result");
+    struct buf *out = postmaster_begin_result(session_address(session), asker_id(&inquiry->asker));
 
-    if (asker_id(&inquiry->asker).data) {
-        buf_add_text(out, ",\"inReplyTo\":");
-        json_add_string(out, asker_id(&inquiry->asker));
-    }
     buf_add_text(out, ",\"online\":{");
     buf_add_slice(out, buf_slice(&inquiry->online));
     buf_add_char(out, '}');

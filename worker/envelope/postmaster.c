@@ -52,6 +52,14 @@ struct buf *postmaster_begin(struct slice to, const char *subject)
     return &text;
 }
 
+struct buf *postmaster_begin_result(struct slice to, struct slice id)
+{
+    postmaster_begin(to, "result");
+    if (id.len)
+        add_text_member("inReplyTo", id);
+    return &text;
+}
+
 struct msg *postmaster_end(enum msg_kind kind)
 {
     struct msg *msg;

@@ -20,6 +20,8 @@ struct config;
  * leading comma, and must then call postmaster_end. Until then nothing else of postmaster may be
  * called. The buffer is the postmaster's. subject needs no JSON escapes. */
 struct buf *postmaster_begin(struct slice to, const char *subject);
+/* The same for the `result` of the command with this id (empty: the command has none). */
+struct buf *postmaster_begin_result(struct slice to, struct slice id);
 /* Ends the answer that postmaster_begin began. NULL also when it grew too large (16 MiB). */
 struct msg *postmaster_end(enum msg_kind kind);
 

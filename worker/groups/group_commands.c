@@ -10,7 +10,6 @@
 #include "common/address.h"
 #include "common/json.h"
 #include "worker/delivery/carrier.h"
-#include "worker/router/commands.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/mailbox/mailbox_enter.h"
@@ -125,7 +124,7 @@ static void add_join(struct buf *out, const struct join *join)
 static void say_result(struct session *session, const struct subscribing *subscribing)
 {
     struct slice id = slice_make(subscribing->id_len ? subscribing->id : NULL, subscribing->id_len);
-    struct buf *out = command_begin_result(session, id);
+    struct buf *out = postmaster_begin_result(session_address(session), id);
     struct msg *msg;
 
     buf_add_text(out, ",\"epoch\":");
@@ -418,7 +417,7 @@ enum err groups_unsubscribe(struct session *session, const struct envelope *enve
         if (is_wanted(subscription))
             drop(subscription);
     }
-    command_begin_result(session, envelope->id);
+    postmaster_begin_result(session_address(session), envelope->id);
     return say_left(session, fault);
 }
 

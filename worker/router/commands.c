@@ -13,22 +13,6 @@
 
 #include <stdlib.h>
 
-struct buf *command_begin_result(const struct session *session, struct slice id)
-{
-    struct buf *out = postmaster_begin(session_address(session), "result");
-
-    if (id.data) {
-        buf_add_text(out, ",\"inReplyTo\":");
-        json_add_string(out, id);
-    }
-    return out;
-}
-
-static struct buf *begin_result(const struct session *session, const struct envelope *envelope)
-{
-    return command_begin_result(session, envelope->id);
-}
-
 /* Ends the result in the making and sends it. */
 static enum err send_result(struct session *session, struct envelope_fault *fault)
 {
@@ -79,7 +63,7 @@ static enum err run_renew(struct session *session, const struct envelope *envelo
                                "the token is not for the same sub and address");
     }
     session_renew(session, grant);
-    out = begin_result(session, envelope);
+    out = postmaster_begin_result(session_address(session), envelope->id);
     if (grant->expires_at != INT64_MAX)
         buf_addf(out, ",\"expiresAt\":%lld", (long long)grant->expires_at);
     groups_check_grant(session, out);
@@ -131,7 +115,7 @@ static enum err run_ack(struct session *session, const struct envelope *envelope
         return envelope_reject(fault, REJECT_NOT_FOUND, "tags",
                                "this session is not subscribed to it");
     }
-    out = begin_result(session, envelope);
+    out = postmaster_begin_result(session_address(session), envelope->id);
     buf_add_text(out, ",\"cursor\":");
     add_quoted_seq(out, cursor);
     return send_result(session, fault);
@@ -153,7 +137,7 @@ static void add_entry(struct buf *out, const struct mailbox_entry *entry)
 
 static void send_history(struct session *session, struct slice id, const struct mailbox_page *page)
 {
-    struct buf *out = command_begin_result(session, id);
+    struct buf *out = postmaster_begin_result(session_address(session), id);
     struct envelope_fault fault;
 
     if (!page->ok)

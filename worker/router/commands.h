@@ -12,9 +12,6 @@
 #include "worker/envelope/envelope.h"
 #include "worker/session/session.h"
 
-/* `result` in the making, for the command with this id (data NULL: none): members are added to the
- * buffer, each with its own leading comma, and it is ended by postmaster_end. */
-struct buf *command_begin_result(const struct session *session, struct slice id);
 /* Runs the command that envelope->subject names. OK: the session gets a `result`, perhaps later.
  * ERR_BAD: rejected, with the reason in *fault. envelope must be a command
  * (envelope_is_command) from an address that the session may speak for. */
