@@ -302,7 +302,7 @@ static void stored_posts_come_once_in_order_with_their_seq(void **state)
     group = group_find(office.groups, SLICE("#news"));
     bobs = subscription_find(bob.session, group);
     carols = subscription_find(carol.session, group);
-    group_begin(office.groups, group, (struct seq){ 5, 0 });
+    group_log_start(group, (struct seq){ 5, 0 });
     subscription_start_live(bobs, (struct seq){ 5, 0 });
     subscription_start_live(carols, (struct seq){ 7, 0 }); /* asked later: it has those */
     turns(1);
@@ -329,15 +329,15 @@ static void a_gap_hands_out_nothing_and_asks_for_the_log(void **state)
     subscribes(&bob, "bob", "\"#news\"");
     group = group_find(office.groups, SLICE("#news"));
     bobs = subscription_find(bob.session, group);
-    group_begin(office.groups, group, (struct seq){ 5, 0 });
+    group_log_start(group, (struct seq){ 5, 0 });
     subscription_start_live(bobs, (struct seq){ 5, 0 });
     turns(1);
     hear_subject(&bob, "replayed");
     offer(group, 9, 8, "{\"id\":\"p9\"}");
     expect_nothing(&bob.peer);
     assert_true(office.catch_up_again); /* there is no mailbox to ask */
-    assert_int_equal(group->feed.newest.ms, 9);
-    assert_int_equal(group->feed.queued.ms, 5);
+    assert_int_equal(group->reader.feed.newest.ms, 9);
+    assert_int_equal(group->reader.feed.queued.ms, 5);
 }
 
 /* More than a worker keeps is not taken in: it waits in the log. */
@@ -355,13 +355,13 @@ static void too_much_at_once_is_left_in_the_log(void **state)
     subscribes(&carol, "carol", "\"#news\"");
     group = group_find(office.groups, SLICE("#news"));
     carols = subscription_find(carol.session, group);
-    group_begin(office.groups, group, (struct seq){ 5, 0 });
+    group_log_start(group, (struct seq){ 5, 0 });
     subscription_start_live(carols, (struct seq){ 5, 0 });
     for (uint64_t seq = 6; seq < 16; seq++)
         put(group, seq, seq - 1, text);
-    assert_int_equal(group->feed.state, FEED_WAITING);
-    assert_int_equal(group->feed.queued.ms, 9); /* until 4 MiB were there */
-    assert_int_equal(group->feed.newest.ms, 15);
+    assert_int_equal(group->reader.feed.state, FEED_WAITING);
+    assert_int_equal(group->reader.feed.queued.ms, 9); /* until 4 MiB were there */
+    assert_int_equal(group->reader.feed.newest.ms, 15);
     turns(1);
     assert_int_equal(office.groups->parcel_bytes, 0);
     assert_false(office.groups->some_wait); /* it has asked for more, but there is no mailbox */
@@ -377,7 +377,7 @@ static void who_is_behind_in_all_gets_a_place_of_its_own_until_it_has_caught_up(
     (void)state;
     all = group_find(office.groups, SLICE("#all"));
     assert_non_null(all);
-    group_begin(office.groups, all, (struct seq){ 5, 0 });
+    group_log_start(all, (struct seq){ 5, 0 });
     offer(all, 6, 5, "{\"id\":\"p6\"}");
     assert_string_equal(hear(&bob), "{\"seq\":\"6-0\",\"id\":\"p6\"}");
     assert_null(bob.session->subscriptions);
@@ -390,7 +390,7 @@ static void who_is_behind_in_all_gets_a_place_of_its_own_until_it_has_caught_up(
     expect_nothing(&bob.peer);
     lagging = bob.session->subscriptions;
     assert_non_null(lagging);
-    assert_int_equal(lagging->feed.queued.ms, 6);
+    assert_int_equal(lagging->reader.feed.queued.ms, 6);
     assert_int_equal(lagging->state, SUBSCRIPTION_LAGGING);
     assert_string_equal(hear(&carol), "{\"seq\":\"6-0\",\"id\":\"p6\"}");
     assert_string_equal(hear(&carol), "{\"seq\":\"7-0\",\"id\":\"p7\"}");
@@ -413,17 +413,17 @@ static void who_comes_and_goes_meanwhile_disturbs_nobody(void **state)
     subscribes(&bob, "bob", "\"#news\"");
     subscribes(&carol, "carol", "\"#news\"");
     group = group_find(groups, SLICE("#news"));
-    group_begin(groups, group, (struct seq){ 5, 0 });
+    group_log_start(group, (struct seq){ 5, 0 });
     subscription_start_live(subscription_find(bob.session, group), (struct seq){ 5, 0 });
     subscription_start_live(subscription_find(carol.session, group), (struct seq){ 5, 0 });
     groups_offer(&office, SLICE("#news"), position, msg);
     msg_unref(msg);
     /* As if the turn had ended before anybody was reached: carol is the first. */
-    groups->handing = true;
-    groups->next = subscription_find(carol.session, group);
-    groups->before = group->handed_out;
-    group->handed_out = (struct seq){ 6, 0 };
-    subscription_free(groups->next);
+    groups->delivering = true;
+    groups->next_subscriber = subscription_find(carol.session, group);
+    groups->delivered_before = group->delivered;
+    group->delivered = (struct seq){ 6, 0 };
+    subscription_free(groups->next_subscriber);
     turns(2);
     hear_subject(&bob, "replayed");
     hears(&bob, "p6");

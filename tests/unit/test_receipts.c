@@ -90,7 +90,7 @@ static int end(void **state)
     if (session.receipts.job)
         session.receipts.job->busy = false; /* no answer will come */
     receipts_forget(&session);
-    feed_acks_fini(&session.feed.acks);
+    feed_acks_fini(&session.reader.feed.acks);
     return 0;
 }
 
@@ -100,7 +100,7 @@ static void leaves(struct seq seq, bool asks)
 {
     if (asks)
         receipts_expect(&session, seq);
-    feed_acks_sent(&session.feed.acks, seq, ++number);
+    feed_acks_sent(&session.reader.feed.acks, seq, ++number);
 }
 
 /* As carrier_ack does it, with nothing unsent. */
@@ -109,7 +109,7 @@ static void acks(struct seq seq)
     struct seq cursor;
 
     receipts_note_ack(&session, seq);
-    assert_true(feed_acks_take(&session.feed.acks, seq, at(0, 0), &cursor));
+    assert_true(feed_acks_take(&session.reader.feed.acks, seq, at(0, 0), &cursor));
     if (seq_compare(cursor, session.cursor) > 0)
         session.cursor = cursor;
     receipts_store_cursor(&session);

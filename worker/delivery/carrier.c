@@ -5,9 +5,10 @@
 #include "worker/mailbox/mailbox.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 
-/* What is asked of Redis carries this, not the session: its number, where a pointer is expected. */
+/* The session's number, where a question to Redis takes a pointer. */
 static void *name_of(const struct session *session)
 {
     void *name;
@@ -27,60 +28,36 @@ static struct session *by_name(void *arg)
     return session && conn_is_open(&session->conn) ? session : NULL;
 }
 
-static bool has_room(const struct session *session)
+/* ---- reading: the session's reader follows its mailbox ---- */
+
+static struct session *reader_session(struct reader *reader)
 {
-    return conn_waiting(&session->conn) < ROOM_BYTES;
+    return (struct session *)((char *)reader - offsetof(struct session, reader));
 }
 
-/* ---- reading ---- */
-
-static void on_page(void *arg, const struct mailbox_page *page);
-
-static void say_replayed(struct session *session)
+static bool mail_has_room(struct reader *reader)
 {
-    struct msg *msg = postmaster_replayed(session_address(session), session->feed.queued);
-
-    /* Queued as mail is, at the lowest level that the backlog had, so that it comes behind all of
-     * it and before what is live and no more urgent. */
-    if (msg)
-        msg->level = session->feed.level;
-    if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
-        conn_abort(&session->conn);
-    msg_unref(msg);
+    return conn_waiting(&reader_session(reader)->conn) < ROOM_BYTES;
 }
 
-static void carry_out(struct session *session, enum feed_step step)
+static void mail_wait(struct reader *reader)
 {
-    struct feed *feed = &session->feed;
-
-    switch (step) {
-    case FEED_READ:
-        the_office = session->office;
-        if (mailbox_read(session->office->mailbox, session_address(session), feed->queued,
-                         feed->page_count, on_page, name_of(session))) {
-            feed_failed(feed);
-            session->office->catch_up_again = true;
-        }
-        break;
-    case FEED_WAIT:
-        conn_ask_for_room(&session->conn, ROOM_BYTES);
-        break;
-    case FEED_REPLAYED:
-        say_replayed(session);
-        break;
-    case FEED_NOTHING:
-        break;
-    }
+    conn_ask_for_room(&reader_session(reader)->conn, ROOM_BYTES);
 }
 
-static void hand_over(struct session *session, struct msg *msg, struct seq seq)
+static void mail_failed(struct reader *reader)
 {
-    struct outbox_position position = { seq.ms, seq.n, ++session->feed.numbers, 0 };
+    reader_session(reader)->office->catch_up_again = true;
+}
+
+static void mail_enqueue(struct session *session, struct msg *msg, struct seq seq)
+{
+    struct outbox_position position = { seq.ms, seq.n, ++session->reader.feed.numbers, 0 };
 
     if (msg->flags & MSG_ASKS)
         receipts_expect(session, seq);
     if (conn_send_at(&session->conn, msg, position) == ERR_NOMEM)
-        conn_abort(&session->conn); /* it comes again after a reconnect */
+        conn_abort(&session->conn); /* the message is replayed after a reconnect */
 }
 
 bool carrier_has_expired(const struct office *office, const struct mailbox_entry *entry)
@@ -91,92 +68,108 @@ bool carrier_has_expired(const struct office *office, const struct mailbox_entry
     return true;
 }
 
-static bool is_for(struct session *session, const struct mailbox_entry *entry)
+static bool mail_wants(struct reader *reader, const struct mailbox_entry *entry)
 {
+    struct session *session = reader_session(reader);
+
     if (carrier_has_expired(session->office, entry)) {
-        session->feed.numbers++; /* an ack of what is sent around it does not cover it */
+        /* The gap in the numbers ends a run: an ack of the messages around this entry must not
+         * cause a receipt for a message that has never left. */
+        reader->feed.numbers++;
         return false;
     }
     return !entry->skip_device.data || !slice_equal(entry->skip_device, session_device(session));
 }
 
-static void hand_over_entry(struct session *session, const struct mailbox_entry *entry)
+static bool mail_take(struct reader *reader, const struct mailbox_entry *entry, struct msg *msg)
 {
-    struct msg *msg;
+    struct session *session = reader_session(reader);
 
-    if (!is_for(session, entry))
-        return;
-    if (!session->feed.said_replayed && entry->level < session->feed.level)
-        session->feed.level = entry->level;
-    msg = msg_new(entry->body, MSG_MAIL, entry->level);
     if (!msg) {
         conn_abort(&session->conn);
-        return;
+        return false;
     }
     msg->flags = entry->receipt ? MSG_ASKS : 0;
-    hand_over(session, msg, entry->seq);
+    mail_enqueue(session, msg, entry->seq);
+    return conn_is_open(&session->conn);
+}
+
+static void mail_replayed(struct reader *reader)
+{
+    struct session *session = reader_session(reader);
+    struct msg *msg = postmaster_replayed(session_address(session), reader->feed.queued);
+
+    /* Queued as mail of the lowest level that the backlog had: behind the whole backlog, and before
+     * live mail that is no more urgent. */
+    if (msg)
+        msg->level = reader->feed.level;
+    if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
+        conn_abort(&session->conn);
     msg_unref(msg);
 }
 
-static void on_page(void *arg, const struct mailbox_page *page)
+static enum err mail_ask(struct reader *reader);
+
+static const struct reader_kind mail_reader = {
+    .ask = mail_ask,
+    .wait = mail_wait,
+    .has_room = mail_has_room,
+    .wants = mail_wants,
+    .take = mail_take,
+    .replayed = mail_replayed,
+    .failed = mail_failed,
+};
+
+static void mail_page_arrived(void *arg, const struct mailbox_page *page)
 {
     struct session *session = by_name(arg);
-    uint64_t bytes = 0;
 
-    if (!session)
-        return;
-    if (session->stale_pages) {
-        session->stale_pages--; /* answers come in the order of the questions */
-        return;
-    }
-    if (!page->ok) {
-        feed_failed(&session->feed);
-        session->office->catch_up_again = true;
-        return;
-    }
-    for (size_t i = 0; i < page->count && conn_is_open(&session->conn); i++) {
-        hand_over_entry(session, &page->entries[i]);
-        bytes += page->entries[i].body.len;
-    }
-    if (conn_is_open(&session->conn))
-        carry_out(session, feed_page(&session->feed, page->last, (unsigned)page->count, page->end,
-                                     bytes, has_room(session)));
+    if (session)
+        reader_page(&mail_reader, &session->reader, page);
+}
+
+static enum err mail_ask(struct reader *reader)
+{
+    struct session *session = reader_session(reader);
+
+    the_office = session->office;
+    return mailbox_read(session->office->mailbox, session_address(session), reader->feed.queued,
+                        reader->feed.page_count, mail_page_arrived, name_of(session));
 }
 
 static void carrier_has_room(struct session *session)
 {
-    carry_out(session, feed_room(&session->feed));
+    reader_room(&mail_reader, &session->reader);
 }
 
 static void carrier_offer(struct session *session, struct seq seq, struct seq before,
                           struct slice skip_device, struct msg *msg)
 {
     bool room = conn_waiting(&session->conn) < LIVE_BYTES;
-    enum feed_step step;
 
     if (msg->flags & MSG_EXPIRES)
-        before = seq; /* it is read from the mailbox, which knows whether it still may be */
-    if (feed_offer(&session->feed, seq, before, room, &step) &&
+        before = seq; /* looks like a gap: read from the mailbox, where expiresAt is known */
+    if (reader_offer(&mail_reader, &session->reader, seq, before, room) &&
         !(skip_device.data && slice_equal(skip_device, session_device(session))))
-        hand_over(session, msg, seq);
-    carry_out(session, step);
+        mail_enqueue(session, msg, seq);
 }
 
 static void carrier_read_on(struct session *session)
 {
-    carry_out(session, feed_check(&session->feed, has_room(session)));
+    reader_check(&mail_reader, &session->reader, mail_has_room(&session->reader));
 }
 
 static void carrier_start(struct session *session, struct seq after, struct seq newest)
 {
-    carry_out(session, feed_start(&session->feed, after, newest));
+    reader_start(&mail_reader, &session->reader, after, newest);
 }
 
 /* ---- acknowledging ---- */
 
 static void carrier_left(struct session *session, struct outbox_position position)
 {
-    feed_acks_sent(&session->feed.acks, (struct seq){ position.ms, position.n }, position.number);
+    feed_acks_sent(&session->reader.feed.acks, (struct seq){ position.ms, position.n },
+                   position.number);
 }
 
 static bool carrier_ack(struct session *session, struct seq seq)
@@ -186,7 +179,8 @@ static bool carrier_ack(struct session *session, struct seq seq)
 
     receipts_note_ack(session, seq);
     if (!conn_is_open(&session->conn) ||
-        !feed_acks_take(&session->feed.acks, seq, (struct seq){ oldest.ms, oldest.n }, &cursor))
+        !feed_acks_take(&session->reader.feed.acks, seq, (struct seq){ oldest.ms, oldest.n },
+                        &cursor))
         return false;
     session->cursor = seq_max(cursor, session->cursor);
     receipts_store_cursor(session);
@@ -200,27 +194,26 @@ static bool carrier_ack(struct session *session, struct seq seq)
 static bool has_lost_nothing(const struct session *session, const struct mailbox_opened *opened,
                              struct seq queued)
 {
-    return session->feed.state != FEED_IDLE &&
+    return session->reader.feed.state != FEED_IDLE &&
            session->data_lost_count == session->office->data_lost_count &&
            seq_compare(queued, opened->last) <= 0;
 }
 
-/* The data is not what it was, or the session began while Redis was away: the feed begins anew. */
+/* The data is not what it was, or the session began while Redis was away: the reader begins anew.
+ */
 static void begin_anew(struct session *session, const struct mailbox_opened *opened)
 {
     struct office *office = session->office;
     struct standing standing = { .last = opened->last, .epoch = office->epoch };
 
-    if (session->feed.state == FEED_IDLE) {
+    if (session->reader.feed.state == FEED_IDLE) {
         standing.cursor = opened->cursor;
         standing.recovered = opened->cursor_epoch_ok || !opened->known_device;
     }
     session->data_lost_count = office->data_lost_count;
     session->cursor = standing.cursor;
     receipts_forget(session);
-    if (session->feed.state == FEED_READING)
-        session->stale_pages++;
-    feed_fini(&session->feed);
+    reader_reset(&session->reader);
     session_say_welcome(session, &standing);
     if (conn_is_open(&session->conn))
         carrier_start(session, standing.cursor, standing.last);

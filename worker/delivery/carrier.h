@@ -1,6 +1,7 @@
 /*
- * The carrier brings a session its mail from its own mailbox: it carries out what the feed decides,
- * reads pages, skips messages that are not for this session, and stores acknowledgements.
+ * The carrier brings a session its mail from its own mailbox: one kind of
+ * reader (mailbox/reader.h). The carrier skips messages that are not for this session, and stores
+ * acknowledgements.
  *
  * The rules stand in mailbox/feed.c, the keys in mailbox/. While Redis is asked, nothing points to
  * the session: a question names the session by its number, for the session may be gone when the

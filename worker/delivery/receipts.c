@@ -106,7 +106,7 @@ static void add_asked(struct session *session, struct mailbox_range range)
 
 void receipts_note_ack(struct session *session, struct seq seq)
 {
-    const struct feed_acks *acks = &session->feed.acks;
+    const struct feed_acks *acks = &session->reader.feed.acks;
     uint32_t found;
 
     if (seq_is_zero(session->receipts.asked_first))

@@ -13,7 +13,7 @@
 struct reopening {
     struct office *office;
     uint64_t number;   /* the session's */
-    struct seq queued; /* by the session's feed, when the mailbox was asked */
+    struct seq queued; /* by the session's reader, when the mailbox was asked */
 };
 
 void catch_up_mailbox_up(struct office *office, struct slice epoch, bool lost)
@@ -28,7 +28,7 @@ void catch_up_all(struct office *office)
 {
     office->catch_up_at = 0;
     office->catch_up_lightly = false;
-    groups_look_again(office);
+    groups_refresh(office);
 }
 
 void catch_up_lightly(struct office *office)
@@ -67,7 +67,8 @@ static bool reopen(struct session *session)
     reopening = malloc(sizeof *reopening);
     if (!reopening)
         return false;
-    *reopening = (struct reopening){ session->office, session->number, session->feed.queued };
+    *reopening =
+        (struct reopening){ session->office, session->number, session->reader.feed.queued };
     if (whereabouts_enter(session, on_reopened, reopening)) {
         free(reopening);
         return false;

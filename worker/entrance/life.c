@@ -103,7 +103,7 @@ static void session_free(struct session *session)
     slot_seat_leave(office->region, office->slot);
     opening_free(session);
     receipts_forget(session);
-    feed_fini(&session->feed);
+    reader_fini(&session->reader);
     groups_session_gone(session);
     grant_unref(session->grant);
     free(session);
@@ -253,7 +253,7 @@ void life_on_closing(struct conn *conn)
     service_leave(session);
     session_unlist(session);
     whereabouts_leave(session);
-    groups_leave_all(session);
+    groups_session_closing(session);
     tickets_orphan(session);
 }
 

@@ -1,13 +1,13 @@
 /*
- * Groups (docs/protocol.md, sections 3 to 5): `#name` and `#all`, and who here is subscribed.
+ * Groups (docs/protocol.md, sections 3 to 5): `#name` and `#all`, and their members on this worker.
  *
- * The log of a group is the mailbox of its address: a post is stored and its doorbells are rung as
- * mail's are, once for each worker that has subscribers, however many. The worker keeps one place
- * in that log for all of its subscribers (a struct feed, with its rules): what comes next is handed
- * to them by reference, a bounded number of them a turn; a gap is read from the log once, for all.
- * A subscriber that is too slow, or is still replaying, reads the log for itself (group_feed.c)
- * until it is where the others are. In `#all` is every session by itself, which costs it nothing as
- * long as it keeps up.
+ * The log of a group is the mailbox of its address. A post is stored in the log as mail is, and
+ * doorbells are rung once for each worker with members, however many members the worker has. The
+ * worker keeps one reader in that log for all of its members: the next post goes to them by
+ * reference, to a bounded number of members a turn; a gap is read from the log once, for all.
+ * A member that is too slow, or is still replaying, reads the log for itself until it is in step
+ * with the others. Every session is a member of `#all`, which costs a session nothing as long as
+ * the session keeps up.
  */
 #ifndef WORKER_GROUPS_H
 #define WORKER_GROUPS_H
@@ -17,56 +17,59 @@
 #include "worker/session/session.h"
 
 struct group;
-struct groups; /* a worker's */
+struct groups; /* of one worker */
 
 /* NULL when out of memory. */
 struct groups *groups_new(struct office *office);
-/* When all sessions have gone and the mailbox has told everybody. NULL is allowed. */
+/* When all sessions have gone, and every question to the mailbox has been answered. NULL is
+ * allowed. */
 void groups_free(struct groups *groups);
 
-/* ---- what comes for a group ---- */
+/* ---- messages for a group ---- */
 
-/* A post has been stored in the group's log. False when nobody here is subscribed. */
+/* A post has been stored in the group's log. False: the group has no members here. */
 bool groups_offer(struct office *office, struct slice group, struct bus_position position,
                   struct msg *msg);
-/* Another worker believes that somebody here is subscribed to the group; nobody is. */
+/* Another worker believes that the address is a group with members here, and it is not: the log is
+ * told. */
 void groups_unknown(struct office *office, struct slice address);
-/* What is not stored: a signal, or a post where there is no mailbox. entry: of the group's address,
- * NULL: none. Returns to how many subscribers here it goes. */
+/* A message that is not stored: a signal, or a post where there is no mailbox. entry: of the
+ * group's address; NULL: none. Returns the number of members here; 0 also when out of memory. */
 unsigned groups_deliver(struct office *office, const struct directory_entry *entry,
                         struct msg *msg);
-/* The end of a turn, before Redis and the sockets are flushed: a bounded part of what is to be
- * done.
- */
+/* The end of a turn, before Redis and the sockets are flushed: does a bounded part of the work. */
 void groups_turn(struct office *office);
-/* Doorbells may have been missed, or data was lost: each group's log is looked at again, once. */
-void groups_look_again(struct office *office);
+/* Doorbells may have been missed, or data was lost: each group's log is asked where it ends, in the
+ * next turns. */
+void groups_refresh(struct office *office);
 
 /* ---- sessions ---- */
 
-/* A session begins, before its mailbox is asked for: from here on it is in `#all`. */
+/* A session begins: a member of `#all` from here on. To be called before its mailbox is asked. */
 void groups_session_opened(struct session *session);
+/* Nothing can be sent to the session any more: ends its subscriptions. */
+void groups_session_closing(struct session *session);
+/* The session is no longer a member of `#all`. */
 void groups_session_gone(struct session *session);
-/* It can be sent to no longer. */
-void groups_leave_all(struct session *session);
-/* Its connection has room for a page; a stored message of one of its groups has left. */
+/* The connection has room for a page. */
 void groups_on_room(struct session *session);
+/* A stored post has left the outbox. */
 void groups_on_stored_left(struct session *session, struct outbox_position position);
 
-/* ---- commands (group_commands.c) ---- */
+/* ---- commands ---- */
 
-/* Answered with `result`, perhaps later; or the reason is left in *fault (ERR_BAD). */
+/* Queues the `result`, perhaps later. ERR_BAD: the reason is in *fault. */
 enum err groups_subscribe(struct session *session, const struct envelope *envelope,
                           struct envelope_fault *fault);
 enum err groups_unsubscribe(struct session *session, const struct envelope *envelope,
                             struct envelope_fault *fault);
-/* `ack` in a group: false when the session is not subscribed to it. *cursor: up to where all is
- * acknowledged. */
+/* `ack` in a group. False: the session is not subscribed to the group. *cursor: every post up to
+ * there is acknowledged. */
 bool groups_ack(struct session *session, struct slice group, struct seq seq, struct seq *cursor);
-/* May it read the group's log, and subscribe to it? */
+/* May the session read the group's log, and subscribe to the group? */
 bool groups_may_read(const struct session *session, struct slice group);
-/* The session has a new token: what that does not allow any more is dropped, and named in the
- * answer at hand. */
+/* The session has a new token: ends the subscriptions that the token does not allow, and adds their
+ * names to the `result` in the making. */
 void groups_check_grant(struct session *session, struct buf *out);
 
 #endif

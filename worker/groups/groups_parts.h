@@ -1,19 +1,34 @@
 /*
- * What groups.c (who is subscribed, the place in the log, handing out), group_feed.c (one
- * subscriber at its own pace) and group_commands.c share, and nobody else sees.
+ * The records of the room, and what its files call of each other; nothing outside includes this.
+ *
+ * From the bottom up, and a file calls only those above it in this list:
+ *   group.c            the registry: which groups have members here
+ *   subscription.c     one subscriber, with a reader of its own
+ *   group_members.c    who the members are: two kinds of group
+ *   parcels.c          messages on their way to members
+ *   group_log.c        where this worker stands in a group's log
+ *   group_refresh.c    after Redis was away: where does each log end?
+ *   groups_commands.c  unsubscribe, ack, a new token
+ *   groups_subscribe.c subscribe
+ *   groups.c           the face of the room
  */
 #ifndef WORKER_GROUPS_PARTS_H
 #define WORKER_GROUPS_PARTS_H
 
+#include "common/address.h"
 #include "worker/groups/groups.h"
+#include "worker/mailbox/reader.h"
 
+#include <assert.h>
 #include <sys/queue.h>
 
+enum { GROUP_MEMBER_BYTES_MAX = ADDRESS_BYTES_MAX + 1 + DEVICE_BYTES_MAX };
+
 enum subscription_state {
-    SUBSCRIPTION_PENDING, /* asked for, and not yet answered: a stranger, but for `#all` */
+    SUBSCRIPTION_PENDING, /* `subscribe` waits for the log's answer */
     SUBSCRIPTION_ON,
-    SUBSCRIPTION_LAGGING, /* a session that is in `#all` by itself and is behind; ends when it has
-                             caught up */
+    SUBSCRIPTION_LAGGING, /* of a session that did not subscribe to `#all` and has fallen behind in
+                             `#all`; ends when the session has caught up */
 };
 
 struct subscription {
@@ -21,34 +36,35 @@ struct subscription {
     struct subscription *next;      /* of the session */
     struct group *group;
     struct session *session;
-    struct feed feed;  /* FEED_IDLE: it has no place of its own in the log (yet) */
-    struct seq cursor; /* acknowledged */
-    uint64_t turn;     /* when it last read a page: the one that waited longest reads next */
-    uint64_t request;  /* the latest `subscribe` that asked for it */
-    uint32_t number;   /* never 0; outbox_position.feed. A new one whenever the feed starts anew */
+    struct reader reader; /* of the group's log; FEED_IDLE: not started, or nothing is stored */
+    struct seq cursor;    /* acknowledged */
+    uint64_t page_turn;   /* when it last asked for a page: the lowest reads next */
+    uint64_t request;     /* the latest `subscribe` that named the group */
+    uint32_t number; /* outbox_position.feed; never 0; a new one whenever the reader starts anew */
     uint8_t state;
-    bool asked;  /* a page is on its way */
-    bool failed; /* a page could not be had: look again */
+    bool page_asked;  /* a page is on its way */
+    bool page_failed; /* a page could not be had, see group_refresh.c */
 };
 
 struct group {
-    TAILQ_ENTRY(group) link; /* all of them, the one that was looked at longest ago first */
+    TAILQ_ENTRY(group) link; /* of groups->list: the group that was refreshed longest ago first */
     TAILQ_HEAD(subscription_list, subscription) subscribers;
+    struct groups *groups;
+    const struct group_kind *kind;
     struct directory_entry *entry;
-    struct feed feed;      /* this worker's place in the log */
-    struct seq heard;      /* the newest that a doorbell told of while there was no place yet */
-    struct seq handed_out; /* of the last post whose handing out has begun */
-    uint64_t looked;       /* groups.looks, when it was last asked about */
-    uint32_t data_lost_count;
+    struct reader reader;        /* this worker's, for all members that are in step */
+    struct seq newest_unstarted; /* the newest post offered while the reader had not started */
+    struct seq delivered;        /* the last post whose delivery has begun */
+    uint64_t refresh_round;      /* groups->refresh_round when the group was last refreshed */
+    uint32_t data_lost_count;    /* the office's, when the reader started */
     uint32_t subscriber_count;
-    uint32_t pins;      /* parcels and questions that name it */
-    uint32_t life;      /* answers to what was asked in an earlier one are of no interest */
-    uint32_t shm_index; /* while listed */
-    bool is_all;
-    bool listed; /* in the shared table, and its log knows this worker */
+    uint32_t pins;       /* parcels, questions and calls that point to the group */
+    uint32_t generation; /* an answer to a question of an earlier generation is dropped */
+    uint32_t shm_index;  /* while listed */
+    bool listed;         /* in the shared table */
 };
 
-/* A message on its way to the subscribers of a group. */
+/* A message on its way to the members of a group. */
 struct parcel {
     TAILQ_ENTRY(parcel) link;
     struct group *group;
@@ -58,23 +74,37 @@ struct parcel {
 
 struct groups {
     struct office *office;
+    const struct group_kind *named, *everybody; /* of `#name`, of `#all` */
     TAILQ_HEAD(group_list, group) list;
-    struct group *all; /* `#all`; NULL while there is no session here */
+    struct group *all; /* `#all`; NULL: not listed for a session yet */
     uint32_t session_count;
 
-    TAILQ_HEAD(parcel_list, parcel) parcels; /* handed out one after the other */
+    /* Delivered one after the other. */
+    TAILQ_HEAD(parcel_list, parcel) parcels;
     uint64_t parcel_bytes;
-    bool handing;              /* the first of them is on its way: */
-    struct seq before;         /* what was handed out before it */
-    struct subscription *next; /* whose turn it is */
-    uint32_t next_place;       /* the same, of a parcel for `#all`: a place in office->sessions */
-    bool some_wait;            /* groups that are to read on when there is room for parcels */
+    bool delivering;                      /* the first parcel has begun; then: */
+    struct seq delivered_before;          /* group->delivered before that parcel */
+    struct subscription *next_subscriber; /* whose turn it is; NULL: everybody was served */
+    uint32_t next_session;                /* the same of `#all`: an index in office->sessions */
 
-    uint64_t looks;
-    bool looking;
-    bool some_failed; /* subscribers whose page could not be had */
-    uint64_t turns, requests;
+    bool some_wait; /* groups whose reader waits for room for parcels */
+    bool refreshing, some_pages_failed;
+    uint64_t refresh_round;
+    uint64_t page_turns, requests;
     uint32_t last_number;
+};
+
+/* Who the members of a group are. */
+struct group_kind {
+    uint32_t (*member_count)(const struct group *group);
+    /* Offers the first parcel to the members whose turn is next, at most *budget of them, and
+     * counts *budget down. Returns whether every member has been served. */
+    bool (*deliver)(struct groups *groups, const struct parcel *parcel, unsigned *budget);
+    /* A subscription without a replay starts; the log ended at `last` when Redis answered. */
+    void (*start_live)(struct subscription *subscription, struct seq last);
+    /* The client has unsubscribed. The subscription may be gone after. */
+    void (*leave)(struct subscription *subscription);
+    bool subscription_is_first; /* in the session's list, so that `deliver` finds it at once */
 };
 
 static inline struct slice group_address(const struct group *group)
@@ -82,37 +112,114 @@ static inline struct slice group_address(const struct group *group)
     return directory_address(group->entry);
 }
 
-/* ---- groups.c ---- */
+static inline void group_pin(struct group *group)
+{
+    group->pins++;
+    assert(group->pins);
+}
 
-/* NULL when nobody here is subscribed. */
+/* ---- group.c ---- */
+
+/* NULL when the group is not listed: it has no members here. */
 struct group *group_find(struct groups *groups, struct slice address);
-/* Finds or makes, and lists it. ERR_NOMEM; ERR_FULL: the shared table has no room. */
+/* Finds or makes the group, and lists it. ERR_NOMEM; ERR_FULL: the shared table has no room. On an
+ * error *group is NULL. */
 enum err group_need(struct groups *groups, struct slice address, struct group **group);
-/* Frees it, or takes it off the lists, when it has no subscribers. */
-void group_settle(struct groups *groups, struct group *group);
-/* The log's end is known: the worker's place begins here, if it has none yet. */
-void group_begin(struct groups *groups, struct group *group, struct seq last);
-/* What the session has been handed of `#all`. */
-struct seq group_all_handed(const struct groups *groups, const struct session *session);
-/* Hands a message over that is not stored, or that no feed is kept for. */
-void group_hand(struct session *session, struct msg *msg, struct seq seq);
+/* Takes a group without members off the lists, and frees it when nothing points to it. */
+void group_settle(struct group *group);
+/* The counterpart of group_pin. The group may be gone after. */
+void group_unpin(struct group *group);
 
-/* ---- group_feed.c ---- */
+/* A question to Redis about a group. It pins the group until the answer. */
+struct group_question {
+    struct group *group;
+    struct seq queued; /* by the group's reader when the question was asked */
+    uint32_t generation;
+};
+/* NULL when out of memory. */
+struct group_question *group_question_new(struct group *group);
+/* Frees the question. False: the group has started anew meanwhile, or is gone. */
+bool group_question_close(struct group_question *question);
+
+/* ---- subscription.c ---- */
 
 /* NULL when out of memory. */
 struct subscription *subscription_new(struct session *session, struct group *group,
                                       enum subscription_state state);
+/* The group may be gone after. */
 void subscription_free(struct subscription *subscription);
 struct subscription *subscription_find(const struct session *session, const struct group *group);
-/* It stands at the log's end as the others here do, or behind `after` with a replay before it. */
+struct subscription *subscription_find_address(const struct session *session, struct slice address);
+/* Has the client subscribed? NULL is allowed. */
+static inline bool subscription_is_wanted(const struct subscription *subscription)
+{
+    return subscription && subscription->state != SUBSCRIPTION_LAGGING;
+}
+/* Starts in step with the worker, which has delivered everything up to `at`; nothing is replayed.
+ */
 void subscription_start_live(struct subscription *subscription, struct seq at);
+/* Starts behind `after`, with a replay; the log ends at newest. */
 void subscription_start(struct subscription *subscription, struct seq after, struct seq newest);
-/* A stored post. before: what the others here were handed before it. */
-void subscription_offer(struct subscription *subscription, const struct parcel *parcel,
+/* A stored post; before: what this worker delivered before it. The subscription may be gone after.
+ */
+void subscription_offer(struct subscription *subscription, struct msg *msg, struct seq seq,
                         struct seq before);
-/* A page could not be had: again. */
+/* Asks again for a page that could not be had. */
 void subscription_retry(struct subscription *subscription);
-/* The log's data was lost; it ends at `last` now, and the worker's place is `at`. */
+/* The log's data was lost; the log ends at `last` now, and the worker's reader stands at `at`. */
 void subscription_restart(struct subscription *subscription, struct seq last, struct seq at);
+/* Lets the subscription of the session that has waited longest read a page, if there is room. */
+void subscription_read_next(struct session *session);
+/* A post has left the outbox. */
+void subscription_left(struct session *session, struct outbox_position position);
+/* Enqueues a message for a session that needs no reader for it: the message is not stored (seq
+ * zero), or the session is in step in `#all`. The session may be closing after. */
+void subscription_enqueue_plain(struct session *session, struct msg *msg, struct seq seq);
+
+/* ---- group_members.c ---- */
+
+extern const struct group_kind group_members_named;     /* whoever has subscribed */
+extern const struct group_kind group_members_everybody; /* every session of this worker */
+
+/* ---- parcels.c ---- */
+
+/* False: a post is to stay in its log until there is room. */
+bool parcels_have_room(const struct groups *groups);
+/* Is there room for a whole page? */
+bool parcels_are_few(const struct groups *groups);
+/* NULL when out of memory. Freed by free, or owned by parcels_put. */
+struct parcel *parcels_new(void);
+/* Puts a message into the parcel and appends the parcel. Takes a reference of msg. */
+void parcels_put(struct parcel *parcel, struct group *group, struct msg *msg, struct seq seq);
+/* Delivers, in order, to at most `budget` members. Groups and subscriptions may be gone after. */
+void parcels_deliver_some(struct groups *groups, unsigned budget);
+/* The worker ends. */
+void parcels_drop_all(struct groups *groups);
+
+/* ---- group_log.c ---- */
+
+/* The log's end is known: the reader starts there, if it has not started yet. */
+void group_log_start(struct group *group, struct seq last);
+/* The log may hold more than was offered. */
+void group_log_check(struct group *group);
+/* A post has been stored in the log. */
+void group_log_offer(struct group *group, struct bus_position position, struct msg *msg);
+/* There is room for parcels again. */
+void group_log_read_waiting(struct groups *groups);
+
+/* ---- group_refresh.c ---- */
+
+/* Asks for the end of the group's log, and has the log note that this worker has members. */
+void group_refresh(struct group *group);
+/* Refreshes at most `count` groups; the others follow in later turns. */
+void group_refresh_some(struct groups *groups, unsigned count);
+
+/* ---- groups_commands.c ---- */
+
+/* ERR_BAD: tags does not name groups; the reason is in *fault. */
+enum err groups_check_tags(const struct envelope *envelope, struct envelope_fault *fault);
+/* Under which name the cursor of the session's device is kept with the log: the address and the
+ * device. The slice lies in room. */
+struct slice groups_member_name(const struct session *session, char room[GROUP_MEMBER_BYTES_MAX]);
 
 #endif

@@ -9,7 +9,7 @@
 #ifndef WORKER_SESSION_H
 #define WORKER_SESSION_H
 
-#include "worker/mailbox/feed.h"
+#include "worker/mailbox/reader.h"
 #include "worker/mailbox/standing.h"
 #include "worker/session/directory.h"
 #include "worker/session/office.h"
@@ -29,7 +29,7 @@ struct session_supply {
     /* `welcome` has been sent. The replay begins behind `after`; newest: the mailbox's last message
      * when the mailbox was opened. */
     void (*start)(struct session *session, struct seq after, struct seq newest);
-    /* The mailbox was opened again, because Redis or the doorbells were away. queued: the feed's
+    /* The mailbox was opened again, because Redis or the doorbells were away. queued: the reader's
      * position when the mailbox was asked. */
     void (*reopened)(struct session *session, const struct mailbox_opened *opened,
                      struct seq queued);
@@ -83,7 +83,7 @@ struct session {
 
     struct session_opening *opening;       /* NULL once the session has begun */
     struct ticket *tickets, *tickets_last; /* answers that are not known yet, oldest first */
-    struct feed feed;                      /* how far the mailbox has been queued */
+    struct reader reader;                  /* of the mailbox */
     struct seq cursor;                     /* acknowledged up to here */
     struct session_receipts receipts;
     struct session_sent sent;
@@ -91,14 +91,13 @@ struct session {
     struct service_seat *seat;          /* at a service address; NULL: the session has a mailbox */
     uint32_t data_lost_count;           /* the office's, as far as this session has been told */
 
-    uint8_t reopenings;  /* questions of entrance/catch_up.c without an answer */
-    uint8_t stale_pages; /* asked for by a feed that has begun anew since */
-    bool stalled;        /* not read from, see session_stall */
-    bool other_devices;  /* the address has others: they get copies of what is sent */
-    bool in_all;         /* counted among the subscribers of "#all" */
-    bool listed;         /* in the directory and in the shared table */
-    bool entered;        /* in the address's `:at`, or it may be */
-    bool ordered;        /* since_ns is by the clock of Redis, and so comparable among hosts */
+    uint8_t reopenings; /* questions of entrance/catch_up.c without an answer */
+    bool stalled;       /* not read from, see session_stall */
+    bool other_devices; /* the address has others: they get copies of what is sent */
+    bool in_all;        /* counted among the subscribers of "#all" */
+    bool listed;        /* in the directory and in the shared table */
+    bool entered;       /* in the address's `:at`, or it may be */
+    bool ordered;       /* since_ns is by the clock of Redis, and so comparable among hosts */
     uint8_t device_len;
     char device[];
 };

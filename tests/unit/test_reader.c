@@ -1,0 +1,291 @@
+/* A reader with a receiver that only writes down what the reader asks of it. */
+#include "worker/mailbox/reader.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+static struct receiver {
+    struct reader reader;
+    char acts[512]; /* what the reader did, in order */
+    bool room, down;
+    uint64_t unwanted, closes_at; /* seqs; 0: none */
+} receiver;
+
+__attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
+{
+    size_t len = strlen(receiver.acts);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(receiver.acts + len, sizeof receiver.acts - len, format, args);
+    va_end(args);
+}
+
+static void assert_acts(const char *wanted)
+{
+    assert_string_equal(receiver.acts, wanted);
+    receiver.acts[0] = 0;
+}
+
+static struct receiver *reader_receiver(struct reader *reader)
+{
+    return (struct receiver *)((char *)reader - offsetof(struct receiver, reader));
+}
+
+static enum err ask(struct reader *reader)
+{
+    assert_ptr_equal(reader_receiver(reader), &receiver);
+    note("ask>%d ", (int)reader->feed.queued.ms);
+    return receiver.down ? ERR_DOWN : OK;
+}
+
+static void wait_for_room(struct reader *reader)
+{
+    (void)reader;
+    note("wait ");
+}
+
+static bool receiver_has_room(struct reader *reader)
+{
+    return reader_receiver(reader)->room;
+}
+
+static bool wants(struct reader *reader, const struct mailbox_entry *entry)
+{
+    return entry->seq.ms != reader_receiver(reader)->unwanted;
+}
+
+static bool take(struct reader *reader, const struct mailbox_entry *entry, struct msg *msg)
+{
+    assert_non_null(msg);
+    assert_true(slice_equal(msg_slice(msg), entry->body));
+    assert_int_equal(msg->kind, MSG_MAIL);
+    assert_int_equal(msg->level, entry->level);
+    note("%d ", (int)entry->seq.ms);
+    return entry->seq.ms != reader_receiver(reader)->closes_at;
+}
+
+static void replayed(struct reader *reader)
+{
+    note("replayed@%d ", reader->feed.level);
+}
+
+static void failed(struct reader *reader)
+{
+    (void)reader;
+    note("failed ");
+}
+
+static const struct reader_kind kind = {
+    .ask = ask,
+    .wait = wait_for_room,
+    .has_room = receiver_has_room,
+    .wants = wants,
+    .take = take,
+    .replayed = replayed,
+    .failed = failed,
+};
+
+static struct seq at(uint64_t ms)
+{
+    return (struct seq){ ms, 0 };
+}
+
+/* The log's entries first to last; first 0: none. */
+static void answer(uint64_t first, uint64_t last, bool end)
+{
+    struct mailbox_entry entries[16] = { 0 };
+    struct mailbox_page page = { .ok = true, .entries = entries, .end = end, .last = at(last) };
+
+    for (uint64_t ms = first; first && ms <= last; ms++)
+        entries[page.count++] = (struct mailbox_entry){ .seq = at(ms),
+                                                        .body = SLICE("{}"),
+                                                        .level = (int8_t) - (ms % 5) };
+    reader_page(&kind, &receiver.reader, &page);
+}
+
+static void answer_nothing(void)
+{
+    reader_page(&kind, &receiver.reader, &(struct mailbox_page){ .ok = false });
+}
+
+static bool offer(uint64_t ms, uint64_t before)
+{
+    return reader_offer(&kind, &receiver.reader, at(ms), at(before), true);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    receiver = (struct receiver){ .room = true };
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    reader_fini(&receiver.reader);
+    return 0;
+}
+
+/* At the end of a log that ends at 5, with nothing noted. */
+static void be_live(void)
+{
+    reader_start(&kind, &receiver.reader, at(5), at(5));
+    answer(0, 0, true);
+    assert_acts("ask>5 replayed@0 ");
+}
+
+static void a_backlog_is_read_page_by_page_and_then_replayed_is_said_once(void **state)
+{
+    (void)state;
+    reader_start(&kind, &receiver.reader, at(0), at(7));
+    assert_acts("ask>0 ");
+    answer(1, 3, false);
+    assert_acts("1 2 3 ask>3 ");
+    answer(4, 6, false);
+    assert_acts("4 5 6 ask>6 ");
+    answer(7, 7, true);
+    assert_acts("7 replayed@-4 "); /* at the lowest level of the backlog */
+    reader_check(&kind, &receiver.reader, true);
+    answer(8, 8, true);
+    assert_acts("ask>7 8 ");
+}
+
+static void what_is_offered_during_the_replay_comes_once_and_in_order(void **state)
+{
+    (void)state;
+    reader_start(&kind, &receiver.reader, at(0), at(2));
+    assert_false(offer(3, 2)); /* stored after the page was asked for */
+    answer(1, 2, true);
+    assert_acts("ask>0 1 2 ask>2 ");
+    answer(3, 3, true);
+    assert_acts("3 replayed@-3 ");
+    assert_false(offer(3, 2));
+    assert_true(offer(4, 3));
+    assert_acts("");
+}
+
+static void a_gap_is_read_from_the_log(void **state)
+{
+    (void)state;
+    be_live();
+    assert_true(offer(6, 5));
+    assert_false(offer(8, 7));
+    assert_false(offer(9, 8));
+    assert_acts("ask>6 ");
+    answer(7, 9, true);
+    assert_acts("7 8 9 ");
+    assert_true(offer(10, 9));
+    assert_acts("");
+}
+
+static void without_room_a_page_waits_until_there_is(void **state)
+{
+    (void)state;
+    reader_start(&kind, &receiver.reader, at(0), at(9));
+    receiver.room = false;
+    answer(1, 3, false);
+    assert_acts("ask>0 1 2 3 wait ");
+    assert_false(offer(10, 9));
+    reader_check(&kind, &receiver.reader, true);
+    assert_acts("");
+    receiver.room = true;
+    reader_room(&kind, &receiver.reader);
+    assert_acts("ask>3 ");
+    reader_room(&kind, &receiver.reader); /* nobody waits any more */
+    assert_acts("");
+    answer(4, 10, true);
+    assert_acts("4 5 6 7 8 9 10 replayed@-4 ");
+}
+
+static void a_live_message_without_room_is_read_later(void **state)
+{
+    (void)state;
+    be_live();
+    assert_false(reader_offer(&kind, &receiver.reader, at(6), at(5), false));
+    assert_acts("wait ");
+    reader_room(&kind, &receiver.reader);
+    answer(6, 6, true);
+    assert_acts("ask>5 6 ");
+}
+
+static void a_page_that_fails_is_asked_for_again_by_a_check(void **state)
+{
+    (void)state;
+    reader_start(&kind, &receiver.reader, at(0), at(3));
+    answer_nothing();
+    assert_acts("ask>0 failed ");
+    reader_check(&kind, &receiver.reader, true);
+    answer(1, 3, true);
+    assert_acts("ask>0 1 2 3 replayed@-3 ");
+}
+
+static void a_question_that_cannot_be_asked_is_a_failure(void **state)
+{
+    (void)state;
+    receiver.down = true;
+    reader_start(&kind, &receiver.reader, at(0), at(1));
+    assert_acts("ask>0 failed ");
+    receiver.down = false;
+    assert_false(offer(2, 1)); /* a gap: tells of more, and asks again */
+    answer(1, 2, true);
+    assert_acts("ask>0 1 2 replayed@-2 ");
+}
+
+static void a_stale_page_is_dropped_and_the_next_is_taken(void **state)
+{
+    (void)state;
+    reader_start(&kind, &receiver.reader, at(0), at(3));
+    reader_reset(&receiver.reader);
+    assert_int_equal(receiver.reader.feed.state, FEED_IDLE);
+    reader_reset(&receiver.reader); /* no page is on its way that is not stale already */
+    reader_start(&kind, &receiver.reader, at(100), at(101));
+    assert_acts("ask>0 ask>100 ");
+    answer(1, 3, true);
+    assert_acts("");
+    answer(101, 101, true);
+    assert_acts("101 replayed@-1 ");
+}
+
+static void what_is_not_wanted_is_skipped_and_does_not_count_for_the_level(void **state)
+{
+    (void)state;
+    receiver.unwanted = 4;
+    reader_start(&kind, &receiver.reader, at(2), at(5));
+    answer(3, 5, true);
+    assert_acts("ask>2 3 5 replayed@-3 ");
+    assert_int_equal(receiver.reader.feed.queued.ms, 5);
+}
+
+static void a_receiver_that_closes_gets_nothing_more(void **state)
+{
+    (void)state;
+    receiver.closes_at = 2;
+    reader_start(&kind, &receiver.reader, at(0), at(9));
+    answer(1, 3, false);
+    assert_acts("ask>0 1 2 ");
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_backlog_is_read_page_by_page_and_then_replayed_is_said_once),
+        T(what_is_offered_during_the_replay_comes_once_and_in_order),
+        T(a_gap_is_read_from_the_log),
+        T(without_room_a_page_waits_until_there_is),
+        T(a_live_message_without_room_is_read_later),
+        T(a_page_that_fails_is_asked_for_again_by_a_check),
+        T(a_question_that_cannot_be_asked_is_a_failure),
+        T(a_stale_page_is_dropped_and_the_next_is_taken),
+        T(what_is_not_wanted_is_skipped_and_does_not_count_for_the_level),
+        T(a_receiver_that_closes_gets_nothing_more),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
