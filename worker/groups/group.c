@@ -1,10 +1,10 @@
 /*
  * The registry: which groups have members on this worker.
  *
- * A group with members is listed: it has one row in the shared table, by which the other workers of
- * this host find this worker. The group's log notes this worker too (`:at`), by which the workers
- * of other hosts do; that note is made by the first question to the log (mailbox_join), and taken
- * back here when the last member leaves.
+ * A group with members is listed: the group has one row in the shared table, by which the other
+ * workers of this host find this worker. The group's log notes this worker too (`:at`), by which
+ * the workers of other hosts do; that note is made by the first question to the log (mailbox_join),
+ * and taken back here when the last member leaves.
  *
  * The registry must not free a group that a parcel or a question points to: both pin the group.
  */
@@ -113,13 +113,6 @@ void group_settle(struct group *group)
         group_unlist(group);
     if (group->pins == 0)
         group_free(group);
-}
-
-void group_unpin(struct group *group)
-{
-    assert(group->pins);
-    group->pins--;
-    group_settle(group);
 }
 
 struct group_question *group_question_new(struct group *group)

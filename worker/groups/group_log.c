@@ -3,7 +3,7 @@
  *
  * A post that comes next becomes a parcel at once; a gap is read from the log once, for all
  * members. The reader starts at the end of the log when that end is known. Posts that are offered
- * before are not lost: group_log_start reads up to the newest of them.
+ * before are not lost: group_log_start reads up to the newest of these posts.
  */
 #include "worker/groups/groups_parts.h"
 
@@ -41,7 +41,7 @@ static enum err group_log_ask(struct reader *reader);
 static bool group_log_take(struct reader *reader, const struct mailbox_entry *entry,
                            struct msg *msg);
 
-/* `replayed` is NULL: the reader starts at the end of the log, so it has no backlog. */
+/* `replayed` is NULL: the reader starts at the end of the log and has no backlog. */
 static const struct reader_kind group_log_reader = {
     .ask = group_log_ask,
     .wait = group_log_wait,
@@ -70,7 +70,7 @@ static void group_log_page_arrived(void *arg, const struct mailbox_page *page)
     struct group_question *question = arg;
     struct group *group = question->group;
 
-    if (group_question_close(question)) /* the group is listed, so it has members and stays */
+    if (group_question_close(question)) /* a group that is listed has members and stays */
         reader_page(&group_log_reader, &group->reader, page);
 }
 
@@ -119,7 +119,7 @@ void group_log_offer(struct group *group, struct bus_position position, struct m
         group->newest_unstarted = seq_max(group->newest_unstarted, position.seq);
         return;
     }
-    parcel = parcels_new(); /* first: the reader cannot take back that it queued a post */
+    parcel = parcels_new(); /* first: a post that the reader has accepted cannot be given back */
     if (reader_offer(&group_log_reader, &group->reader, position.seq, position.before,
                      parcel && parcels_have_room(group->groups)))
         parcels_put(parcel, group, msg, position.seq);

@@ -1,10 +1,10 @@
 /*
- * Who the members of a group are, and how a parcel goes round to them: two kinds of group.
+ * The members of a group, and how a parcel goes round to the members: two kinds of group.
  *
  * A named group (`#name`) has the sessions that subscribed. `#all` has every session of the worker,
  * subscribed or not, and keeps no record for a session that is in step: a parcel goes round
- * office->sessions. Only a session that is too slow for a parcel gets a subscription (lagging), to
- * remember where the session stands until it has caught up.
+ * office->sessions. Only a session that is too slow for a parcel gets a subscription (lagging),
+ * which remembers where the session stands until the session has caught up.
  */
 #include "worker/groups/groups_parts.h"
 
@@ -28,13 +28,16 @@ static uint32_t named_member_count(const struct group *group)
 
 static bool named_deliver(struct groups *groups, const struct parcel *parcel, unsigned *budget)
 {
-    while (*budget && groups->next_subscriber) {
-        struct subscription *subscription = groups->next_subscriber;
+    struct subscription *subscription;
+    unsigned left = *budget;
+
+    while (left && (subscription = groups->next_subscriber)) {
         /* Moved on first: the offer may free the subscription. */
         groups->next_subscriber = TAILQ_NEXT(subscription, link);
-        --*budget;
+        left--;
         offer_to_subscriber(subscription, parcel, groups->delivered_before);
     }
+    *budget = left;
     return !groups->next_subscriber;
 }
 
@@ -44,7 +47,7 @@ static void named_start_live(struct subscription *subscription, struct seq last)
 
     if (seq_compare(delivered, last) <= 0)
         subscription_start_live(subscription, last);
-    else /* posts behind `last` have passed the subscription by: it reads them */
+    else /* posts behind `last` have passed the subscription by, and are read */
         subscription_start(subscription, last, delivered);
 }
 
@@ -99,14 +102,16 @@ static void offer_to_session(struct groups *groups, struct session *session,
 
 static bool everybody_deliver(struct groups *groups, const struct parcel *parcel, unsigned *budget)
 {
-    struct office *office = groups->office;
+    const struct office *office = groups->office;
+    unsigned left = *budget;
 
-    while (*budget && groups->next_session < office->session_used) {
+    while (left && groups->next_session < office->session_used) {
         struct session *session = office->sessions[groups->next_session++];
-        --*budget;
+        left--;
         if (session)
             offer_to_session(groups, session, parcel);
     }
+    *budget = left;
     return groups->next_session >= office->session_used;
 }
 
@@ -128,8 +133,8 @@ static void everybody_start_live(struct subscription *subscription, struct seq l
                             everybody_delivered(subscription->group, subscription->session));
 }
 
-/* The session stays a member. A subscription that still has to read stays until it has caught up,
- * so that nothing is lost and nothing comes out of order. */
+/* The session stays a member. A subscription that still has to read stays until the session has
+ * caught up, so that no post is lost and no post comes out of order. */
 static void everybody_leave(struct subscription *subscription)
 {
     if (subscription->reader.feed.state > FEED_IDLE)

@@ -1,9 +1,9 @@
 /*
  * Refreshing groups after doorbells may have been missed, or data was lost: each group's log is
- * asked once where it ends, a bounded number of groups a turn.
+ * asked once for its end, a bounded number of groups a turn.
  *
- * A log that ends behind the reader is read on. A log that ends before it, or a Redis that has lost
- * data, makes the group start anew from where the log ends.
+ * A log that ends behind the reader is read on. A log that ends before the reader, or a Redis that
+ * has lost data, makes the group start anew from the end of the log.
  */
 #include "worker/groups/groups_parts.h"
 
@@ -11,8 +11,9 @@
 
 #include <stdlib.h>
 
-/* Redis came back empty or older. What was delivered is not in the log any more, or at another seq.
- * A post since then lies behind the end of the old log, because seqs follow the clock. */
+/* Redis came back empty or older. Posts that were delivered are gone from the log, or lie at
+ * another seq. A post that was stored since then lies behind the end of the old log, because seqs
+ * follow the clock. */
 static void group_restart(struct group *group, struct seq last)
 {
     struct groups *groups = group->groups;

@@ -30,8 +30,8 @@ void groups_free(struct groups *groups);
 /* A post has been stored in the group's log. False: the group has no members here. */
 bool groups_offer(struct office *office, struct slice group, struct bus_position position,
                   struct msg *msg);
-/* Another worker believes that the address is a group with members here, and it is not: the log is
- * told. */
+/* Another worker rang for this address, and no group of this address has members here: tells the
+ * log so. */
 void groups_unknown(struct office *office, struct slice address);
 /* A message that is not stored: a signal, or a post where there is no mailbox. entry: of the
  * group's address; NULL: none. Returns the number of members here; 0 also when out of memory. */
@@ -39,7 +39,7 @@ unsigned groups_deliver(struct office *office, const struct directory_entry *ent
                         struct msg *msg);
 /* The end of a turn, before Redis and the sockets are flushed: does a bounded part of the work. */
 void groups_turn(struct office *office);
-/* Doorbells may have been missed, or data was lost: each group's log is asked where it ends, in the
+/* Doorbells may have been missed, or data was lost: each group's log is asked for its end, in the
  * next turns. */
 void groups_refresh(struct office *office);
 

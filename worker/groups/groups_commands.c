@@ -41,8 +41,8 @@ static void unsubscribe(struct subscription *subscription)
     subscription->group->kind->leave(subscription);
 }
 
-/* The `result`, queued behind every post that was queued, so that no post of the groups comes after
- * it. */
+/* The `result`, queued behind every post that was queued, so that no post of the groups follows
+ * the `result`. */
 static enum err say_unsubscribed(struct session *session, struct slice id,
                                  struct envelope_fault *fault)
 {

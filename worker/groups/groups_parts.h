@@ -1,13 +1,13 @@
 /*
- * The records of the room, and what its files call of each other; nothing outside includes this.
+ * The records of the room, and the functions that its files share; no other room includes this.
  *
- * From the bottom up, and a file calls only those above it in this list:
+ * From the bottom up; a file calls only files that stand higher in this list:
  *   group.c            the registry: which groups have members here
  *   subscription.c     one subscriber, with a reader of its own
- *   group_members.c    who the members are: two kinds of group
+ *   group_members.c    the members: two kinds of group
  *   parcels.c          messages on their way to members
  *   group_log.c        where this worker stands in a group's log
- *   group_refresh.c    after Redis was away: where does each log end?
+ *   group_refresh.c    asking each log for its end after Redis was away
  *   groups_commands.c  unsubscribe, ack, a new token
  *   groups_subscribe.c subscribe
  *   groups.c           the face of the room
@@ -38,7 +38,7 @@ struct subscription {
     struct session *session;
     struct reader reader; /* of the group's log; FEED_IDLE: not started, or nothing is stored */
     struct seq cursor;    /* acknowledged */
-    uint64_t page_turn;   /* when it last asked for a page: the lowest reads next */
+    uint64_t page_turn;   /* of its latest page: the lowest reads next */
     uint64_t request;     /* the latest `subscribe` that named the group */
     uint32_t number; /* outbox_position.feed; never 0; a new one whenever the reader starts anew */
     uint8_t state;
@@ -84,7 +84,7 @@ struct groups {
     uint64_t parcel_bytes;
     bool delivering;                      /* the first parcel has begun; then: */
     struct seq delivered_before;          /* group->delivered before that parcel */
-    struct subscription *next_subscriber; /* whose turn it is; NULL: everybody was served */
+    struct subscription *next_subscriber; /* the next to be served; NULL: all have been */
     uint32_t next_session;                /* the same of `#all`: an index in office->sessions */
 
     bool some_wait; /* groups whose reader waits for room for parcels */
@@ -94,7 +94,7 @@ struct groups {
     uint32_t last_number;
 };
 
-/* Who the members of a group are. */
+/* How the members of a group are found. */
 struct group_kind {
     uint32_t (*member_count)(const struct group *group);
     /* Offers the first parcel to the members whose turn is next, at most *budget of them, and
@@ -104,7 +104,7 @@ struct group_kind {
     void (*start_live)(struct subscription *subscription, struct seq last);
     /* The client has unsubscribed. The subscription may be gone after. */
     void (*leave)(struct subscription *subscription);
-    bool subscription_is_first; /* in the session's list, so that `deliver` finds it at once */
+    bool subscription_is_first; /* in the session's list, so that `deliver` needs no search */
 };
 
 static inline struct slice group_address(const struct group *group)
@@ -120,17 +120,22 @@ static inline void group_pin(struct group *group)
 
 /* ---- group.c ---- */
 
-/* NULL when the group is not listed: it has no members here. */
+/* NULL when the group is not listed, and so has no members here. */
 struct group *group_find(struct groups *groups, struct slice address);
 /* Finds or makes the group, and lists it. ERR_NOMEM; ERR_FULL: the shared table has no room. On an
  * error *group is NULL. */
 enum err group_need(struct groups *groups, struct slice address, struct group **group);
-/* Takes a group without members off the lists, and frees it when nothing points to it. */
+/* Takes a group without members off the lists, and frees the group unless it is pinned. */
 void group_settle(struct group *group);
 /* The counterpart of group_pin. The group may be gone after. */
-void group_unpin(struct group *group);
+static inline void group_unpin(struct group *group)
+{
+    assert(group->pins);
+    group->pins--;
+    group_settle(group);
+}
 
-/* A question to Redis about a group. It pins the group until the answer. */
+/* A question to Redis about a group, which pins the group until the answer. */
 struct group_question {
     struct group *group;
     struct seq queued; /* by the group's reader when the question was asked */
@@ -160,7 +165,8 @@ static inline bool subscription_is_wanted(const struct subscription *subscriptio
 void subscription_start_live(struct subscription *subscription, struct seq at);
 /* Starts behind `after`, with a replay; the log ends at newest. */
 void subscription_start(struct subscription *subscription, struct seq after, struct seq newest);
-/* A stored post; before: what this worker delivered before it. The subscription may be gone after.
+/* A stored post; before: the post that this worker delivered before. The subscription may be gone
+ * after.
  */
 void subscription_offer(struct subscription *subscription, struct msg *msg, struct seq seq,
                         struct seq before);
@@ -172,13 +178,13 @@ void subscription_restart(struct subscription *subscription, struct seq last, st
 void subscription_read_next(struct session *session);
 /* A post has left the outbox. */
 void subscription_left(struct session *session, struct outbox_position position);
-/* Enqueues a message for a session that needs no reader for it: the message is not stored (seq
+/* Enqueues a message for a session that needs no reader here: the message is not stored (seq
  * zero), or the session is in step in `#all`. The session may be closing after. */
 void subscription_enqueue_plain(struct session *session, struct msg *msg, struct seq seq);
 
 /* ---- group_members.c ---- */
 
-extern const struct group_kind group_members_named;     /* whoever has subscribed */
+extern const struct group_kind group_members_named;     /* the sessions that subscribed */
 extern const struct group_kind group_members_everybody; /* every session of this worker */
 
 /* ---- parcels.c ---- */
@@ -198,7 +204,7 @@ void parcels_drop_all(struct groups *groups);
 
 /* ---- group_log.c ---- */
 
-/* The log's end is known: the reader starts there, if it has not started yet. */
+/* The log's end is known: a reader that has not started yet starts there. */
 void group_log_start(struct group *group, struct seq last);
 /* The log may hold more than was offered. */
 void group_log_check(struct group *group);

@@ -7,7 +7,7 @@
  * stored after a log's answer must find the subscription.
  *
  * The session may close or unsubscribe before the answers come, so a question names the session by
- * its number and holds no pointer to it.
+ * its number and holds no pointer.
  */
 #include "worker/groups/groups_parts.h"
 

@@ -2,9 +2,9 @@
  * One subscriber: where a session stands in the log of a group.
  *
  * A subscription that is in step with the worker takes each post as it is delivered. A subscription
- * that replays, or that was too slow, reads the log for itself until it is in step again. Of a
- * session's subscriptions one reads at a time, the one that waited longest, so that a slow client
- * costs memory for one page, however many groups it is in.
+ * that replays, or that was too slow, reads the log alone until it is in step again. Of a
+ * session's subscriptions only that which has waited longest reads a page, so that a slow client
+ * costs memory for one page, however many its groups.
  */
 #include "worker/groups/groups_parts.h"
 
@@ -42,7 +42,7 @@ static bool page_fits(const struct session *session)
 
 /* ---- the record ---- */
 
-/* UINT32_MAX is the number of what subscription_enqueue_plain sends. */
+/* UINT32_MAX is taken by subscription_enqueue_plain. */
 static uint32_t next_number(struct groups *groups)
 {
     do
@@ -120,7 +120,7 @@ static struct subscription *find_by_number(const struct session *session, uint32
     return subscription;
 }
 
-/* ---- whose turn it is to read ---- */
+/* ---- the turn to read ---- */
 
 static bool some_page_is_on_its_way(const struct session *session)
 {
@@ -146,21 +146,21 @@ void subscription_read_next(struct session *session)
     struct subscription *subscription = waited_longest(session);
 
     if (!subscription || some_page_is_on_its_way(session))
-        return; /* that page calls this function when it has come */
+        return; /* the page that is on its way calls this function */
     if (page_fits(session))
         reader_room(&subscription_reader, &subscription->reader);
     else
         conn_ask_for_room(&session->conn, ROOM_BYTES);
 }
 
-/* ---- what the reader does ---- */
+/* ---- the acts of the reader ---- */
 
 static void subscription_wait(struct reader *reader)
 {
     conn_ask_for_room(&reader_subscription(reader)->session->conn, ROOM_BYTES);
 }
 
-/* While another subscription of the session waits, that one reads the next page. */
+/* Another subscription of the session that waits reads the next page. */
 static bool subscription_may_go_on(struct reader *reader)
 {
     const struct session *session = reader_subscription(reader)->session;
@@ -337,7 +337,7 @@ void subscription_restart(struct subscription *subscription, struct seq last, st
     enum feed_step step = FEED_NOTHING;
 
     if (feed->state == FEED_IDLE)
-        return; /* the answer to its `subscribe` is still to come, and starts it */
+        return; /* starts when `subscribe` is answered */
     subscription->cursor = (struct seq){ 0 };
     start_anew(subscription);
     if (seq_compare(queued, at) < 0) {

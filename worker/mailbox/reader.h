@@ -1,7 +1,7 @@
 /*
- * A reader brings the entries of one log to their receiver: it carries out what its feed decides.
+ * A reader brings the entries of one log to their receiver, by carrying out what its feed decides.
  *
- * The one idea: how a log is followed is the same for every receiver; only a few acts differ. Those
+ * The one idea: how a log is followed is the same for every receiver; only a few acts differ. These
  * acts are a struct reader_kind, a const table. Three kinds exist: a session reads its mailbox
  * (carrier.c), a worker reads the log of a group for all members here (group_log.c), and a
  * subscription reads the log of a group at its own pace (subscription.c). The table is passed to
@@ -9,7 +9,7 @@
  *
  * The owner embeds the reader, and finds itself from the reader's address. A reader must not know
  * sessions, groups or Redis. The callbacks of a kind must not free the reader, except `take` and
- * `replayed`, which may (see there).
+ * `replayed`.
  */
 #ifndef WORKER_READER_H
 #define WORKER_READER_H
@@ -51,22 +51,23 @@ void reader_start(const struct reader_kind *kind, struct reader *reader, struct 
 /* Carries a step of the feed out. The reader may be gone after. */
 void reader_carry_out(const struct reader_kind *kind, struct reader *reader, enum feed_step step);
 /* A live message has been stored at seq, behind `before`. Returns true when the caller is to queue
- * the message now; else the reader reads the message from the log, if it has not queued it. Inline:
+ * the message now; else the message has been queued already, or will be read from the log. Inline:
  * every delivery of a live message comes through here. */
 static inline bool reader_offer(const struct reader_kind *kind, struct reader *reader,
                                 struct seq seq, struct seq before, bool has_room)
 {
     enum feed_step step;
-    bool is_next = feed_offer(&reader->feed, seq, before, has_room, &step);
 
+    if (feed_offer(&reader->feed, seq, before, has_room, &step))
+        return true;
     if (step != FEED_NOTHING)
         reader_carry_out(kind, reader, step);
-    return is_next;
+    return false;
 }
 /* The log may hold more than was offered. has_room: for a page. */
 void reader_check(const struct reader_kind *kind, struct reader *reader, bool has_room);
 /* The answer to kind->ask. A stale page is dropped: answers come in the order of the questions. A
- * kind whose question names what it was asked for drops its stale pages itself. The reader may be
+ * kind whose questions tell an old page from a new page drops stale pages itself. The reader may be
  * gone after. */
 void reader_page(const struct reader_kind *kind, struct reader *reader,
                  const struct mailbox_page *page);
