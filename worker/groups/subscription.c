@@ -242,11 +242,11 @@ static void subscription_failed(struct reader *reader)
 static void subscription_page_arrived(void *arg, const struct mailbox_page *page)
 {
     struct page_question question = *(struct page_question *)arg;
-    struct session *session = session_by_number(question.office, question.session);
+    struct session *session = session_open_by_number(question.office, question.session);
     struct subscription *subscription;
 
     free(arg);
-    if (!session || !conn_is_open(&session->conn))
+    if (!session)
         return;
     subscription = find_by_number(session, question.number);
     if (subscription) {
