@@ -20,7 +20,7 @@ struct outbox_lanes;
 
 /* The place of a stored message in its recipient's mailbox, told in front of it as `seq` (zero: it
  * has none), its number among those queued to this connection from that mailbox, and which mailbox
- * it is: 0 the session's own, else a group's log (group_feed.c). */
+ * it is: 0 the session's own, else a group's log (groups/subscription.c). */
 struct outbox_position {
     uint64_t ms, n, number;
     uint32_t feed;
