@@ -35,6 +35,9 @@ static struct office office;
 static struct visitors visitors;
 static struct sessions_writer *elsewhere; /* the session table's writer of another worker */
 static bool tick_wanted;
+/* For office_redis_fixture.h: what the bus tells, and what else is done at the end of a turn. */
+static struct bus_events office_bus_events;
+static void (*office_turn_stored)(void);
 
 static inline void office_deliver(void *arg, const struct slice *recipients, size_t count,
                                   struct msg *msg)
@@ -52,6 +55,8 @@ static inline void office_turn_end(void *arg)
     }
     tick_wanted = false;
     groups_turn(&office);
+    if (office_turn_stored)
+        office_turn_stored();
     reach_flush(office.reach);
     conn_host_flush(&office.host);
     visitors_flush(&visitors);
@@ -94,7 +99,6 @@ static inline void office_open(const char *members)
         .closing = life_on_closing,
         .gone = life_on_gone,
     };
-    static const struct bus_events no_events = { 0 };
     static const struct bus_events relay_events = { .deliver = office_deliver };
     char why[256];
 
@@ -123,7 +127,7 @@ static inline void office_open(const char *members)
     office.host.ping_ms = office.host.pong_ms = office.host.slow_ms = 100000000;
     office.host.close_ms = 5000;
     office.bus = bus_new(loop, office.config, office.region, office.stats, office.node, SLOT,
-                         office.incarnation, &no_events);
+                         office.incarnation, &office_bus_events);
     assert_non_null(office.bus);
     office.reach = reach_new(loop, office.region, office.stats, SLOT, office.bus, &relay_events);
     assert_non_null(office.reach);

@@ -1,0 +1,176 @@
+/*
+ * An office whose mailboxes lie in a Redis: that of office_fixture.h, its bus connected to the
+ * stand-in of redis_fixture.h, with a mailbox and the workers of other hosts. What worker.c wires
+ * is wired here the same way.
+ */
+#ifndef TESTS_UNIT_OFFICE_REDIS_FIXTURE_H
+#define TESTS_UNIT_OFFICE_REDIS_FIXTURE_H
+
+#include "office_fixture.h"
+#include "redis_fixture.h"
+
+#include "worker/delivery/sent.h"
+#include "worker/router/doorbell.h"
+#include "worker/entrance/catch_up.h"
+#include "worker/entrance/whereabouts.h"
+#include "worker/mailbox/mailbox.h"
+#include "worker/reach/nodes.h"
+#include "worker/service/service.h"
+
+static char own_place[PLACE_MAX]; /* this worker's */
+static struct {
+    unsigned known, lost;
+} nodes_told;
+
+static inline void on_office_commands_up(void *arg)
+{
+    (void)arg;
+    mailbox_redis_up(office.mailbox);
+}
+
+static inline void on_office_commands_down(void *arg)
+{
+    (void)arg;
+    mailbox_redis_down(office.mailbox);
+}
+
+static inline void on_office_mailbox_up(void *arg, struct slice epoch, bool changed)
+{
+    (void)arg;
+    nodes_renew(office.nodes);
+    whereabouts_up(&office);
+    catch_up_mailbox_up(&office, epoch, changed);
+}
+
+static inline void on_office_nodes_known(void *arg)
+{
+    (void)arg;
+    nodes_told.known++;
+}
+
+static inline void on_office_nodes_lost(void *arg)
+{
+    (void)arg;
+    nodes_told.lost++;
+}
+
+static inline void on_office_hello(void *arg, struct slice place)
+{
+    (void)arg;
+    nodes_hello(office.nodes, place);
+}
+
+static inline void office_redis_turn(void)
+{
+    if (catch_up_some(&office, 64))
+        loop_again(loop);
+    session_resume_stalled(&office);
+    sent_flush(&office);
+    service_flush(&office);
+    mailbox_flush(office.mailbox);
+}
+
+/* The answer to the lease that was asked for first: these places live (NULL: none), and doorbells
+ * were lost so often. */
+static inline void lease_answer(const char *first, const char *second, const char *losses)
+{
+    struct asked *asked = asked_next("EVALSHA", "places");
+
+    if (first && second)
+        answer(asked, "[sssss]", own_place, first, second, "1790000000000000", losses);
+    else if (first)
+        answer(asked, "[ssss]", own_place, first, "1790000000000000", losses);
+    else
+        answer(asked, "[sss]", own_place, "1790000000000000", losses);
+    turns(2);
+}
+
+/* With the mailbox up, and the first lease asked for and not answered. */
+static inline void office_redis_open(const char *members)
+{
+    static const struct conn_calls calls = {
+        .message = router_message,
+        .deadline = session_on_deadline,
+        .stored_left = life_on_stored_left,
+        .has_room = life_on_room,
+        .closing = life_on_closing,
+        .gone = life_on_gone,
+    };
+    const struct mailbox_events mailbox_events = { .up = on_office_mailbox_up };
+    const struct nodes_events nodes_events = { .known = on_office_nodes_known,
+                                               .lost = on_office_nodes_lost };
+    char text[1024];
+    size_t len;
+
+    server_open();
+    snprintf(text, sizeof text,
+             "\"dataSource\":{\"redis\":{\"r\":{\"uri\":\"unix:%s\"}}},"
+             "\"redis\":{\"reconnectMinMs\":10,\"reconnectMaxMs\":10}%s%s",
+             server.path, *members ? "," : "", members);
+    memset(&nodes_told, 0, sizeof nodes_told);
+    office_bus_events = (struct bus_events){ .commands_up = on_office_commands_up,
+                                             .commands_down = on_office_commands_down,
+                                             .hello = on_office_hello };
+    office_turn_stored = office_redis_turn;
+    office_open(text);
+    office.host.calls = &calls;
+    len = bus_place(own_place, office.node, office.slot, office.incarnation);
+    office.mailbox = mailbox_new(bus_commands(office.bus), office.config,
+                                 slice_make(own_place, len), &mailbox_events);
+    office.nodes = nodes_new(&office, &nodes_events);
+    office.service = service_new(&office);
+    office.ring = doorbell_ring;
+    office.work = service_news;
+    office.catch_up_at = UINT32_MAX;
+    assert_true(office.mailbox && office.nodes && office.service);
+    loop_add_hook(loop, server_turn, NULL);
+    for (unsigned i = 0; i < 50 && !(mailbox_is_up(office.mailbox) && bus_is_up(office.bus)); i++)
+        turns(1);
+    turns(1);
+    assert_true(mailbox_is_up(office.mailbox));
+}
+
+/* As worker.c closes it. */
+static inline void office_redis_close(void)
+{
+    struct service *service = office.service;
+
+    for (uint32_t i = 0; i < office.session_used; i++)
+        if (office.sessions[i])
+            conn_abort(&office.sessions[i]->conn);
+    office.closed = true;
+    office_turn_stored = NULL;
+    mailbox_free(office.mailbox);
+    office.mailbox = NULL;
+    whereabouts_fini(&office);
+    nodes_free(office.nodes);
+    office.nodes = NULL;
+    sent_free(&office);
+    server_close();
+    office_close();
+    service_free(service);
+    office_bus_events = (struct bus_events){ 0 };
+}
+
+/* Redis is away, and its end is known here. */
+static inline void redis_goes(void)
+{
+    server_die();
+    for (unsigned i = 0; i < 10 && mailbox_is_up(office.mailbox); i++)
+        turns(1);
+    assert_false(mailbox_is_up(office.mailbox));
+}
+
+/* Redis is back. The pause before it is tried again is the loop's, in real time. */
+static inline void redis_comes(void)
+{
+    server_listen();
+    for (unsigned i = 0; i < 2000 && !mailbox_is_up(office.mailbox); i++) {
+        turns(1);
+        usleep(1000);
+    }
+    turns(1);
+    assert_true(mailbox_is_up(office.mailbox));
+}
+
+#endif
