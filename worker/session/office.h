@@ -28,6 +28,9 @@ struct sent;
 struct service;
 struct session;
 
+/* How many counts of turns there are, by the key of a service address. */
+enum { SERVICE_TURNS = 256 };
+
 struct office {
     struct loop *loop;
     struct config *config; /* in force; replaced by a reload */
@@ -78,6 +81,8 @@ struct office {
     bool draining;
     uint16_t drain_code;
     bool closed; /* the worker ends: nothing is kept for later */
+
+    uint32_t service_turns[SERVICE_TURNS]; /* of service_turn_next alone */
 
     /* The way up; worker.c sets both. */
 

@@ -1,5 +1,6 @@
 /*
- * Which addresses are services; and of messages to them that are not stored: whose turn it is.
+ * Which addresses are services, and which session of a service address gets a message that is not
+ * stored: the sessions take turns.
  */
 #ifndef WORKER_SERVICE_TURN_H
 #define WORKER_SERVICE_TURN_H
@@ -7,18 +8,17 @@
 #include "worker/session/directory.h"
 #include "worker/session/office.h"
 
-/* Does serviceAddresses cover it? */
+/* Does serviceAddresses cover the address? */
 bool service_is(const struct office *office, struct slice address);
 
-/* Of all its sessions on this host one, by turns: bit w is returned for another worker, 0 for this
- * one (or none). */
+/* Counts the turns of the address with this key, from 0 on. Addresses whose keys meet in
+ * office->service_turns share a count: each still walks all of its sessions. */
+uint32_t service_turn_next(struct office *office, struct address_key key);
+/* Chooses one session of the address on this host, by turns. Returns bit w for a session on
+ * another worker w; 0 when the session is on this worker, or when there is none. */
 uint64_t service_choose(struct office *office, struct address_key key);
-/* The same among fields of `:at`: of those that are of living workers of other hosts one, to which
- * *fields points then. Returns 1, or 0 when there are none. */
-size_t service_choose_far(struct office *office, struct slice address, const struct slice **fields,
-                          size_t count);
-/* Of those here: the one with the fewest bytes waiting, of those the one whose turn was longest
- * ago. */
+/* Chooses one session of the address on this worker: the session with the fewest unsent bytes,
+ * among equals the session that was chosen longest ago. NULL when there is none. */
 struct session *service_turn(struct directory_entry *entry);
 
 #endif
