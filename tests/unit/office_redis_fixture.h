@@ -152,6 +152,47 @@ static inline void office_redis_close(void)
     office_bus_events = (struct bus_events){ 0 };
 }
 
+/* What Redis says of a mailbox that a session opens; a member that is NULL stands for "0-0". */
+struct stands {
+    const char *cursor; /* "SEQ@EPOCH"; NULL: the device has none */
+    const char *first, *last, *lost;
+    long long device_count, opened_us;
+    const char *other_field, *other_value; /* another session in `:at` */
+};
+
+static inline const char *or_none(const char *seq)
+{
+    return seq ? seq : "0-0";
+}
+
+/* Answers the oldest opening of the mailbox whose key ends so: "{alice}:box". */
+static inline void opening_answer(const char *key_ending, const struct stands *stands)
+{
+    answer(asked_next("EVALSHA", key_ending),
+           stands->other_field ? "[issssiii[ss]]" : "[issssiii[]]", stands->cursor ? 1LL : 0LL,
+           or_none(stands->cursor), or_none(stands->first), or_none(stands->last),
+           or_none(stands->lost), stands->device_count ? stands->device_count : 1LL, 0LL,
+           stands->opened_us, stands->other_field, stands->other_value);
+    turns(2);
+}
+
+/* Opened, its mailbox empty, greeted, replayed to. The lease was answered before. */
+static inline void client_enter_stored(struct client *client, const char *address,
+                                       const char *device, long long opened_us)
+{
+    char key[300];
+
+    snprintf(key, sizeof key, "{%s}:box", address);
+    client_open(client, address, device);
+    turns(2);
+    opening_answer(key, &(struct stands){ .opened_us = opened_us });
+    hear_welcome(client);
+    turns(1);
+    answer(asked_next("XRANGE", key), "[]");
+    turns(3);
+    hear_subject(client, "replayed");
+}
+
 /* Redis is away, and its end is known here. */
 static inline void redis_goes(void)
 {

@@ -3,10 +3,10 @@
  *
  * The code under test connects to it as to any Redis, so nothing of that code is replaced. The
  * server runs as the last hook of each turn of the loop: what a turn writes is read in that turn,
- * and what the server answers is read by the next one. It answers what every connection needs (the
- * log-in, the scripts, the tick of a mailbox, PUBLISH) by itself; every other command waits until
- * the test answers it. Answers leave in the order of the commands, as Redis sends them. A script is
- * recognised by its keys, never by its text.
+ * and what the server answers is read by the next one. It answers what every connection and every
+ * session needs (the log-in, the scripts, the tick of a mailbox, PUBLISH, the empty group of all)
+ * by itself; every other command waits until the test answers it. Answers leave in the order of the
+ * commands, as Redis sends them. A script is recognised by its keys, never by its text.
  */
 #ifndef TESTS_UNIT_REDIS_FIXTURE_H
 #define TESTS_UNIT_REDIS_FIXTURE_H
@@ -44,6 +44,8 @@ struct published {
     char *channel, *payload;
     size_t payload_len;
 };
+
+#define SERVER_EPOCH "0123456789abcdef"
 
 static struct server {
     char folder[64], path[96];
@@ -163,13 +165,29 @@ static inline struct asked *asked_find(const char *name, const char *key_ending)
     return NULL;
 }
 
+/* For a person who looks for what a test has forgotten. */
+static inline void asked_print(void)
+{
+    for (size_t c = 0; c < server.accepted; c++)
+        for (size_t i = 0; i < server.served[c].count; i++) {
+            const struct asked *asked = server.served[c].row[i];
+            print_error("connection %zu%s:", c, asked->answered ? " (answered)" : "");
+            for (size_t j = 0; j < asked->count && j < 12; j++)
+                print_error(" %.*s", (int)(asked->args[j].len < 60 ? asked->args[j].len : 60),
+                            asked->args[j].data);
+            print_error("\n");
+        }
+}
+
 /* The same; the test fails when there is none. */
 static inline struct asked *asked_next(const char *name, const char *key_ending)
 {
     struct asked *asked = asked_find(name, key_ending);
 
-    if (!asked)
+    if (!asked) {
         print_error("nobody asked %s …%s\n", name, key_ending);
+        asked_print();
+    }
     assert_non_null(asked);
     return asked;
 }
@@ -179,7 +197,7 @@ static inline void assert_arg(const struct asked *asked, size_t i, const char *w
     assert_slice(asked_arg(asked, i), wanted);
 }
 
-/* Is nothing left that the test should have answered? */
+/* Commands that the test has not answered. */
 static inline size_t asked_count(void)
 {
     size_t count = 0;
@@ -250,6 +268,10 @@ static inline void answer_by_itself(struct served *served, struct asked *asked)
         answer(asked, "i", (long long)server.hear_count);
     else if (is_asked(asked, "EVALSHA", "epoch"))
         answer(asked, "[si]", server.epoch, ++server.tick);
+    else if (is_asked(asked, "EVALSHA", "{#all}:box"))
+        answer(asked, "[issss]", 0LL, "", "0-0", "0-0", "0-0");
+    else if (is_asked(asked, "HDEL", "{#all}:at"))
+        answer(asked, "i", 1LL);
     served->subscribes |= strcmp(text, "SUBSCRIBE") == 0;
     free(text);
     free(first);
@@ -440,7 +462,7 @@ static inline void server_die(void)
 
 static inline void server_open(void)
 {
-    server = (struct server){ .listener = -1, .hear_count = 1, .epoch = "0123456789abcdef" };
+    server = (struct server){ .listener = -1, .hear_count = 1, .epoch = SERVER_EPOCH };
     snprintf(server.folder, sizeof server.folder, "/tmp/postoffice-redis.XXXXXX");
     assert_non_null(mkdtemp(server.folder));
     snprintf(server.path, sizeof server.path, "%s/redis.sock", server.folder);

@@ -1,0 +1,261 @@
+/* A session's entry in the `:at` of its address: made, kept true, taken out; also when Redis is
+ * away meanwhile. */
+#include "office_redis_fixture.h"
+
+static struct client alice;
+
+static int setup(void **state)
+{
+    (void)state;
+    office_redis_open("");
+    lease_answer(NULL, NULL, "0");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    office_redis_close();
+    if (alice.peer.fd > 0)
+        peer_close(&alice.peer);
+    memset(&alice, 0, sizeof alice);
+    return 0;
+}
+
+static const char *field_of(uint64_t number)
+{
+    static char field[PLACE_MAX + 20];
+
+    snprintf(field, sizeof field, "%s/%llx", own_place, (unsigned long long)number);
+    return field;
+}
+
+/* Since when the shared table says that the session of alice is there; 0: it is not. */
+static uint64_t published_since(void)
+{
+    struct session_place places[4];
+    size_t count =
+        sessions_find(office.region, sessions_key(office.region, SLICE("alice")), places, 4);
+
+    assert_true(count <= 1);
+    return count ? places[0].since_ns : 0;
+}
+
+static void leave(void)
+{
+    peer_close(&alice.peer);
+    turns(2);
+}
+
+/* ---- entering ---- */
+
+static void an_entry_names_the_session_its_place_and_its_device(void **state)
+{
+    const struct asked *asked;
+
+    (void)state;
+    client_open(&alice, "alice", "APP");
+    turns(1);
+    asked = asked_next("EVALSHA", "{alice}:box");
+    assert_arg(asked, 5, "po:{alice}:at");
+    assert_arg(asked, 7, "APP");
+    assert_arg(asked, 8, SERVER_EPOCH);
+    assert_arg(asked, 9, field_of(alice.number));
+    assert_arg(asked, 10, "0"); /* its place in the order is Redis's to give */
+    assert_arg(asked, 11, "");  /* and it is new */
+}
+
+static void the_order_that_redis_gives_is_the_sessions(void **state)
+{
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 1790000000000123);
+    assert_true(alice.session->ordered);
+    assert_true(alice.session->since_ns == UINT64_C(1790000000000123000));
+    assert_true(published_since() == UINT64_C(1790000000000123000));
+}
+
+static void without_an_order_the_hosts_clock_stands_for_it(void **state)
+{
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 0);
+    assert_false(alice.session->ordered);
+    assert_true(alice.session->since_ns == whereabouts_since_ns(alice.session));
+    assert_true(published_since() == alice.session->began_ns + (uint64_t)office.clock_ahead_ns);
+}
+
+static void a_new_order_of_a_listed_session_is_published(void **state)
+{
+    struct mailbox_opened opened = { .ok = true, .opened_us = 1790000000999999 };
+
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 1790000000000123);
+    whereabouts_entered(alice.session, &opened);
+    assert_true(published_since() == UINT64_C(1790000000999999000));
+    whereabouts_entered(alice.session, &opened); /* the same: nothing moves */
+    assert_true(published_since() == UINT64_C(1790000000999999000));
+    opened.opened_us = 0; /* an answer that says none takes none away */
+    whereabouts_entered(alice.session, &opened);
+    assert_true(alice.session->ordered);
+}
+
+static void after_an_outage_it_is_entered_again_where_it_was_in_the_order(void **state)
+{
+    const struct asked *asked;
+
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 1790000000000123);
+    redis_goes();
+    redis_comes();
+    turns(1);
+    asked = asked_next("EVALSHA", "{alice}:box");
+    assert_arg(asked, 9, field_of(alice.number));
+    assert_arg(asked, 10, "1790000000000123");
+    assert_arg(asked, 11, "");
+}
+
+static void one_that_began_without_redis_says_how_long_ago(void **state)
+{
+    const struct asked *asked;
+    struct slice age;
+
+    (void)state;
+    redis_goes();
+    client_open(&alice, "alice", "APP");
+    turns(1);
+    hear_welcome(&alice);
+    clock_ms += 5000;
+    redis_comes();
+    turns(1);
+    asked = asked_next("EVALSHA", "{alice}:box");
+    age = asked_arg(asked, 11);
+    assert_arg(asked, 10, "0");
+    assert_int_equal(age.len, 7);
+    assert_true(slice_starts(age, SLICE("500"))); /* 5 s, in microseconds */
+}
+
+/* ---- leaving ---- */
+
+static void a_session_that_ends_takes_its_entry_out_once(void **state)
+{
+    struct asked *asked;
+
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 1);
+    leave();
+    asked = asked_next("HDEL", "{alice}:at");
+    assert_arg(asked, 2, field_of(alice.number));
+    answer(asked, "i", 1LL);
+    turns(3);
+    assert_int_equal(asked_count(), 0);
+    assert_null(office.leaving);
+}
+
+static void one_that_was_never_entered_has_nothing_to_take_out(void **state)
+{
+    (void)state;
+    redis_goes();
+    client_enter(&alice, "alice", "APP");
+    leave();
+    assert_null(office.leaving);
+    redis_comes();
+    turns(2);
+    assert_null(asked_find("HDEL", "{alice}:at"));
+}
+
+static void one_that_leaves_before_the_answer_takes_its_entry_out_all_the_same(void **state)
+{
+    (void)state;
+    client_open(&alice, "alice", "APP");
+    turns(1);
+    conn_abort(&alice.session->conn);
+    turns(1);
+    assert_arg(asked_next("HDEL", "{alice}:at"), 2, field_of(alice.number));
+    opening_answer("{alice}:box", &(struct stands){ .opened_us = 5 }); /* nobody is there */
+    assert_true(published_since() == 0);
+}
+
+static void what_cannot_be_said_while_redis_is_away_is_said_when_it_is_back(void **state)
+{
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 1);
+    redis_goes();
+    leave();
+    assert_int_equal(office.leaving_count, 1);
+    redis_comes();
+    turns(1);
+    assert_int_equal(office.leaving_count, 0);
+    assert_arg(asked_next("HDEL", "{alice}:at"), 2, field_of(alice.number));
+}
+
+static void what_was_asked_and_not_answered_is_asked_again(void **state)
+{
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 1);
+    leave();
+    asked_next("HDEL", "{alice}:at");
+    redis_goes();
+    assert_int_equal(office.leaving_count, 1);
+    redis_comes();
+    turns(1);
+    assert_arg(asked_next("HDEL", "{alice}:at"), 2, field_of(alice.number));
+}
+
+static void a_refusal_is_tried_again_too(void **state)
+{
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 1);
+    leave();
+    answer(asked_next("HDEL", "{alice}:at"), "-", "READONLY You can't write");
+    turns(2);
+    assert_int_equal(office.leaving_count, 1);
+    whereabouts_up(&office);
+    turns(1);
+    answer(asked_next("HDEL", "{alice}:at"), "i", 0LL); /* it was gone: that is well, too */
+    turns(3);
+    assert_int_equal(office.leaving_count, 0);
+}
+
+static void past_the_bound_a_ghost_is_left_and_counted(void **state)
+{
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 1);
+    redis_goes();
+    office.leaving_count = 100000;
+    leave();
+    assert_null(office.leaving);
+    assert_int_equal(counted(STAT_ghosts_left), 1);
+    office.leaving_count = 0;
+}
+
+static void a_worker_that_ends_keeps_nothing_for_later(void **state)
+{
+    (void)state;
+    client_enter_stored(&alice, "alice", "APP", 1);
+    redis_goes();
+    leave();
+    assert_int_equal(office.leaving_count, 1);
+    /* teardown, as worker.c ends: nothing may be left, and nothing be freed twice */
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(an_entry_names_the_session_its_place_and_its_device),
+        T(the_order_that_redis_gives_is_the_sessions),
+        T(without_an_order_the_hosts_clock_stands_for_it),
+        T(a_new_order_of_a_listed_session_is_published),
+        T(after_an_outage_it_is_entered_again_where_it_was_in_the_order),
+        T(one_that_began_without_redis_says_how_long_ago),
+        T(a_session_that_ends_takes_its_entry_out_once),
+        T(one_that_was_never_entered_has_nothing_to_take_out),
+        T(one_that_leaves_before_the_answer_takes_its_entry_out_all_the_same),
+        T(what_cannot_be_said_while_redis_is_away_is_said_when_it_is_back),
+        T(what_was_asked_and_not_answered_is_asked_again),
+        T(a_refusal_is_tried_again_too),
+        T(past_the_bound_a_ghost_is_left_and_counted),
+        T(a_worker_that_ends_keeps_nothing_for_later),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
