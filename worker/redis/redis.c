@@ -1,17 +1,18 @@
 /*
- * One connection to Redis: what is written, what is awaited, when it is given up.
+ * The life of one connection to Redis: connect, read, write, check, drop, try again.
  *
- * Answers come in the order of the commands, so one ring of who waits is all the bookkeeping there
- * is, and the silence since its oldest entry is the health of the connection. An idle connection
- * asks PING, so a half-dead one is found too, the subscriber's included.
+ * Answers come in the order of the commands, so one ring of callbacks is all the bookkeeping, and
+ * the silence since the oldest entry of the ring is the health of the connection. An idle
+ * connection sends PING, so a half-dead connection is found too, also a subscriber's.
  *
- * Of hiredis only the reply reader is used. Its asynchronous half (0.14.1) asserts on what a server
- * says, keeps a record of each command sent while subscribed until it disconnects, calls the
- * callback of the message before when PONG comes, and frees itself under its caller's feet; the
- * sockets that it opens are inherited by exec.
+ * Of hiredis only the reply reader is used. The asynchronous half of hiredis (0.14.1) asserts on
+ * the bytes of a server, keeps a record of each command sent while subscribed until the connection
+ * ends, calls the callback of the previous message when PONG comes, and frees its context under its
+ * caller; exec inherits the sockets that hiredis opens.
  *
- * Callbacks run only from the descriptor's and the timer's own turn: never inside redis_command or
- * redis_flush. Nothing here logs what is sent, nor an error's text where it may quote a password.
+ * Callbacks run only from the turns of the socket and of the timer, never inside redis_command or
+ * redis_flush. No line of the log holds a command, nor the text of an error that may quote a
+ * password.
  */
 #include "worker/redis/redis_parts.h"
 
@@ -34,10 +35,10 @@ enum {
     ARGS_MAX = 1 << 16,
 };
 
-static void try_now(struct redis *redis);
+static void connect_now(struct redis *redis);
 
-/* Each entry is taken before its callback runs, so that no callback can see one twice. */
-static void tell_all_lost(struct redis *redis)
+/* Each entry leaves the ring before its callback runs, so no callback is called twice. */
+static void answer_all_lost(struct redis *redis)
 {
     static const struct redis_reply lost = { .type = REDIS_LOST };
 
@@ -62,7 +63,7 @@ enum err redis_command(struct redis *redis, const struct slice *args, size_t arg
 void redis_fail(struct redis *redis, const char *what, const char *detail)
 {
     if (redis->fault[0])
-        return; /* the first reason is the true one */
+        return; /* the first fault is the cause of the others */
     snprintf(redis->fault, sizeof redis->fault, "%s%s%s", what, *detail ? ": " : "", detail);
 }
 
@@ -89,12 +90,12 @@ static void close_connection(struct redis *redis)
         redisReaderFree(redis->reader);
     redis->reader = NULL;
     if (redis->output.data)
-        explicit_bzero(redis->output.data, redis->output.len); /* may hold an AUTH */
+        explicit_bzero(redis->output.data, redis->output.len); /* may hold a password */
     buf_fini(&redis->output);
     redis->output_sent = 0;
 }
 
-/* Says why, once for each reason in a row, and is done with it. */
+/* Logs the fault and clears the record of it; a repetition is logged at the level debug. */
 static void log_fault(struct redis *redis, bool was_up)
 {
     bool news = was_up || strcmp(redis->fault, redis->logged) != 0;
@@ -107,10 +108,10 @@ static void log_fault(struct redis *redis, bool was_up)
     redis->fault[0] = 0;
 }
 
-/* All workers lose Redis in the same millisecond; the jitter keeps them from coming back in one. */
-static uint64_t with_jitter(uint64_t delay_ms)
+/* All workers lose Redis in the same millisecond; jitter keeps their attempts apart. */
+static uint64_t jittered(uint64_t delay_ms)
 {
-    uint64_t spread = delay_ms / 5; /* 20 %: 10 on either side */
+    uint64_t spread = delay_ms / 5; /* 20 %: 10 % on either side */
     uint32_t random = 0;
 
     if (spread == 0 || getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
@@ -122,13 +123,13 @@ static void schedule_retry(struct redis *redis)
 {
     uint64_t next_ms = redis->delay_ms + redis->delay_ms / 2;
 
-    loop_timer_set(&redis->timer, with_jitter(redis->delay_ms));
+    loop_timer_set(&redis->timer, jittered(redis->delay_ms));
     redis->delay_ms = next_ms < redis->reconnect_max_ms ? next_ms : redis->reconnect_max_ms;
 }
 
-/* Everything is in order again before anybody is told, so callbacks find a Redis that is simply
- * down. */
-static void drop(struct redis *redis)
+/* The record is in the state DOWN before any callback runs, so callbacks meet a Redis that is
+ * simply down. */
+static void drop_connection(struct redis *redis)
 {
     bool was_up = redis->state == UP;
 
@@ -141,14 +142,14 @@ static void drop(struct redis *redis)
     }
     log_fault(redis, was_up);
     schedule_retry(redis);
-    tell_all_lost(redis);
+    answer_all_lost(redis);
     if (was_up && !redis->dying && redis->events.down)
         redis->events.down(redis->events.arg);
 }
 
-/* --- the frame around every place that may call back --- */
+/* --- around every call that may run callbacks --- */
 
-static void destroy(struct redis *redis)
+static void free_redis(struct redis *redis)
 {
     free(redis->waiting);
     if (redis->password)
@@ -162,18 +163,18 @@ static void destroy(struct redis *redis)
     free(redis);
 }
 
-static void enter(struct redis *redis)
+static void callbacks_begin(struct redis *redis)
 {
     redis->depth++;
 }
 
-static void leave(struct redis *redis)
+static void callbacks_end(struct redis *redis)
 {
     if (redis->fault[0] && !redis->dying)
-        drop(redis);
+        drop_connection(redis);
     redis->depth--;
     if (redis->dying && redis->depth == 0)
-        destroy(redis);
+        free_redis(redis);
 }
 
 void redis_free(struct redis *redis)
@@ -182,15 +183,15 @@ void redis_free(struct redis *redis)
         return;
     redis->dying = true;
     loop_timer_cancel(&redis->timer);
-    enter(redis);
+    callbacks_begin(redis);
     close_connection(redis);
-    tell_all_lost(redis);
-    leave(redis);
+    answer_all_lost(redis);
+    callbacks_end(redis);
 }
 
 /* --- answers --- */
 
-static struct redis_reply borrow(const redisReply *from)
+static struct redis_reply borrow_reply(const redisReply *from)
 {
     struct redis_reply reply = { .type = REDIS_NIL };
 
@@ -228,25 +229,24 @@ struct redis_reply redis_reply_at(const struct redis_reply *reply, size_t i)
 
     if (reply->type != REDIS_ARRAY || i >= reply->count)
         return (struct redis_reply){ .type = REDIS_NIL };
-    return borrow(array->element[i]);
+    return borrow_reply(array->element[i]);
 }
 
-/* In a subscriber's stream ["message", channel, payload] is nobody's answer; all else is, in order.
- */
+/* A subscriber's ["message", channel, payload] answers no command. All else answers the oldest. */
 static bool is_message(const struct redis *redis, const struct redis_reply *reply)
 {
     return redis->channel && reply->type == REDIS_ARRAY && reply->count == 3 &&
            slice_equal(redis_reply_at(reply, 0).text, SLICE("message"));
 }
 
-static void take_answer(struct redis *redis, const struct redis_reply *reply)
+static void answer_oldest(struct redis *redis, const struct redis_reply *reply)
 {
     if (is_message(redis, reply)) {
         redis->message(redis->message_arg, redis_reply_at(reply, 2).text);
         return;
     }
     if (redis->waiting_count == 0) {
-        /* Such as "max number of clients reached", which comes unasked before the end. */
+        /* Such as "max number of clients reached", which Redis sends before it closes. */
         if (reply->type == REDIS_ERROR)
             redis_fail_text(redis, "Redis said", reply->text);
         else
@@ -258,8 +258,8 @@ static void take_answer(struct redis *redis, const struct redis_reply *reply)
         waiting.callback(waiting.arg, reply);
 }
 
-/* Every whole answer that has come. A callback may have freed the redis, or found a fault. */
-static void take_answers(struct redis *redis)
+/* Handles each whole answer that has come. A callback may call redis_free, or note a fault. */
+static void read_answers(struct redis *redis)
 {
     while (!redis->dying && !redis->fault[0]) {
         void *raw = NULL;
@@ -269,15 +269,15 @@ static void take_answers(struct redis *redis)
         }
         if (!raw)
             return;
-        struct redis_reply reply = borrow(raw);
-        take_answer(redis, &reply);
+        struct redis_reply reply = borrow_reply(raw);
+        answer_oldest(redis, &reply);
         freeReplyObject(raw);
     }
 }
 
-static void read_some(struct redis *redis)
+static void read_socket(struct redis *redis)
 {
-    static char input[INPUT_BYTES]; /* one a worker: it is empty again before this returns */
+    static char input[INPUT_BYTES]; /* one a worker: the reader copies all of it at once */
     ssize_t len = recv(redis->fd, input, sizeof input, 0);
 
     if (len < 0) {
@@ -293,12 +293,12 @@ static void read_some(struct redis *redis)
     if (redisReaderFeed(redis->reader, input, (size_t)len) != REDIS_OK)
         redis_fail(redis, "reader", redis->reader->errstr);
     else
-        take_answers(redis);
+        read_answers(redis);
 }
 
 /* --- the descriptor --- */
 
-static void on_connected(struct redis *redis)
+static void finish_connecting(struct redis *redis)
 {
     int error = dial_result(redis->fd);
 
@@ -308,27 +308,27 @@ static void on_connected(struct redis *redis)
         redis_log_in(redis);
 }
 
-static void on_fd(void *arg, int fd, unsigned events)
+static void on_redis_socket(void *arg, int fd, unsigned events)
 {
     struct redis *redis = arg;
 
     (void)fd;
-    enter(redis);
+    callbacks_begin(redis);
     if (redis->state == CONNECTING) {
-        on_connected(redis);
+        finish_connecting(redis);
     } else {
         if (events & LOOP_WRITE)
-            redis->blocked = false; /* the flush at the end of this turn goes on */
+            redis->blocked = false; /* redis_flush goes on at the end of this turn */
         if (events & LOOP_READ)
-            read_some(redis);
+            read_socket(redis);
     }
-    leave(redis);
+    callbacks_end(redis);
 }
 
-static void output_empty(struct redis *redis)
+static void output_all_sent(struct redis *redis)
 {
     if (redis->state == SETUP)
-        explicit_bzero(redis->output.data, redis->output.len); /* held an AUTH */
+        explicit_bzero(redis->output.data, redis->output.len); /* may have held a password */
     if (redis->output.size > KEEP_BYTES_MAX)
         buf_fini(&redis->output);
     else
@@ -336,8 +336,9 @@ static void output_empty(struct redis *redis)
     redis->output_sent = 0;
 }
 
-/* While it never gets empty, what has left still goes, or a busy connection would fill its buffer
- * with it. Passwords are only in what is sent before it is up. */
+/* Cuts bytes that have left off the front of a buffer that never gets empty; without this the
+ * buffer of a busy connection would grow to its bound. Once the connection is UP, none of these
+ * bytes is a password. */
 static void output_shrink(struct redis *redis)
 {
     if (redis->state != UP || redis->output_sent < redis->output.len / 2)
@@ -346,7 +347,8 @@ static void output_shrink(struct redis *redis)
     redis->output_sent = 0;
 }
 
-/* A fault found here is not acted on at once: callbacks belong into a turn, not at its end. */
+/* A fault found by redis_flush ends the connection in the next turn: callbacks must not run at the
+ * end of a turn. */
 static void fail_later(struct redis *redis, const char *what, const char *detail)
 {
     redis_fail(redis, what, detail);
@@ -367,8 +369,7 @@ void redis_flush(struct redis *redis)
         return;
     taken = send(redis->fd, redis->output.data + redis->output_sent, left, MSG_NOSIGNAL);
     if (taken < 0 && errno == EPIPE) {
-        redis->blocked =
-            true; /* Redis has closed; what it said before is still to be read, then the end */
+        redis->blocked = true; /* Redis has closed: its last answers are still to be read */
         return;
     }
     if (taken < 0 && errno != EAGAIN && errno != EINTR) {
@@ -381,7 +382,7 @@ void redis_flush(struct redis *redis)
     if (redis->blocked)
         output_shrink(redis);
     else
-        output_empty(redis);
+        output_all_sent(redis);
     if (loop_rewatch(redis->loop, &redis->watch,
                      redis->blocked ? LOOP_READ | LOOP_WRITE : LOOP_READ))
         fail_later(redis, "watch", strerror(errno));
@@ -389,9 +390,9 @@ void redis_flush(struct redis *redis)
 
 /* --- time --- */
 
-/* When this connection must have shown life, or be asked for it. Bytes that come are life: they are
- * the oldest command's answer on its way, or messages before a PONG. Bytes that leave are not: the
- * kernel takes them for a stopped Redis too. */
+/* When the connection must have shown a sign of life, or is asked for one. Bytes that come are a
+ * sign: they belong to the oldest command's answer, or are messages before a PONG. Bytes that leave
+ * are none: the kernel takes bytes for a stopped Redis too. */
 static uint64_t due_ms(struct redis *redis)
 {
     uint64_t since_ms = redis->heard_ms;
@@ -403,8 +404,8 @@ static uint64_t due_ms(struct redis *redis)
     return since_ms + redis->timeout_ms;
 }
 
-/* Anything sent after the timer was set is due after it fires, so it is never moved for a command.
- */
+/* A command that is sent after this call is due after the timer fires, so no command moves the
+ * timer. */
 static void watch_health(struct redis *redis, uint64_t now_ms)
 {
     uint64_t due = due_ms(redis);
@@ -437,21 +438,21 @@ static void check_health(struct redis *redis)
     }
 }
 
-static void on_timer(void *arg)
+static void on_redis_timer(void *arg)
 {
     struct redis *redis = arg;
 
-    enter(redis);
-    if (!redis->fault[0]) { /* else it was found by redis_flush, and leave acts on it */
+    callbacks_begin(redis);
+    if (!redis->fault[0]) { /* else redis_flush found a fault, and callbacks_end drops */
         if (redis->state == DOWN)
-            try_now(redis);
+            connect_now(redis);
         else
             check_health(redis);
     }
-    leave(redis);
+    callbacks_end(redis);
 }
 
-static enum err dial(struct redis *redis)
+static enum err dial_redis(struct redis *redis)
 {
     if (redis->kind == CONFIG_REDIS_UNIX)
         return dial_unix(redis->path, &redis->fd);
@@ -465,12 +466,12 @@ static const char *dial_fault(enum err err)
     return err == ERR_SYSTEM ? strerror(errno) : err_name(err);
 }
 
-static void try_now(struct redis *redis)
+static void connect_now(struct redis *redis)
 {
     enum err err;
 
     redis->started_ms = redis->heard_ms = loop_now_ms(redis->loop);
-    err = dial(redis);
+    err = dial_redis(redis);
     redis->attempts++;
     if (err) {
         redis->fd = -1;
@@ -478,7 +479,7 @@ static void try_now(struct redis *redis)
         return;
     }
     redis->reader = redisReaderCreate();
-    err = loop_watch(redis->loop, &redis->watch, redis->fd, LOOP_WRITE, on_fd, redis);
+    err = loop_watch(redis->loop, &redis->watch, redis->fd, LOOP_WRITE, on_redis_socket, redis);
     if (err || !redis->reader) {
         redis_fail(redis, "no memory", "");
         return;
@@ -524,11 +525,11 @@ struct redis *redis_new(struct loop *loop, const struct config *config, const ch
     redis->fd = -1;
     buf_init(&redis->output, OUTPUT_BYTES_MAX);
     if (!copy_options(redis, config, name_for_logs)) {
-        destroy(redis);
+        free_redis(redis);
         return NULL;
     }
-    loop_timer_init(loop, &redis->timer, on_timer, redis);
-    loop_timer_set(&redis->timer, 0); /* in the first turn, when a subscriber knows its channel */
+    loop_timer_init(loop, &redis->timer, on_redis_timer, redis);
+    loop_timer_set(&redis->timer, 0); /* the first turn: redis_subscribe has been called by then */
     return redis;
 }
 
@@ -538,7 +539,7 @@ void redis_subscribe(struct redis *redis, struct slice channel,
     assert(redis->state == DOWN && !redis->channel);
     redis->channel = malloc(channel.len + 1);
     if (!redis->channel)
-        abort(); /* at the start of a worker: the master starts another */
+        abort(); /* only at the start of a worker: the master starts another */
     memcpy(redis->channel, channel.data, channel.len);
     redis->channel_len = channel.len;
     redis->message = message;

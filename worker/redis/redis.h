@@ -1,10 +1,10 @@
 /*
  * One connection to Redis, kept alive: the only user of hiredis (0.14.1: RESP2, no TLS).
  *
- * Commands of one turn leave in one write. It reconnects by itself (500 ms, growing by half with 10
- * % jitter to 10 s), logs in, selects the database, and gives up on a connection whose oldest
- * unanswered command is older than the time-out while nothing came for that long. Nothing is queued
- * while it is down.
+ * All commands of a turn leave in one write. A lost connection is opened again without being asked:
+ * after redis.reconnectMinMs, then after pauses that grow by half, with 10 % jitter, up to
+ * redis.reconnectMaxMs. A connection ends when its oldest command has had no answer, and the socket
+ * no byte, for redis.commandTimeoutMs. No command is queued while the connection is down.
  */
 #ifndef WORKER_REDIS_H
 #define WORKER_REDIS_H
@@ -18,7 +18,7 @@
 
 struct redis;
 
-/* An answer, borrowed for the call. */
+/* An answer; all of it is borrowed for the callback. */
 enum redis_reply_type {
     REDIS_LOST,
     REDIS_ERROR,
@@ -29,49 +29,52 @@ enum redis_reply_type {
     REDIS_ARRAY
 };
 struct redis_reply {
-    enum redis_reply_type type; /* LOST: the connection went before the answer came */
+    enum redis_reply_type type; /* LOST: the connection ended before the answer came */
     int64_t integer;
     struct slice text; /* ERROR, STATUS, STRING */
     const void *array; /* ARRAY: for redis_reply_at */
     size_t count;
 };
-/* The i-th element of an ARRAY. */
+/* The i-th element of an ARRAY, from 0 on; NIL when there is none, and for any other type. */
 struct redis_reply redis_reply_at(const struct redis_reply *reply, size_t i);
 
 struct redis_events {
     void (*up)(void *arg);   /* logged in and usable; also after each reconnect */
-    void (*down)(void *arg); /* every unanswered command has been told LOST by now */
+    void (*down)(void *arg); /* the callbacks of all unanswered commands have had LOST by now */
     void *arg;
 };
 
-/* Does not block; up comes later. The options are copied. NULL when out of memory. */
+/* Returns at once; up is called when the connection can be used. The configuration must name a
+ * Redis; its options are copied, the loop is borrowed. A host name (not a number) is looked up in
+ * the turn of the attempt, and that may block. NULL when out of memory. */
 struct redis *redis_new(struct loop *loop, const struct config *config, const char *name_for_logs,
                         const struct redis_events *events);
-/* Unanswered commands are told LOST; down is not called. NULL is allowed. */
+/* The callbacks of unanswered commands have LOST; down is not called. NULL is allowed. */
 void redis_free(struct redis *redis);
 bool redis_is_up(const struct redis *redis);
-/* Has at least one attempt to connect been decided (up or failed)? */
+/* Has at least one attempt to connect ended, with a connection or without? */
 bool redis_tried(const struct redis *redis);
 
 typedef void (*redis_cb)(void *arg, const struct redis_reply *reply);
-/* Every argument is a binary-safe slice; never a format. callback (NULL: not interested) is called
- * exactly once when OK is returned, never from inside this call nor from redis_flush. It may call
- * anything here, redis_free included. ERR_DOWN: not connected, nothing was queued. ERR_FULL: too
- * much waits for an answer already. */
+/* Queues one command; each argument may hold any byte and is copied. When OK is returned, callback
+ * (NULL: the answer is dropped) is called exactly once, and never from inside this call or
+ * redis_flush. The callback may call anything here, redis_free included. Any error: nothing was
+ * queued, and callback is not called. ERR_DOWN: not connected. ERR_FULL: 1,048,576 commands have no
+ * answer, or more than 128 MiB would wait to leave. ERR_NOMEM. */
 enum err redis_command(struct redis *redis, const struct slice *args, size_t arg_count,
                        redis_cb callback, void *arg);
 
-/* Turns the connection into a subscriber of `channel`, again after each reconnect; up comes when
- * the subscription is confirmed. message is called for each message. The channel is copied. Call
- * before the first turn. */
+/* Makes the connection a subscriber of `channel`, again after each reconnect; up is called when
+ * Redis has confirmed the subscription. message is called for each message; payload is borrowed for
+ * the call. The channel is copied. Call once, before the first turn of the loop. */
 void redis_subscribe(struct redis *redis, struct slice channel,
                      void (*message)(void *arg, struct slice payload), void *arg);
 
-/* End of a turn: writes what is queued. The owner adds it as a loop hook. */
+/* Writes all queued commands. The owner calls this function at the end of each turn. */
 void redis_flush(struct redis *redis);
-/* Bytes of commands that have not left. */
+/* Bytes of commands that the socket has not taken yet. */
 size_t redis_backlog(const struct redis *redis);
-/* How often it lost a connection, and commands that timed out, since the last call. */
+/* Since the last call: connections that were lost while up, and commands that timed out. */
 void redis_take_counts(struct redis *redis, uint64_t *reconnects, uint64_t *timeouts);
 
 #endif

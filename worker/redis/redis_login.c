@@ -1,8 +1,8 @@
 /*
- * From a connected socket to a usable connection: AUTH, SELECT, PING, SUBSCRIBE.
+ * The login: from a connected socket to a usable connection, by AUTH, SELECT, PING, SUBSCRIBE.
  *
- * The last answer makes it up; the first refusal ends the attempt. An error's text is not kept
- * where it may quote a password.
+ * The last answer makes the connection UP; the first refusal ends the attempt. The text of an error
+ * is dropped where the text may quote a password.
  */
 #include "worker/redis/redis_parts.h"
 
@@ -10,11 +10,9 @@
 
 #include <stdio.h>
 
-/* --- logging in --- */
-
-/* The code of an error answer (WRONGPASS, NOAUTH, …). The rest may quote the command, password and
- * all: a server whose AUTH was renamed answers "unknown command 'AUTH', with args beginning with:
- * …". */
+/* Keeps only the code of the error (WRONGPASS, NOAUTH, …). The rest may quote the command with its
+ * password: a server whose AUTH was renamed answers "unknown command 'AUTH', with args beginning
+ * with: …". */
 static void fail_auth(struct redis *redis, struct slice text)
 {
     char code[32] = "";
@@ -28,19 +26,19 @@ static void fail_auth(struct redis *redis, struct slice text)
     redis_fail(redis, "login refused", code);
 }
 
-static void on_auth(void *arg, const struct redis_reply *reply)
+static void on_auth_answer(void *arg, const struct redis_reply *reply)
 {
     if (reply->type == REDIS_ERROR)
         fail_auth(arg, reply->text);
 }
 
-static void on_select(void *arg, const struct redis_reply *reply)
+static void on_select_answer(void *arg, const struct redis_reply *reply)
 {
     if (reply->type == REDIS_ERROR)
         redis_fail_text(arg, "SELECT refused", reply->text);
 }
 
-static void now_up(struct redis *redis)
+static void become_up(struct redis *redis)
 {
     redis->state = UP;
     redis->tried = true;
@@ -53,9 +51,9 @@ static void now_up(struct redis *redis)
         redis->events.up(redis->events.arg);
 }
 
-/* The last step of a plain connection. LOADING, NOAUTH and MASTERDOWN show here; a user whose ACL
- * withholds PING (NOPERM) is logged in all the same. */
-static void on_ready(void *arg, const struct redis_reply *reply)
+/* The last answer of a login without SUBSCRIBE. LOADING, NOAUTH and MASTERDOWN show here. A user
+ * whose ACL withholds PING (NOPERM) is logged in all the same. */
+static void on_login_ping(void *arg, const struct redis_reply *reply)
 {
     struct redis *redis = arg;
 
@@ -66,10 +64,10 @@ static void on_ready(void *arg, const struct redis_reply *reply)
     else if (reply->type != REDIS_ERROR && reply->type != REDIS_STATUS)
         redis_fail(redis, "PING answered with something else", "");
     else if (!redis->channel)
-        now_up(redis);
+        become_up(redis);
 }
 
-/* The last step of a subscriber. */
+/* The last answer of a subscriber's login. */
 static void on_subscribed(void *arg, const struct redis_reply *reply)
 {
     struct redis *redis = arg;
@@ -82,7 +80,7 @@ static void on_subscribed(void *arg, const struct redis_reply *reply)
              !slice_equal(redis_reply_at(reply, 0).text, SLICE("subscribe")))
         redis_fail(redis, "SUBSCRIBE answered with something else", "");
     else
-        now_up(redis);
+        become_up(redis);
 }
 
 static enum err queue_auth(struct redis *redis)
@@ -95,7 +93,7 @@ static enum err queue_auth(struct redis *redis)
     if (redis->user[0]) /* the form of Redis 6 and its ACLs */
         args[count++] = slice_of(redis->user);
     args[count++] = slice_of(redis->password);
-    return redis_queue(redis, args, count, on_auth, redis);
+    return redis_queue(redis, args, count, on_auth_answer, redis);
 }
 
 static enum err queue_select(struct redis *redis)
@@ -107,7 +105,7 @@ static enum err queue_select(struct redis *redis)
         return OK;
     snprintf(digits, sizeof digits, "%lld", (long long)redis->db);
     args[1] = slice_of(digits);
-    return redis_queue(redis, args, 2, on_select, redis);
+    return redis_queue(redis, args, 2, on_select_answer, redis);
 }
 
 static enum err queue_subscribe(struct redis *redis)
@@ -120,11 +118,11 @@ static enum err queue_subscribe(struct redis *redis)
     return redis_queue(redis, args, 2, on_subscribed, redis);
 }
 
-/* All steps leave in one write; the first that is refused ends the attempt. */
+/* All commands leave in one write. The buffer has room for all of them first: a buffer that grew
+ * would leave a password in the smaller block that was freed. */
 void redis_log_in(struct redis *redis)
 {
-    enum err err =
-        buf_reserve(&redis->output, 4096); /* so that a password is not left in a smaller block */
+    enum err err = buf_reserve(&redis->output, 4096);
 
     redis->state = SETUP;
     if (!err)
@@ -132,7 +130,7 @@ void redis_log_in(struct redis *redis)
     if (!err)
         err = queue_select(redis);
     if (!err)
-        err = redis_queue_ping(redis, on_ready);
+        err = redis_queue_ping(redis, on_login_ping);
     if (!err)
         err = queue_subscribe(redis);
     if (!err)

@@ -1,6 +1,6 @@
 /*
- * What the files of one Redis connection share, and nobody else sees: redis.c (its life),
- * redis_login.c (from connected to up), redis_queue.c (commands out, who waits for an answer).
+ * The record of one Redis connection, private to three files: redis.c (the life of a connection),
+ * redis_login.c (from connected to up), redis_queue.c (commands out, callbacks without an answer).
  */
 #ifndef WORKER_REDIS_PARTS_H
 #define WORKER_REDIS_PARTS_H
@@ -8,7 +8,7 @@
 #include "common/buf.h"
 #include "worker/redis/redis.h"
 
-enum { OUTPUT_BYTES_MAX = 128 << 20 }; /* queued for a Redis that does not read; past it ERR_FULL */
+enum { OUTPUT_BYTES_MAX = 128 << 20 }; /* queued for a Redis that does not read, then ERR_FULL */
 
 struct redisReader; /* hiredis, known to redis.c alone */
 
@@ -22,7 +22,7 @@ enum state {
 /* One command without an answer. */
 struct waiting {
     uint64_t sent_ms;
-    redis_cb callback; /* NULL: nobody wants to know */
+    redis_cb callback; /* NULL: the answer is dropped */
     void *arg;
 };
 
@@ -45,51 +45,52 @@ struct redis {
     enum state state;
     int fd;
     struct loop_watch watch;
-    struct loop_timer
-        timer; /* DOWN: when to try again; else: when to look at the oldest answer due */
+    struct loop_timer timer; /* DOWN: the next attempt; else: the next check of the connection */
     struct redisReader *reader;
     struct buf output;
-    size_t output_sent; /* of output, what the socket has taken */
-    bool blocked;       /* the socket took less than it was given; wait until it is writable */
+    size_t output_sent; /* bytes of output that the socket has taken */
+    bool blocked;       /* the socket took less than was offered: wait until it is writable */
 
     struct waiting *waiting; /* a ring; its size is a power of two */
     size_t waiting_first, waiting_count, waiting_size;
 
     uint64_t started_ms; /* this attempt to connect */
-    uint64_t heard_ms;   /* the last byte that came */
-    uint64_t delay_ms;   /* before the next attempt, without jitter */
-    unsigned attempts;   /* since it was up */
+    uint64_t heard_ms;   /* when the last byte came */
+    uint64_t delay_ms;   /* the pause before the next attempt, without jitter */
+    unsigned attempts;   /* to connect, since the connection was up */
     bool tried;
 
-    char fault[160];  /* why the connection must go; "" while it is well */
-    char logged[160]; /* the last reason that was logged, so that a long outage is one line */
+    char fault[160];  /* why the connection must end; "": no fault */
+    char logged[160]; /* the last fault that was logged: a long outage is one warning */
     uint64_t reconnects, timeouts;
 
-    unsigned depth; /* callbacks that we are inside of: redis_free must not pull the floor away */
+    unsigned depth; /* of calls below which a callback may run: redis_free must not free the record
+                     * under them */
     bool dying;
 };
 
 /* redis.c */
 
-/* Remembers why the connection must go; it is dropped by whoever is at the edge of the turn.
- * Nothing of a password may be in it. */
+/* Notes why the connection must end; the outermost call of the turn ends the connection. The first
+ * fault counts. Neither text may hold a part of a password. */
 void redis_fail(struct redis *redis, const char *what, const char *detail);
 void redis_fail_text(struct redis *redis, const char *what, struct slice detail);
 
 /* redis_login.c */
 
-/* The socket is connected: queues what a usable connection needs; up comes with the last answer. */
+/* The socket is connected: queues the commands of the login; their last answer makes the connection
+ * UP. */
 void redis_log_in(struct redis *redis);
 
 /* redis_queue.c */
 
-/* redis_command, whatever the state. ERR_FULL, ERR_NOMEM: nothing was queued. */
+/* As redis_command, in any state. ERR_FULL, ERR_NOMEM: nothing was queued. */
 enum err redis_queue(struct redis *redis, const struct slice *args, size_t arg_count,
                      redis_cb callback, void *arg);
 enum err redis_queue_ping(struct redis *redis, redis_cb callback);
-/* The i-th oldest of those who wait, of waiting_count. */
+/* The i-th oldest command without an answer; i < waiting_count. */
 struct waiting *redis_waiting_at(struct redis *redis, size_t i);
-/* The oldest, which waits no longer. */
+/* Takes the oldest command out of the ring; waiting_count > 0. */
 struct waiting redis_waiting_take(struct redis *redis);
 
 #endif

@@ -1,7 +1,6 @@
 /*
- * Commands on their way to Redis, and who waits for their answers: a buffer and a ring.
- *
- * A command is in both or in neither.
+ * The queue: a buffer of commands that have not left, and a ring of callbacks that wait for
+ * answers. A command enters both or neither.
  */
 #include "worker/redis/redis_parts.h"
 
@@ -9,10 +8,10 @@
 #include <stdlib.h>
 
 enum {
-    WAITING_MAX = 1 << 20, /* commands without an answer; past it ERR_FULL */
+    WAITING_MAX = 1 << 20, /* commands without an answer, then ERR_FULL */
 };
 
-/* --- who waits for an answer --- */
+/* --- callbacks that wait for an answer --- */
 
 struct waiting *redis_waiting_at(struct redis *redis, size_t i)
 {
@@ -62,7 +61,7 @@ struct waiting redis_waiting_take(struct redis *redis)
 
 enum { COUNT_MAX = 1 + 20 + 2 }; /* a sign, digits, CR LF */
 
-/* Both write at `at`, where there is room, and return what is behind it. */
+/* Both functions write at `at`, where the caller has made room, and return the end of the bytes. */
 static char *put_count(char *at, char sign, size_t count)
 {
     char digits[20], *first = digits + sizeof digits;
@@ -89,7 +88,8 @@ static char *put_argument(char *at, struct slice argument)
     return at;
 }
 
-/* The request as RESP: an array of bulk strings, so every argument may hold any byte. */
+/* Appends the command in RESP: an array of bulk strings, so an argument may hold any byte. On an
+ * error the buffer is as before. */
 static enum err add_request(struct buf *out, const struct slice *args, size_t arg_count)
 {
     size_t room = COUNT_MAX;
