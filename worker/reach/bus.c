@@ -1,11 +1,11 @@
 /*
- * A worker's place among the others: its own channel to listen on, theirs to publish to.
+ * The bus: a worker subscribes to its own channel and publishes to the channels of others.
  *
- * Two connections, because a subscribed one can say little else: `commands` publishes, `inbox`
- * hears. PUBLISH answers with how many heard it, which is the only proof of delivery that pub/sub
- * gives; it is handed on as it is, and a connection lost before the answer counts as not heard (the
- * other may have heard it all the same: whoever sends mail again must bear a repetition). It does
- * not know who the recipients are; it never waits and never queues while Redis is away.
+ * There are two connections, because a subscriber may send few other commands: `commands`
+ * publishes, `inbox` subscribes. The answer to PUBLISH is the number of subscribers that received
+ * the message, the only proof of delivery that pub/sub gives. A connection lost before the answer
+ * counts as not heard, though the other worker may have heard: a sender that repeats must bear a
+ * repetition. The bus knows no sessions, never waits, and queues nothing while Redis is away.
  */
 #include "worker/reach/bus.h"
 
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 enum {
-    FRAME_BYTES_MAX = 64 << 20, /* the largest message and 10,000 addresses, with room to spare */
+    FRAME_BYTES_MAX = 64 << 20, /* more than the largest message with 10,000 addresses */
     FRAME_KEEP_MAX = 1 << 20,   /* a frame buffer that grew larger is given back */
 };
 
@@ -28,12 +28,12 @@ struct bus {
     struct redis *commands, *inbox;              /* NULL: no Redis is configured */
     const char *node;                            /* the caller's */
     char *channel_base;                          /* "PREFIXw:" */
-    struct buf frame, channel;                   /* of the publish at hand, for reuse */
-    struct slice recipients[BUS_RECIPIENTS_MAX]; /* of the frame at hand */
+    struct buf frame, channel;                   /* of the current PUBLISH; kept for reuse */
+    struct slice recipients[BUS_RECIPIENTS_MAX]; /* of the frame that is being dispatched */
     struct bus_position positions[BUS_RECIPIENTS_MAX];
 };
 
-/* Somebody waits to know whether a publish was heard. */
+/* A PUBLISH whose caller asked whether anybody heard. */
 struct heard_wait {
     struct bus *bus;
     bool doorbell;
@@ -50,7 +50,7 @@ size_t bus_place(char place[PLACE_MAX], const char *node, uint32_t slot, uint64_
 
 /* --- in --- */
 
-static void deliver(const struct bus_frame *frame, const struct bus_events *events)
+static void deliver_frame(const struct bus_frame *frame, const struct bus_events *events)
 {
     struct msg *msg = msg_new(frame->body, frame->msg_kind, frame->level);
 
@@ -67,8 +67,8 @@ static void deliver(const struct bus_frame *frame, const struct bus_events *even
     msg_unref(msg);
 }
 
-enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_position *positions,
-                     const struct bus_events *events)
+enum err bus_dispatch(struct slice bytes, struct slice *recipients, struct bus_position *positions,
+                      const struct bus_events *events)
 {
     struct bus_frame frame;
 
@@ -79,7 +79,7 @@ enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_po
     switch (frame.kind) {
     case BUS_DELIVER:
     case BUS_STORED:
-        deliver(&frame, events);
+        deliver_frame(&frame, events);
         break;
     case BUS_KICK:
         events->kick(events->arg, frame.session_number, frame.close_code);
@@ -100,10 +100,10 @@ enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_po
     return OK;
 }
 
-static void on_message(void *arg, struct slice payload)
+static void on_bus_message(void *arg, struct slice payload)
 {
     struct bus *bus = arg;
-    enum err err = bus_hand_on(payload, bus->recipients, bus->positions, &bus->events);
+    enum err err = bus_dispatch(payload, bus->recipients, bus->positions, &bus->events);
 
     stats_add(bus->stats, err ? STAT_bus_bad : STAT_bus_in, 1);
 }
@@ -122,12 +122,12 @@ static void count_answer(struct bus *bus, const struct redis_reply *reply)
     if (was_heard(reply))
         return;
     stats_add(bus->stats, STAT_publishes_unheard, 1);
-    if (reply->type == REDIS_ERROR) /* NOPERM, READONLY, LOADING, …: somebody must mend Redis */
+    if (reply->type == REDIS_ERROR) /* NOPERM, READONLY, LOADING, …: a person must mend Redis */
         log_warn("publish_refused", "error=%s", log_quote(&text, reply->text));
 }
 
-/* Whoever was to hear it may have a connection of his own that is well, and will not look by
- * himself (neighbours.c, nodes.c). */
+/* The other worker's connection may be up all the while, so the other worker notices nothing: the
+ * loss is counted, and the count makes others read on (neighbours.c, nodes.c). */
 static void count_doorbell(struct bus *bus, const struct redis_reply *reply)
 {
     if (reply->type == REDIS_LOST || reply->type == REDIS_ERROR)
@@ -145,7 +145,7 @@ static void on_answer_counted(void *arg, const struct redis_reply *reply)
     count_answer(arg, reply);
 }
 
-static void on_answer(void *arg, const struct redis_reply *reply)
+static void on_awaited_answer(void *arg, const struct redis_reply *reply)
 {
     struct heard_wait wait = *(struct heard_wait *)arg;
 
@@ -176,7 +176,7 @@ static enum err send_publish(struct bus *bus, bool doorbell, bus_heard_cb heard,
     if (!wait)
         return ERR_NOMEM;
     *wait = (struct heard_wait){ .bus = bus, .doorbell = doorbell, .heard = heard, .arg = arg };
-    err = redis_command(bus->commands, args, 3, on_answer, wait);
+    err = redis_command(bus->commands, args, 3, on_awaited_answer, wait);
     if (err)
         free(wait);
     return err;
@@ -212,8 +212,8 @@ enum err bus_publish_to(struct bus *bus, struct slice place, const struct bus_fr
 }
 
 /* To a worker of this host. */
-static enum err publish(struct bus *bus, uint32_t slot, uint64_t incarnation,
-                        const struct bus_frame *frame, bus_heard_cb heard, void *arg)
+static enum err publish_here(struct bus *bus, uint32_t slot, uint64_t incarnation,
+                             const struct bus_frame *frame, bus_heard_cb heard, void *arg)
 {
     char place[PLACE_MAX];
     size_t len;
@@ -238,7 +238,7 @@ enum err bus_publish(struct bus *bus, uint32_t slot, const struct slice *recipie
 
     if (slot >= WORKERS_MAX)
         return ERR_DOWN;
-    return publish(bus, slot, slot_incarnation(bus->region, slot), &frame, heard, arg);
+    return publish_here(bus, slot, slot_incarnation(bus->region, slot), &frame, heard, arg);
 }
 
 enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *recipients,
@@ -259,7 +259,7 @@ enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *
 
     if (slot >= WORKERS_MAX)
         return ERR_DOWN;
-    return publish(bus, slot, slot_incarnation(bus->region, slot), &frame, NULL, NULL);
+    return publish_here(bus, slot, slot_incarnation(bus->region, slot), &frame, NULL, NULL);
 }
 
 enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t session_number,
@@ -270,8 +270,8 @@ enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t
                                .close_code = close_code };
 
     if (slot >= WORKERS_MAX || slot_incarnation(bus->region, slot) != incarnation)
-        return ERR_DOWN; /* that session went with its worker */
-    return publish(bus, slot, incarnation, &frame, NULL, NULL);
+        return ERR_DOWN; /* the session ended with its worker */
+    return publish_here(bus, slot, incarnation, &frame, NULL, NULL);
 }
 
 /* --- up and down --- */
@@ -297,7 +297,7 @@ bool bus_decided(const struct bus *bus)
            (redis_tried(bus->commands) && redis_tried(bus->inbox));
 }
 
-static void on_up(void *arg)
+static void on_one_up(void *arg)
 {
     struct bus *bus = arg;
 
@@ -305,16 +305,16 @@ static void on_up(void *arg)
         bus->events.up(bus->events.arg);
 }
 
-static void on_commands_up(void *arg)
+static void on_bus_commands_up(void *arg)
 {
     struct bus *bus = arg;
 
     if (bus->events.commands_up)
         bus->events.commands_up(bus->events.arg);
-    on_up(bus);
+    on_one_up(bus);
 }
 
-static void on_commands_down(void *arg)
+static void on_bus_commands_down(void *arg)
 {
     struct bus *bus = arg;
 
@@ -348,10 +348,10 @@ void bus_flush(struct bus *bus)
 static enum err connect_both(struct bus *bus, struct loop *loop, const struct config *config,
                              uint32_t slot, uint64_t incarnation)
 {
-    const struct redis_events commands_events = { .up = on_commands_up,
-                                                  .down = on_commands_down,
+    const struct redis_events commands_events = { .up = on_bus_commands_up,
+                                                  .down = on_bus_commands_down,
                                                   .arg = bus };
-    const struct redis_events inbox_events = { .up = on_up, .arg = bus };
+    const struct redis_events inbox_events = { .up = on_one_up, .arg = bus };
     char place[PLACE_MAX];
     size_t len = bus_place(place, bus->node, slot, incarnation);
 
@@ -359,7 +359,7 @@ static enum err connect_both(struct bus *bus, struct loop *loop, const struct co
     bus->inbox = redis_new(loop, config, "inbox", &inbox_events);
     if (!bus->commands || !bus->inbox || set_channel(bus, slice_make(place, len)))
         return ERR_NOMEM;
-    redis_subscribe(bus->inbox, buf_slice(&bus->channel), on_message, bus);
+    redis_subscribe(bus->inbox, buf_slice(&bus->channel), on_bus_message, bus);
     return OK;
 }
 

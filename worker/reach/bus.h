@@ -1,10 +1,10 @@
 /*
- * Between workers: one Redis channel a worker; one PUBLISH carries a message to all its recipients
- * there.
+ * Between workers: each worker has one Redis channel, and one PUBLISH carries a message to all
+ * recipients at that worker.
  *
- * Channel: PREFIX w: NODE : SLOT : INCARNATION, so nothing meant for a dead worker reaches its
- * successor. Pub/sub is at most once: it carries signals, and for stored mail it is only a
- * doorbell.
+ * Channel: PREFIX w: NODE : SLOT : INCARNATION, so no message for a dead worker reaches its
+ * successor. Pub/sub delivers at most once: signals travel so, and for stored mail the message is
+ * only a doorbell.
  */
 #ifndef WORKER_BUS_H
 #define WORKER_BUS_H
@@ -19,7 +19,7 @@
 
 struct bus;
 
-/* Where a stored message lies in a mailbox, and what lies before it. */
+/* The position of a stored message in a mailbox, and that of the message before. */
 struct bus_position {
     struct seq seq, before;
 };
@@ -29,72 +29,77 @@ enum { PLACE_MAX = 320 };
 size_t bus_place(char place[PLACE_MAX], const char *node, uint32_t slot, uint64_t incarnation);
 
 struct bus_events {
-    /* A message from another worker for these addresses here. All borrowed; msg may be referenced.
-     */
+    /* Another worker sends a message for sessions of these addresses. All borrowed for the call;
+     * msg may be referenced. */
     void (*deliver)(void *arg, const struct slice *recipients, size_t recipient_count,
                     struct msg *msg);
-    /* The same for mail that has been stored: positions[i] is where in recipients[i]'s mailbox;
-     * for all their sessions but those of skip_device (data NULL: for all). */
+    /* The same for mail that has been stored: positions[i] is its position in the mailbox of
+     * recipients[i]. Sessions of skip_device do not get the message (data NULL: all do). */
     void (*stored)(void *arg, const struct slice *recipients, const struct bus_position *positions,
                    size_t recipient_count, struct slice skip_device, struct msg *msg);
-    /* Another worker asks to close one of our sessions: a newer one took its place, or there are
-     * too many. */
+    /* Another worker asks to close one of our sessions: a newer session replaces the session, or
+     * the address has too many. */
     void (*kick)(void *arg, uint64_t session_number, uint16_t close_code);
-    /* The address of one of our sessions has another device, on another host. NULL: never. */
+    /* The address of one of our sessions has another device, on another host. May be NULL. */
     void (*company)(void *arg, uint64_t session_number);
-    /* A worker of another host is there now. NULL: nobody asks. */
+    /* The worker of another host at this place lives. May be NULL. */
     void (*hello)(void *arg, struct slice place);
-    /* Sessions here of this service address have been given something. NULL: nobody asks. */
+    /* Redis has assigned messages of this service address to sessions here. May be NULL. */
     void (*work)(void *arg, struct slice address);
-    /* Both connections are up (again): what may have been missed must be looked at. */
+    /* Both connections are up (again): messages may have been missed. May be NULL. */
     void (*up)(void *arg);
-    /* The one that bus_commands names is up, is down. */
+    /* The connection of bus_commands is up, is down. May be NULL. */
     void (*commands_up)(void *arg);
     void (*commands_down)(void *arg);
     void *arg;
 };
 
-/* NULL when out of memory. With no Redis configured it is never up. */
+/* All but events are borrowed; events is copied. With no Redis configured the bus is never up. NULL
+ * when out of memory. */
 struct bus *bus_new(struct loop *loop, const struct config *config, struct region *region,
                     struct stats_row *stats, const char *node, uint32_t slot, uint64_t incarnation,
                     const struct bus_events *events);
+/* Waiting callbacks are told that nobody heard. NULL is allowed. */
 void bus_free(struct bus *bus);
-/* The connection that publishes, which mailboxes share; NULL: none is configured. */
+/* The connection that publishes; mailboxes share the connection. NULL: no Redis is configured. */
 struct redis *bus_commands(struct bus *bus);
-/* False: no Redis is configured, and none will ever be up. */
+/* False: no Redis is configured, and the bus will never be up. */
 bool bus_is_configured(const struct bus *bus);
 /* Commands can be sent and messages are received. */
 bool bus_is_up(const struct bus *bus);
-/* Up, or not configured, or at least one attempt has failed: no point in waiting longer to serve.
- */
+/* Is the bus up or not configured, or has an attempt at both connections ended? Then the worker
+ * need not wait longer before it serves. */
 bool bus_decided(const struct bus *bus);
 
-/* One PUBLISH to the worker in `slot`. heard (may be NULL) is called exactly once when OK is
- * returned, never from inside this call: true when that worker's subscription received it.
- * ERR_DOWN: nothing was sent. */
+/* One PUBLISH to the worker in `slot` of this host. When OK is returned, heard (may be NULL) is
+ * called exactly once, never from inside this call: true when that worker's subscription received
+ * the message; false also when the answer was lost. An error: nothing was sent. ERR_DOWN: Redis is
+ * away or takes no more, or nobody lives in the slot. ERR_BAD: the frame is not valid. ERR_NOMEM.
+ */
 typedef void (*bus_heard_cb)(void *arg, bool heard);
 enum err bus_publish(struct bus *bus, uint32_t slot, const struct slice *recipients,
                      size_t recipient_count, const struct msg *msg, bus_heard_cb heard, void *arg);
-/* The same for mail that has been stored: a doorbell with the message in it. */
+/* The same for mail that has been stored: a doorbell that carries the message. A lost answer is
+ * counted in doorbells_lost. */
 enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *recipients,
                             const struct bus_position *positions, size_t recipient_count,
                             struct slice skip_device, const struct msg *msg);
+/* Asks the worker in `slot` to close one of its sessions. ERR_DOWN also when the incarnation has
+ * ended. */
 enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t session_number,
                   uint16_t close_code);
-/* End of a turn. */
+/* The end of a turn: writes what is queued on both connections. */
 void bus_flush(struct bus *bus);
 
-/* The wire between workers, pure, for tests and the fuzzer: a frame, and back. Slices point into
- * frame; recipients are at most max. ERR_BAD when it is not a frame, or cannot be made one. The
- * layout is in bus_frame.c. */
+/* The frames between workers; the layout is in bus_frame.c. */
 enum { BUS_RECIPIENTS_MAX = 10000 };
 enum bus_kind {
     BUS_DELIVER = 1,
     BUS_KICK = 2,
     BUS_STORED = 3,
-    BUS_COMPANY = 4, /* the address of that session has one of another device, on another host */
-    BUS_HELLO = 5,   /* a worker has come: place */
-    BUS_WORK = 6,    /* there is something to take at a service address */
+    BUS_COMPANY = 4, /* the session's address has another device, on another host */
+    BUS_HELLO = 5,   /* the worker at `place` has come */
+    BUS_WORK = 6,    /* Redis has messages for sessions of a service address: recipients[0] */
 };
 struct bus_frame {
     enum bus_kind kind;
@@ -105,20 +110,24 @@ struct bus_frame {
     const struct bus_position *positions; /* STORED: one for each recipient */
     size_t recipient_count;
     struct slice body;
-    struct slice skip_device; /* STORED: sessions of it are not told; data NULL: none */
+    struct slice skip_device; /* STORED: its sessions do not get the message; data NULL: none */
     struct slice place;       /* HELLO */
     uint64_t session_number;
     uint16_t close_code;
 };
+/* Pure. Appends the frame to out. ERR_BAD: the frame is not valid; ERR_FULL: out has no room, or
+ * memory is short. On an error out is as before. */
 enum err bus_encode(struct buf *out, const struct bus_frame *frame);
+/* Pure. Decodes bytes into *frame, whose slices then point into bytes, recipients and positions:
+ * room for recipients_max. ERR_BAD: bytes are no valid frame, or have more recipients. */
 enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_position *positions,
                     size_t recipients_max, struct bus_frame *frame);
-/* One PUBLISH to the worker of that place, on whichever host; heard as in bus_publish. */
+/* As bus_publish, with any frame, to the worker at a place on any host. */
 enum err bus_publish_to(struct bus *bus, struct slice place, const struct bus_frame *frame,
                         bus_heard_cb heard, void *arg);
-/* Decodes a frame that came from another worker and tells whom it concerns. recipients and
- * positions are room for BUS_RECIPIENTS_MAX. ERR_BAD: not understood. */
-enum err bus_hand_on(struct slice bytes, struct slice *recipients, struct bus_position *positions,
-                     const struct bus_events *events);
+/* Decodes a frame that came from another worker and calls the event of its kind. recipients and
+ * positions: room for BUS_RECIPIENTS_MAX. ERR_BAD: bytes are no valid frame; logged. */
+enum err bus_dispatch(struct slice bytes, struct slice *recipients, struct bus_position *positions,
+                      const struct bus_events *events);
 
 #endif

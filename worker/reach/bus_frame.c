@@ -3,16 +3,16 @@
  *
  *   deliver  0xB5 1 1  level:i8  kind:u8  count:u16  body_len:u32  count * (len:u8 address)  body
  *   stored   0xB5 1 3  skip:u8  device  and then as deliver, with 4 * u64 (seq, the one before)
- *                      behind each address; skip is the device's length + 1, or 0: none
+ *                      behind each address; skip is the device's length + 1, or 0: no device
  *                      (the upper half of kind: the message's flags)
  *   kick     0xB5 1 2  session_number:u64  close_code:u16
  *   company  0xB5 1 4  session_number:u64
  *   hello    0xB5 1 5  place_len:u16  place
  *   work     0xB5 1 6  len:u8 address
  *
- * Every length is told, so a frame cut anywhere is refused. The first bytes name the version:
- * during an upgrade workers of two versions share a Redis, and one that does not understand must
- * know it. Pure: no clock, no libraries, no memory of its own.
+ * Every part has its length in front, so a frame cut anywhere is refused. The second byte names the
+ * version: during an upgrade workers of two versions share a Redis, and a worker must notice a
+ * frame of a version that it does not read. Pure: no clock, no libraries, no memory of its own.
  */
 #include "worker/reach/bus.h"
 
@@ -26,10 +26,10 @@ enum { CLOSE_CODE_MIN = 1000, CLOSE_CODE_MAX = 4999 }; /* RFC 6455 7.4.2 */
 enum { FLAGS_SHIFT = 4 }; /* the flags of the message stand above its kind */
 enum { LEVEL_MIN = -9, LEVEL_MAX = 9 };
 
-_Static_assert(BUS_RECIPIENTS_MAX <= UINT16_MAX, "their number is written in 16 bits");
+_Static_assert(BUS_RECIPIENTS_MAX <= UINT16_MAX, "the count of recipients is written in 16 bits");
 _Static_assert(ADDRESS_BYTES_MAX <= UINT8_MAX, "the length of an address is written in 8 bits");
 
-static void add_number(struct buf *out, uint64_t value, unsigned bytes)
+static void put_number(struct buf *out, uint64_t value, unsigned bytes)
 {
     for (unsigned i = 0; i < bytes; i++)
         buf_add_char(out, (char)(value >> 8 * i & 0xff));
@@ -69,7 +69,7 @@ static bool work_valid(const struct bus_frame *frame)
            frame->recipients[0].len <= ADDRESS_BYTES_MAX;
 }
 
-static bool valid(const struct bus_frame *frame)
+static bool frame_valid(const struct bus_frame *frame)
 {
     switch (frame->kind) {
     case BUS_DELIVER:
@@ -90,20 +90,20 @@ static bool valid(const struct bus_frame *frame)
 
 static void add_position(struct buf *out, const struct bus_position *position)
 {
-    add_number(out, position->seq.ms, 8);
-    add_number(out, position->seq.n, 8);
-    add_number(out, position->before.ms, 8);
-    add_number(out, position->before.n, 8);
+    put_number(out, position->seq.ms, 8);
+    put_number(out, position->seq.n, 8);
+    put_number(out, position->before.ms, 8);
+    put_number(out, position->before.n, 8);
 }
 
 static void add_deliver(struct buf *out, const struct bus_frame *frame)
 {
-    add_number(out, (uint8_t)frame->level, 1);
-    add_number(out, frame->msg_kind | (unsigned)frame->msg_flags << FLAGS_SHIFT, 1);
-    add_number(out, frame->recipient_count, 2);
-    add_number(out, frame->body.len, 4);
+    put_number(out, (uint8_t)frame->level, 1);
+    put_number(out, frame->msg_kind | (unsigned)frame->msg_flags << FLAGS_SHIFT, 1);
+    put_number(out, frame->recipient_count, 2);
+    put_number(out, frame->body.len, 4);
     for (size_t i = 0; i < frame->recipient_count; i++) {
-        add_number(out, frame->recipients[i].len, 1);
+        put_number(out, frame->recipients[i].len, 1);
         buf_add_slice(out, frame->recipients[i]);
         if (frame->kind == BUS_STORED)
             add_position(out, &frame->positions[i]);
@@ -113,7 +113,7 @@ static void add_deliver(struct buf *out, const struct bus_frame *frame)
 
 static void add_stored(struct buf *out, const struct bus_frame *frame)
 {
-    add_number(out, frame->skip_device.data ? frame->skip_device.len + 1 : 0, 1);
+    put_number(out, frame->skip_device.data ? frame->skip_device.len + 1 : 0, 1);
     if (frame->skip_device.data)
         buf_add_slice(out, frame->skip_device);
     add_deliver(out, frame);
@@ -121,23 +121,23 @@ static void add_stored(struct buf *out, const struct bus_frame *frame)
 
 static void add_kick(struct buf *out, const struct bus_frame *frame)
 {
-    add_number(out, frame->session_number, 8);
-    add_number(out, frame->close_code, 2);
+    put_number(out, frame->session_number, 8);
+    put_number(out, frame->close_code, 2);
 }
 
 static void add_hello(struct buf *out, const struct bus_frame *frame)
 {
-    add_number(out, frame->place.len, 2);
+    put_number(out, frame->place.len, 2);
     buf_add_slice(out, frame->place);
 }
 
 static void add_work(struct buf *out, const struct bus_frame *frame)
 {
-    add_number(out, frame->recipients[0].len, 1);
+    put_number(out, frame->recipients[0].len, 1);
     buf_add_slice(out, frame->recipients[0]);
 }
 
-static void add_rest(struct buf *out, const struct bus_frame *frame)
+static void add_kind(struct buf *out, const struct bus_frame *frame)
 {
     switch (frame->kind) {
     case BUS_DELIVER:
@@ -150,7 +150,7 @@ static void add_rest(struct buf *out, const struct bus_frame *frame)
         add_kick(out, frame);
         break;
     case BUS_COMPANY:
-        add_number(out, frame->session_number, 8);
+        put_number(out, frame->session_number, 8);
         break;
     case BUS_HELLO:
         add_hello(out, frame);
@@ -165,12 +165,12 @@ enum err bus_encode(struct buf *out, const struct bus_frame *frame)
 {
     size_t len_before = out->len;
 
-    if (!valid(frame))
+    if (!frame_valid(frame))
         return ERR_BAD;
-    add_number(out, MAGIC, 1);
-    add_number(out, VERSION, 1);
-    add_number(out, frame->kind, 1);
-    add_rest(out, frame);
+    put_number(out, MAGIC, 1);
+    put_number(out, VERSION, 1);
+    put_number(out, frame->kind, 1);
+    add_kind(out, frame);
     if (!out->failed)
         return OK;
     out->len = len_before;
@@ -179,86 +179,87 @@ enum err bus_encode(struct buf *out, const struct bus_frame *frame)
 
 /* --- reading --- */
 
-/* The bytes not yet read. Reading past the end gives zeros and is remembered. */
-struct reader {
+/* The bytes not yet read. Reading past the end gives zeros and sets `cut`. */
+struct frame_bytes {
     const uint8_t *at, *end;
     bool cut;
 };
 
-static bool has(struct reader *reader, size_t len)
+static bool has_bytes(struct frame_bytes *reader, size_t len)
 {
     if ((size_t)(reader->end - reader->at) < len)
         reader->cut = true;
     return !reader->cut;
 }
 
-static uint64_t read_number(struct reader *reader, unsigned bytes)
+static uint64_t take_number(struct frame_bytes *reader, unsigned bytes)
 {
     uint64_t value = 0;
 
-    if (!has(reader, bytes))
+    if (!has_bytes(reader, bytes))
         return 0;
     for (unsigned i = 0; i < bytes; i++)
         value |= (uint64_t)*reader->at++ << 8 * i;
     return value;
 }
 
-static struct slice read_bytes(struct reader *reader, size_t len)
+static struct slice read_bytes(struct frame_bytes *reader, size_t len)
 {
     struct slice slice = { NULL, 0 };
 
-    if (!has(reader, len))
+    if (!has_bytes(reader, len))
         return slice;
     slice = slice_make(reader->at, len);
     reader->at += len;
     return slice;
 }
 
-static int read_level(struct reader *reader)
+static int read_level(struct frame_bytes *reader)
 {
-    int byte = (int)read_number(reader, 1);
+    int byte = (int)take_number(reader, 1);
 
     return byte > INT8_MAX ? byte - 256 : byte;
 }
 
-static void read_kind(struct reader *reader, struct bus_frame *frame)
+static void read_msg_kind(struct frame_bytes *reader, struct bus_frame *frame)
 {
-    unsigned byte = (unsigned)read_number(reader, 1);
+    unsigned byte = (unsigned)take_number(reader, 1);
 
     frame->msg_kind = (enum msg_kind)(byte & ((1U << FLAGS_SHIFT) - 1));
     frame->msg_flags = (uint8_t)(byte >> FLAGS_SHIFT);
 }
 
-static struct seq read_seq(struct reader *reader)
+static struct seq read_seq(struct frame_bytes *reader)
 {
     struct seq seq;
 
-    seq.ms = read_number(reader, 8);
-    seq.n = read_number(reader, 8);
+    seq.ms = take_number(reader, 8);
+    seq.n = take_number(reader, 8);
     return seq;
 }
 
-/* Where the recipients and their positions go. */
+/* The caller's room for the recipients and their positions. */
 struct room {
     struct slice *recipients;
     struct bus_position *positions;
     size_t max;
 };
 
-static void read_deliver(struct reader *reader, const struct room *room, struct bus_frame *frame)
+static void read_deliver(struct frame_bytes *reader, const struct room *room,
+                         struct bus_frame *frame)
 {
     uint64_t body_len;
 
     frame->level = read_level(reader);
-    read_kind(reader, frame);
-    frame->recipient_count = read_number(reader, 2);
-    body_len = read_number(reader, 4);
+    read_msg_kind(reader, frame);
+    frame->recipient_count = take_number(reader, 2);
+    body_len = take_number(reader, 4);
     if (frame->recipient_count > room->max) {
         reader->cut = true;
         return;
     }
     for (size_t i = 0; i < frame->recipient_count && !reader->cut; i++) {
-        room->recipients[i] = read_bytes(reader, read_number(reader, 1));
+        room->recipients[i] = read_bytes(reader, take_number(reader, 1));
         if (frame->kind == BUS_STORED) {
             room->positions[i].seq = read_seq(reader);
             room->positions[i].before = read_seq(reader);
@@ -269,25 +270,26 @@ static void read_deliver(struct reader *reader, const struct room *room, struct 
     frame->body = read_bytes(reader, body_len);
 }
 
-static struct slice read_skip(struct reader *reader)
+static struct slice read_skip(struct frame_bytes *reader)
 {
-    uint64_t skip = read_number(reader, 1);
+    uint64_t skip = take_number(reader, 1);
 
     return skip ? read_bytes(reader, skip - 1) : (struct slice){ NULL, 0 };
 }
 
-static void read_work(struct reader *reader, const struct room *room, struct bus_frame *frame)
+static void read_work(struct frame_bytes *reader, const struct room *room, struct bus_frame *frame)
 {
     if (room->max == 0) {
         reader->cut = true;
         return;
     }
-    room->recipients[0] = read_bytes(reader, read_number(reader, 1));
+    room->recipients[0] = read_bytes(reader, take_number(reader, 1));
     frame->recipients = room->recipients;
     frame->recipient_count = 1;
 }
 
-static void read_rest(struct reader *reader, const struct room *room, struct bus_frame *frame)
+static void read_kind_of(struct frame_bytes *reader, const struct room *room,
+                         struct bus_frame *frame)
 {
     switch (frame->kind) {
     case BUS_STORED:
@@ -298,14 +300,14 @@ static void read_rest(struct reader *reader, const struct room *room, struct bus
         read_deliver(reader, room, frame);
         break;
     case BUS_KICK:
-        frame->session_number = read_number(reader, 8);
-        frame->close_code = (uint16_t)read_number(reader, 2);
+        frame->session_number = take_number(reader, 8);
+        frame->close_code = (uint16_t)take_number(reader, 2);
         break;
     case BUS_COMPANY:
-        frame->session_number = read_number(reader, 8);
+        frame->session_number = take_number(reader, 8);
         break;
     case BUS_HELLO:
-        frame->place = read_bytes(reader, read_number(reader, 2));
+        frame->place = read_bytes(reader, take_number(reader, 2));
         break;
     case BUS_WORK:
         read_work(reader, room, frame);
@@ -318,14 +320,14 @@ enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_pos
 {
     const uint8_t *data = (const uint8_t *)bytes.data;
     const struct room room = { recipients, positions, recipients_max };
-    struct reader reader = { data, data ? data + bytes.len : NULL, false };
-    bool known = read_number(&reader, 1) == MAGIC && read_number(&reader, 1) == VERSION;
-    uint64_t kind = read_number(&reader, 1);
+    struct frame_bytes reader = { data, data ? data + bytes.len : NULL, false };
+    bool known = take_number(&reader, 1) == MAGIC && take_number(&reader, 1) == VERSION;
+    uint64_t kind = take_number(&reader, 1);
 
     memset(frame, 0, sizeof *frame);
     if (!known || kind < BUS_DELIVER || kind > BUS_WORK)
         return ERR_BAD;
     frame->kind = (enum bus_kind)kind;
-    read_rest(&reader, &room, frame);
-    return !reader.cut && reader.at == reader.end && valid(frame) ? OK : ERR_BAD;
+    read_kind_of(&reader, &room, frame);
+    return !reader.cut && reader.at == reader.end && frame_valid(frame) ? OK : ERR_BAD;
 }

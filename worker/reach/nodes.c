@@ -1,11 +1,10 @@
 #include "worker/reach/nodes.h"
-#include "worker/mailbox/mailbox.h"
-#include "worker/reach/bus.h"
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/slots.h"
 #include "worker/mailbox/mailbox_places.h"
+#include "worker/reach/bus.h"
 
 #include <stdlib.h>
 
@@ -22,15 +21,15 @@ struct nodes {
     struct buf hello;
     struct live_place *live; /* of other hosts */
     uint32_t live_count, live_size;
-    uint32_t asked;              /* renewals on their way */
-    uint64_t losses, own_losses; /* the count in Redis, and of this worker, as last seen */
-    bool known;
-    bool lost, reporting; /* to be told; and being told */
+    uint32_t asked;              /* renewals without an answer */
+    uint64_t losses, own_losses; /* the counts of Redis and of this worker, as last seen */
+    bool known;                  /* the first answer has come */
+    bool lost, reporting;        /* a loss is to be reported; is in a renewal on its way */
 };
 
 /* --- the table --- */
 
-static void forget_all(struct nodes *nodes)
+static void live_clear(struct nodes *nodes)
 {
     for (uint32_t i = 0; i < nodes->live_count; i++)
         free(nodes->live[i].text);
@@ -45,7 +44,7 @@ bool nodes_live(const struct nodes *nodes, struct slice place)
     return false;
 }
 
-static bool reserve(struct nodes *nodes)
+static bool live_reserve(struct nodes *nodes)
 {
     uint32_t size = nodes->live_size ? nodes->live_size * 2 : 16;
     struct live_place *live;
@@ -60,12 +59,13 @@ static bool reserve(struct nodes *nodes)
     return true;
 }
 
-/* Without memory the next renewal adds it. */
-static void add(struct nodes *nodes, struct slice place)
+/* When memory is short the place is missing until the next renewal: signals for it are lost and
+ * counted as unheard, and mail is not touched. */
+static void live_add(struct nodes *nodes, struct slice place)
 {
     struct live_place *live;
 
-    if (!reserve(nodes))
+    if (!live_reserve(nodes))
         return;
     live = &nodes->live[nodes->live_count];
     live->text = malloc(place.len + 1);
@@ -105,13 +105,13 @@ bool nodes_known(const struct nodes *nodes)
 
 /* --- leases --- */
 
-static void take(struct nodes *nodes, struct slice place)
+static void take_live_place(struct nodes *nodes, struct slice place)
 {
     switch (nodes_where(nodes, place)) {
     case NODES_AWAY:
-        add(nodes, place);
+        live_add(nodes, place);
         break;
-    case NODES_GONE: /* it died without a word: its lease ends now, and its sessions are no more */
+    case NODES_GONE: /* the worker died; its lease ends now, its last doorbells may be lost */
         nodes->lost = true;
         mailbox_end_lease(nodes->office->mailbox, place);
         break;
@@ -120,7 +120,8 @@ static void take(struct nodes *nodes, struct slice place)
     }
 }
 
-/* What this worker has told itself, the others of its host know by themselves. */
+/* A count that moved by this worker's own report is no news: workers of this host notice a loss by
+ * shared memory. */
 static void take_losses(struct nodes *nodes, uint64_t losses)
 {
     bool news = nodes->known && losses != nodes->losses + nodes->reporting;
@@ -131,24 +132,24 @@ static void take_losses(struct nodes *nodes, uint64_t losses)
         nodes->events.lost(nodes->events.arg);
 }
 
-static void take_places(struct nodes *nodes, const struct mailbox_lease_answer *answer)
+static void take_live_places(struct nodes *nodes, const struct mailbox_lease_answer *answer)
 {
     uint32_t before = nodes->live_count;
 
-    forget_all(nodes);
+    live_clear(nodes);
     for (size_t i = 0; i < answer->count; i++)
-        take(nodes, answer->places[i]);
+        take_live_place(nodes, answer->places[i]);
     if (nodes->live_count != before)
         log_info("other_nodes", "workers=%u", nodes->live_count);
     stats_set(nodes->office->stats, STAT_workers_elsewhere, nodes->live_count);
 }
 
-static void on_leased(void *arg, const struct mailbox_lease_answer *answer)
+static void on_lease_renewed(void *arg, const struct mailbox_lease_answer *answer)
 {
     struct nodes *nodes = arg;
 
     nodes->asked--;
-    if (!answer->ok) { /* read-only, out of memory: nobody can renew, and what was known stays */
+    if (!answer->ok) { /* Redis is read-only or out of memory: nobody can renew, the table stays */
         nodes->lost |= nodes->reporting;
         nodes->reporting = false;
         return;
@@ -156,15 +157,16 @@ static void on_leased(void *arg, const struct mailbox_lease_answer *answer)
     nodes->office->clock_ahead_ns =
         (int64_t)(answer->now_us * 1000) - (int64_t)clock_monotonic_ns();
     take_losses(nodes, answer->losses);
-    take_places(nodes, answer);
+    take_live_places(nodes, answer);
     if (!nodes->known) {
         nodes->known = true;
         nodes->events.known(nodes->events.arg);
     }
 }
 
-/* Were doorbells lost that nobody on other hosts knows of? */
-static bool has_news(struct nodes *nodes)
+/* Is there a loss to report to other hosts? With no other host alive there is none: the sessions of
+ * a host that comes later read their mailboxes anyhow. */
+static bool has_loss_to_report(struct nodes *nodes)
 {
     uint64_t own = stats_get(nodes->office->stats, STAT_doorbells_lost);
 
@@ -176,10 +178,10 @@ static bool has_news(struct nodes *nodes)
 void nodes_renew(struct nodes *nodes)
 {
     struct office *office = nodes->office;
-    bool lost = has_news(nodes);
+    bool lost = has_loss_to_report(nodes);
 
     if (mailbox_lease(office->mailbox, office->config->node_lease_s, buf_slice(&nodes->hello), lost,
-                      on_leased, nodes))
+                      on_lease_renewed, nodes))
         return;
     nodes->asked++;
     nodes->reporting |= lost;
@@ -202,7 +204,7 @@ void nodes_hello(struct nodes *nodes, struct slice place)
 {
     if (!nodes || nodes_where(nodes, place) != NODES_AWAY || nodes_live(nodes, place))
         return;
-    add(nodes, place);
+    live_add(nodes, place);
     stats_set(nodes->office->stats, STAT_workers_elsewhere, nodes->live_count);
 }
 
@@ -233,7 +235,7 @@ void nodes_free(struct nodes *nodes)
 {
     if (!nodes)
         return;
-    forget_all(nodes);
+    live_clear(nodes);
     free(nodes->live);
     buf_fini(&nodes->hello);
     free(nodes);

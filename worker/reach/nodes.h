@@ -1,13 +1,14 @@
 /*
  * The workers of other hosts: which of them live, by their leases in Redis.
  *
- * Each worker renews its own lease every second and learns of the others by the answer; whoever
- * comes says hello. Mail does not depend on it (an append says where its recipient is); it decides
- * whether signals and `presence` have to ask Redis at all, and whose sessions are ghosts.
+ * Each worker renews its own lease every second; the answer names all workers that live. A worker
+ * that comes publishes a hello to the others. Mail does not need this table, for the answer to an
+ * append says where the recipient has sessions. The table decides whether signals and `presence`
+ * have to ask Redis at all, and which entries of `:at` are ghosts.
  *
- * By the same way hosts tell each other that doorbells were lost, as neighbours.h does on one: a
- * worker that died had perhaps stored mail that it could not ring for, and so had one whose
- * connection broke. Redis counts that, and who sees the count move looks into all its mailboxes.
+ * The lease also carries lost doorbells from host to host, as neighbours.h does on one host: a
+ * worker that died, or whose connection broke, may have stored mail without ringing. Redis counts
+ * these losses, and a worker that sees the count move reads all of its sessions' mailboxes.
  */
 #ifndef WORKER_NODES_H
 #define WORKER_NODES_H
@@ -18,40 +19,40 @@
 struct nodes;
 
 struct nodes_events {
-    void (*known)(void *arg); /* the first answer has come; once */
-    void (*lost)(void *arg);  /* doorbells for sessions here may have been lost, on another host */
+    void (*known)(void *arg); /* the first answer has come; called once */
+    void (*lost)(void *arg);  /* another host may have lost doorbells for sessions of this worker */
     void *arg;
 };
 
-/* For an office with a mailbox, which is borrowed. NULL when out of memory. */
+/* The office is borrowed and must have a mailbox. NULL when out of memory. */
 struct nodes *nodes_new(struct office *office, const struct nodes_events *events);
 /* NULL is allowed. */
 void nodes_free(struct nodes *nodes);
-/* The mailboxes are up (again), or hellos may have been missed: the lease is renewed, and whatever
- * is asked of Redis after this is answered when it is known who lives. */
+/* Renews the lease. For the moment when the mailboxes are up (again), or when hellos may have been
+ * missed: an answer to any later question comes after the answer that says who lives. */
 void nodes_renew(struct nodes *nodes);
-/* The same, unless one is on its way; each second, and to be up to date. */
+/* Renews the lease unless a renewal is on its way. Call once a second. */
 void nodes_beat(struct nodes *nodes);
-/* This worker leaves: others need not wait for the end of its lease. */
+/* This worker ends: its lease ends now, so that others need not wait. NULL is allowed. */
 void nodes_leave(struct nodes *nodes);
-/* The other workers' first answer has come. NULL: there are none to be known. */
+/* Has the first answer come? NULL (no Redis is configured): true, there is nothing to know. */
 bool nodes_known(const struct nodes *nodes);
 
-/* Another worker has said that it is there; for bus_events. */
+/* For bus_events: the worker of this place has said that it lives. NULL is allowed. */
 void nodes_hello(struct nodes *nodes, struct slice place);
-/* Does a worker of another host live? NULL: no. */
+/* Does any worker of another host live? NULL: no. */
 bool nodes_any(const struct nodes *nodes);
-/* How many do. */
+/* How many workers of other hosts live. NULL: 0. */
 uint32_t nodes_count(const struct nodes *nodes);
-/* Does that one? */
+/* Does the worker of another host at this place live? NULL: no. */
 bool nodes_live(const struct nodes *nodes, struct slice place);
 
 enum nodes_where {
-    NODES_HERE, /* a worker of this host, whom the session table knows better */
-    NODES_GONE, /* one of this host that is dead */
-    NODES_AWAY, /* of another host, or of an earlier run of this one: whether it lives is not known
-                 */
+    NODES_HERE, /* a living worker of this host; the session table knows its sessions better */
+    NODES_GONE, /* a dead worker of this host */
+    NODES_AWAY, /* a worker of another host, or of an earlier run of this host, dead or alive */
 };
+/* What the place says by itself, without the table of those that live. */
 enum nodes_where nodes_where(const struct nodes *nodes, struct slice place);
 
 #endif

@@ -21,7 +21,7 @@ int reach_accepted_state(const struct reach *reach)
     return reach_redis(reach) == WORKER_REDIS_NONE ? 2 : 1;
 }
 
-/* Pub/sub works when both ends are there, and each worker says of itself whether it is. */
+/* A PUBLISH arrives when Redis is up at both workers; each worker publishes its own state. */
 static bool redis_leads_to(const struct reach *reach, uint32_t slot)
 {
     return slot < WORKERS_MAX && reach_redis(reach) == WORKER_REDIS_UP &&

@@ -1,10 +1,10 @@
 /*
- * The way to another worker: through Redis, or through a ring of this host.
+ * The way to another worker of this host: through Redis, or through a ring in shared memory.
  *
- * Redis wherever it is configured and up on both sides. With no Redis configured everything goes
- * through rings; while a configured one is away, signals and kicks do. So the router need not know
- * which it was. Mail comes here only where nothing is stored; that which is stored has the bus's
- * own doorbell (bus_publish_stored).
+ * Signals and kicks go through Redis when Redis is up at both workers, else through a ring. With no
+ * Redis configured everything goes through rings. The router need not know which way a message
+ * took. Mail is sent here only with no Redis configured; mail that is stored has the bus's doorbell
+ * (bus_publish_stored).
  */
 #ifndef WORKER_REACH_H
 #define WORKER_REACH_H
@@ -15,32 +15,38 @@
 
 struct reach;
 
-/* bus is borrowed and must outlive it. events: as from the bus; up is not used. */
+/* bus is borrowed and must outlive the reach. events: deliver and kick, as from the bus. NULL when
+ * out of memory or descriptors. */
 struct reach *reach_new(struct loop *loop, struct region *region, struct stats_row *stats,
                         uint32_t slot, struct bus *bus, const struct bus_events *events);
+/* NULL is allowed. */
 void reach_free(struct reach *reach);
 
-/* How it stands with Redis here. */
+/* The state of Redis as this worker sees it. */
 enum worker_redis reach_redis(const struct reach *reach);
 const char *reach_redis_text(enum worker_redis redis);
-/* The `state` of `accepted`: with no Redis, what is accepted has been handed to a session (2). */
+/* The `state` of `accepted`: 2 (delivered to a session) with no Redis configured, else 1 (stored).
+ */
 int reach_accepted_state(const struct reach *reach);
-/* Can the signal go to these workers (bits)? False: to one of them only a ring leads now, and it is
- * too large for a ring. */
+/* Can the signal go to all of these workers (bit w: slot w)? False: one of them can be reached only
+ * by a ring now, and the signal is too large for a ring. */
 bool reach_can_carry(const struct reach *reach, uint64_t workers, const struct slice *recipients,
                      size_t recipient_count, const struct msg *msg);
 
-/* To the worker in `slot`. heard (may be NULL) is called exactly once when OK is returned, for a
- * ring from inside this call. Other than OK: nothing was sent. */
+/* Sends msg to the worker in `slot`. When OK is returned, heard (may be NULL) is called exactly
+ * once: for a ring from inside this call, else later. An error: nothing was sent. ERR_DOWN: nobody
+ * lives in the slot, or mail has no Redis to go through. ERR_FULL: the ring has no room. */
 enum err reach_publish(struct reach *reach, uint32_t slot, const struct slice *recipients,
                        size_t recipient_count, const struct msg *msg, bus_heard_cb heard,
                        void *arg);
+/* Asks that worker to close one of its sessions. ERR_DOWN: the incarnation has ended, and the
+ * session with it. ERR_NOMEM: the ring is full and the kick could not be kept either. */
 enum err reach_kick(struct reach *reach, uint32_t slot, uint64_t incarnation,
                     uint64_t session_number, uint16_t close_code);
-/* Before something is handed on that came through Redis: what was put into rings before Redis was
- * back goes first, so that a sender's messages stay in order. */
+/* Delivers what waits in rings now. Call before a message that came through Redis is delivered: the
+ * ring may hold older messages of the same sender, from the time when Redis was away. */
 void reach_catch_up(struct reach *reach);
-/* End of a turn, before the sockets are flushed: rings, then the bus. */
+/* The end of a turn, before the sockets are flushed: delivers from rings, then writes to Redis. */
 void reach_flush(struct reach *reach);
 
 #endif

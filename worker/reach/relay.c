@@ -1,9 +1,10 @@
 /*
- * A worker's rings: what it writes to others at once, what others wrote to it at the end of a turn.
+ * A worker's rings: frames to other workers are written at once, frames from them are taken at the
+ * end of a turn.
  *
- * The other side's memory is not trusted: a record is copied out before it is believed, and its
- * place in the ring is free again before anybody acts on it. It does not know who the recipients
- * are, nor whether there is a Redis.
+ * Memory that another worker writes is not trusted: a record is copied out before any byte is
+ * decoded, and the ring's room is free again before the frame is delivered. The relay knows neither
+ * sessions nor Redis.
  */
 #include "worker/reach/relay.h"
 
@@ -18,11 +19,11 @@
 enum {
     RECORDS_A_TURN = 256,
     RECORDS_A_RING = 32,     /* then the next ring has its turn */
-    CATCH_UP_RECORDS = 8192, /* more than rings usually hold; a bound all the same */
+    CATCH_UP_RECORDS = 8192, /* more than the rings usually hold */
     LATE_KICKS_MAX = 65536,
 };
 
-/* For a ring that was full. */
+/* A kick that waits for room in a ring. */
 struct late_kick {
     uint32_t slot;
     uint16_t close_code;
@@ -36,21 +37,21 @@ struct relay {
     struct bus_events events;
     struct loop_watch doorbell;
     uint32_t slot;
-    uint32_t next_from; /* whose ring is looked at first */
-    bool looking;       /* something may wait in a ring */
-    uint64_t to_ring;   /* bit w: written to in this turn */
-    struct buf frame;   /* of the record in hand, for reuse */
+    uint32_t next_from; /* the slot whose ring is read first */
+    bool looking;       /* a ring may hold records */
+    uint64_t to_ring;   /* bit w: the ring to slot w was written to in this turn */
+    struct buf frame;   /* of the record that is being written; kept for reuse */
     struct late_kick *late_kicks;
     uint32_t late_count, late_size;
-    struct slice recipients[BUS_RECIPIENTS_MAX]; /* of the record in hand */
+    struct slice recipients[BUS_RECIPIENTS_MAX]; /* of the record that is being delivered */
     struct bus_position positions[BUS_RECIPIENTS_MAX];
     char record[RING_RECORD_MAX];
 };
 
 /* --- out --- */
 
-static enum err put(struct relay *relay, uint32_t slot, uint64_t incarnation,
-                    const struct bus_frame *frame)
+static enum err put_frame(struct relay *relay, uint32_t slot, uint64_t incarnation,
+                          const struct bus_frame *frame)
 {
     enum err err;
 
@@ -80,7 +81,7 @@ enum err relay_publish(struct relay *relay, uint32_t slot, const struct slice *r
 
     if (slot >= WORKERS_MAX)
         return ERR_DOWN;
-    err = put(relay, slot, slot_incarnation(relay->region, slot), &frame);
+    err = put_frame(relay, slot, slot_incarnation(relay->region, slot), &frame);
     if (!err)
         stats_add(relay->stats, STAT_relayed, 1);
     else if (err == ERR_FULL)
@@ -90,7 +91,7 @@ enum err relay_publish(struct relay *relay, uint32_t slot, const struct slice *r
 
 bool relay_can_carry(const struct slice *recipients, size_t recipient_count, const struct msg *msg)
 {
-    enum { HEAD_BYTES = 16 }; /* more than a frame has around addresses and body (bus_frame.c) */
+    enum { HEAD_BYTES = 16 }; /* more than a frame has beside addresses and body (bus_frame.c) */
     size_t len = HEAD_BYTES + msg_slice(msg).len;
 
     for (size_t i = 0; i < recipient_count; i++)
@@ -105,7 +106,7 @@ static enum err put_kick(struct relay *relay, const struct late_kick *kick)
     struct bus_frame frame = { .kind = BUS_KICK,
                                .session_number = kick->session_number,
                                .close_code = kick->close_code };
-    enum err err = put(relay, kick->slot, kick->incarnation, &frame);
+    enum err err = put_frame(relay, kick->slot, kick->incarnation, &frame);
 
     if (!err)
         stats_add(relay->stats, STAT_kicks_sent, 1);
@@ -154,7 +155,7 @@ static void send_late_kicks(struct relay *relay)
 
 /* --- in --- */
 
-static unsigned take_from(struct relay *relay, uint32_t from, unsigned limit)
+static unsigned take_from_ring(struct relay *relay, uint32_t from, unsigned limit)
 {
     unsigned taken = 0;
     struct slice record;
@@ -164,14 +165,14 @@ static unsigned take_from(struct relay *relay, uint32_t from, unsigned limit)
         record = slice_make(relay->record, record.len);
         ring_drop(relay->region, from, relay->slot);
         stats_add(relay->stats, STAT_relay_in, 1);
-        if (bus_hand_on(record, relay->recipients, relay->positions, &relay->events))
+        if (bus_dispatch(record, relay->recipients, relay->positions, &relay->events))
             stats_add(relay->stats, STAT_bus_bad, 1);
     }
     return taken;
 }
 
-/* The rings by turns, at most `limit` records. Returns whether something may be left. */
-static bool take(struct relay *relay, unsigned limit)
+/* Reads the rings by turns, at most `limit` records. Returns whether a ring may hold more. */
+static bool take_records(struct relay *relay, unsigned limit)
 {
     uint64_t waiting = rings_waiting(relay->region, relay->slot);
 
@@ -179,37 +180,37 @@ static bool take(struct relay *relay, unsigned limit)
         uint64_t ahead = waiting & ~(uint64_t)0 << relay->next_from;
         uint32_t from = (uint32_t)__builtin_ctzll(ahead ? ahead : waiting);
         unsigned share = limit < RECORDS_A_RING ? limit : RECORDS_A_RING;
-        unsigned taken = take_from(relay, from, share);
+        unsigned taken = take_from_ring(relay, from, share);
 
         limit -= taken;
-        if (taken < share) /* it is empty; what comes now will ring */
+        if (taken < share) /* the ring is empty; its writer rings for the next record */
             waiting &= ~((uint64_t)1 << from);
         relay->next_from = (from + 1) % WORKERS_MAX;
     }
     return waiting != 0;
 }
 
-static void on_doorbell(void *arg, int fd, unsigned events)
+static void on_ring_doorbell(void *arg, int fd, unsigned events)
 {
     struct relay *relay = arg;
     uint64_t rung;
 
     (void)events;
-    /* Before the rings are looked at: what comes after the look rings again. */
+    /* Read before the rings are: a record that comes after they were read rings again. */
     if (read(fd, &rung, sizeof rung) == (ssize_t)sizeof rung)
         relay->looking = true;
 }
 
 void relay_catch_up(struct relay *relay)
 {
-    if (take(relay, CATCH_UP_RECORDS))
+    if (take_records(relay, CATCH_UP_RECORDS))
         relay->looking = true;
 }
 
 void relay_flush(struct relay *relay)
 {
     if (relay->looking)
-        relay->looking = take(relay, RECORDS_A_TURN);
+        relay->looking = take_records(relay, RECORDS_A_TURN);
     if (relay->looking)
         loop_again(relay->loop);
     if (relay->late_count)
@@ -232,9 +233,9 @@ struct relay *relay_new(struct loop *loop, struct region *region, struct stats_r
     relay->stats = stats;
     relay->slot = slot;
     relay->events = *events;
-    relay->looking = true; /* a predecessor may have taken the ringing with it */
+    relay->looking = true; /* a predecessor in this slot may have read the doorbell and died */
     buf_init(&relay->frame, RING_RECORD_MAX);
-    if (loop_watch(loop, &relay->doorbell, ring_doorbell(region, slot), LOOP_READ, on_doorbell,
+    if (loop_watch(loop, &relay->doorbell, ring_doorbell(region, slot), LOOP_READ, on_ring_doorbell,
                    relay)) {
         free(relay);
         return NULL;

@@ -1,9 +1,8 @@
 #include "worker/reach/remote.h"
 
 #include "worker/mailbox/mailbox_places.h"
-#include "worker/reach/nodes.h"
-#include "worker/mailbox/mailbox.h"
 #include "worker/reach/bus.h"
+#include "worker/reach/nodes.h"
 
 #include <stdlib.h>
 
@@ -18,7 +17,7 @@ struct remote_place {
 
 /* --- noting --- */
 
-static bool reserve(struct remote_place *place)
+static bool recipients_reserve(struct remote_place *place)
 {
     size_t size = place->size ? place->size * 2 : 1;
     struct slice *addresses;
@@ -55,16 +54,16 @@ static struct remote_place *need_place(struct remote *remote, struct slice text)
     return place;
 }
 
-/* Two sessions of an address at one place are one mention. */
-static unsigned note(struct remote *remote, struct office *office, struct slice text,
-                     struct slice address, struct bus_position position)
+/* Two sessions of an address at one place are one recipient. */
+static unsigned note_place(struct remote *remote, struct office *office, struct slice text,
+                           struct slice address, struct bus_position position)
 {
     struct remote_place *place = need_place(remote, text);
 
     if (place && place->count && slice_equal(place->addresses[place->count - 1], address))
         return 0;
-    if (!place || !reserve(place)) {
-        stats_add(office->stats, STAT_doorbells_lost, 1); /* it is not rung */
+    if (!place || !recipients_reserve(place)) {
+        stats_add(office->stats, STAT_doorbells_lost, 1);
         return 0;
     }
     place->addresses[place->count] = address;
@@ -83,7 +82,7 @@ unsigned remote_note(struct remote *remote, struct office *office, const struct 
         struct slice place = place_of_field(fields[i]);
         switch (nodes_where(office->nodes, place)) {
         case NODES_AWAY:
-            places += note(remote, office, place, address, position);
+            places += note_place(remote, office, place, address, position);
             break;
         case NODES_GONE:
             mailbox_forget_place(office->mailbox, address, place);
@@ -97,60 +96,62 @@ unsigned remote_note(struct remote *remote, struct office *office, const struct 
 
 /* --- publishing --- */
 
-/* Of whom a worker was told, until it is known whether it heard. */
-struct told {
+/* A PUBLISH without an answer: the place and the recipients, copied, should nobody have heard it.
+ */
+struct pending {
     struct office *office;
     size_t place_len, count;
     char *text;
     struct slice addresses[];
 };
 
-static struct told *told_new(struct office *office, struct slice place,
-                             const struct slice *addresses, size_t count)
+static struct pending *pending_new(struct office *office, struct slice place,
+                                   const struct slice *addresses, size_t count)
 {
     size_t bytes = place.len;
-    struct told *told;
+    struct pending *pending;
     char *at;
 
     for (size_t i = 0; i < count; i++)
         bytes += addresses[i].len;
-    told = malloc(sizeof *told + count * sizeof *told->addresses + bytes);
-    if (!told)
+    pending = malloc(sizeof *pending + count * sizeof *pending->addresses + bytes);
+    if (!pending)
         return NULL;
-    *told = (struct told){ .office = office, .place_len = place.len, .count = count };
-    at = told->text = (char *)(told->addresses + count);
+    *pending = (struct pending){ .office = office, .place_len = place.len, .count = count };
+    at = pending->text = (char *)(pending->addresses + count);
     memcpy(at, place.data, place.len);
     at += place.len;
     for (size_t i = 0; i < count; i++) {
-        told->addresses[i] = slice_make(at, addresses[i].len);
+        pending->addresses[i] = slice_make(at, addresses[i].len);
         memcpy(at, addresses[i].data, addresses[i].len);
         at += addresses[i].len;
     }
-    return told;
+    return pending;
 }
 
-static void on_heard(void *arg, bool heard)
+static void on_remote_heard(void *arg, bool heard)
 {
-    struct told *told = arg;
-    struct office *office = told->office;
+    struct pending *pending = arg;
+    struct office *office = pending->office;
 
-    for (size_t i = 0; !heard && office->mailbox && i < told->count; i++)
-        mailbox_forget_place(office->mailbox, told->addresses[i],
-                             slice_make(told->text, told->place_len));
-    free(told);
+    for (size_t i = 0; !heard && office->mailbox && i < pending->count; i++)
+        mailbox_forget_place(office->mailbox, pending->addresses[i],
+                             slice_make(pending->text, pending->place_len));
+    free(pending);
 }
 
-static void publish(struct office *office, struct slice place, const struct slice *addresses,
-                    size_t count, const struct bus_frame *frame)
+static void publish_to_place(struct office *office, struct slice place,
+                             const struct slice *addresses, size_t count,
+                             const struct bus_frame *frame)
 {
-    struct told *told = told_new(office, place, addresses, count);
+    struct pending *pending = pending_new(office, place, addresses, count);
 
-    if (bus_publish_to(office->bus, place, frame, told ? on_heard : NULL, told) == OK)
+    if (bus_publish_to(office->bus, place, frame, pending ? on_remote_heard : NULL, pending) == OK)
         return;
-    stats_add(office->stats, STAT_publishes_unheard, 1); /* a signal is gone */
+    stats_add(office->stats, STAT_publishes_unheard, 1);
     if (frame->kind == BUS_STORED)
         stats_add(office->stats, STAT_doorbells_lost, 1);
-    free(told);
+    free(pending);
 }
 
 void remote_publish(struct remote *remote, struct office *office, const struct bus_frame *frame)
@@ -162,15 +163,15 @@ void remote_publish(struct remote *remote, struct office *office, const struct b
             copy.recipients = place->addresses;
             copy.positions = place->positions;
             copy.recipient_count = place->count;
-            publish(office, slice_make(place->text, place->len), place->addresses, place->count,
-                    &copy);
+            publish_to_place(office, slice_make(place->text, place->len), place->addresses,
+                             place->count, &copy);
         }
 }
 
 void remote_tell(struct office *office, struct slice place, struct slice address,
                  const struct bus_frame *frame)
 {
-    publish(office, place, &address, 1, frame);
+    publish_to_place(office, place, &address, 1, frame);
 }
 
 void remote_fini(struct remote *remote)
