@@ -270,6 +270,8 @@ static inline void answer_by_itself(struct served *served, struct asked *asked)
         answer(asked, "[si]", server.epoch, ++server.tick);
     else if (is_asked(asked, "EVALSHA", "{#all}:box"))
         answer(asked, "[issss]", 0LL, "", "0-0", "0-0", "0-0");
+    else if (is_asked(asked, "XRANGE", "{#all}:box"))
+        answer(asked, "[]");
     else if (is_asked(asked, "HDEL", "{#all}:at"))
         answer(asked, "i", 1LL);
     served->subscribes |= strcmp(text, "SUBSCRIBE") == 0;
