@@ -35,7 +35,7 @@ static struct office office;
 static struct visitors visitors;
 static struct sessions_writer *elsewhere; /* the session table's writer of another worker */
 static bool tick_wanted;
-/* For office_redis_fixture.h: what the bus tells, and what else is done at the end of a turn. */
+/* Set by office_redis_fixture.h: the events of the bus, and the mailbox's part of a turn's end. */
 static struct bus_events office_bus_events;
 static void (*office_turn_stored)(void);
 

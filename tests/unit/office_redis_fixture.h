@@ -1,7 +1,7 @@
 /*
- * An office whose mailboxes lie in a Redis: that of office_fixture.h, its bus connected to the
- * stand-in of redis_fixture.h, with a mailbox and the workers of other hosts. What worker.c wires
- * is wired here the same way.
+ * An office with mailboxes: the office of office_fixture.h, with its bus connected to the stand-in
+ * of redis_fixture.h, a mailbox, the table of other hosts' workers, and services. The callbacks are
+ * wired as in worker.c.
  */
 #ifndef TESTS_UNIT_OFFICE_REDIS_FIXTURE_H
 #define TESTS_UNIT_OFFICE_REDIS_FIXTURE_H
@@ -70,8 +70,8 @@ static inline void office_redis_turn(void)
     mailbox_flush(office.mailbox);
 }
 
-/* The answer to the lease that was asked for first: these places live (NULL: none), and doorbells
- * were lost so often. */
+/* Answers the oldest renewal of a lease: this worker and these places live (NULL: none), and
+ * doorbells were lost so often. */
 static inline void lease_answer(const char *first, const char *second, const char *losses)
 {
     struct asked *asked = asked_next("EVALSHA", "places");
@@ -85,7 +85,7 @@ static inline void lease_answer(const char *first, const char *second, const cha
     turns(2);
 }
 
-/* With the mailbox up, and the first lease asked for and not answered. */
+/* On return the mailbox is up, and the first renewal of the lease waits for its answer. */
 static inline void office_redis_open(const char *members)
 {
     static const struct conn_calls calls = {
@@ -130,7 +130,7 @@ static inline void office_redis_open(const char *members)
     assert_true(mailbox_is_up(office.mailbox));
 }
 
-/* As worker.c closes it. */
+/* Closes the office in the order of worker.c. */
 static inline void office_redis_close(void)
 {
     struct service *service = office.service;
@@ -152,7 +152,7 @@ static inline void office_redis_close(void)
     office_bus_events = (struct bus_events){ 0 };
 }
 
-/* What Redis says of a mailbox that a session opens; a member that is NULL stands for "0-0". */
+/* The answer of Redis when a session opens its mailbox; a NULL seq stands for "0-0". */
 struct stands {
     const char *cursor; /* "SEQ@EPOCH"; NULL: the device has none */
     const char *first, *last, *lost;
@@ -165,7 +165,7 @@ static inline const char *or_none(const char *seq)
     return seq ? seq : "0-0";
 }
 
-/* Answers the oldest opening of the mailbox whose key ends so: "{alice}:box". */
+/* Answers the oldest opening of a mailbox; the key ends like "{alice}:box". */
 static inline void opening_answer(const char *key_ending, const struct stands *stands)
 {
     answer(asked_next("EVALSHA", key_ending),
@@ -176,7 +176,7 @@ static inline void opening_answer(const char *key_ending, const struct stands *s
     turns(2);
 }
 
-/* Opened, its mailbox empty, greeted, replayed to. The lease was answered before. */
+/* Enters a session whose mailbox is empty, up to `replayed`. The lease must be answered before. */
 static inline void client_enter_stored(struct client *client, const char *address,
                                        const char *device, long long opened_us)
 {
@@ -193,7 +193,7 @@ static inline void client_enter_stored(struct client *client, const char *addres
     hear_subject(client, "replayed");
 }
 
-/* Redis is away, and its end is known here. */
+/* Redis goes away, and the office has noticed on return. */
 static inline void redis_goes(void)
 {
     server_die();
@@ -202,7 +202,7 @@ static inline void redis_goes(void)
     assert_false(mailbox_is_up(office.mailbox));
 }
 
-/* Redis is back. The pause before it is tried again is the loop's, in real time. */
+/* Redis comes back. The pause before the next attempt is a timer of the loop, in real time. */
 static inline void redis_comes(void)
 {
     server_listen();

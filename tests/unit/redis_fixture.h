@@ -1,12 +1,12 @@
 /*
  * A stand-in for Redis: a server on a unix socket in the test's own process, which speaks RESP2.
  *
- * The code under test connects to it as to any Redis, so nothing of that code is replaced. The
- * server runs as the last hook of each turn of the loop: what a turn writes is read in that turn,
- * and what the server answers is read by the next one. It answers what every connection and every
- * session needs (the log-in, the scripts, the tick of a mailbox, PUBLISH, the empty group of all)
- * by itself; every other command waits until the test answers it. Answers leave in the order of the
- * commands, as Redis sends them. A script is recognised by its keys, never by its text.
+ * The code under test connects to the server as to any Redis, so nothing of that code is replaced.
+ * The server runs as the last hook of each turn of the loop: commands that a turn writes are read
+ * in that turn, and the answers are read by the next turn. Commands that every connection and every
+ * session sends (the login, the scripts, the tick of a mailbox, PUBLISH, the empty group "#all")
+ * are answered at once; every other command waits until the test answers. Answers leave in the
+ * order of the commands, as from Redis. A script is recognised by its keys, never by its text.
  */
 #ifndef TESTS_UNIT_REDIS_FIXTURE_H
 #define TESTS_UNIT_REDIS_FIXTURE_H
@@ -26,8 +26,8 @@ enum { SERVED_MAX = 8, ASKED_MAX = 4096, ASKED_ARGS_MAX = 512, PUBLISHED_MAX = 2
 struct asked {
     struct slice args[ASKED_ARGS_MAX];
     size_t count;
-    char *bytes;       /* the arguments lie in it */
-    struct buf answer; /* not sent before it is whole */
+    char *bytes;       /* of the arguments */
+    struct buf answer; /* sent when `answered` is set */
     bool answered;
 };
 
@@ -52,10 +52,10 @@ static struct server {
     int listener; /* -1: nobody listens */
     struct served served[SERVED_MAX];
     size_t accepted;
-    bool silent;         /* reads nothing */
-    bool by_hand;        /* answers nothing by itself */
-    unsigned hear_count; /* what PUBLISH answers */
-    const char *epoch;   /* what the mailbox's tick answers */
+    bool silent;         /* the server reads nothing */
+    bool by_hand;        /* the server answers nothing at once */
+    unsigned hear_count; /* the answer to PUBLISH */
+    const char *epoch;   /* in the answer to the mailbox's tick */
     long long tick;
     struct published published[PUBLISHED_MAX];
     size_t published_count, published_taken;
@@ -114,7 +114,7 @@ static inline void answer_add(struct buf *out, const char *shape, ...)
     va_end(args);
 }
 
-/* Answers a command; it leaves with the server's next turn, behind the answers before it. */
+/* Answers a command. The answer leaves in the server's next turn, behind all earlier answers. */
 static inline void answer(struct asked *asked, const char *shape, ...)
 {
     va_list args;
@@ -126,7 +126,7 @@ static inline void answer(struct asked *asked, const char *shape, ...)
     asked->answered = true;
 }
 
-/* ---- what has come ---- */
+/* ---- commands that have come ---- */
 
 static inline struct slice asked_arg(const struct asked *asked, size_t i)
 {
@@ -165,7 +165,7 @@ static inline struct asked *asked_find(const char *name, const char *key_ending)
     return NULL;
 }
 
-/* For a person who looks for what a test has forgotten. */
+/* Prints all commands without an answer, for the author of a test. */
 static inline void asked_print(void)
 {
     for (size_t c = 0; c < server.accepted; c++)
@@ -208,7 +208,7 @@ static inline size_t asked_count(void)
     return count;
 }
 
-/* What was published next, in order; NULL when there is nothing more. */
+/* The next message of PUBLISH, in order; NULL when there is none. */
 static inline const struct published *published_next(void)
 {
     return server.published_taken < server.published_count
@@ -216,7 +216,7 @@ static inline const struct published *published_next(void)
                : NULL;
 }
 
-/* ---- what is answered without being asked for ---- */
+/* ---- commands that are answered at once ---- */
 
 static inline char *text_of(struct slice text)
 {
@@ -317,7 +317,7 @@ static inline void server_accept(void)
     }
 }
 
-/* "*3\r\n" or "$5\r\n" at *at; false when it has not come whole. */
+/* Reads "*3\r\n" or "$5\r\n" at *at; false when the line has not come whole. */
 static inline bool take_number(const struct buf *in, size_t *at, char sign, size_t *number)
 {
     const char *end = memmem(in->data + *at, in->len - *at, "\r\n", 2);
@@ -330,7 +330,7 @@ static inline bool take_number(const struct buf *in, size_t *at, char sign, size
     return true;
 }
 
-/* The command at the head of what came; NULL when it is not whole. */
+/* Takes the first command off the input; NULL when none has come whole. */
 static inline struct asked *take_command(struct served *served)
 {
     struct buf *in = &served->in;
@@ -411,7 +411,7 @@ static inline void server_turn(void *arg)
             served_answer(&server.served[i]);
 }
 
-/* The connection that subscribes, or the other one. */
+/* The connection that subscribes, or the connection that does not. */
 static inline struct served *served_find(bool subscribes)
 {
     for (size_t i = 0; i < server.accepted; i++)
@@ -421,7 +421,7 @@ static inline struct served *served_find(bool subscribes)
     return NULL;
 }
 
-/* To the subscriber, as by PUBLISH of somebody else. */
+/* A message for the subscriber, as from another client's PUBLISH. */
 static inline void server_publish(const char *channel, struct slice payload)
 {
     struct served *served = served_find(true);

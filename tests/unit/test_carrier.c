@@ -1,6 +1,6 @@
-/* A session with a mailbox of its own, supplied by the carrier: replay, live mail, slow readers,
- * acknowledgements, and what is made up for after Redis was away. Through session->supply, as
- * life.c and doorbell.c call it, over the stand-in for Redis. */
+/* A session with a mailbox of its own: replay, live mail, slow readers, acknowledgements, and the
+ * return of Redis. The tests call session->supply, as life.c and doorbell.c do, over the stand-in
+ * for Redis. */
 #include "office_redis_fixture.h"
 
 #define BOX "{alice}:box"
@@ -38,7 +38,7 @@ static void add_field(struct buf *out, const char *name, const char *value)
         answer_add(out, "ss", name, value);
 }
 
-/* The page that was asked for first: these messages lie there. */
+/* Answers the oldest question for a page with these messages. */
 static void page_answer(size_t count, const struct lies *lies)
 {
     struct asked *asked = asked_next("XRANGE", BOX);
@@ -72,7 +72,7 @@ static void empty_page(void)
     page_answer(0, NULL);
 }
 
-/* Where the page that was asked for first begins. */
+/* The oldest question for a page begins at this seq. */
 static void assert_page_from(const char *seq)
 {
     assert_arg(asked_next("XRANGE", BOX), 2, seq);
@@ -80,7 +80,7 @@ static void assert_page_from(const char *seq)
 
 /* ---- the session ---- */
 
-/* Opened and greeted; its first page is asked for. */
+/* Enters the session up to `welcome`; on return the first page has been asked for. */
 static void enter(const struct stands *stands)
 {
     client_open(&alice, "alice", "APP");
@@ -90,7 +90,7 @@ static void enter(const struct stands *stands)
     turns(1);
 }
 
-/* Live: there is nothing behind 5-0, which it has. */
+/* Enters the session up to `replayed`; the mailbox ends at 5-0, which the device has. */
 static void enter_live(void)
 {
     enter(&(struct stands){ .cursor = "5-0@" SERVER_EPOCH, .last = "5-0", .opened_us = 7 });
@@ -122,7 +122,7 @@ static struct seq at(uint64_t ms)
     return (struct seq){ ms, 0 };
 }
 
-/* A doorbell: this message was stored, that one lies before it. */
+/* A doorbell: msg was stored at ms, and the message before lies at before_ms. */
 static void offer_msg(uint64_t ms, uint64_t before_ms, const char *skip_device, struct msg *msg)
 {
     struct slice skip = { 0 };

@@ -1,4 +1,4 @@
-/* The command `recall`: what is asked of Redis, in which order, and what the sender is told. */
+/* The command `recall`: the questions to Redis, their order, and the result for the sender. */
 #include "office_redis_fixture.h"
 
 static struct client alice;
@@ -47,7 +47,7 @@ static void log_answer(const char *recipients)
     turns(2);
 }
 
-/* The mailbox whose key ends so says what became of the message. */
+/* The mailbox whose key ends so answers with the outcome of the recall. */
 static void box_answer(const char *key_ending, long long outcome)
 {
     answer(asked_next("EVALSHA", key_ending), "[i]", outcome);

@@ -1,5 +1,5 @@
-/* One connection to Redis, against the stand-in of redis_fixture.h: logging in, answers in order,
- * what is lost with a connection, and when the connection is given up. */
+/* One connection to Redis, against the stand-in of redis_fixture.h: the login, answers in order,
+ * commands that are lost with a connection, pauses, time-outs and bounds. */
 #include "redis_fixture.h"
 
 #include "common/log.h"
@@ -15,7 +15,7 @@ static struct redis *redis;
 static bool inside; /* a call that must not call back */
 static int log_file, log_before;
 
-/* What a callback was told, in the order of the calls. */
+/* The replies that callbacks were given, in the order of the calls. */
 static struct note {
     unsigned who;
     enum redis_reply_type type;
@@ -138,7 +138,7 @@ static void begin_subscriber(void)
     redis_subscribe(redis, SLICE("w:me"), on_message, NULL);
 }
 
-/* Timers are the loop's, in real time; the clock of the test goes along. */
+/* Timers of the loop run in real time; the clock of the test goes along. */
 static void pass_until(bool (*done)(void))
 {
     for (unsigned i = 0; i < 3000 && !done(); i++) {
@@ -275,7 +275,7 @@ static void nothing_is_queued_before_it_is_up(void **state)
     assert_int_equal(note_count, 0);
 }
 
-/* A table of what ends an attempt: the answers, and what the log says of them. */
+/* A table: answers that end an attempt, and the reason in the log. */
 static void every_refusal_ends_the_attempt_and_names_itself(void **state)
 {
     static const struct {
@@ -569,7 +569,7 @@ static void each_pause_is_half_as_long_again_up_to_the_longest(void **state)
     server_listen();
     pass_until(is_up);
     server_die();
-    pass_until(is_down); /* and it begins anew with the shortest */
+    pass_until(is_down); /* the next pause is the shortest again */
     assert_non_null(strstr(log_so_far(), "event=redis_lost connection=test attempt=0 retry_ms=4 "));
 }
 

@@ -1,5 +1,5 @@
-/* One message for sessions on other hosts (remote.c), and signals that have to ask where those are
- * (far_signal.c), over the stand-in for Redis. */
+/* One message for sessions on other hosts (remote.c), and signals that ask Redis where the sessions
+ * are (far_signal.c), over the stand-in for Redis. */
 #include "office_redis_fixture.h"
 
 #include "worker/reach/far_signal.h"
@@ -50,7 +50,8 @@ static void publish(enum bus_kind kind)
     turns(1);
 }
 
-/* What was published next to that worker; the test fails when it is for another, or is nothing. */
+/* The next message of PUBLISH; the test fails when there is none, or when another worker gets it.
+ */
 static struct bus_frame published_to(const char *place)
 {
     static struct slice recipients[8];

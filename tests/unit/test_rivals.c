@@ -1,6 +1,6 @@
-/* Of the sessions of one address, wherever they are: who has to give way. The session that looks is
- * a real one, entered through the stand-in for Redis; the others are rows of the shared table, or
- * what `:at` says. */
+/* The sessions of one address, on all hosts: which of them gives way. The session that calls
+ * rivals_meet is entered through the stand-in for Redis; its rivals are rows of the shared table,
+ * or entries of `:at`. */
 #include "office_redis_fixture.h"
 
 #include "worker/entrance/rivals.h"
@@ -103,7 +103,7 @@ static uint64_t kicked_beside(void)
     return frame.session_number;
 }
 
-/* What a worker of another host is told; kind 0: nothing. */
+/* The frame that the worker of the other host gets; kind 0: none. */
 static struct bus_frame told_away(void)
 {
     static struct slice recipients[1];

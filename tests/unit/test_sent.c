@@ -1,5 +1,5 @@
-/* The log of what a sender sent to whom, which `recall` reads: what is noted, how often Redis is
- * asked, and what is counted when it cannot be. */
+/* The log of a sender's messages and their recipients, which `recall` reads: the entries, the
+ * commands that a turn costs, and the messages that are counted when no entry can be written. */
 #include "office_redis_fixture.h"
 
 static struct client alice;

@@ -234,7 +234,7 @@ static void a_worker_that_ends_keeps_nothing_for_later(void **state)
     redis_goes();
     leave();
     assert_int_equal(office.leaving_count, 1);
-    /* teardown, as worker.c ends: nothing may be left, and nothing be freed twice */
+    /* The teardown ends as worker.c does: no memory may be left, none freed twice. */
 }
 
 int main(void)
