@@ -4,29 +4,8 @@
 #include "worker/delivery/receipts.h"
 #include "worker/mailbox/mailbox.h"
 
-#include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
-
-/* The session's number, where a question to Redis takes a pointer. */
-static void *name_of(const struct session *session)
-{
-    void *name;
-
-    static_assert(sizeof name == sizeof session->number, "a number fits into a pointer");
-    memcpy(&name, &session->number, sizeof name);
-    return name;
-}
-
-/* One worker, one office: callbacks of the mailbox find it here. */
-static struct office *the_office;
-
-static struct session *by_name(void *arg)
-{
-    struct session *session = session_by_number(the_office, (uint64_t)(uintptr_t)arg);
-
-    return session && conn_is_open(&session->conn) ? session : NULL;
-}
 
 /* ---- reading: the session's reader follows its mailbox ---- */
 
@@ -120,10 +99,18 @@ static const struct reader_kind mail_reader = {
     .failed = mail_failed,
 };
 
+/* A page that was asked for; the session may be gone when the page comes. */
+struct page_question {
+    struct office *office;
+    uint64_t number;
+};
+
 static void mail_page_arrived(void *arg, const struct mailbox_page *page)
 {
-    struct session *session = by_name(arg);
+    struct page_question question = *(struct page_question *)arg;
+    struct session *session = session_open_by_number(question.office, question.number);
 
+    free(arg);
     if (session)
         reader_page(&mail_reader, &session->reader, page);
 }
@@ -131,10 +118,17 @@ static void mail_page_arrived(void *arg, const struct mailbox_page *page)
 static enum err mail_ask(struct reader *reader)
 {
     struct session *session = reader_session(reader);
+    struct page_question *question = malloc(sizeof *question);
+    enum err err;
 
-    the_office = session->office;
-    return mailbox_read(session->office->mailbox, session_address(session), reader->feed.queued,
-                        reader->feed.page_count, mail_page_arrived, name_of(session));
+    if (!question)
+        return ERR_NOMEM;
+    *question = (struct page_question){ session->office, session->number };
+    err = mailbox_read(session->office->mailbox, session_address(session), reader->feed.queued,
+                       reader->feed.page_count, mail_page_arrived, question);
+    if (err)
+        free(question);
+    return err;
 }
 
 static void carrier_has_room(struct session *session)
