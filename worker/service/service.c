@@ -1,3 +1,4 @@
+/* The worker's part in service addresses: when Redis is asked about which address. */
 #include "worker/service/service_parts.h"
 
 #include "worker/mailbox/mailbox.h"
@@ -5,109 +6,9 @@
 #include "worker/service/service_receipts.h"
 #include "worker/mailbox/mailbox_service.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
-enum {
-    ASK_BEATS = 30, /* beats between two questions about an address at which nothing happens */
-    PLACES_TEXT_MAX = 64 * 1024,
-};
-
-/* ---- addresses ---- */
-
-static struct service_address *address_find(struct service *service, struct address_key key,
-                                            struct slice text)
-{
-    struct service_address *address = service->buckets[key.lo % SERVICE_BUCKETS];
-
-    while (address && !slice_equal(service_address_text(address), text))
-        address = address->next;
-    return address;
-}
-
-struct service_address *service_address_need(struct service *service, struct slice text)
-{
-    struct address_key key = sessions_key(service->office->region, text);
-    struct service_address *address = address_find(service, key, text);
-
-    if (address)
-        return address;
-    address = calloc(1, sizeof *address + text.len);
-    if (!address)
-        return NULL;
-    address->service = service;
-    address->key = key;
-    address->address_len = (uint8_t)text.len;
-    memcpy(address->address, text.data, text.len);
-    buf_init(&address->dead, PLACES_TEXT_MAX);
-    address->next = service->buckets[key.lo % SERVICE_BUCKETS];
-    service->buckets[key.lo % SERVICE_BUCKETS] = address;
-    return address;
-}
-
-static void address_free(struct service_address *address)
-{
-    buf_fini(&address->dead);
-    free(address->acks);
-    free(address);
-}
-
-void service_address_release(struct service *service, struct service_address *address)
-{
-    struct service_address **at = &service->buckets[address->key.lo % SERVICE_BUCKETS];
-
-    if (address->seats || address->ack_count || address->wanted || address->asking ||
-        address->failed)
-        return;
-    while (*at != address)
-        at = &(*at)->next;
-    *at = address->next;
-    address_free(address);
-}
-
-void service_want(struct service *service, struct service_address *address)
-{
-    if (address->asking)
-        address->again = true;
-    if (address->asking || address->wanted)
-        return;
-    address->wanted = true;
-    address->next_wanted = service->wanted;
-    service->wanted = address;
-}
-
-enum err service_address_acked(struct service_address *address, struct seq seq)
-{
-    if (address->ack_count == address->ack_size) {
-        uint32_t size = address->ack_size ? address->ack_size * 2 : 16;
-        struct seq *acks = realloc(address->acks, size * sizeof *acks);
-        if (!acks)
-            return ERR_NOMEM;
-        address->acks = acks;
-        address->ack_size = size;
-    }
-    address->acks[address->ack_count++] = seq;
-    return OK;
-}
-
-void service_address_acks_told(struct service_address *address, uint32_t count)
-{
-    assert(count <= address->ack_count);
-    address->ack_count -= count;
-    if (address->ack_count) {
-        memmove(address->acks, address->acks + count, address->ack_count * sizeof *address->acks);
-        return;
-    }
-    free(address->acks);
-    address->acks = NULL;
-    address->ack_size = 0;
-}
-
-void service_address_died(struct service_address *address, struct slice place)
-{
-    buf_add_char(&address->dead, ' ');
-    buf_add_slice(&address->dead, place);
-}
+enum { ASK_BEATS = 30 }; /* beats between two questions about an address at which nothing happens */
 
 /* ---- when Redis is asked ---- */
 
@@ -150,7 +51,7 @@ void service_news(struct office *office, struct slice text)
     struct service_address *address = service_address_need(office->service, text);
 
     if (address)
-        service_want(office->service, address);
+        service_address_want(office->service, address);
 }
 
 /* Are there fewer workers of other hosts than at the last beat? (A death on this host makes
@@ -174,7 +75,7 @@ void service_beat(struct office *office)
         for (struct service_address *a = service->buckets[i]; a; a = a->next)
             if (a->failed ||
                 (a->seats && (death || a->busy || (service->beats + a->key.hi) % ASK_BEATS == 0)))
-                service_want(service, a);
+                service_address_want(service, a);
 }
 
 /* ---- making it ---- */
@@ -185,7 +86,7 @@ struct service *service_new(struct office *office)
 
     if (service) {
         service->office = office;
-        buf_init(&service->alive, PLACES_TEXT_MAX);
+        buf_init(&service->alive, SERVICE_PLACES_BYTES_MAX);
     }
     return service;
 }
@@ -198,7 +99,7 @@ void service_free(struct service *service)
         struct service_address *address;
         while ((address = service->buckets[i])) {
             service->buckets[i] = address->next;
-            address_free(address);
+            service_address_free(address);
         }
     }
     service_receipts_fini(service);

@@ -30,7 +30,7 @@ static void bell_unheard(struct service *service, struct service_address *addres
 
     if (where == NODES_GONE) {
         service_address_died(address, place);
-        service_want(service, address);
+        service_address_want(service, address);
     } else if (where == NODES_AWAY || !redis_is_up(bus_commands(office->bus))) {
         address->failed = address->ring_all = true;
     }

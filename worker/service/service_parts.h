@@ -1,8 +1,13 @@
 /*
- * What the files of this room share, and nobody else sees: service.c (the addresses that this
- * worker has to do with, and when Redis is asked about them), service_question.c (one question and
- * its answer), service_bell.c (doorbells to other workers), service_seat.c (a session's part in an
- * address), service_receipts.c (the receipts that a session's acks owe).
+ * What the files of this room share, and no other room sees. From the bottom up; a file calls only
+ * files that stand higher in this list:
+ *   service_held.c      the messages that a session holds (pure)
+ *   service_address.c   the addresses, and what each has to tell Redis
+ *   service_receipts.c  the receipts that a session's acks owe
+ *   service_seat.c      a session's part in an address
+ *   service_bell.c      doorbells to other workers
+ *   service_question.c  one question to Redis and its answer
+ *   service.c           the face of the room: when Redis is asked about which address
  */
 #ifndef WORKER_SERVICE_PARTS_H
 #define WORKER_SERVICE_PARTS_H
@@ -15,7 +20,7 @@
 
 struct service_debt;
 
-enum { SERVICE_SEATS_MAX = 128, SERVICE_BUCKETS = 1024 };
+enum { SERVICE_SEATS_MAX = 128, SERVICE_BUCKETS = 1024, SERVICE_PLACES_BYTES_MAX = 64 * 1024 };
 
 /* One session's part in a service address. */
 struct service_seat {
@@ -62,7 +67,7 @@ struct service {
     uint32_t open_count; /* addresses that are asked about */
 };
 
-/* ---- service.c ---- */
+/* ---- service_address.c ---- */
 
 static inline struct slice service_address_text(const struct service_address *address)
 {
@@ -74,7 +79,8 @@ struct service_address *service_address_need(struct service *service, struct sli
 void service_address_release(struct service *service, struct service_address *address);
 /* Redis is asked about the address at the end of this turn; or, while a question is on its way,
  * when that has been answered. */
-void service_want(struct service *service, struct service_address *address);
+void service_address_want(struct service *service, struct service_address *address);
+void service_address_free(struct service_address *address);
 /* Remembers an acknowledgement for the next question. ERR_NOMEM. */
 enum err service_address_acked(struct service_address *address, struct seq seq);
 /* Redis has the first `count` acknowledgements. */

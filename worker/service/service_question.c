@@ -98,7 +98,7 @@ static void on_worked(void *arg, const struct mailbox_worked *worked)
     address->asking = false;
     service->open_count--;
     if (worked->ok && address->again) /* else with the next beat */
-        service_want(service, address);
+        service_address_want(service, address);
     address->again = false;
     service_address_release(service, address);
 }

@@ -59,7 +59,7 @@ void service_leave(struct session *session)
     if (seat->address) {
         unlink_seat(seat);
         if (seat->started)
-            service_want(session->office->service, seat->address);
+            service_address_want(session->office->service, seat->address);
         else
             service_address_release(session->office->service, seat->address);
     }
@@ -124,7 +124,7 @@ static void service_start(struct session *session, struct seq after, struct seq 
         return; /* the connection broke */
     seat->started = seat->in_doubt = true;
     seat->address->ring_all = true;
-    service_want(session->office->service, seat->address);
+    service_address_want(session->office->service, seat->address);
 }
 
 static void service_reopened(struct session *session, const struct mailbox_opened *opened,
@@ -139,7 +139,7 @@ static void service_reopened(struct session *session, const struct mailbox_opene
     (void)queued;
     if (seat->started && session->data_lost_count == office->data_lost_count) {
         seat->in_doubt = true;
-        service_want(office->service, seat->address);
+        service_address_want(office->service, seat->address);
         return;
     }
     session->data_lost_count = office->data_lost_count;
@@ -157,12 +157,13 @@ static void service_left(struct session *session, struct outbox_position positio
 static void service_has_room(struct session *session)
 {
     if (session->seat->address)
-        service_want(session->office->service, session->seat->address);
+        service_address_want(session->office->service, session->seat->address);
 }
 
 static void service_read_on(struct session *session)
 {
-    service_news(session->office, session_address(session));
+    if (session->seat->address)
+        service_address_want(session->office->service, session->seat->address);
 }
 
 /* A doorbell of a worker whose configuration does not name the address as a service: Redis is asked
@@ -213,7 +214,7 @@ static bool service_ack(struct session *session, struct seq seq)
         conn_abort(&session->conn); /* no memory: other sessions get the messages */
     free(all.asked);
     if (any && session->seat)
-        service_want(session->office->service, session->seat->address);
+        service_address_want(session->office->service, session->seat->address);
     return any;
 }
 
