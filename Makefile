@@ -7,7 +7,7 @@
 #   make check          unit tests, layers, fuzz corpora (no Redis, seconds)
 #   make e2e            the real binary, a real Redis, real clients
 #   make SAN=address,undefined check e2e
-#   make lint           clang-tidy, cppcheck, clang-format, shellcheck
+#   make lint           clang-tidy, cppcheck, clang-format, shellcheck, luacheck
 #   make fuzz-NAME FUZZ_SECONDS=60
 #   make bench-idle bench-echo bench-mail
 #   make install DESTDIR= PREFIX=/usr/local
@@ -45,7 +45,10 @@ POLDFLAGS := -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 LIBS := -levent_core -lhiredis -lcjson -lsodium
 
 SOURCES := $(wildcard common/*.c config/*.c shm/*.c worker/*.c worker/*/*.c master/*.c)
-OBJECTS := $(SOURCES:%.c=$(B)/%.o)
+# The scripts that run inside Redis become arrays; nothing tracked includes what is made.
+LUA := build/lua/mailbox_lua.c
+LUA_OBJECT := worker/mailbox/mailbox_lua.o
+OBJECTS := $(SOURCES:%.c=$(B)/%.o) $(B)/$(LUA_OBJECT)
 MAIN := $(B)/master/main.o
 ARCHIVE := $(B)/libpostoffice.a
 
@@ -67,6 +70,17 @@ $(ARCHIVE): $(filter-out $(MAIN),$(OBJECTS))
 	@rm -f $@
 	$(call say,AR   $@)
 	$(Q)ar rcs $@ $^
+
+# The folder stands for the list of its files: a script that goes, goes from the arrays too.
+$(LUA): scripts/embed_lua worker/mailbox/lua $(wildcard worker/mailbox/lua/*.lua)
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; scripts/embed_lua needs Python 3 (scripts/setup installs it, or say PYTHON=...)" >&2; exit 1; }
+	$(call say,LUA  $@)
+	$(Q)$(PYTHON) scripts/embed_lua $(@D)
+
+$(B)/$(LUA_OBJECT): $(LUA)
+	@mkdir -p $(@D)
+	$(call say,CC   $@)
+	$(Q)$(CC) $(POCFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -116,12 +130,17 @@ F := build/fuzz
 FUZZFLAGS := -std=gnu11 -D_GNU_SOURCE -DPOSTOFFICE_VERSION='"$(VERSION)"' -I. -O1 -g -fno-omit-frame-pointer \
         -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
+$(F)/$(LUA_OBJECT): $(LUA)
+	@mkdir -p $(@D)
+	$(call say,CC   $@)
+	$(Q)clang $(FUZZFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+
 $(F)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC   $@)
 	$(Q)clang $(FUZZFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 
-$(F)/libpostoffice.a: $(patsubst %.c,$(F)/%.o,$(filter-out master/main.c,$(SOURCES)))
+$(F)/libpostoffice.a: $(patsubst %.c,$(F)/%.o,$(filter-out master/main.c,$(SOURCES))) $(F)/$(LUA_OBJECT)
 	@rm -f $@
 	$(call say,AR   $@)
 	$(Q)ar rcs $@ $^
@@ -130,7 +149,7 @@ $(F)/fuzz_%: $(F)/tests/fuzz/fuzz_%.o $(F)/libpostoffice.a
 	$(call say,LINK $@)
 	$(Q)clang $(FUZZFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
--include $(SOURCES:%.c=$(F)/%.d) $(wildcard $(F)/tests/fuzz/*.d)
+-include $(SOURCES:%.c=$(F)/%.d) $(F)/$(LUA_OBJECT:.o=.d) $(wildcard $(F)/tests/fuzz/*.d)
 
 fuzz-programs: $(FUZZ:%=$(F)/fuzz_%)
 

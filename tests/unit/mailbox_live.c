@@ -806,9 +806,11 @@ static bool open_came(void)
 
 static bool open_now(unsigned worker, const char *address, const char *device)
 {
+    const struct mailbox_entrant entrant = { .device = slice_of(device) };
+
     opened_came = false;
-    return mailbox_open(workers[worker].mailbox, slice_of(address), slice_of(device), on_opened,
-                        NULL) == OK &&
+    return mailbox_enter(workers[worker].mailbox, slice_of(address), &entrant, on_opened, NULL) ==
+               OK &&
            wait_for(open_came, 5000) && opened.ok;
 }
 

@@ -64,10 +64,3 @@ enum err mailbox_enter(struct mailbox *mailbox, struct slice address,
         call_add(&call, SLICE(""));
     return call_put(&call, on_opened, (op_done)done, arg);
 }
-
-enum err mailbox_open(struct mailbox *mailbox, struct slice address, struct slice device,
-                      mailbox_opened_cb done, void *arg)
-{
-    return mailbox_enter(mailbox, address, &(struct mailbox_entrant){ .device = device }, done,
-                         arg);
-}

@@ -39,9 +39,6 @@ struct mailbox_entrant {
  * mailbox_append: done is not called. */
 enum err mailbox_enter(struct mailbox *mailbox, struct slice address,
                        const struct mailbox_entrant *entrant, mailbox_opened_cb done, void *arg);
-/* mailbox_enter for the worker itself. */
-enum err mailbox_open(struct mailbox *mailbox, struct slice address, struct slice device,
-                      mailbox_opened_cb done, void *arg);
 /* Registers this worker's place at a group's log, and no device (mailbox_join.c). `member` names
  * the device whose cursor is asked for (data NULL: no cursor is asked for). Without a cursor the
  * answer's cursor is `last`. */

@@ -7,22 +7,6 @@
 #include "worker/mailbox/mailbox_answer.h"
 #include "worker/mailbox/mailbox_enter.h"
 
-/* KEYS box ids at cur; ARGV place member|"" -> known, cursor, first, last, lost */
-const char mailbox_join_text[] =
-    "local cursor=ARGV[2]~='' and redis.call('HGET',KEYS[4],ARGV[2])\n"
-    "local lost=redis.call('HGET',KEYS[2],'/lost') or '0-0'\n"
-    "redis.call('HSET',KEYS[3],ARGV[1],1)\n"
-    "redis.call('EXPIRE',KEYS[3],31536000)\n"
-    "local first,last='0-0','0-0'\n"
-    "local info=redis.pcall('XINFO','STREAM',KEYS[1])\n"
-    "if not info.err then\n"
-    "  for j=1,#info,2 do\n"
-    "    if info[j]=='last-generated-id' then last=info[j+1] end\n"
-    "    if info[j]=='first-entry' and info[j+1] then first=info[j+1][1] end\n"
-    "  end\n"
-    "end\n"
-    "return {cursor and 1 or 0,cursor or '',first,last,lost}";
-
 static bool parse_joined(struct mailbox *mailbox, const struct redis_reply *reply,
                          struct mailbox_opened *joined)
 {

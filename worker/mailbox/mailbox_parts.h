@@ -28,7 +28,7 @@ enum { THREAD_KEY_MAX = 64 };
  * holds a NUL. Borrows thread and room. */
 struct slice mailbox_thread_key(struct slice thread, char room[THREAD_KEY_MAX]);
 
-/* ---- scripts (mailbox_scripts.c) ---- */
+/* ---- scripts (mailbox_scripts.c; the texts: worker/mailbox/lua/) ---- */
 
 enum script {
     SCRIPT_APPEND,
@@ -52,27 +52,15 @@ enum script {
     SCRIPT_NONE = SCRIPT_COUNT
 };
 enum { SHA_HEX = 40 };
-extern const char mailbox_service_text[]; /* mailbox_script_service.c */
 struct retention {
     int64_t messages_max, age_s, dedupe_s;
     bool reject_full;
 };
-extern const char mailbox_join_text[]; /* mailbox_join.c */
-/* The text of a script as this worker loads it, with a NUL behind it; the caller's to free, NULL
- * when out of memory. `name` goes into it as a comment: see mailbox_scripts.c. */
+/* The text of a script as this worker loads the text, NUL-terminated; the caller frees the text.
+ * NULL: out of memory. `name` becomes a comment in the text: mailbox_scripts.c says why. */
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention);
-/* A script that has another inside (mailbox_receipt_scripts.c); one that has none is its own. */
-struct script_wrap {
-    const char *before;
-    enum script inner;
-    const char *after;
-};
-struct script_wrap mailbox_script_wrap(enum script script);
-/* NULL: not one of those. */
-const char *mailbox_receipt_script(enum script script);
+/* The name of a text for EVALSHA. */
 void mailbox_script_sha(const char *text, char hex[SHA_HEX + 1]);
-/* mailbox_script_append.c */
-extern const char mailbox_append_text[], mailbox_append_many_text[];
 
 /* ---- the mailbox ---- */
 
@@ -151,6 +139,5 @@ void mailbox_prepare(struct mailbox *mailbox);
 void mailbox_ask_tick(struct mailbox *mailbox);
 
 /* mailbox_places.c */
-extern const char mailbox_forget_text[], mailbox_lease_text[];
 
 #endif

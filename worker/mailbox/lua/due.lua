@@ -1,0 +1,77 @@
+-- Removes what has expired, and takes over receipts that another worker has owed for too long. A
+-- key of a wrong type at one address does not keep the other addresses waiting.
+--
+-- KEYS expiring owed
+-- ARGV how many of each at most
+-- -> count of removed messages, 1 when more may be due (else 0), then for each receipt its line
+--    (PREFIXowed) and its seq in the recipient's mailbox ("": not there yet).
+local prefix = string.sub(KEYS[1], 1, -9)
+--: include piece_rank
+--: include piece_home
+--: include piece_owe
+--: include piece_entry
+
+-- -> the address of a hash tag: the opposite of home.
+local function tenant(tag)
+  return (string.gsub(string.sub(tag, 2, -2), '%%(%x%x)', function(hex)
+    return string.char(tonumber(hex, 16))
+  end))
+end
+
+local max, out = tonumber(ARGV[1]), {0, 0}
+
+-- The id of a removed message needs no longer be recognised.
+local function forget(seq, tag, field)
+  local known = redis.pcall('HGET', prefix .. tag .. ':ids', field)
+  if type(known) == 'string' and string.sub(known, 1, #seq + 1) == seq .. ' ' then
+    redis.pcall('HDEL', prefix .. tag .. ':ids', field)
+  end
+end
+
+local function expire(member, seq, tag)
+  local base = prefix .. tag
+  local value = entry(base, seq)
+  if value and value.x and tonumber(value.x) > now then -- the member was due by the age alone
+    redis.call('ZADD', KEYS[1], math.min(tonumber(value.x), now + AGE), member)
+    return
+  end
+  redis.call('ZREM', KEYS[1], member)
+  if not value or delivered(base, seq, value) then
+    return
+  end
+  remove(base, seq, value)
+  out[1] = out[1] + 1
+  if value.r then
+    owe(out, '5', value.f, tenant(tag), value.i, seq)
+  end
+end
+
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, max)
+if #due == max then
+  out[2] = 1
+end
+for _, member in ipairs(due) do
+  local kind, seq, rest = string.match(member, '^(%l) (%d+-%d+) (.*)$')
+  if kind == 'x' then
+    expire(member, seq, rest)
+  else
+    redis.call('ZREM', KEYS[1], member)
+    local tag, field = string.match(rest or '', '^(%b{})\n(.*)$')
+    if kind == 'i' and tag then
+      forget(seq, tag, field)
+    end
+  end
+end
+due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, max)
+if #due == max then
+  out[2] = 1
+end
+for _, line in ipairs(due) do
+  local to, _, receipt_id = string.match(line, '^%d\n([^\n]*)\n([^\n]*)\n[^\n]*\n([^\n]*)\n')
+  local known = to and redis.pcall('HGET', prefix .. home(to) .. ':ids', receipt_id)
+  known = type(known) == 'string' and string.match(known, '^(%d+-%d+) ')
+  redis.call('ZADD', KEYS[2], now + 5, line)
+  out[#out + 1] = line
+  out[#out + 1] = known or ''
+end
+return out

@@ -1,0 +1,13 @@
+-- A member joins a group, whose log is the mailbox of the address "#NAME". The worker's place goes
+-- into :at as for a session's address. The member gets no cursor here: a cursor begins with the
+-- first ack, so that a log does not gather one for every member that ever came by.
+--
+-- KEYS box ids at cur
+-- ARGV PLACE MEMBER; MEMBER "": no cursor is wanted
+-- -> 1 or 0: the member has a cursor; the cursor or "", first seq, last seq, newest lost seq
+local cursor = ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[2])
+local lost = redis.call('HGET', KEYS[2], '/lost') or '0-0'
+redis.call('HSET', KEYS[3], ARGV[1], 1)
+redis.call('EXPIRE', KEYS[3], 31536000)
+--: include piece_ends
+return {cursor and 1 or 0, cursor or '', first, last, lost}

@@ -1,0 +1,45 @@
+-- A session enters the mailbox of its address.
+--
+-- KEYS box ids at cur
+-- ARGV DEVICE EPOCH FIELD OPENED AGE. FIELD is the session's field of :at. OPENED is the time in
+--    microseconds at which the session opened; "0": the session is new, and newer than all others,
+--    or, with an AGE, AGE microseconds old.
+-- -> 1 or 0: the device is known; its cursor, first seq, last seq, newest lost seq, count of
+--    devices, count of trimmed entries, OPENED, the other fields and values of :at.
+local box = KEYS[1]
+local base = string.sub(box, 1, -5)
+--: include piece_sweep
+--: include piece_oldest
+--: include piece_keep
+local age, len = AGE, redis.call('XLEN', KEYS[1])
+redis.call('HLEN', KEYS[2]) -- checks the type before the first write
+local known, cursor = 1, redis.call('HGET', KEYS[4], ARGV[1])
+local at, others = redis.call('HGETALL', KEYS[3]), {}
+local time, newest, taken = redis.call('TIME'), 0, {}
+local opened, now = tonumber(ARGV[4]), time[1] * 1000000 + time[2]
+for j = 1, #at, 2 do
+  if at[j] ~= ARGV[3] then
+    local other = tonumber(string.match(at[j + 1], '^%d+') or '0')
+    taken[other], newest = true, math.max(newest, other)
+    others[#others + 1] = at[j]
+    others[#others + 1] = at[j + 1]
+  end
+end
+if opened == 0 then
+  opened = ARGV[5] == '' and math.max(now, newest + 1) or now - ARGV[5]
+end
+while taken[opened] do -- no two sessions are of the same age
+  opened = opened + 1
+end
+redis.call('HSET', KEYS[3], ARGV[3], string.format('%.0f', opened) .. ' ' .. ARGV[1])
+-- A year: without an end, the places of hosts that never come back would stay for ever.
+redis.call('EXPIRE', KEYS[3], 31536000)
+local trimmed = len > 0 and sweep(len, 0, oldest(age)) or 0
+local lost = redis.call('HGET', KEYS[2], '/lost') or '0-0'
+if not cursor then -- a new device does not miss what was gone before
+  known, cursor = 0, lost .. '@' .. ARGV[2]
+  redis.call('HSET', KEYS[4], ARGV[1], cursor)
+end
+--: include piece_ends
+keep(age)
+return {known, cursor, first, last, lost, redis.call('HLEN', KEYS[4]), trimmed, opened, others}

@@ -1,0 +1,79 @@
+-- Needs the locals `prefix`, `rank` and `now`.
+
+-- -> the fields of an entry by name, or nil: no entry with a sender and an id.
+local function entry(base, seq)
+  local found = redis.pcall('XRANGE', base .. ':box', seq, seq)
+  if found.err or not found[1] then
+    return nil
+  end
+  local value = {}
+  for j = 1, #found[1][2], 2 do
+    value[found[1][2][j]] = found[1][2][j + 1]
+  end
+  return value.i and value.f and value
+end
+
+-- -> the member of :rq that stands for an entry which asked for a receipt.
+local function waiting(seq, value)
+  return rank(seq) .. '\0' .. value.i .. '\0' .. value.f
+end
+
+-- Where sessions share the mailbox -> whether one of them has acknowledged the entry; nil where no
+-- group is.
+local function shared(base, seq)
+  local group = redis.pcall('XINFO', 'GROUPS', base .. ':box')[1]
+  if not group then
+    return nil
+  end
+  local value = {}
+  for j = 1, #group, 2 do
+    value[group[j]] = group[j + 1]
+  end
+  return rank(value['last-delivered-id']) >= rank(seq) and
+    #redis.call('XPENDING', base .. ':box', value.name, seq, seq, 1) == 0
+end
+
+-- -> whether a device has acknowledged the entry. A cursor of another epoch does not count.
+local function delivered(base, seq, value)
+  if value.r then
+    return not redis.call('ZSCORE', base .. ':rq', waiting(seq, value))
+  end
+  local taken = shared(base, seq)
+  if taken ~= nil then
+    return taken
+  end
+  local epoch, cursors = redis.call('GET', prefix .. 'epoch'), redis.pcall('HVALS', base .. ':cur')
+  for _, cursor in ipairs(cursors) do
+    local at, its_epoch = string.match(cursor, '^(%d+-%d+)@(.*)$')
+    if at and its_epoch == epoch and rank(at) >= rank(seq) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Removes an entry. :ids keeps the id for DEDUPE seconds more, so that a repetition is still
+-- recognised.
+local function remove(base, seq, value)
+  redis.call('XDEL', base .. ':box', seq)
+  if value.r then
+    redis.pcall('ZREM', base .. ':rq', waiting(seq, value))
+  end
+  if value.r then
+    redis.pcall('HDEL', base .. ':rc', seq)
+  end
+  if value.t then
+    redis.pcall('ZREM', base .. ':th', value.t .. '\0' .. rank(seq))
+  end
+  local tag = string.sub(base, #prefix + 1)
+  if value.x then
+    redis.pcall('ZREM', prefix .. 'expiring', 'x ' .. seq .. ' ' .. tag)
+  end
+  for _, field in ipairs({value.i, value.i .. '\0' .. value.f}) do
+    local known = redis.pcall('HGET', base .. ':ids', field)
+    if type(known) == 'string' and string.sub(known, 1, #seq + 1) == seq .. ' ' then
+      redis.pcall('ZADD', prefix .. 'expiring', now + DEDUPE, 'i ' .. seq .. ' ' .. tag .. '\n' .. field)
+      break
+    end
+  end
+end

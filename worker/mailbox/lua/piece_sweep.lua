@@ -1,0 +1,61 @@
+-- Retention. Needs the locals `box` and `base`.
+--: include piece_rank
+
+-- Removes all that other keys know of an entry.
+local function forget(entry)
+  local seq, value = entry[1], {}
+  for j = 1, #entry[2], 2 do
+    value[entry[2][j]] = entry[2][j + 1]
+  end
+  if value.i and value.f then
+    for _, id_field in ipairs({value.i, value.i .. '\0' .. value.f}) do
+      local found = redis.call('HGET', base .. ':ids', id_field)
+      if found and string.sub(found, 1, #seq + 1) == seq .. ' ' then
+        redis.call('HDEL', base .. ':ids', id_field)
+        break
+      end
+    end
+  end
+  if value.t then
+    redis.pcall('ZREM', base .. ':th', value.t .. '\0' .. rank(seq))
+  end
+  if value.r then
+    redis.pcall('HDEL', base .. ':rc', seq)
+  end
+  if value.r and value.i and value.f then
+    redis.pcall('ZREM', base .. ':rq', rank(seq) .. '\0' .. value.i .. '\0' .. value.f)
+  end
+end
+
+-- Removes the oldest entries of a box that holds `size` entries: `excess` entries, and all
+-- from before `oldest_ms`; about a hundred at most, so that no single call is long.
+-- -> the count of removed entries.
+local function sweep(size, excess, oldest_ms)
+  local removed, lost = 0, nil
+  while removed < 128 do
+    local page = redis.call('XRANGE', box, '-', '+', 'COUNT',
+      excess > removed and math.min(excess - removed, 16) or 4)
+    local count, is_old = 0, false
+    for _, entry in ipairs(page) do
+      is_old = tonumber(string.match(entry[1], '^%d+')) < oldest_ms
+      if removed + count >= excess and not is_old then
+        break
+      end
+      count = count + 1
+      lost = entry[1]
+      forget(entry)
+    end
+    if count == 0 then
+      break
+    end
+    removed = removed + count
+    redis.call('XTRIM', box, 'MAXLEN', size - removed)
+    if count < #page or (removed >= excess and not is_old) then
+      break
+    end
+  end
+  if lost then
+    redis.call('HSET', base .. ':ids', '/lost', lost)
+  end
+  return removed
+end
