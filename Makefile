@@ -5,6 +5,8 @@
 #   make run            install what is missing, build, start a private Redis and the server
 #   make test           install what is missing, build, run every test that a change must pass
 #   make check          unit tests, layers, fuzz corpora (no Redis, seconds)
+#   make scripts-test   each script that runs inside Redis, against a real Redis (seconds)
+#   make live           redis and mailbox against a Redis that is killed and starved (a part of e2e)
 #   make e2e            the real binary, a real Redis, real clients
 #   make SAN=address,undefined check e2e
 #   make lint           clang-tidy, cppcheck, clang-format, shellcheck, luacheck
@@ -53,12 +55,13 @@ MAIN := $(B)/master/main.o
 ARCHIVE := $(B)/libpostoffice.a
 
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+LIVE := $(patsubst tests/live/%.c,%,$(wildcard tests/live/*.c))
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit layers corpora fuzz-programs e2e lint clean install uninstall bench-idle bench-echo bench-mail
+.PHONY: all run test setup check programs unit layers corpora fuzz-programs scripts-test live e2e lint clean install uninstall bench-idle bench-echo bench-mail
 
 all: $(BIN)
 
@@ -103,12 +106,14 @@ run: setup
 test: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory scripts-test
 	@$(MAKE) --no-print-directory e2e
 
 check: layers unit corpora
 
 # All that check and e2e run; its order does not matter, so make -j builds it.
-programs: $(BIN) $(UNIT:%=$(B)/tests/unit/%) $(FUZZ:%=$(B)/tests/fuzz/fuzz_%)
+programs: $(BIN) $(UNIT:%=$(B)/tests/unit/%) $(FUZZ:%=$(B)/tests/fuzz/fuzz_%) $(LIVE:%=$(B)/tests/live/%) \
+    $(B)/tests/scripts/print_script
 
 # One test alone: make $(B)/tests/unit/test_ws && build/gcc/tests/unit/test_ws
 unit: $(UNIT:%=$(B)/tests/unit/%)
@@ -158,8 +163,18 @@ fuzz-%: $(F)/fuzz_%
 	$(F)/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 	    tests/fuzz/found/$* tests/fuzz/corpus/$*
 
-e2e: $(BIN) $(B)/tests/unit/mailbox_live
-	@POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_BUILD=$(abspath $(B)) POSTOFFICE_SAN="$(SAN)" $(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e
+PYTEST = POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_BUILD=$(abspath $(B)) POSTOFFICE_SAN="$(SAN)" \
+    $(PYTHON) -m pytest -q -p no:cacheprovider
+
+# The texts come from a program of ours; what runs is Redis, so once is enough, without a sanitizer.
+scripts-test: $(B)/tests/scripts/print_script
+	@$(PYTEST) tests/scripts
+
+live: $(BIN) $(LIVE:%=$(B)/tests/live/%)
+	@$(PYTEST) tests/e2e/test_live.py
+
+e2e: $(BIN) $(LIVE:%=$(B)/tests/live/%)
+	@$(PYTEST) tests/e2e
 
 # Memory of 20,000 idle sessions: fails above 1.5 KiB each.
 bench-idle: $(BIN) $(B)/tests/bench/bench_idle

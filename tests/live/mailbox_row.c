@@ -1,0 +1,86 @@
+/*
+ * worker/mailbox: the row of commands without an answer survives the loss of the scripts, of the
+ * connection and of Redis itself.
+ */
+#include "mailbox_fixture.h"
+
+static void test_script_flush(void)
+{
+    letters_reset();
+    append_many(0, "flush", 5000);
+    redis_do("SCRIPT FLUSH"); /* leaves before the row does */
+    append_many(0, "flush", 5000);
+    wanted = 2500;
+    wait_for(some_answered, 5000);
+    redis_do("SCRIPT FLUSH");
+    append_many(0, "flush", 2000);
+    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED),
+          "SCRIPT FLUSH in the middle: all are stored");
+    check(stored_in_order("flush"), "once each, in order");
+    redis_do("INFO errorstats");
+    check(strstr(reply_text, "errorstat_NOSCRIPT:"), "and some of them had met no script");
+}
+
+static void test_client_kill(void)
+{
+    letters_reset();
+    append_many(0, "kill", 10000);
+    wanted = 1000;
+    wait_for(some_answered, 5000);
+    redis_do("CLIENT KILL TYPE normal SKIPME yes");
+    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED),
+          "CLIENT KILL in the middle: all are stored");
+    check(stored_in_order("kill"), "once each, in order");
+    check(wait_for(all_up, 5000) && workers[0].changes == 0 && workers[1].changes == 0,
+          "nothing was lost, and nobody says so");
+}
+
+static void test_kill_9(void)
+{
+    letters_reset();
+    append_many(0, "crash", 5000);
+    append_many(1, "crash1", 5000);
+    wanted = 3000;
+    wait_for(some_answered, 5000);
+    server_kill();
+    check(wait_for(all_down, 5000), "kill -9: down");
+    check(append_as(0, "crash", "late", "late") == ERR_DOWN, "nothing is taken then");
+    server_start();
+    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED),
+          "started again, with its file: all are stored");
+    sent_count = 5000;
+    check(stored_in_order("crash"), "once each, in order");
+    check(wait_for(all_up, 5000) && workers[0].changes == 0, "the epoch is the same");
+}
+
+static void test_given_up(void)
+{
+    unsigned stored = 0, unknown = 0;
+
+    config.mailbox.dedupe_s = 1;
+    mailbox_configure(workers[0].mailbox, &config);
+    append_one("never", "first", MAILBOX_STORED);
+    letters_reset();
+    kill(server, SIGSTOP);
+    append_many(0, "never", 100);
+    flush_all(NULL);
+    server_kill();
+    check(wait_for(all_answered, 5000), "Redis stays away: all are told in the end");
+    for (unsigned i = 0; i < sent_count; i++) {
+        stored += sent[i].outcome == MAILBOX_STORED;
+        unknown += sent[i].outcome == MAILBOX_UNKNOWN;
+    }
+    check(unknown > 0 && stored + unknown == 100, "that nobody knows");
+    config.mailbox.dedupe_s = 300;
+    mailbox_configure(workers[0].mailbox, &config);
+    server_start();
+    check(wait_for(all_up, 10000), "and it heals");
+}
+
+int main(void)
+{
+    static void (*const promises[])(void) = { test_script_flush, test_client_kill, test_kill_9,
+                                              test_given_up, NULL };
+
+    return live_run(promises);
+}

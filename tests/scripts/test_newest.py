@@ -1,0 +1,21 @@
+"""lua/newest.lua: the newest seq that a box ever gave."""
+
+import pytest
+
+from tables import Case, Stream, letter, seq
+
+BOX = "po:{bob}:box"
+
+CASES = [
+    Case("there is no box", keys=[BOX], answer=""),
+    Case("the newest entry", keys=[BOX], before={BOX: Stream({seq(1): letter("a"), seq(2): letter("b")})},
+         answer=seq(2)),
+    Case("a removed entry counts", keys=[BOX], before={BOX: Stream({seq(1): letter("a")}, last=seq(9))},
+         answer=seq(9)),
+    Case("a wrong type is no box", keys=[BOX], before={BOX: "text"}, answer=""),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_newest(table, case):
+    table.check("newest", case)

@@ -1,0 +1,44 @@
+"""lua/thread.lua: the messages of a thread, newest first."""
+
+import pytest
+
+from tables import Case, Error, Stream, letter, rank, seq
+
+BOX, IDS, TH = KEYS = [f"po:{{bob}}:{name}" for name in ("box", "ids", "th")]
+MAIL = {BOX: Stream({seq(1): letter("root"), seq(2): letter("other"), seq(3): letter("a", t="root"),
+                     seq(10): letter("b", t="root"), seq(11): letter("c", t="root2")}),
+        IDS: {"root": f"{seq(1)} ann", "other": f"{seq(2)} ann"},
+        TH: [("root\0" + rank(seq(3)), 0), ("root\0" + rank(seq(10)), 0), ("root2\0" + rank(seq(11)), 0)]}
+
+
+def entry(n, one, **more):
+    return [seq(n), ["f", "ann", "i", one, "b", "{}", *(part for pair in more.items() for part in pair)]]
+
+
+ROOT, A, B = entry(1, "root"), entry(3, "a", t="root"), entry(10, "b", t="root")
+
+CASES = [
+    Case("the whole thread, its first message last", keys=KEYS, argv=["root", "", 10], before=MAIL,
+         answer=[B, A, ROOT]),
+    Case("a page of it", keys=KEYS, argv=["root", "", 2], before=MAIL, answer=[B, A]),
+    Case("the page behind", keys=KEYS, argv=["root", seq(10), 2], before=MAIL, answer=[A, ROOT]),
+    Case("nothing is before the first", keys=KEYS, argv=["root", seq(1), 2], before=MAIL, answer=[]),
+    Case("a message without answers", keys=KEYS, argv=["other", "", 2], before=MAIL, answer=[entry(2, "other")]),
+    Case("a thread whose first message is gone", keys=KEYS, argv=["root2", "", 2], before=MAIL,
+         answer=[entry(11, "c", t="root2")]),
+    Case("a thread that is not there", keys=KEYS, argv=["roo", "", 2], before=MAIL, answer=[]),
+    Case("a first message that is in the index too comes once", keys=KEYS, argv=["root", "", 10],
+         before={**MAIL, TH: [("root\0" + rank(seq(1)), 0), *MAIL[TH]]}, answer=[B, A, ROOT]),
+    Case("a first message that is newer than its answer (sent again) has its own place",
+         keys=KEYS, argv=["root", "", 10], before={**MAIL, IDS: {"root": f"{seq(10)} ann"},
+                                                   TH: [("root\0" + rank(seq(3)), 0)]}, answer=[B, A]),
+    Case("a removed entry is left out", keys=KEYS, argv=["root", "", 10],
+         before={**MAIL, TH: [*MAIL[TH][:1], ("root\0" + rank(seq(9)), 0), *MAIL[TH][1:]]}, answer=[B, A, ROOT]),
+    *[Case(f"a wrong type of {key}: an error", keys=KEYS, argv=["root", "", 10], before={**MAIL, key: "text"},
+           answer=Error("WRONGTYPE")) for key in KEYS],
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_thread(table, case):
+    table.check("thread", case)
