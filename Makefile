@@ -47,7 +47,7 @@ POLDFLAGS := -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 LIBS := -levent_core -lhiredis -lcjson -lsodium
 
 SOURCES := $(wildcard common/*.c config/*.c shm/*.c worker/*.c worker/*/*.c master/*.c)
-# The scripts that run inside Redis become arrays; nothing tracked includes what is made.
+# The scripts that run inside Redis become C arrays. No tracked file includes a generated file.
 LUA := build/lua/mailbox_lua.c
 LUA_OBJECT := worker/mailbox/mailbox_lua.o
 OBJECTS := $(SOURCES:%.c=$(B)/%.o) $(B)/$(LUA_OBJECT)
@@ -74,7 +74,7 @@ $(ARCHIVE): $(filter-out $(MAIN),$(OBJECTS))
 	$(call say,AR   $@)
 	$(Q)ar rcs $@ $^
 
-# The folder stands for the list of its files: a script that goes, goes from the arrays too.
+# The folder is a prerequisite because a removed script must leave the arrays too.
 $(LUA): scripts/embed_lua worker/mailbox/lua $(wildcard worker/mailbox/lua/*.lua)
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; scripts/embed_lua needs Python 3 (scripts/setup installs it, or say PYTHON=...)" >&2; exit 1; }
 	$(call say,LUA  $@)
@@ -166,7 +166,7 @@ fuzz-%: $(F)/fuzz_%
 PYTEST = POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_BUILD=$(abspath $(B)) POSTOFFICE_SAN="$(SAN)" \
     $(PYTHON) -m pytest -q -p no:cacheprovider
 
-# The texts come from a program of ours; what runs is Redis, so once is enough, without a sanitizer.
+# Redis runs the scripts, so one run without a sanitizer is enough.
 scripts-test: $(B)/tests/scripts/print_script
 	@$(PYTEST) tests/scripts
 

@@ -1,5 +1,5 @@
--- An ack that covers messages which asked for a receipt: their waiting ends, and their senders are
--- owed a receipt of state 2.
+-- Acknowledges messages of which some asked for a receipt. These messages leave :rq, and each of
+-- their senders is owed a receipt of state 2.
 --
 -- KEYS and the first three ARGV: ack.lua's
 -- ARGV ADDRESS, how many messages at most, "FIRST LAST FIRST LAST …" of the acknowledged seqs

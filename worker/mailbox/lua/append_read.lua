@@ -11,7 +11,7 @@ local function append()
 end
 
 --: include piece_find
--- The append must find its own keys and arguments alone.
+-- The append reads all of KEYS and ARGV: the further ones leave the tables here.
 local box, id = table.remove(KEYS), table.remove(ARGV)
 local base, to = string.sub(box, 1, -5), string.sub(KEYS[1], 1, -5)
 local sender = table.remove(ARGV)

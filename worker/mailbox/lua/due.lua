@@ -1,5 +1,5 @@
--- Removes what has expired, and takes over receipts that another worker has owed for too long. A
--- key of a wrong type at one address does not keep the other addresses waiting.
+-- Removes messages that have expired, and takes over receipts that another worker has left in
+-- PREFIXowed for too long. A key of a wrong type at one address does not delay the other addresses.
 --
 -- KEYS expiring owed
 -- ARGV how many of each at most
@@ -20,7 +20,7 @@ end
 
 local max, out = tonumber(ARGV[1]), {0, 0}
 
--- The id of a removed message needs no longer be recognised.
+-- Removes the id of a removed message from :ids, unless the message was sent again since.
 local function forget(seq, tag, field)
   local known = redis.pcall('HGET', prefix .. tag .. ':ids', field)
   if type(known) == 'string' and string.sub(known, 1, #seq + 1) == seq .. ' ' then
@@ -31,7 +31,7 @@ end
 local function expire(member, seq, tag)
   local base = prefix .. tag
   local value = entry(base, seq)
-  if value and value.x and tonumber(value.x) > now then -- the member was due by the age alone
+  if value and value.x and tonumber(value.x) > now then -- the member was due because of the age alone
     redis.call('ZADD', KEYS[1], math.min(tonumber(value.x), now + AGE), member)
     return
   end

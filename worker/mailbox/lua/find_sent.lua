@@ -1,8 +1,9 @@
--- Searches what an address has sent for a message, newest entry first.
+-- Searches :sent of an address for a message, newest entry first.
 --
 -- KEYS sent
 -- ARGV ID, the newest entry to search, how many entries
--- -> 1 and the recipients, one a line; or 0 and the oldest searched entry ("": that was all).
+-- -> 1 and the recipients, one on each line; or 0 and the oldest searched entry ("": the search
+--    has reached the end of :sent).
 local entries = redis.call('XREVRANGE', KEYS[1], ARGV[2], '-', 'COUNT', ARGV[3])
 for _, entry in ipairs(entries) do
   local text = '\n\n' .. entry[2][2]

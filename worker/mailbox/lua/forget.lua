@@ -1,6 +1,6 @@
--- Removes a place from :at after a publish to the place was received by nobody. A worker that
--- listens by now lives, and its fields are true: a worker writes all its fields again whenever it
--- begins to listen, and that was before this script or comes after it.
+-- Removes a place from :at after a publish to the place had no receiver. When the place has a
+-- subscriber by now, the worker lives and its fields are true: a worker writes all its fields again
+-- whenever the worker subscribes, and this writing was before the script or comes after the script.
 --
 -- KEYS at
 -- ARGV PLACE, the place's channel

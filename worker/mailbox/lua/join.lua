@@ -1,6 +1,6 @@
--- A member joins a group, whose log is the mailbox of the address "#NAME". The worker's place goes
--- into :at as for a session's address. The member gets no cursor here: a cursor begins with the
--- first ack, so that a log does not gather one for every member that ever came by.
+-- Enters a worker's place into :at of a group's log, which is the mailbox of the address "#NAME", and
+-- reads the cursor of a member. The member gets no cursor here: a cursor begins with the first ack,
+-- so that a log does not gather a cursor for every member that ever came by.
 --
 -- KEYS box ids at cur
 -- ARGV PLACE MEMBER; MEMBER "": no cursor is wanted

@@ -1,11 +1,11 @@
--- A worker says that it lives, until LEASE milliseconds from now by the clock of Redis. A worker
--- that comes, or comes back, says hello to all others, so that they learn of it before their own
--- next turn. A worker whose lease ends may have died between an append and its doorbell: the end of
--- a lease counts as lost doorbells.
+-- Renews the lease of a worker: the worker counts as living for LEASE milliseconds from now, by the
+-- clock of Redis. A worker without a lease is new or comes back; its hello goes to all other
+-- workers, so that the others learn of the worker before their own next renewal. A worker whose lease
+-- ends may have died between an append and its doorbell: an ended lease counts as lost doorbells.
 --
 -- KEYS places losses
--- ARGV PLACE LEASE, what the names of channels begin with, the hello, "1": doorbells were lost
--- -> the places that live, then the time in microseconds, and how often doorbells were lost
+-- ARGV PLACE LEASE, the beginning of all names of channels, the hello, "1": doorbells were lost
+-- -> the places with a lease, then the time in microseconds, and how often doorbells were lost
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ended = redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)

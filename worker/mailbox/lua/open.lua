@@ -1,9 +1,9 @@
--- A session enters the mailbox of its address.
+-- Enters a session into the mailbox of its address.
 --
 -- KEYS box ids at cur
 -- ARGV DEVICE EPOCH FIELD OPENED AGE. FIELD is the session's field of :at. OPENED is the time in
---    microseconds at which the session opened; "0": the session is new, and newer than all others,
---    or, with an AGE, AGE microseconds old.
+--    microseconds at which the session opened. OPENED "0": the session is newer than all others, or,
+--    with an AGE, AGE microseconds old.
 -- -> 1 or 0: the device is known; its cursor, first seq, last seq, newest lost seq, count of
 --    devices, count of trimmed entries, OPENED, the other fields and values of :at.
 local box = KEYS[1]

@@ -1,11 +1,11 @@
--- The append, which is the most expensive thing that Redis does for the server: the cost of a call
--- limits the whole server. So a call takes all letters of a worker's turn, the hash :ids of a
--- mailbox is read and written once for a run (letters for one mailbox, one behind the other), and
--- the code makes few calls, on few arguments, with few new strings. Rare work is written where the
--- work happens, closures included: a closure costs an allocation whenever its line is passed.
+-- The append. The instructions that Redis spends on appends limit the whole server. So a call takes
+-- all letters of a worker's turn; a run (letters for one mailbox, one behind the other) reads and
+-- writes the hash :ids once; and the code makes few calls, on few arguments, with few new strings.
+-- Rare work stands where the work happens, with its closures: Lua allocates a closure whenever the
+-- closure's line is passed.
 --
 -- Every letter has an outcome of its own. An error is caught and becomes the answer of that letter
--- alone: a mailbox with a key of a wrong type leaves the other mailboxes in peace. An error means
+-- alone: a key of a wrong type in one mailbox does not disturb the other mailboxes. An error means
 -- that nothing of the letter was stored, because reads check the types of all keys before the first
 -- write, and because Redis refuses writes (no memory, no master, no disk) only before the first
 -- write of a script.

@@ -1,8 +1,8 @@
 -- Needs the locals `prefix` and `home`. The key PREFIXowed: lua/README.md.
 local now = tonumber(redis.call('TIME')[1])
 
--- Adds a receipt to PREFIXowed and to the answer `out`, unless the recipient's mailbox holds it
--- already. The receipt's id is made from the message, so a second attempt finds the first. The
+-- Adds a receipt to PREFIXowed and to the answer `out`, unless the recipient's mailbox holds the
+-- receipt already. The receipt's id is made from the message, so a second attempt finds the first. The
 -- worker that ran the script has 5 seconds to send the receipt.
 local function owe(out, state, to, from, id, seq, level)
   local receipt_id = 'receipt-' .. state .. '.' .. redis.sha1hex(table.concat({from, to, id, seq}, '\0'))

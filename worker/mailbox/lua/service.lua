@@ -2,14 +2,14 @@
 --
 -- The mailbox is that of any address. One consumer group on its stream ("po") knows which messages
 -- are given to which consumer and are not acknowledged. A consumer is a session, named
--- PLACE:NUMBER, or "-": what sessions left behind when they went, which is given before anything
--- new. :svc and :svn: lua/README.md. The load of each consumer is what the group says, so no count
--- can drift.
+-- PLACE:NUMBER, or "-". Messages that sessions left behind when the sessions went stand under "-",
+-- and are given before all new messages. lua/README.md has the keys :svc and :svn. The load of each
+-- consumer comes from the group alone, so no count can drift.
 --
--- A worker states facts ("these are my sessions, these seqs were acknowledged"), not changes: a
--- consumer in :svc under the worker's name that is not stated has left, a stated one that is not in
--- :svc joins. So the worker may repeat the statement whenever it is in doubt. A place goes when its
--- worker is known to be dead, or when its lease (PREFIXplaces) is over or not there.
+-- A worker states facts ("these are my sessions, these seqs were acknowledged"), not changes. A
+-- consumer in :svc under the worker's name that the worker does not state has left; a stated consumer
+-- that is not in :svc joins. So a worker in doubt may repeat its statement. A place goes when its
+-- worker is known to be dead, or when its lease (PREFIXplaces) has ended or is missing.
 --
 -- KEYS box svc svn cur places
 -- ARGV  1 PLACE   2 EPOCH   3 credit: how many messages a session may hold
@@ -18,8 +18,8 @@
 --       7 the acknowledged seqs   8 places known to be dead   9 places known to live
 --      10 NUMBER of the session to which its messages must be given again, or ""
 --      11 the seqs which that session holds
--- -> "MORE BUSY EXPIRED GONE BAD MOVED", places to ring, all other places, and what this worker's
---    sessions get: NUMBER, entry, NUMBER, entry, …
+-- -> "MORE BUSY EXPIRED GONE BAD MOVED", places to ring, all other places, and the messages for this
+--    worker's sessions: NUMBER, entry, NUMBER, entry, …
 --
 -- Reads check the types of all keys before the first write.
 local box, svc, svn, GROUP = KEYS[1], KEYS[2], KEYS[3], 'po'
@@ -93,9 +93,9 @@ if #acks > 0 then
   summary = call('XPENDING', box, GROUP)
 end
 
--- A full mailbox that refuses more: acknowledged messages make room, once a repetition of them
--- needs no longer be recognised. `done` is the end of what may go: "SEQ." for an inclusive end, as
--- long as the text is built; "(SEQ" for an exclusive one.
+-- In a full mailbox that refuses more, acknowledged messages make room, once they are older than
+-- DEDUPE: until then their repetitions must be recognised. `done` is the end of the range that may
+-- go: at first "SEQ." for an inclusive end and "SEQ" for an exclusive one, then as XRANGE wants it.
 if REJECT and len >= MAX then
   local base = string.sub(box, 1, -5)
   --: include piece_sweep
@@ -118,7 +118,8 @@ if REJECT and len >= MAX then
   end
 end
 
--- How many messages each consumer holds, how many wait under "-", when each got its last one.
+-- `load`: how many messages each consumer holds; `left`: how many stand under "-"; `ticks`: when
+-- each consumer got its last message, by the count `tick`.
 local load = {}
 for _, consumer in ipairs(summary[4] or {}) do
   load[consumer[1]] = tonumber(consumer[2])
@@ -165,7 +166,7 @@ local function release(consumer)
   ticks[consumer], load[consumer] = nil, nil
 end
 
--- Consumers that left, consumers of dead workers, consumers that join.
+-- Consumers that left or whose worker is dead go; new consumers join.
 local dead, known, places = {}, {}, {}
 for _, place in ipairs(words(ARGV[8])) do
   dead[place] = true
@@ -241,7 +242,7 @@ if ARGV[10] ~= '' then
   end
 end
 
--- -> the size of an entry that may be given out; nil for any other, which is dropped and counted.
+-- -> the size of an entry that may be given out. Any other entry is dropped and counted: nil.
 local function fit(entry)
   local value = {}
   for i = 1, #entry[2], 2 do
@@ -301,7 +302,8 @@ for consumer in pairs(ticks) do
 end
 local waiting, at = left > 0 and call('XPENDING', box, GROUP, '-', '+', most, '-') or {}, 1
 
--- -> the next entry for a consumer, those under "-" first; nil: the entry was gone; false: no more.
+-- -> the next entry for a consumer, entries under "-" first; nil: the entry was gone; false: no
+-- entry is left.
 local function next_entry(consumer)
   local pending = waiting[at]
   if pending then

@@ -1,6 +1,6 @@
--- Counts a tick and finds out whether the data is still the data that this worker knew. Of several
--- workers that notice a loss, the first one gives the data a fresh epoch: the others then find an
--- epoch that is not the one they knew.
+-- Counts a tick and finds out whether Redis still has the data that this worker knew. Of several
+-- workers that notice a loss, the first worker gives the data a fresh epoch; the other workers then
+-- find an epoch that is not the epoch they knew.
 --
 -- KEYS epoch tick
 -- ARGV the known EPOCH ("": none), the known TICK, a fresh epoch, "1": the worker knows of a loss
