@@ -1,5 +1,7 @@
 #include "common/buf.h"
 
+#include "common/grow.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,24 +31,12 @@ static enum err fail(struct buf *buf, enum err err)
 
 enum err buf_reserve(struct buf *buf, size_t len)
 {
-    size_t size = buf->size;
-    char *data;
-
     if (len <= buf->size - buf->len)
         return OK;
     if (len > buf->size_max - buf->len)
         return fail(buf, ERR_FULL);
-    if (size < 64)
-        size = 64;
-    while (size < buf->len + len)
-        size *= 2;
-    if (size > buf->size_max)
-        size = buf->size_max;
-    data = realloc(buf->data, size);
-    if (!data)
+    if (grow_reserve(&buf->data, &buf->size, buf->len + len, 64, buf->size_max))
         return fail(buf, ERR_NOMEM);
-    buf->data = data;
-    buf->size = size;
     return OK;
 }
 

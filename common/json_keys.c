@@ -1,7 +1,9 @@
 #include "common/json_keys.h"
 
+#include "common/grow.h"
 #include "common/json_text.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -139,18 +141,15 @@ void json_keys_open(struct json_keys *keys, unsigned depth)
 
 static enum err grow(struct json_keys *keys)
 {
-    size_t room = keys->room * 2;
-    struct json_key *grown;
+    bool own = keys->keys == keys->own;
+    struct json_key *grown = own ? NULL : keys->keys;
+    size_t room = own ? 0 : keys->room;
 
-    if (keys->keys == keys->own) {
-        grown = malloc(room * sizeof *grown);
-        if (grown)
-            memcpy(grown, keys->own, sizeof keys->own);
-    } else {
-        grown = realloc(keys->keys, room * sizeof *grown);
-    }
-    if (!grown)
+    if (grow_reserve(&grown, &room, keys->room + 1, 2 * (size_t)JSON_KEYS_OWN, SIZE_MAX))
         return ERR_NOMEM;
+    assert(grown);
+    if (own)
+        memcpy(grown, keys->own, sizeof keys->own);
     keys->keys = grown;
     keys->room = room;
     return OK;

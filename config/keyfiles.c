@@ -8,6 +8,7 @@
 #include "config/parts.h"
 
 #include "common/base64.h"
+#include "common/grow.h"
 #include "common/log.h"
 
 #include <dirent.h>
@@ -342,14 +343,8 @@ static struct slice revoked_line(const char *start, const char *end)
 
 static bool add_revoked(struct config_list *list, size_t *room, struct slice jti)
 {
-    if (list->count == *room) {
-        size_t more = *room ? *room * 2 : 64;
-        char **items = realloc(list->items, more * sizeof *items);
-        if (!items)
-            return false;
-        list->items = items;
-        *room = more;
-    }
+    if (grow_reserve(&list->items, room, list->count + 1, 64, SIZE_MAX))
+        return false;
     list->items[list->count] = strndup(jti.data, jti.len);
     return list->items[list->count] && ++list->count;
 }

@@ -1,5 +1,6 @@
 #include "worker/delivery/receipts.h"
 
+#include "common/grow.h"
 #include "worker/delivery/payment.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/mailbox/mailbox_read.h"
@@ -58,17 +59,7 @@ static struct receipts_job *job_need(struct session *session)
 
 static bool range_room(struct receipts_job *job)
 {
-    uint32_t size = job->size ? job->size * 2 : 4;
-    struct mailbox_range *ranges;
-
-    if (job->count < job->size)
-        return true;
-    ranges = size <= RANGES_MAX ? realloc(job->ranges, size * sizeof *ranges) : NULL;
-    if (!ranges)
-        return false;
-    job->ranges = ranges;
-    job->size = size;
-    return true;
+    return !grow_reserve(&job->ranges, &job->size, job->count + 1, 4, RANGES_MAX);
 }
 
 static void add_range(struct receipts_job *job, struct mailbox_range range)

@@ -1,5 +1,6 @@
 #include "worker/delivery/sent.h"
 
+#include "common/grow.h"
 #include "worker/mailbox/mailbox_receipts.h"
 #include "worker/mailbox/mailbox.h"
 
@@ -37,20 +38,14 @@ static struct sent *sent_need(struct office *office)
 
 static bool entry_room(struct sent *sent)
 {
-    uint32_t size = sent->size ? sent->size * 2 : 16;
-    struct sent_entry *entries;
+    uint32_t size_before = sent->size;
 
-    if (sent->count < sent->size)
-        return true;
-    entries = realloc(sent->entries, size * sizeof *entries);
-    if (!entries)
+    if (grow_reserve(&sent->entries, &sent->size, sent->count + 1, 16, SIZE_MAX))
         return false;
-    for (uint32_t i = sent->size; i < size; i++) {
-        buf_init(&entries[i].from, 4096);
-        buf_init(&entries[i].records, RECORDS_MAX);
+    for (uint32_t i = size_before; i < sent->size; i++) {
+        buf_init(&sent->entries[i].from, 4096);
+        buf_init(&sent->entries[i].records, RECORDS_MAX);
     }
-    sent->entries = entries;
-    sent->size = size;
     return true;
 }
 

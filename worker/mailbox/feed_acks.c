@@ -1,24 +1,9 @@
 #include "worker/mailbox/feed_acks.h"
 
-#include "common/err.h"
+#include "common/grow.h"
 
 #include <assert.h>
 #include <stdlib.h>
-
-static enum err runs_reserve(struct feed_acks *acks)
-{
-    uint32_t size = acks->size ? acks->size * 2 : 4;
-    struct feed_run *runs;
-
-    if (acks->count < acks->size)
-        return OK;
-    runs = realloc(acks->runs, size * sizeof *runs);
-    if (!runs)
-        return ERR_NOMEM;
-    acks->runs = runs;
-    acks->size = size;
-    return OK;
-}
 
 static void runs_drop(struct feed_acks *acks, uint32_t count)
 {
@@ -50,7 +35,7 @@ void feed_acks_sent(struct feed_acks *acks, struct seq seq, uint64_t number)
     }
     if (acks->count == FEED_RUNS_MAX)
         runs_forget_oldest(acks);
-    if (runs_reserve(acks)) {
+    if (grow_reserve(&acks->runs, &acks->size, acks->count + 1, 4, FEED_RUNS_MAX)) {
         if (seq_is_zero(acks->forgotten) || seq_compare(seq, acks->forgotten) < 0)
             acks->forgotten = seq;
         return;

@@ -1,6 +1,6 @@
 #include "worker/mailbox/mailbox_answer.h"
 
-#include <stdlib.h>
+#include "common/grow.h"
 
 enum { PLACES_MAX = 4096 };
 
@@ -36,23 +36,9 @@ bool mailbox_answer_cursor(const struct mailbox *mailbox, struct slice text,
 
 /* --- places --- */
 
-static bool grow_places(struct mailbox *mailbox, size_t count)
-{
-    struct slice *places;
-
-    if (count > PLACES_MAX)
-        return false;
-    places = realloc(mailbox->places, count * sizeof *places);
-    if (!places)
-        return false;
-    mailbox->places = places;
-    mailbox->places_size = count;
-    return true;
-}
-
 bool mailbox_answer_reserve_places(struct mailbox *mailbox, size_t count)
 {
-    if (count <= mailbox->places_size || grow_places(mailbox, count))
+    if (!grow_reserve(&mailbox->places, &mailbox->places_size, count, 1, PLACES_MAX))
         return true;
     mailbox->counts.places_dropped += count;
     return false;
@@ -69,27 +55,14 @@ size_t mailbox_answer_places(struct mailbox *mailbox, const struct redis_reply *
 
 /* --- sessions --- */
 
-static bool reserve_sessions(struct mailbox *mailbox, size_t count)
-{
-    struct at_session *sessions;
-
-    if (count <= mailbox->at_size)
-        return true;
-    sessions = realloc(mailbox->at, count * sizeof *sessions);
-    if (!sessions)
-        return false;
-    mailbox->at = sessions;
-    mailbox->at_size = count;
-    return true;
-}
-
 size_t mailbox_answer_sessions(struct mailbox *mailbox, const struct redis_reply *reply,
                                const struct at_session **sessions)
 {
     size_t count = 0;
 
     *sessions = NULL;
-    if (reply->type != REDIS_ARRAY || !reserve_sessions(mailbox, reply->count / 2))
+    if (reply->type != REDIS_ARRAY ||
+        grow_reserve(&mailbox->at, &mailbox->at_size, reply->count / 2, 1, SIZE_MAX))
         return 0;
     for (size_t i = 0; i + 1 < reply->count; i += 2) {
         struct redis_reply field = redis_reply_at(reply, i), value = redis_reply_at(reply, i + 1);

@@ -2,6 +2,7 @@
  * Entries of a stream as answers hold them. Whoever can write to Redis can have put anything there:
  * an entry of a foreign shape is left out and counted.
  */
+#include "common/grow.h"
 #include "worker/mailbox/mailbox_answer.h"
 
 #include <stdlib.h>
@@ -71,25 +72,12 @@ bool mailbox_entry_parse(const struct redis_reply *reply, struct mailbox_entry *
     return entry->body.data && entry->from.data && entry->id.data;
 }
 
-static bool reserve_entries(struct mailbox *mailbox, size_t count)
-{
-    struct mailbox_entry *entries;
-
-    if (count <= mailbox->entries_size)
-        return true;
-    entries = realloc(mailbox->entries, count * sizeof *entries);
-    if (!entries)
-        return false;
-    mailbox->entries = entries;
-    mailbox->entries_size = count;
-    return true;
-}
-
 bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply,
                         struct mailbox_page *page)
 {
     *page = (struct mailbox_page){ .ok = false };
-    if (reply->type != REDIS_ARRAY || !reserve_entries(mailbox, reply->count))
+    if (reply->type != REDIS_ARRAY ||
+        grow_reserve(&mailbox->entries, &mailbox->entries_size, reply->count, 1, SIZE_MAX))
         return false;
     for (size_t i = 0; i < reply->count; i++) {
         struct redis_reply element = redis_reply_at(reply, i);

@@ -1,6 +1,7 @@
 #include "worker/reach/nodes.h"
 
 #include "common/clock.h"
+#include "common/grow.h"
 #include "common/log.h"
 #include "shm/slots.h"
 #include "worker/mailbox/mailbox_places.h"
@@ -44,28 +45,13 @@ bool nodes_live(const struct nodes *nodes, struct slice place)
     return false;
 }
 
-static bool live_reserve(struct nodes *nodes)
-{
-    uint32_t size = nodes->live_size ? nodes->live_size * 2 : 16;
-    struct live_place *live;
-
-    if (nodes->live_count < nodes->live_size)
-        return true;
-    live = realloc(nodes->live, size * sizeof *live);
-    if (!live)
-        return false;
-    nodes->live = live;
-    nodes->live_size = size;
-    return true;
-}
-
 /* When memory is short the place is missing until the next renewal: signals for it are lost and
  * counted as unheard, and mail is not touched. */
 static void live_add(struct nodes *nodes, struct slice place)
 {
     struct live_place *live;
 
-    if (!live_reserve(nodes))
+    if (grow_reserve(&nodes->live, &nodes->live_size, nodes->live_count + 1, 16, SIZE_MAX))
         return;
     live = &nodes->live[nodes->live_count];
     live->text = malloc(place.len + 1);

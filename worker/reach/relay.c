@@ -8,6 +8,7 @@
  */
 #include "worker/reach/relay.h"
 
+#include "common/grow.h"
 #include "common/log.h"
 #include "shm/ring.h"
 #include "shm/slots.h"
@@ -115,16 +116,9 @@ static enum err put_kick(struct relay *relay, const struct late_kick *kick)
 
 static enum err keep_kick(struct relay *relay, const struct late_kick *kick)
 {
-    uint32_t size = relay->late_size ? relay->late_size * 2 : 64;
-    struct late_kick *grown;
-
-    if (relay->late_count == relay->late_size) {
-        grown = size <= LATE_KICKS_MAX ? realloc(relay->late_kicks, size * sizeof *grown) : NULL;
-        if (!grown)
-            return ERR_NOMEM;
-        relay->late_kicks = grown;
-        relay->late_size = size;
-    }
+    if (grow_reserve(&relay->late_kicks, &relay->late_size, relay->late_count + 1, 64,
+                     LATE_KICKS_MAX))
+        return ERR_NOMEM;
     relay->late_kicks[relay->late_count++] = *kick;
     return OK;
 }

@@ -1,5 +1,6 @@
 #include "worker/reach/remote.h"
 
+#include "common/grow.h"
 #include "worker/mailbox/mailbox_places.h"
 #include "worker/reach/bus.h"
 #include "worker/reach/nodes.h"
@@ -19,21 +20,12 @@ struct remote_place {
 
 static bool recipients_reserve(struct remote_place *place)
 {
-    size_t size = place->size ? place->size * 2 : 1;
-    struct slice *addresses;
-    struct bus_position *positions;
+    size_t addresses_size = place->size, positions_size = place->size;
 
-    if (place->count < place->size)
-        return true;
-    addresses = realloc(place->addresses, size * sizeof *addresses);
-    if (!addresses)
+    if (grow_reserve(&place->addresses, &addresses_size, place->count + 1, 1, SIZE_MAX) ||
+        grow_reserve(&place->positions, &positions_size, place->count + 1, 1, SIZE_MAX))
         return false;
-    place->addresses = addresses;
-    positions = realloc(place->positions, size * sizeof *positions);
-    if (!positions)
-        return false;
-    place->positions = positions;
-    place->size = size;
+    place->size = positions_size;
     return true;
 }
 

@@ -4,6 +4,8 @@
  */
 #include "worker/service/service_parts.h"
 
+#include "common/grow.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -70,16 +72,12 @@ void service_address_want(struct service *service, struct service_address *addre
 
 enum err service_address_acked(struct service_address *address, struct seq seq)
 {
-    if (address->ack_count == address->ack_size) {
-        uint32_t size = address->ack_size ? address->ack_size * 2 : 16;
-        struct seq *acks = realloc(address->acks, size * sizeof *acks);
-        if (!acks)
-            return ERR_NOMEM;
-        address->acks = acks;
-        address->ack_size = size;
-    }
-    address->acks[address->ack_count++] = seq;
-    return OK;
+    enum err err =
+        grow_reserve(&address->acks, &address->ack_size, address->ack_count + 1, 16, SIZE_MAX);
+
+    if (!err)
+        address->acks[address->ack_count++] = seq;
+    return err;
 }
 
 void service_address_acks_told(struct service_address *address, uint32_t count)

@@ -1,5 +1,7 @@
 #include "worker/service/service_held.h"
 
+#include "common/grow.h"
+
 #include <stdlib.h>
 
 static struct service_letter *letter_find(const struct service_held *held, struct seq seq)
@@ -10,24 +12,9 @@ static struct service_letter *letter_find(const struct service_held *held, struc
     return NULL;
 }
 
-static enum err letters_grow(struct service_held *held)
-{
-    uint32_t size = held->size ? held->size * 2 : 8;
-    struct service_letter *letters;
-
-    if (held->count == SERVICE_HELD_MAX)
-        return ERR_FULL;
-    letters = realloc(held->letters, size * sizeof *letters);
-    if (!letters)
-        return ERR_NOMEM;
-    held->letters = letters;
-    held->size = size;
-    return OK;
-}
-
 enum err service_held_add(struct service_held *held, struct seq seq, uint8_t receipt)
 {
-    enum err err = held->count == held->size ? letters_grow(held) : OK;
+    enum err err = grow_reserve(&held->letters, &held->size, held->count + 1, 8, SERVICE_HELD_MAX);
 
     if (!err)
         held->letters[held->count++] = (struct service_letter){ .seq = seq, .receipt = receipt };

@@ -1,6 +1,7 @@
 #include "worker/session/session.h"
 
 #include "common/clock.h"
+#include "common/grow.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"
 
@@ -15,18 +16,13 @@ enum {
 
 static enum err grow_sessions(struct office *office)
 {
-    uint32_t size = office->session_size ? office->session_size * 2 : 256;
-    struct session **sessions = realloc(office->sessions, size * sizeof(struct session *));
-    uint32_t *free_indexes;
+    uint32_t sessions_size = office->session_size, free_size = office->session_size;
+    size_t count = (size_t)office->session_used + 1;
 
-    if (!sessions)
+    if (grow_reserve(&office->sessions, &sessions_size, count, 256, UINT32_MAX) ||
+        grow_reserve(&office->free_indexes, &free_size, count, 256, UINT32_MAX))
         return ERR_NOMEM;
-    office->sessions = sessions;
-    free_indexes = realloc(office->free_indexes, size * sizeof *free_indexes);
-    if (!free_indexes)
-        return ERR_NOMEM;
-    office->free_indexes = free_indexes;
-    office->session_size = size;
+    office->session_size = free_size;
     return OK;
 }
 

@@ -1,5 +1,7 @@
 #include "worker/wire/conn.h"
 
+#include "common/grow.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -269,19 +271,12 @@ static void on_broken(struct conn *conn, const struct ws_event *event)
 static enum err message_keep(struct conn *conn, struct slice piece)
 {
     uint64_t len = (uint64_t)conn->message_len + piece.len;
+    /* A reload may have lowered the limit since the message began. */
+    uint64_t len_max = len > conn->host->message_bytes_max ? len : conn->host->message_bytes_max;
 
-    if (len > conn->message_size) {
-        /* A frame's announced length is not believed before its bytes come: grow by doubling. */
-        uint64_t size = min64(len < 2048 ? 4096 : len * 2, conn->host->message_bytes_max);
-        uint8_t *grown;
-        if (size < len)
-            size = len; /* the limit was lowered by a reload meanwhile */
-        grown = realloc(conn->message, size);
-        if (!grown)
-            return ERR_NOMEM;
-        conn->message = grown;
-        conn->message_size = (uint32_t)size;
-    }
+    /* A frame's announced length is not believed before its bytes come. */
+    if (grow_reserve(&conn->message, &conn->message_size, len, 4096, len_max))
+        return ERR_NOMEM;
     memcpy(conn->message + conn->message_len, piece.data, piece.len);
     conn->message_len = (uint32_t)len;
     return OK;
