@@ -9,6 +9,8 @@
 
 enum { LINE_SIZE = 1024 };
 
+static const char *const level_names[] = { "debug", "info", "warn", "error" };
+
 enum log_level log_threshold = LOG_INFO;
 
 static int fd_current = STDERR_FILENO;
@@ -43,7 +45,6 @@ static size_t add(char *line, size_t used, const char *format, ...)
 
 static size_t add_prefix(char *line, enum log_level level, const char *event)
 {
-    static const char *const names[] = { "debug", "info", "warn", "error" };
     struct timespec now;
     struct tm utc;
     size_t used;
@@ -52,7 +53,7 @@ static size_t add_prefix(char *line, enum log_level level, const char *event)
     gmtime_r(&now.tv_sec, &utc);
     used = add(line, 0, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s pid=%d", utc.tm_year + 1900,
                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-               now.tv_nsec / 1000000, names[level], (int)getpid());
+               now.tv_nsec / 1000000, level_names[level], (int)getpid());
     if (worker_slot >= 0)
         used = add(line, used, " worker=%d", worker_slot);
     return add(line, used, " event=%s", event);
@@ -80,9 +81,27 @@ void log_write(enum log_level level, const char *event, const char *format, ...)
     errno = errno_kept;
 }
 
+bool log_level_parse(const char *name, enum log_level *level)
+{
+    for (size_t i = 0; i < sizeof level_names / sizeof level_names[0]; i++)
+        if (strcmp(name, level_names[i]) == 0) {
+            *level = (enum log_level)i;
+            return true;
+        }
+    return false;
+}
+
 void log_set_level(enum log_level level)
 {
     log_threshold = level;
+}
+
+void log_set_level_named(const char *name)
+{
+    enum log_level level;
+
+    if (log_level_parse(name, &level))
+        log_set_level(level);
 }
 
 int log_set_fd(int fd)

@@ -13,6 +13,8 @@
 
 #include "common/slice.h"
 
+#include <stdbool.h>
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 extern enum log_level log_threshold;
@@ -30,7 +32,12 @@ extern enum log_level log_threshold;
 /* format is printf's, for the key=value part; "" for none. */
 void log_write(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Reads the name of a level, as `log.level` and each line have it: "debug", "info", "warn",
+ * "error". Returns false, and leaves *level alone, for any other text. */
+bool log_level_parse(const char *name, enum log_level *level);
 void log_set_level(enum log_level level);
+/* The same by name; the level stays for a name that log_level_parse refuses. */
+void log_set_level_named(const char *name);
 /* Borrows fd (2 until called); returns the descriptor used before. */
 int log_set_fd(int fd);
 int log_fd(void);

@@ -2,6 +2,7 @@
 #include "config/checks.h"
 
 #include "common/address.h"
+#include "common/log.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -114,8 +115,9 @@ bool check_service(const char *text)
 
 bool check_level(const char *text)
 {
-    return strcmp(text, "debug") == 0 || strcmp(text, "info") == 0 || strcmp(text, "warn") == 0 ||
-           strcmp(text, "error") == 0;
+    enum log_level level;
+
+    return log_level_parse(text, &level);
 }
 
 bool check_durability(const char *text)

@@ -5,6 +5,7 @@
  */
 #include "config/keys.h"
 
+#include "common/workers.h"
 #include "config/checks.h"
 
 #include <ctype.h>
@@ -43,7 +44,7 @@ const struct key config_keys[] = {
          .check = check_listen, .allowed = "an IPv4 or IPv6 address, or \"localhost\""),
     NUMBER("maxWebSocketConnections", connections_max, 20000, 1, 4000000, CONFIG_RESTART,
            "Connections of all workers together; one more is answered with 503. Shared memory is sized by it."),
-    NUMBER("workers", workers, 0, 0, 32, CONFIG_LIVE,
+    NUMBER("workers", workers, 0, 0, WORKERS_WANTED_MAX, CONFIG_LIVE,
            "Worker processes; 0: one for each processor core."),
 
     { .name = "dataSource.redis", .type = KEY_SOURCES, .apply = CONFIG_SWAP, AT(redis),

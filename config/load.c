@@ -5,14 +5,13 @@
 #include "config/parts.h"
 
 #include "common/log.h"
+#include "common/workers.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { WORKERS_MAX = 32 };
 
 static bool set_origin(struct draft *draft)
 {
@@ -139,5 +138,5 @@ uint32_t config_worker_count(const struct config *config)
         return (uint32_t)config->workers;
     if (sched_getaffinity(0, sizeof cores, &cores) == 0)
         count = CPU_COUNT(&cores);
-    return count < 1 ? 1 : count > WORKERS_MAX ? WORKERS_MAX : (uint32_t)count;
+    return count < 1 ? 1 : count > WORKERS_WANTED_MAX ? WORKERS_WANTED_MAX : (uint32_t)count;
 }

@@ -1,6 +1,7 @@
 #include "master/crew.h"
 
 #include "common/clock.h"
+#include "common/close_code.h"
 #include "common/log.h"
 #include "master/spawn.h"
 #include "shm/slots.h"
@@ -12,8 +13,6 @@
 #include <unistd.h>
 
 enum {
-    CLOSE_REPLACED = 1012, /* "service restart" */
-    CLOSE_LEAVING = 4000,
     KILL_AFTER_MS = 1000, /* beyond a drain's deadline */
     WATCH_MS = 1000,      /* how often the heartbeats are looked at */
     EARLY_DEATHS_MAX = 5, /* before any worker ever served: then the start has failed */
@@ -306,7 +305,7 @@ static void retire_replaced(struct crew *crew, uint64_t now_ms)
         struct seat *seat = &crew->seats[i];
         if (at_work(seat) && leaving(seat) &&
             supervisor_may_leave(crew->seats[seat->replaced_by].state, now_ms - seat->replaced_ms))
-            drain(crew, i, CLOSE_REPLACED, patience_ms(crew));
+            drain(crew, i, WS_CLOSE_RESTARTING, patience_ms(crew));
     }
 }
 
@@ -325,7 +324,7 @@ static void replace_stale(struct crew *crew, uint64_t now_ms)
             seat->stale = false;
         } else if (!any_draining(crew)) {
             /* Every seat is taken: it goes first, and its successor finds the seat empty. */
-            drain(crew, i, CLOSE_REPLACED, patience_ms(crew));
+            drain(crew, i, WS_CLOSE_RESTARTING, patience_ms(crew));
         }
     }
 }
@@ -342,7 +341,7 @@ static void balance(struct crew *crew, uint64_t now_ms)
         if (actions[i] == SEAT_OPEN)
             open_seat(crew, i, now_ms);
         else if (actions[i] == SEAT_LEAVE)
-            drain(crew, i, CLOSE_LEAVING, patience_ms(crew));
+            drain(crew, i, WS_CLOSE_DRAINING, patience_ms(crew));
     }
 }
 

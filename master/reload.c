@@ -16,15 +16,6 @@
 
 enum { CHANGES_MAX = 128, PACKED_BYTES_MAX = CONTROL_BYTES_MAX, LIST_BYTES_MAX = 4096 };
 
-void set_log_level(const char *name)
-{
-    static const char *const names[] = { "debug", "info", "warn", "error" };
-
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(name, names[i]) == 0)
-            log_set_level((enum log_level)i);
-}
-
 bool may_serve(const struct config *config, char *why, size_t why_size)
 {
     struct privileges privileges;
@@ -133,7 +124,7 @@ static void put_in_force(struct server *server, struct config *config, bool swap
 
     server->config = config;
     server->crew.config = config;
-    set_log_level(config->log.level);
+    log_set_level_named(config->log.level);
     tell_workers(server);
     if (strcmp(before->log.file, config->log.file) != 0)
         reopen_log(server, config->log.file);

@@ -6,6 +6,7 @@
 #include "master/server.h"
 
 #include "common/clock.h"
+#include "common/close_code.h"
 #include "common/log.h"
 #include "master/daemon.h"
 #include "master/listener.h"
@@ -20,7 +21,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { ANNOUNCE_AFTER_MS = 5000, CLOSE_GOING_AWAY = 1001 };
+enum { ANNOUNCE_AFTER_MS = 5000 };
 
 /* ---- starting ---- */
 
@@ -76,7 +77,7 @@ static int open_all(struct server *server)
     char why[512];
     int status;
 
-    set_log_level(config->log.level);
+    log_set_level_named(config->log.level);
     if (config->log.file[0] && reopen_log(server, config->log.file))
         return EXIT_FAILED;
     if (server->options->daemon && !config->log.file[0])
@@ -149,7 +150,7 @@ static void stop(struct server *server, unsigned times)
         log_info("server_stopping", "deadline_s=%lld", (long long)seconds);
         close(server->listen_fd);
         server->listen_fd = server->crew.listen_fd = -1;
-        crew_drain_all(&server->crew, CLOSE_GOING_AWAY, (uint32_t)(seconds * 1000));
+        crew_drain_all(&server->crew, WS_CLOSE_GOING_AWAY, (uint32_t)(seconds * 1000));
     }
     if (server->hurried) {
         log_warn("server_hurried", "the workers are killed");

@@ -34,6 +34,5 @@ enum err reopen_log(struct server *server, const char *path);
 /* What is wrong with a config that is good in itself but cannot serve; false, with a line in why.
  */
 bool may_serve(const struct config *config, char *why, size_t why_size);
-void set_log_level(const char *name);
 
 #endif

@@ -9,11 +9,10 @@
 #define SHM_REGION_H
 
 #include "common/err.h"
+#include "common/workers.h"
 
 #include <stdint.h>
 #include <stddef.h>
-
-enum { WORKERS_MAX = 64 }; /* worker slots: the bits of one map word */
 
 struct region; /* this process's view: base address, size, descriptor */
 

@@ -41,19 +41,10 @@ static void apply_limits(struct office *office)
     host->close_ms = CLOSE_MS;
 }
 
-static void apply_log_level(const struct config *config)
-{
-    static const char *const names[] = { "debug", "info", "warn", "error" };
-
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(config->log.level, names[i]) == 0)
-            log_set_level((enum log_level)i);
-}
-
 void worker_apply_config(struct office *office)
 {
     apply_limits(office);
-    apply_log_level(office->config);
+    log_set_level_named(office->config->log.level);
 }
 
 static void on_config_frame(struct worker *worker, struct slice packed)

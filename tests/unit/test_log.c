@@ -78,6 +78,25 @@ static void what_is_below_the_level_is_not_written(void **state)
     assert_string_equal(written(), "");
 }
 
+static void levels_have_names_and_other_names_change_nothing(void **state)
+{
+    static const char *const names[] = { "debug", "info", "warn", "error" };
+    enum log_level level = LOG_ERROR;
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_true(log_level_parse(names[i], &level));
+        assert_int_equal(level, i);
+        log_set_level_named(names[i]);
+        assert_int_equal(log_threshold, i);
+    }
+    assert_false(log_level_parse("Debug", &level));
+    assert_false(log_level_parse("", &level));
+    assert_int_equal(level, LOG_ERROR);
+    log_set_level_named("loud");
+    assert_int_equal(log_threshold, LOG_ERROR);
+}
+
 static void a_line_is_cut_and_still_ends(void **state)
 {
     char text[3000];
@@ -141,6 +160,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_line_has_time_level_process_and_event, begin, end),
         cmocka_unit_test_setup_teardown(what_is_below_the_level_is_not_written, begin, end),
+        cmocka_unit_test_setup_teardown(levels_have_names_and_other_names_change_nothing, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(a_line_is_cut_and_still_ends, begin, end),
         cmocka_unit_test_setup_teardown(logging_leaves_errno_alone, begin, end),
         cmocka_unit_test(a_strangers_text_cannot_forge_a_line),

@@ -8,6 +8,7 @@
 #ifndef WORKER_WS_H
 #define WORKER_WS_H
 
+#include "common/close_code.h"
 #include "common/slice.h"
 #include "common/utf8.h"
 
@@ -21,28 +22,6 @@ enum ws_opcode { /* RFC 6455 5.2 */
                  WS_CLOSE = 8,
                  WS_PING = 9,
                  WS_PONG = 10,
-};
-
-enum { /* RFC 6455 7.4.1, and the protocol's own (docs/protocol.md, section 7) */
-       WS_CLOSE_NORMAL = 1000,
-       WS_CLOSE_GOING_AWAY = 1001,
-       WS_CLOSE_PROTOCOL = 1002,
-       WS_CLOSE_UNSUPPORTED = 1003,
-       WS_CLOSE_NO_STATUS = 1005, /* never sent */
-       WS_CLOSE_BAD_DATA = 1007,
-       WS_CLOSE_POLICY = 1008,
-       WS_CLOSE_TOO_BIG = 1009,
-       WS_CLOSE_INTERNAL = 1011,
-       WS_CLOSE_RESTARTING = 1012,
-       WS_CLOSE_OVERLOADED = 1013,
-       WS_CLOSE_DRAINING = 4000,
-       WS_CLOSE_TOKEN_EXPIRED = 4001,
-       WS_CLOSE_TOO_SLOW = 4002,
-       WS_CLOSE_RESYNC = 4003,
-       WS_CLOSE_REPLACED = 4500,
-       WS_CLOSE_REVOKED = 4501,
-       WS_CLOSE_ADMIN = 4502,
-       WS_CLOSE_ERRORS = 4503,
 };
 
 enum { WS_CONTROL_MAX = 125, WS_LEFTOVER_MAX = 14 + WS_CONTROL_MAX, WS_HEAD_MAX = 10 };
