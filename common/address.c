@@ -90,12 +90,12 @@ bool address_may_speak(struct slice address)
     return address_valid(address) && !address_is_group(address) && !address_reserved(address);
 }
 
-bool device_valid(struct slice device)
+bool address_device_valid(struct slice device)
 {
     return device.len == 0 || (device.len <= DEVICE_BYTES_MAX && text_valid(device));
 }
 
-bool pattern_covers(struct slice pattern, struct slice address)
+bool address_pattern_covers(struct slice pattern, struct slice address)
 {
     if (pattern.len > 0 && pattern.data[pattern.len - 1] == '*')
         return slice_starts(address, slice_make(pattern.data, pattern.len - 1));

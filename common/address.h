@@ -16,8 +16,8 @@ bool address_reserved(struct slice address);
 /* Valid, a user address, not reserved: may be a clientID or a from. */
 bool address_may_speak(struct slice address);
 /* 0 to 64 bytes of UTF-8, otherwise as an address. */
-bool device_valid(struct slice device);
+bool address_device_valid(struct slice device);
 /* An exact address, or a prefix ending in '*'. */
-bool pattern_covers(struct slice pattern, struct slice address);
+bool address_pattern_covers(struct slice pattern, struct slice address);
 
 #endif

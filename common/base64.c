@@ -27,7 +27,7 @@ static const uint8_t values[128] = {
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-static inline uint8_t value_of(char c)
+static inline uint8_t value_of_char(char c)
 {
     uint8_t byte = (uint8_t)c;
 
@@ -37,7 +37,7 @@ static inline uint8_t value_of(char c)
 typedef uint8_t bytes16 __attribute__((vector_size(VECTOR)));
 
 /* All ones in each place that holds a character of the alphabet. */
-static inline bytes16 judge(const char *text)
+static inline bytes16 judge_vector(const char *text)
 {
     bytes16 c, letter, digit;
 
@@ -50,11 +50,11 @@ static inline bytes16 judge(const char *text)
 /* len: at least one vector. The last step overlaps the one before, so that there is no tail. */
 static bool alphabet_only_long(const char *text, size_t len)
 {
-    bytes16 good = judge(text + len - VECTOR);
+    bytes16 good = judge_vector(text + len - VECTOR);
     uint64_t halves[2];
 
     for (size_t i = 0; i + VECTOR <= len; i += VECTOR)
-        good &= judge(text + i);
+        good &= judge_vector(text + i);
     memcpy(halves, &good, sizeof halves);
     return (halves[0] & halves[1]) == UINT64_MAX;
 }
@@ -66,7 +66,7 @@ static bool alphabet_only(const char *text, size_t len)
     if (len >= VECTOR)
         return alphabet_only_long(text, len);
     for (size_t i = 0; i < len; i++)
-        seen |= value_of(text[i]);
+        seen |= value_of_char(text[i]);
     return !(seen & NO);
 }
 
@@ -74,8 +74,8 @@ static bool alphabet_only(const char *text, size_t len)
  * padding leaves over must be zero (RFC 4648 3.5), or one content would have several texts. */
 static size_t last_quantum(const char *text)
 {
-    uint8_t a = value_of(text[0]), b = value_of(text[1]);
-    uint8_t c = value_of(text[2]), d = value_of(text[3]);
+    uint8_t a = value_of_char(text[0]), b = value_of_char(text[1]);
+    uint8_t c = value_of_char(text[2]), d = value_of_char(text[3]);
 
     if ((a | b) & NO)
         return 0;
@@ -128,7 +128,7 @@ static void decode_quantum(uint8_t *out, size_t count, const char *text)
     uint32_t bits = 0;
 
     for (int i = 0; i < QUANTUM; i++)
-        bits = bits << 6 | (value_of(text[i]) & 0x3f);
+        bits = bits << 6 | (value_of_char(text[i]) & 0x3f);
     for (size_t i = 0; i < count; i++)
         out[i] = (uint8_t)(bits >> (16 - 8 * i));
 }

@@ -23,7 +23,7 @@ void buf_reset(struct buf *buf)
     buf->failed = false;
 }
 
-static enum err fail(struct buf *buf, enum err err)
+static enum err note_failure(struct buf *buf, enum err err)
 {
     buf->failed = true;
     return err;
@@ -34,9 +34,9 @@ enum err buf_reserve(struct buf *buf, size_t len)
     if (len <= buf->size - buf->len)
         return OK;
     if (len > buf->size_max - buf->len)
-        return fail(buf, ERR_FULL);
+        return note_failure(buf, ERR_FULL);
     if (grow_reserve(&buf->data, &buf->size, buf->len + len, 64, buf->size_max))
-        return fail(buf, ERR_NOMEM);
+        return note_failure(buf, ERR_NOMEM);
     return OK;
 }
 
@@ -77,7 +77,7 @@ enum err buf_addf(struct buf *buf, const char *format, ...)
     len = vsnprintf(NULL, 0, format, args);
     va_end(args);
     if (len < 0)
-        return fail(buf, ERR_BAD);
+        return note_failure(buf, ERR_BAD);
     err = buf_reserve(buf, (size_t)len + 1); /* vsnprintf writes a NUL */
     if (err)
         return err;

@@ -166,7 +166,7 @@ static void keep_fd(struct control_reader *reader, struct msghdr *message)
 }
 
 /* One read. ERR_AGAIN when nothing is there. */
-static enum err read_some(struct control_reader *reader, int fd)
+static enum err read_socket(struct control_reader *reader, int fd)
 {
     union rights rights;
     struct iovec part;
@@ -205,7 +205,7 @@ enum err control_fill(struct control_reader *reader, int fd)
         enum err err = front_frame(reader, &head);
         if (err == ERR_BAD || (err == OK && got_some))
             return err;
-        err = read_some(reader, fd);
+        err = read_socket(reader, fd);
         if (err == ERR_AGAIN || (err == ERR_DOWN && got_some))
             return OK; /* the end of file is still there at the next call */
         if (err)

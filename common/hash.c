@@ -13,7 +13,7 @@ struct siphash {
     uint64_t v0, v1, v2, v3;
 };
 
-static uint64_t rotate(uint64_t x, int bits)
+static uint64_t rotate64(uint64_t x, int bits)
 {
     return x << bits | x >> (64 - bits);
 }
@@ -29,26 +29,26 @@ static uint64_t read_le64(const uint8_t *p)
     return word;
 }
 
-static void mix(struct siphash *s, int rounds)
+static void sip_rounds(struct siphash *s, int rounds)
 {
     while (rounds-- > 0) {
         s->v0 += s->v1;
         s->v2 += s->v3;
-        s->v1 = rotate(s->v1, 13) ^ s->v0;
-        s->v3 = rotate(s->v3, 16) ^ s->v2;
-        s->v0 = rotate(s->v0, 32);
+        s->v1 = rotate64(s->v1, 13) ^ s->v0;
+        s->v3 = rotate64(s->v3, 16) ^ s->v2;
+        s->v0 = rotate64(s->v0, 32);
         s->v2 += s->v1;
         s->v0 += s->v3;
-        s->v1 = rotate(s->v1, 17) ^ s->v2;
-        s->v3 = rotate(s->v3, 21) ^ s->v0;
-        s->v2 = rotate(s->v2, 32);
+        s->v1 = rotate64(s->v1, 17) ^ s->v2;
+        s->v3 = rotate64(s->v3, 21) ^ s->v0;
+        s->v2 = rotate64(s->v2, 32);
     }
 }
 
 static void absorb(struct siphash *s, uint64_t word)
 {
     s->v3 ^= word;
-    mix(s, 2);
+    sip_rounds(s, 2);
     s->v0 ^= word;
 }
 
@@ -63,7 +63,8 @@ static uint64_t last_word(const uint8_t *rest, size_t len)
     return read_le64(bytes);
 }
 
-static struct siphash start(const uint8_t key[16], const void *data, size_t len, uint64_t variant)
+static struct siphash sip_start(const uint8_t key[16], const void *data, size_t len,
+                                uint64_t variant)
 {
     uint64_t k0 = read_le64(key), k1 = read_le64(key + 8);
     const uint8_t *p = data;
@@ -81,26 +82,26 @@ static struct siphash start(const uint8_t key[16], const void *data, size_t len,
     return s;
 }
 
-static uint64_t result(struct siphash *s)
+static uint64_t sip_result(struct siphash *s)
 {
-    mix(s, 4);
+    sip_rounds(s, 4);
     return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
 
 uint64_t hash64(const uint8_t key[16], const void *data, size_t len)
 {
-    struct siphash s = start(key, data, len, 0);
+    struct siphash s = sip_start(key, data, len, 0);
 
     s.v2 ^= 0xff;
-    return result(&s);
+    return sip_result(&s);
 }
 
 void hash128(const uint8_t key[16], const void *data, size_t len, uint64_t out[2])
 {
-    struct siphash s = start(key, data, len, 0xee);
+    struct siphash s = sip_start(key, data, len, 0xee);
 
     s.v2 ^= 0xee;
-    out[0] = result(&s);
+    out[0] = sip_result(&s);
     s.v1 ^= 0xdd;
-    out[1] = result(&s);
+    out[1] = sip_result(&s);
 }

@@ -27,14 +27,14 @@ struct scan {
     bool in_object[JSON_DEPTH_LIMIT];
 };
 
-static bool fail(struct scan *scan, const char *at, const char *reason)
+static bool scan_fail(struct scan *scan, const char *at, const char *reason)
 {
     scan->at = at;
     scan->reason = reason;
     return false;
 }
 
-static inline void skip_space(struct scan *scan)
+static inline void scan_space(struct scan *scan)
 {
     while (scan->at < scan->end && json_is_space(*scan->at))
         scan->at++;
@@ -52,22 +52,22 @@ static const char *scan_escape(struct scan *scan, const char *at)
     uint32_t unit, low;
 
     if (scan->end - at < 2) {
-        fail(scan, at, "unfinished string");
+        scan_fail(scan, at, "unfinished string");
         return NULL;
     }
     if (at[1] != 'u') {
         if (at[1] && strchr("\"\\/bfnrt", at[1]))
             return at + 2;
-        fail(scan, escape, "unknown escape");
+        scan_fail(scan, escape, "unknown escape");
         return NULL;
     }
     if (!json_hex4(at + 2, scan->end, &unit)) {
-        fail(scan, escape, "\\u needs four hexadecimal digits");
+        scan_fail(scan, escape, "\\u needs four hexadecimal digits");
         return NULL;
     }
     at += 6;
     if (unit == 0) {
-        fail(scan, escape, "\\u0000 is not allowed");
+        scan_fail(scan, escape, "\\u0000 is not allowed");
         return NULL;
     }
     if (unit < 0xD800 || unit > 0xDFFF)
@@ -75,7 +75,7 @@ static const char *scan_escape(struct scan *scan, const char *at)
     /* UTF-16 in JSON: a high surrogate and its low one, or nothing (RFC 8259 8.2). */
     if (unit > 0xDBFF || scan->end - at < 6 || at[0] != '\\' || at[1] != 'u' ||
         !json_hex4(at + 2, scan->end, &low) || low < 0xDC00 || low > 0xDFFF) {
-        fail(scan, escape, "lone surrogate");
+        scan_fail(scan, escape, "lone surrogate");
         return NULL;
     }
     return at + 6;
@@ -91,11 +91,11 @@ static inline bool scan_string(struct scan *scan, struct json_value *string)
     for (;;) {
         at = json_plain_end(at, scan->end);
         if (at == scan->end)
-            return fail(scan, at, "unfinished string");
+            return scan_fail(scan, at, "unfinished string");
         if (*at == '"')
             break;
         if (*at != '\\')
-            return fail(scan, at, "raw control character in a string");
+            return scan_fail(scan, at, "raw control character in a string");
         string->escaped = true;
         at = scan_escape(scan, at);
         if (!at)
@@ -113,7 +113,7 @@ static bool scan_digits(struct scan *scan)
 
     while (scan->at < scan->end && is_digit(*scan->at))
         scan->at++;
-    return scan->at > start || fail(scan, scan->at, "bad number");
+    return scan->at > start || scan_fail(scan, scan->at, "bad number");
 }
 
 static bool scan_number(struct scan *scan)
@@ -142,7 +142,7 @@ static bool scan_number(struct scan *scan)
 static bool scan_word(struct scan *scan, struct slice word)
 {
     if (!slice_starts(slice_make(scan->at, (size_t)(scan->end - scan->at)), word))
-        return fail(scan, scan->at, "not a JSON value");
+        return scan_fail(scan, scan->at, "not a JSON value");
     scan->at += word.len;
     return true;
 }
@@ -150,7 +150,7 @@ static bool scan_word(struct scan *scan, struct slice word)
 static bool scan_open(struct scan *scan, bool object)
 {
     if (scan->depth == scan->depth_max)
-        return fail(scan, scan->at, "nested too deeply");
+        return scan_fail(scan, scan->at, "nested too deeply");
     scan->in_object[scan->depth] = object;
     if (object)
         json_keys_open(scan->keys, scan->depth);
@@ -166,7 +166,8 @@ static bool scan_close(struct scan *scan)
         enum err err = json_keys_close(scan->keys, scan->depth);
         scan->no_memory = err == ERR_NOMEM;
         if (err)
-            return fail(scan, scan->at, err == ERR_NOMEM ? "out of memory" : "key given twice");
+            return scan_fail(scan, scan->at,
+                             err == ERR_NOMEM ? "out of memory" : "key given twice");
     }
     scan->at++;
     return true;
@@ -180,16 +181,16 @@ static inline bool scan_key(struct scan *scan)
     enum err err;
 
     if (start == scan->end || *start != '"')
-        return fail(scan, start, "a key must be a string");
+        return scan_fail(scan, start, "a key must be a string");
     if (!scan_string(scan, &key))
         return false;
     err = json_keys_add(scan->keys, scan->depth - 1, &key);
     scan->no_memory = err == ERR_NOMEM;
     if (err)
-        return fail(scan, start, err == ERR_NOMEM ? "out of memory" : "key given twice");
-    skip_space(scan);
+        return scan_fail(scan, start, err == ERR_NOMEM ? "out of memory" : "key given twice");
+    scan_space(scan);
     if (scan->at == scan->end || *scan->at != ':')
-        return fail(scan, scan->at, "a key needs a colon");
+        return scan_fail(scan, scan->at, "a key needs a colon");
     scan->at++;
     if (scan->depth == 1) {
         scan->member.key = key;
@@ -208,7 +209,7 @@ static inline bool scan_value(struct scan *scan, struct json_value *value, bool 
     *opened = false;
     value->escaped = false;
     if (start == scan->end)
-        return fail(scan, start, "a value is missing");
+        return scan_fail(scan, start, "a value is missing");
     switch (*start) {
     case '"':
         good = scan_string(scan, value);
@@ -234,7 +235,7 @@ static inline bool scan_value(struct scan *scan, struct json_value *value, bool 
     default:
         value->type = JSON_NUMBER;
         if (*start != '-' && !is_digit(*start))
-            return fail(scan, start, "not a JSON value");
+            return scan_fail(scan, start, "not a JSON value");
         good = scan_number(scan);
         break;
     }
@@ -264,16 +265,16 @@ static inline bool scan_next(struct scan *scan, struct json_value *outermost)
         end_value(scan, outermost);
         if (scan->depth == 0)
             return false;
-        skip_space(scan);
+        scan_space(scan);
         bool object = scan->in_object[scan->depth - 1];
         if (scan->at == scan->end)
-            return fail(scan, scan->at, object ? "unfinished object" : "unfinished array");
+            return scan_fail(scan, scan->at, object ? "unfinished object" : "unfinished array");
         if (*scan->at == ',') {
             scan->at++;
             return true;
         }
         if (*scan->at != (object ? '}' : ']'))
-            return fail(scan, scan->at, "a comma or the end is missing");
+            return scan_fail(scan, scan->at, "a comma or the end is missing");
         if (!scan_close(scan))
             return false;
     }
@@ -293,12 +294,12 @@ static void scan_text(struct scan *scan, struct json_value *outermost)
         if (scan->depth > 0 && scan->in_object[scan->depth - 1]) {
             if (!scan_key(scan))
                 return;
-            skip_space(scan);
+            scan_space(scan);
         }
         if (!scan_value(scan, value, &opened))
             return;
         if (opened) {
-            skip_space(scan);
+            scan_space(scan);
             bool object = scan->in_object[scan->depth - 1];
             bool empty = scan->at < scan->end && *scan->at == (object ? '}' : ']');
             if (!empty)
@@ -308,7 +309,7 @@ static void scan_text(struct scan *scan, struct json_value *outermost)
         }
         if (!scan_next(scan, outermost))
             return;
-        skip_space(scan);
+        scan_space(scan);
     }
 }
 
@@ -327,15 +328,15 @@ enum err json_check_members(struct slice text, unsigned depth_max, struct json_v
 
     json_keys_init(&keys);
     if (text.len == 0 || text.len > JSON_TEXT_MAX) {
-        fail(&scan, scan.at, text.len ? "too large" : "empty");
+        scan_fail(&scan, scan.at, text.len ? "too large" : "empty");
     } else {
-        skip_space(&scan);
+        scan_space(&scan);
         scan_text(&scan, value);
     }
     if (!scan.reason) {
-        skip_space(&scan);
+        scan_space(&scan);
         if (scan.at < scan.end)
-            fail(&scan, scan.at, "something follows the value");
+            scan_fail(&scan, scan.at, "something follows the value");
     }
     json_keys_fini(&keys);
     if (!scan.reason)

@@ -26,7 +26,7 @@ static void make_seeds(void)
 }
 
 /* Both halves of a 128-bit product: each bit of the input reaches each bit of the result. */
-static inline uint64_t mix(uint64_t a, uint64_t b)
+static inline uint64_t multiply_fold(uint64_t a, uint64_t b)
 {
     unsigned __int128 product = (unsigned __int128)a * b;
 
@@ -58,9 +58,9 @@ static inline uint64_t hash_plain(struct slice text)
 
     for (; left >= 8; left -= 8, at += 8) {
         memcpy(&word, at, 8);
-        hash = mix(hash ^ le64toh(word), seeds[0]);
+        hash = multiply_fold(hash ^ le64toh(word), seeds[0]);
     }
-    return mix(hash ^ (load_tail(at, left) | (uint64_t)left << 56), seeds[0]);
+    return multiply_fold(hash ^ (load_tail(at, left) | (uint64_t)left << 56), seeds[0]);
 }
 
 /* The same of what an escaped text says. */
@@ -77,11 +77,11 @@ static uint64_t hash_escaped(struct slice text)
             word |= (uint64_t)(unsigned char)c[i] << used * 8;
             if (++used < 8)
                 continue;
-            hash = mix(hash ^ word, seeds[0]);
+            hash = multiply_fold(hash ^ word, seeds[0]);
             word = used = 0;
         }
     }
-    return mix(hash ^ (word | (uint64_t)used << 56), seeds[0]);
+    return multiply_fold(hash ^ (word | (uint64_t)used << 56), seeds[0]);
 }
 
 /* Of two keys whose hashes are the same. */
@@ -114,7 +114,7 @@ static bool same_text(const struct json_key *a, const struct json_key *b)
     return at_a == end_a && at_b == end_b;
 }
 
-static inline bool same_key(const struct json_key *a, const struct json_key *b)
+static inline bool keys_equal(const struct json_key *a, const struct json_key *b)
 {
     return a->hash == b->hash && same_text(a, b);
 }
@@ -139,7 +139,7 @@ void json_keys_open(struct json_keys *keys, unsigned depth)
     keys->objects[depth] = (struct json_keys_object){ .first = keys->count };
 }
 
-static enum err grow(struct json_keys *keys)
+static enum err grow_keys(struct json_keys *keys)
 {
     bool own = keys->keys == keys->own;
     struct json_key *grown = own ? NULL : keys->keys;
@@ -161,7 +161,7 @@ enum err json_keys_add(struct json_keys *keys, unsigned depth, const struct json
     struct json_key *new;
     uint64_t bit;
 
-    if (keys->count == keys->room && grow(keys))
+    if (keys->count == keys->room && grow_keys(keys))
         return ERR_NOMEM;
     new = &keys->keys[keys->count];
     new->text = key->text.data;
@@ -171,7 +171,7 @@ enum err json_keys_add(struct json_keys *keys, unsigned depth, const struct json
     bit = (uint64_t)1 << (new->hash & 63);
     if ((object->seen & bit) && keys->count - object->first < FEW)
         for (size_t i = object->first; i < keys->count; i++)
-            if (same_key(&keys->keys[i], new))
+            if (keys_equal(&keys->keys[i], new))
                 return ERR_EXISTS;
     object->seen |= bit;
     keys->count++;
@@ -193,7 +193,7 @@ static enum err check_many(const struct json_key *keys, size_t count)
     for (size_t i = 0; i < count && !err; i++) {
         size_t slot = keys[i].hash & (size - 1);
         for (; table[slot] && !err; slot = (slot + 1) & (size - 1))
-            if (same_key(&keys[table[slot] - 1], &keys[i]))
+            if (keys_equal(&keys[table[slot] - 1], &keys[i]))
                 err = ERR_EXISTS;
         table[slot] = (uint32_t)(i + 1);
     }

@@ -17,14 +17,14 @@ static int fd_current = STDERR_FILENO;
 static int worker_slot = -1;
 static uint64_t lines_lost; /* written to a full disk, or a closed pipe */
 
-static size_t add(char *line, size_t used, const char *format, ...)
+static size_t line_add(char *line, size_t used, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static size_t vadd(char *line, size_t used, const char *format, va_list args)
+static size_t line_vadd(char *line, size_t used, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
 /* Appends within the line; what does not fit is cut. Returns the new length. */
-static size_t vadd(char *line, size_t used, const char *format, va_list args)
+static size_t line_vadd(char *line, size_t used, const char *format, va_list args)
 {
     int n = vsnprintf(line + used, LINE_SIZE - used, format, args);
 
@@ -33,12 +33,12 @@ static size_t vadd(char *line, size_t used, const char *format, va_list args)
     return used + (size_t)n < LINE_SIZE ? used + (size_t)n : LINE_SIZE - 1;
 }
 
-static size_t add(char *line, size_t used, const char *format, ...)
+static size_t line_add(char *line, size_t used, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    used = vadd(line, used, format, args);
+    used = line_vadd(line, used, format, args);
     va_end(args);
     return used;
 }
@@ -51,12 +51,12 @@ static size_t add_prefix(char *line, enum log_level level, const char *event)
 
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    used = add(line, 0, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s pid=%d", utc.tm_year + 1900,
-               utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-               now.tv_nsec / 1000000, level_names[level], (int)getpid());
+    used = line_add(line, 0, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s pid=%d", utc.tm_year + 1900,
+                    utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                    now.tv_nsec / 1000000, level_names[level], (int)getpid());
     if (worker_slot >= 0)
-        used = add(line, used, " worker=%d", worker_slot);
-    return add(line, used, " event=%s", event);
+        used = line_add(line, used, " worker=%d", worker_slot);
+    return line_add(line, used, " event=%s", event);
 }
 
 void log_write(enum log_level level, const char *event, const char *format, ...)
@@ -67,11 +67,11 @@ void log_write(enum log_level level, const char *event, const char *format, ...)
     va_list args;
 
     if (lines_lost)
-        used = add(line, used, " lines_lost_before=%llu", (unsigned long long)lines_lost);
+        used = line_add(line, used, " lines_lost_before=%llu", (unsigned long long)lines_lost);
     if (*format)
-        used = add(line, used, " ");
+        used = line_add(line, used, " ");
     va_start(args, format);
-    used = vadd(line, used, format, args);
+    used = line_vadd(line, used, format, args);
     va_end(args);
     line[used++] = '\n';
     if (write(fd_current, line, used) == (ssize_t)used)

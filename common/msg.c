@@ -54,7 +54,7 @@ static inline unsigned pool_for(size_t size)
     return POOLED && pool < POOL_COUNT ? pool : POOL_NONE;
 }
 
-static inline struct msg *take(unsigned pool, size_t size)
+static inline struct msg *take_memory(unsigned pool, size_t size)
 {
     struct idle *idle = pools[pool].first;
 
@@ -89,7 +89,7 @@ struct msg *msg_make(size_t len, enum msg_kind kind, int level)
 
     if (len > UINT32_MAX)
         return NULL;
-    msg = take(pool, size);
+    msg = take_memory(pool, size);
     if (!msg)
         return NULL;
     *msg = (struct msg){ .refs = 1,

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool parse_number(struct slice text, uint64_t *number)
+static bool parse_half(struct slice text, uint64_t *number)
 {
     uint64_t value = 0;
 
@@ -25,9 +25,9 @@ bool seq_parse(struct slice text, struct seq *seq)
     size_t ms_len = dash ? (size_t)(dash - text.data) : text.len;
     struct seq parsed = { 0, 0 };
 
-    if (!parse_number(slice_make(text.data, ms_len), &parsed.ms))
+    if (!parse_half(slice_make(text.data, ms_len), &parsed.ms))
         return false;
-    if (dash && !parse_number(slice_make(dash + 1, text.len - ms_len - 1), &parsed.n))
+    if (dash && !parse_half(slice_make(dash + 1, text.len - ms_len - 1), &parsed.n))
         return false;
     *seq = parsed;
     return true;

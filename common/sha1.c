@@ -9,17 +9,17 @@
 
 enum { BLOCK = 64, LENGTH_AT = 56 };
 
-static uint32_t rotate(uint32_t x, unsigned bits)
+static uint32_t rotate32(uint32_t x, unsigned bits)
 {
     return x << bits | x >> (32 - bits);
 }
 
-static uint32_t load_big_endian(const uint8_t *at)
+static uint32_t load_word(const uint8_t *at)
 {
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
-static void store_big_endian(uint8_t *at, uint32_t word)
+static void store_word(uint8_t *at, uint32_t word)
 {
     for (int i = 0; i < 4; i++)
         at[i] = (uint8_t)(word >> (24 - 8 * i));
@@ -45,14 +45,15 @@ static void take_block(uint32_t hash[5], const uint8_t block[BLOCK])
     uint32_t a = hash[0], b = hash[1], c = hash[2], d = hash[3], e = hash[4], w[16];
 
     for (size_t i = 0; i < 16; i++)
-        w[i] = load_big_endian(block + 4 * i);
+        w[i] = load_word(block + 4 * i);
     for (unsigned t = 0; t < 80; t++) {
         if (t >= 16)
-            w[t & 15] = rotate(w[(t + 13) & 15] ^ w[(t + 8) & 15] ^ w[(t + 2) & 15] ^ w[t & 15], 1);
-        uint32_t next = rotate(a, 5) + round_term(t, b, c, d) + e + w[t & 15];
+            w[t & 15] =
+                rotate32(w[(t + 13) & 15] ^ w[(t + 8) & 15] ^ w[(t + 2) & 15] ^ w[t & 15], 1);
+        uint32_t next = rotate32(a, 5) + round_term(t, b, c, d) + e + w[t & 15];
         e = d;
         d = c;
-        c = rotate(b, 30);
+        c = rotate32(b, 30);
         b = a;
         a = next;
     }
@@ -75,8 +76,8 @@ static void take_end(uint32_t hash[5], const uint8_t *rest, size_t rest_len, uin
         take_block(hash, block);
         memset(block, 0, sizeof block);
     }
-    store_big_endian(block + LENGTH_AT, (uint32_t)(bits >> 32));
-    store_big_endian(block + LENGTH_AT + 4, (uint32_t)bits);
+    store_word(block + LENGTH_AT, (uint32_t)(bits >> 32));
+    store_word(block + LENGTH_AT + 4, (uint32_t)bits);
     take_block(hash, block);
 }
 
@@ -90,5 +91,5 @@ void sha1(const void *data, size_t len, uint8_t digest[20])
         take_block(hash, at);
     take_end(hash, at, left, (uint64_t)len * 8);
     for (size_t i = 0; i < 5; i++)
-        store_big_endian(digest + 4 * i, hash[i]);
+        store_word(digest + 4 * i, hash[i]);
 }

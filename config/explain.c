@@ -55,7 +55,7 @@ static void add_wrapped(struct buf *out, const char *text)
     buf_add_char(out, '\n');
 }
 
-static void add_key(struct buf *out, const struct key *key)
+static void explain_key(struct buf *out, const struct key *key)
 {
     static const char *const applies[] = {
         [CONFIG_LIVE] = "live (a reload applies it)",
@@ -84,7 +84,7 @@ void config_explain(struct buf *out)
             continue;
         if (!first)
             buf_add_char(out, '\n');
-        add_key(out, &config_keys[i]);
+        explain_key(out, &config_keys[i]);
         first = false;
     }
 }

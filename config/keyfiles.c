@@ -49,8 +49,8 @@ static bool length_good(enum config_kty kty, size_t len, const char **allowed)
     return len >= KEY_HMAC_BYTES_MIN && len <= KEY_HMAC_BYTES_MAX;
 }
 
-static bool read_key(struct draft *draft, struct place place, const char *path,
-                     struct config_key *key)
+static bool read_key_file(struct draft *draft, struct place place, const char *path,
+                          struct config_key *key)
 {
     struct buf text;
     mode_t mode = 0;
@@ -81,7 +81,7 @@ static bool read_key(struct draft *draft, struct place place, const char *path,
     return key->bytes != NULL;
 }
 
-static struct config_key *find_key(const struct config *config, const char *kid)
+static struct config_key *key_of_kid(const struct config *config, const char *kid)
 {
     for (size_t i = 0; i < config->auth.key_count; i++)
         if (strcmp(config->auth.keys[i].kid, kid) == 0)
@@ -89,7 +89,7 @@ static struct config_key *find_key(const struct config *config, const char *kid)
     return NULL;
 }
 
-static bool same_key(const struct config_key *a, const struct config_key *b)
+static bool same_material(const struct config_key *a, const struct config_key *b)
 {
     return a->kty == b->kty && a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
 }
@@ -103,13 +103,13 @@ static void drop_key(struct config_key *key)
 
 /* Takes key->bytes. listed: how many of the keys come from auth.keys; a file in the directory that
  * is one of them says nothing new. */
-static void add_key(struct draft *draft, struct place place, struct config_key *key, size_t listed)
+static void keep_key(struct draft *draft, struct place place, struct config_key *key, size_t listed)
 {
     struct config *config = draft->config;
-    struct config_key *old = find_key(config, key->kid), *keys;
+    struct config_key *old = key_of_kid(config, key->kid), *keys;
 
     if (old) {
-        if (!((size_t)(old - config->auth.keys) < listed && same_key(old, key)))
+        if (!((size_t)(old - config->auth.keys) < listed && same_material(old, key)))
             report_error(draft->report, place, "found kid \"%s\" twice, allowed once", key->kid);
         drop_key(key);
         return;
@@ -241,9 +241,9 @@ static void load_entry(struct draft *draft, const struct cJSON *node, size_t ind
     if (!file)
         return;
     joined = file_join(draft->config->dir, file);
-    if (joined && read_key(draft, draft_place(draft, path), joined, &key)) {
+    if (joined && read_key_file(draft, draft_place(draft, path), joined, &key)) {
         if (good)
-            add_key(draft, draft_place(draft, path), &key, 0);
+            keep_key(draft, draft_place(draft, path), &key, 0);
         else
             drop_key(&key);
     }
@@ -286,8 +286,8 @@ static void load_key_file(struct draft *draft, const char *name, size_t listed)
         report_error(draft->report, place,
                      "found \"%s\", allowed as the name of a key 1 to 64 of A-Z a-z 0-9 _ . -",
                      path);
-    else if (read_key(draft, place, path, &key))
-        add_key(draft, place, &key, listed);
+    else if (read_key_file(draft, place, path, &key))
+        keep_key(draft, place, &key, listed);
     free(path);
 }
 
@@ -326,7 +326,7 @@ void keyfiles_load(struct draft *draft)
 
 /* ---- auth.revoked ---- */
 
-static int by_text(const void *a, const void *b)
+static int compare_jtis(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -379,7 +379,7 @@ static void sort_revoked(struct config_list *list)
     size_t kept = 0;
 
     if (list->count)
-        qsort(list->items, list->count, sizeof *list->items, by_text);
+        qsort(list->items, list->count, sizeof *list->items, compare_jtis);
     for (size_t i = 0; i < list->count; i++) {
         if (kept && strcmp(list->items[kept - 1], list->items[i]) == 0)
             free(list->items[i]);

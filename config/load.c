@@ -31,7 +31,7 @@ static bool set_origin(struct draft *draft)
     return good;
 }
 
-static void fill(struct draft *draft, struct slice text, bool use_environment)
+static void fill_draft(struct draft *draft, struct slice text, bool use_environment)
 {
     struct cJSON *tree;
 
@@ -61,7 +61,7 @@ struct config *config_from_text(struct slice text, const char *file, bool use_en
         report_error(report, draft_place(&draft, ""), "out of memory");
         return NULL;
     }
-    fill(&draft, text, use_environment);
+    fill_draft(&draft, text, use_environment);
     free(draft.use);
     if (report->errors.len == errors_before && !report->errors.failed)
         return draft.config;

@@ -316,7 +316,7 @@ void key_fini(const struct key *key, struct config *config)
     } else if (key->type == KEY_LIST) {
         list_fini(key_field(key, config));
     } else if (key->type == KEY_SOURCES) {
-        redis_fini(key_field(key, config));
+        redis_uri_fini(key_field(key, config));
     } else if (key->type == KEY_STORE) {
         store_fini(config);
     }

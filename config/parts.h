@@ -50,7 +50,7 @@ void keyfiles_load_revoked(struct draft *draft);
 enum err redis_uri_parse(const char *uri, struct config_redis *redis, const char **reason);
 /* The uri as it may be shown: nothing that could be a password is in it. */
 void redis_uri_redact(const char *uri, struct buf *out);
-void redis_fini(struct config_redis *redis);
+void redis_uri_fini(struct config_redis *redis);
 
 /* file.c: the whole of a regular file. NULL, or why not (static, or strerror's). */
 const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t *mode);

@@ -54,8 +54,8 @@ bool read_defaults(struct draft *draft)
 
 /* ---- one value, from either source ---- */
 
-static void refuse(struct draft *draft, const struct key *key, struct place place,
-                   const char *found)
+static void refuse_value(struct draft *draft, const struct key *key, struct place place,
+                         const char *found)
 {
     char allowed[KEY_ALLOWED_MAX];
 
@@ -71,7 +71,7 @@ static void set_int(struct draft *draft, const struct key *key, struct place pla
         return;
     }
     snprintf(found, sizeof found, "%" PRId64, value);
-    refuse(draft, key, place, found);
+    refuse_value(draft, key, place, found);
 }
 
 static bool text_fits(struct draft *draft, const struct key *key, struct place place,
@@ -81,7 +81,7 @@ static bool text_fits(struct draft *draft, const struct key *key, struct place p
 
     if (key_text_good(key, text))
         return true;
-    refuse(draft, key, place, log_quote(&quoted, slice_of(text)));
+    refuse_value(draft, key, place, log_quote(&quoted, slice_of(text)));
     return false;
 }
 
@@ -134,7 +134,7 @@ static void read_list(struct draft *draft, const struct key *key, struct place p
         if (node_kind(item) == NODE_TEXT)
             set_item(draft, key, place, node_text(item));
         else
-            refuse(draft, key, place, describe(item));
+            refuse_value(draft, key, place, describe(item));
     }
 }
 
@@ -155,7 +155,7 @@ static void read_value(struct draft *draft, const struct key *key, const struct 
     int64_t number;
 
     if (!kind_fits(key, node_kind(node))) {
-        refuse(draft, key, place, describe(node));
+        refuse_value(draft, key, place, describe(node));
         return;
     }
     switch (key->type) {
@@ -224,7 +224,7 @@ void read_tree(struct draft *draft, const struct cJSON *tree)
 
 /* ---- the environment ---- */
 
-static bool parse_int(const char *text, int64_t *value)
+static bool parse_variable_int(const char *text, int64_t *value)
 {
     bool minus = *text == '-';
     const char *digits = text + minus;
@@ -265,16 +265,16 @@ static void read_variable(struct draft *draft, const struct key *key, const char
 
     switch (key->type) {
     case KEY_INT:
-        if (parse_int(text, &number))
+        if (parse_variable_int(text, &number))
             set_int(draft, key, place, number);
         else
-            refuse(draft, key, place, log_quote(&quoted, slice_of(text)));
+            refuse_value(draft, key, place, log_quote(&quoted, slice_of(text)));
         break;
     case KEY_BOOL:
         if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
             *(bool *)key_field(key, draft->config) = *text == 't';
         else
-            refuse(draft, key, place, log_quote(&quoted, slice_of(text)));
+            refuse_value(draft, key, place, log_quote(&quoted, slice_of(text)));
         break;
     case KEY_TEXT:
         if (text_fits(draft, key, place, text))

@@ -16,7 +16,7 @@
 
 enum { REDIS_PORT = 6379, REDIS_DB_MAX = 1000000, REDIS_HOST_MAX = 253 };
 
-void redis_fini(struct config_redis *redis)
+void redis_uri_fini(struct config_redis *redis)
 {
     if (redis->password)
         explicit_bzero(redis->password, strlen(redis->password));
@@ -36,7 +36,7 @@ static int hex_digit(char c)
 }
 
 /* RFC 3986 section 2.1. NULL when an escape is broken, stands for NUL, or memory is out. */
-static char *percent_decode(struct slice text)
+static char *decode_user_part(struct slice text)
 {
     char *out = malloc(text.len + 1), *to = out;
 
@@ -61,7 +61,7 @@ static char *percent_decode(struct slice text)
     return out;
 }
 
-static bool read_number(struct slice text, int64_t min, int64_t max, int64_t *value)
+static bool parse_number_within(struct slice text, int64_t min, int64_t max, int64_t *value)
 {
     *value = 0;
     if (text.len == 0 || text.len > 9)
@@ -110,7 +110,7 @@ static const char *parse_authority(struct slice text, bool port_needed, struct c
     if (port.len == 0)
         return port_needed ? "the port is missing" : NULL;
     if (port.data[0] != ':' ||
-        !read_number(slice_make(port.data + 1, port.len - 1), 1, 65535, &redis->port))
+        !parse_number_within(slice_make(port.data + 1, port.len - 1), 1, 65535, &redis->port))
         return "the port is not a number from 1 to 65535";
     return NULL;
 }
@@ -122,13 +122,13 @@ static const char *parse_user(struct slice text, struct config_redis *redis)
     size_t user_len = colon ? (size_t)(colon - text.data) : text.len;
 
     free(redis->user);
-    redis->user = percent_decode(slice_make(text.data, user_len));
+    redis->user = decode_user_part(slice_make(text.data, user_len));
     if (!redis->user)
         return "the user is not percent-encoded as it must be";
     if (!colon)
         return "the password is missing";
     free(redis->password);
-    redis->password = percent_decode(slice_make(colon + 1, text.len - user_len - 1));
+    redis->password = decode_user_part(slice_make(colon + 1, text.len - user_len - 1));
     return redis->password ? NULL : "the password is not percent-encoded as it must be";
 }
 
@@ -143,7 +143,7 @@ static const char *parse_url(const char *rest, struct config_redis *redis)
     slash = memchr(authority.data, '/', authority.len);
     if (slash) {
         struct slice db = slice_of(slash + 1);
-        if (db.len && !read_number(db, 0, REDIS_DB_MAX, &redis->db))
+        if (db.len && !parse_number_within(db, 0, REDIS_DB_MAX, &redis->db))
             return "the database is not a number from 0 to 1000000";
         authority.len = (size_t)(slash - authority.data);
     }
@@ -162,7 +162,7 @@ static const char *parse_path(const char *path, struct config_redis *redis)
     return redis->path ? NULL : "out of memory";
 }
 
-static const char *parse(const char *uri, struct config_redis *redis)
+static const char *parse_uri_into(const char *uri, struct config_redis *redis)
 {
     redis->user = strdup("");
     redis->password = strdup("");
@@ -186,12 +186,12 @@ enum err redis_uri_parse(const char *uri, struct config_redis *redis, const char
 {
     struct config_redis made = { 0 };
 
-    redis_fini(redis);
-    *reason = parse(uri, &made);
+    redis_uri_fini(redis);
+    *reason = parse_uri_into(uri, &made);
     if (!*reason && !made.host && !(made.host = strdup("")))
         *reason = "out of memory";
     if (*reason) {
-        redis_fini(&made);
+        redis_uri_fini(&made);
         return ERR_BAD;
     }
     *redis = made;

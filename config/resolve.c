@@ -103,7 +103,7 @@ static void choose_source(struct draft *draft)
             continue;
         snprintf(path, sizeof path, "dataSource.redis.%s.uri", node_name(s));
         parse_uri(draft, draft_place(draft, path), uri, this_one ? &draft->config->redis : &other);
-        redis_fini(&other);
+        redis_uri_fini(&other);
     }
     if (chosen && !found) {
         struct log_text quoted;
@@ -148,7 +148,7 @@ static void check_ssl(struct draft *draft)
                    (int)config->ssl_port);
 }
 
-static void check_names(struct draft *draft)
+static void check_user_and_group(struct draft *draft)
 {
     const struct config *config = draft->config;
     struct log_text quoted;
@@ -189,6 +189,6 @@ void resolve_draft(struct draft *draft)
     resolve_paths(draft);
     choose_source(draft);
     check_ssl(draft);
-    check_names(draft);
+    check_user_and_group(draft);
     check_combinations(draft);
 }

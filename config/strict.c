@@ -20,10 +20,10 @@ struct strict {
     struct config_report *report;
 };
 
-static bool read_value(struct strict *s);
+static bool strict_value(struct strict *s);
 
 /* found NULL: whatever stands at the cursor. Always false. */
-static bool fault(struct strict *s, const char *found, const char *allowed)
+static bool strict_fault(struct strict *s, const char *found, const char *allowed)
 {
     char file[4200], here[32];
 
@@ -42,7 +42,7 @@ static bool fault(struct strict *s, const char *found, const char *allowed)
     return false;
 }
 
-static void skip_space(struct strict *s)
+static void strict_space(struct strict *s)
 {
     for (; s->at < s->end; s->at++) {
         if (*s->at == '\n')
@@ -52,7 +52,7 @@ static void skip_space(struct strict *s)
     }
 }
 
-static bool take(struct strict *s, char c)
+static bool take_char(struct strict *s, char c)
 {
     if (s->at == s->end || *s->at != c)
         return false;
@@ -75,7 +75,7 @@ static size_t skip_digits(struct strict *s)
 }
 
 /* Four hexadecimal digits of \uXXXX; -1 when they are not there. */
-static int read_hex4(struct strict *s)
+static int strict_hex4(struct strict *s)
 {
     int value = 0;
 
@@ -94,28 +94,28 @@ static int read_hex4(struct strict *s)
 }
 
 /* Behind "\u". A high surrogate needs its low one (RFC 8259 section 7). */
-static bool read_unicode(struct strict *s)
+static bool strict_unicode(struct strict *s)
 {
-    int unit = read_hex4(s);
+    int unit = strict_hex4(s);
 
     if (unit < 0)
-        return fault(s, NULL, "four hexadecimal digits after \\u");
+        return strict_fault(s, NULL, "four hexadecimal digits after \\u");
     if (unit == 0)
-        return fault(s, "\\u0000 in a string", "text without NUL");
+        return strict_fault(s, "\\u0000 in a string", "text without NUL");
     if (unit < 0xd800 || unit > 0xdfff)
         return true;
-    if (unit < 0xdc00 && take(s, '\\') && take(s, 'u')) {
-        unit = read_hex4(s);
+    if (unit < 0xdc00 && take_char(s, '\\') && take_char(s, 'u')) {
+        unit = strict_hex4(s);
         if (unit >= 0xdc00 && unit <= 0xdfff)
             return true;
     }
-    return fault(s, "half a surrogate pair", "both halves");
+    return strict_fault(s, "half a surrogate pair", "both halves");
 }
 
-static bool read_escape(struct strict *s)
+static bool strict_escape(struct strict *s)
 {
     if (s->at == s->end)
-        return fault(s, NULL, "an escaped character");
+        return strict_fault(s, NULL, "an escaped character");
     switch (*s->at) {
     case '"':
     case '\\':
@@ -129,69 +129,69 @@ static bool read_escape(struct strict *s)
         return true;
     case 'u':
         s->at++;
-        return read_unicode(s);
+        return strict_unicode(s);
     default:
-        return fault(s, NULL, "one of \" \\ / b f n r t u after a backslash");
+        return strict_fault(s, NULL, "one of \" \\ / b f n r t u after a backslash");
     }
 }
 
-static bool read_string(struct strict *s)
+static bool strict_string(struct strict *s)
 {
-    if (!take(s, '"'))
-        return fault(s, NULL, "a string in double quotes");
+    if (!take_char(s, '"'))
+        return strict_fault(s, NULL, "a string in double quotes");
     while (s->at < s->end) {
-        if (take(s, '"'))
+        if (take_char(s, '"'))
             return true;
-        if (take(s, '\\')) {
-            if (!read_escape(s))
+        if (take_char(s, '\\')) {
+            if (!strict_escape(s))
                 return false;
         } else if ((unsigned char)*s->at < 0x20) {
-            return fault(s, NULL, "text without raw control characters");
+            return strict_fault(s, NULL, "text without raw control characters");
         } else {
             s->at++;
         }
     }
-    return fault(s, NULL, "the closing double quote");
+    return strict_fault(s, NULL, "the closing double quote");
 }
 
 /* Whole numbers of bounded length only: no key takes others, and cJSON would round them. What is
  * well formed but too long or fractional is reported and passed over, so that more can be found. */
-static bool read_number(struct strict *s)
+static bool strict_number(struct strict *s)
 {
     const char *start = s->at;
     bool whole = true;
     size_t digits;
 
-    take(s, '-');
-    if (take(s, '0'))
+    take_char(s, '-');
+    if (take_char(s, '0'))
         digits = 1;
     else if ((digits = skip_digits(s)) == 0)
-        return fault(s, NULL, "a digit");
+        return strict_fault(s, NULL, "a digit");
     if (at_digit(s))
-        return fault(s, "a number that begins with 0", "a number without leading zeros");
-    if (take(s, '.')) {
+        return strict_fault(s, "a number that begins with 0", "a number without leading zeros");
+    if (take_char(s, '.')) {
         whole = false;
         if (skip_digits(s) == 0)
-            return fault(s, NULL, "a digit");
+            return strict_fault(s, NULL, "a digit");
     }
-    if (take(s, 'e') || take(s, 'E')) {
+    if (take_char(s, 'e') || take_char(s, 'E')) {
         whole = false;
-        if (!take(s, '+'))
-            take(s, '-');
+        if (!take_char(s, '+'))
+            take_char(s, '-');
         if (skip_digits(s) == 0)
-            return fault(s, NULL, "a digit");
+            return strict_fault(s, NULL, "a digit");
     }
     if (!whole || digits > TREE_DIGITS_MAX) {
         char found[48];
         int len = (int)(s->at - start > 40 ? 40 : s->at - start);
         snprintf(found, sizeof found, "%.*s", len, start);
-        fault(s, found, "a whole number of at most 15 digits, without fraction or exponent");
+        strict_fault(s, found, "a whole number of at most 15 digits, without fraction or exponent");
     }
     /* cJSON reads 63 characters of a number at most and stumbles over the rest. */
-    return s->at - start < 60 || fault(s, "a number that long", "at most 15 digits");
+    return s->at - start < 60 || strict_fault(s, "a number that long", "at most 15 digits");
 }
 
-static bool read_word(struct strict *s)
+static bool strict_word(struct strict *s)
 {
     static const char *const words[] = { "true", "false", "null" };
 
@@ -200,86 +200,86 @@ static bool read_word(struct strict *s)
             s->at += strlen(words[i]);
             return true;
         }
-    return fault(s, NULL, "a JSON value");
+    return strict_fault(s, NULL, "a JSON value");
 }
 
-static bool read_member(struct strict *s)
+static bool strict_member(struct strict *s)
 {
     size_t path_len = s->path.len;
     const char *name = s->at;
 
-    if (!read_string(s))
+    if (!strict_string(s))
         return false;
     if (path_len)
         buf_add_char(&s->path, '.');
     buf_add(&s->path, name + 1, (size_t)(s->at - name) - 2);
-    skip_space(s);
-    if (!take(s, ':'))
-        return fault(s, NULL, "':'");
-    if (!read_value(s))
+    strict_space(s);
+    if (!take_char(s, ':'))
+        return strict_fault(s, NULL, "':'");
+    if (!strict_value(s))
         return false;
     s->path.len = path_len;
     return true;
 }
 
-static bool read_element(struct strict *s, size_t index)
+static bool strict_element(struct strict *s, size_t index)
 {
     size_t path_len = s->path.len;
 
     buf_addf(&s->path, "[%zu]", index);
-    if (!read_value(s))
+    if (!strict_value(s))
         return false;
     s->path.len = path_len;
     return true;
 }
 
 /* Behind the opening bracket, up to and including `close`. */
-static bool read_inside(struct strict *s, char close)
+static bool strict_inside(struct strict *s, char close)
 {
     if (++s->depth > TREE_DEPTH_MAX)
-        return fault(s, "deeper nesting", "32 levels");
-    skip_space(s);
-    if (take(s, close)) {
+        return strict_fault(s, "deeper nesting", "32 levels");
+    strict_space(s);
+    if (take_char(s, close)) {
         s->depth--;
         return true;
     }
     for (size_t i = 0;; i++) {
-        skip_space(s);
-        if (!(close == '}' ? read_member(s) : read_element(s, i)))
+        strict_space(s);
+        if (!(close == '}' ? strict_member(s) : strict_element(s, i)))
             return false;
-        skip_space(s);
-        if (take(s, close))
+        strict_space(s);
+        if (take_char(s, close))
             break;
-        if (!take(s, ','))
-            return fault(s, NULL, close == '}' ? "',' or '}'" : "',' or ']'");
+        if (!take_char(s, ','))
+            return strict_fault(s, NULL, close == '}' ? "',' or '}'" : "',' or ']'");
     }
     s->depth--;
     return true;
 }
 
-static bool read_value(struct strict *s)
+static bool strict_value(struct strict *s)
 {
-    skip_space(s);
-    if (take(s, '{'))
-        return read_inside(s, '}');
-    if (take(s, '['))
-        return read_inside(s, ']');
+    strict_space(s);
+    if (take_char(s, '{'))
+        return strict_inside(s, '}');
+    if (take_char(s, '['))
+        return strict_inside(s, ']');
     if (s->at < s->end && *s->at == '"')
-        return read_string(s);
+        return strict_string(s);
     if (at_digit(s) || (s->at < s->end && *s->at == '-'))
-        return read_number(s);
-    return read_word(s);
+        return strict_number(s);
+    return strict_word(s);
 }
 
-static bool read_file(struct strict *s)
+static bool strict_file(struct strict *s)
 {
-    skip_space(s);
+    strict_space(s);
     if (s->at == s->end || *s->at != '{')
-        return fault(s, NULL, "one JSON object, beginning with '{'");
-    if (!read_value(s))
+        return strict_fault(s, NULL, "one JSON object, beginning with '{'");
+    if (!strict_value(s))
         return false;
-    skip_space(s);
-    return s->at == s->end || fault(s, NULL, "nothing after the object");
+    strict_space(s);
+    return s->at == s->end || strict_fault(s, NULL, "nothing after the object");
 }
 
 bool strict_check(struct slice text, const char *file, struct config_report *report)
@@ -295,7 +295,8 @@ bool strict_check(struct slice text, const char *file, struct config_report *rep
         return false;
     }
     buf_init(&s.path, 4096);
-    good = utf8_valid(text) ? read_file(&s) : fault(&s, "bytes that are not UTF-8", "UTF-8");
+    good =
+        utf8_valid(text) ? strict_file(&s) : strict_fault(&s, "bytes that are not UTF-8", "UTF-8");
     buf_fini(&s.path);
     return good;
 }

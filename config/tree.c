@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int by_text(const void *a, const void *b)
+static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -30,7 +30,7 @@ static void report_twins(const cJSON *object, struct place place, struct config_
     }
     for (const cJSON *member = object->child; member; member = member->next)
         names[i++] = member->string;
-    qsort(names, count, sizeof *names, by_text);
+    qsort(names, count, sizeof *names, compare_names);
     for (i = 1; i < count; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
             report_error(report, place, "found the key \"%.100s\" twice, allowed once", names[i]);
@@ -80,18 +80,18 @@ struct cJSON *tree_read(struct slice text, const char *file, struct config_repor
     return tree;
 }
 
-static void wipe(cJSON *node)
+static void wipe_strings(cJSON *node)
 {
     for (; node; node = node->next) {
         if (node->valuestring)
             explicit_bzero(node->valuestring, strlen(node->valuestring));
-        wipe(node->child);
+        wipe_strings(node->child);
     }
 }
 
 void tree_free(struct cJSON *tree)
 {
-    wipe(tree);
+    wipe_strings(tree);
     cJSON_Delete(tree);
 }
 

@@ -138,7 +138,7 @@ static const struct command {
     { "version", help_version, 0, version, NULL },
 };
 
-static const struct command *find(const char *name)
+static const struct command *find_command(const char *name)
 {
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(commands[i].name, name) == 0)
@@ -146,7 +146,7 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
-static int run(const struct command *command, int argc, char **argv)
+static int run_command(const struct command *command, int argc, char **argv)
 {
     struct options options;
 
@@ -177,12 +177,12 @@ int cli_run(int argc, char **argv)
         return 0;
     }
     if (argc < 2 || first[0] == '-') /* no command: serve, with these options */
-        return run(&commands[0], argc, argv);
-    command = find(first);
+        return run_command(&commands[0], argc, argv);
+    command = find_command(first);
     if (!command) {
         fprintf(stderr, "websocket-server: unknown command \"%s\"\nTry: websocket-server --help\n",
                 first);
         return EXIT_USAGE;
     }
-    return run(command, argc - 1, argv + 1);
+    return run_command(command, argc - 1, argv + 1);
 }

@@ -123,7 +123,7 @@ static enum err create(int dir_fd, const struct config *config, const struct opt
     return err;
 }
 
-static void tell(const char *dir, const char *kid, enum config_kty kty)
+static void print_names(const char *dir, const char *kid, enum config_kty kty)
 {
     if (kty == CONFIG_KTY_HMAC) {
         printf("wrote %s/%s.secret (secret: it verifies and it makes tokens)\n", dir, kid);
@@ -150,7 +150,7 @@ static int make_in(const char *dir, const struct config *config, const struct op
         fprintf(stderr, "keygen: %s/%s: %s\n", dir, kid,
                 err == ERR_SYSTEM ? strerror(errno) : err_name(err));
     else
-        tell(dir, kid, options->kty);
+        print_names(dir, kid, options->kty);
     close(dir_fd);
     return err || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_GOOD;
 }

@@ -198,7 +198,7 @@ static bool take_issue_options(int argc, char **argv, struct issue *issue)
 
 /* ---- the key ---- */
 
-static bool read_key(const char *path, struct keyfile *key)
+static bool read_signing_key(const char *path, struct keyfile *key)
 {
     enum err err = keyfile_read(path, key);
 
@@ -211,7 +211,7 @@ static bool read_key(const char *path, struct keyfile *key)
 }
 
 /* The newest of the directory; a server that reads the same configuration knows it. */
-static bool find_key(const struct issue *issue, const char *dir, struct keyfile *key)
+static bool find_signing_key(const struct issue *issue, const char *dir, struct keyfile *key)
 {
     char name[KEYFILE_NAME_SIZE], *path = NULL;
     enum err err = keyfile_newest(dir, issue->request.kid, issue->paseto, name);
@@ -225,7 +225,7 @@ static bool find_key(const struct issue *issue, const char *dir, struct keyfile 
     }
     if (asprintf(&path, "%s/%s", dir, name) < 0)
         return false;
-    good = read_key(path, key);
+    good = read_signing_key(path, key);
     free(path);
     return good;
 }
@@ -293,7 +293,7 @@ static int issue_configured(struct issue *issue, struct keyfile *key)
     if (issue->unending && !config->auth.allow_unending)
         fputs("token issue: note: auth.allowUnending is false, the server will refuse it\n",
               stderr);
-    if (find_key(issue, config->auth.key_dir, key))
+    if (find_signing_key(issue, config->auth.key_dir, key))
         status = print_token(issue, key);
     config_free(config);
     return status;
@@ -316,7 +316,7 @@ int cmd_token_issue(int argc, char **argv)
     fill_request(&issue);
     if (!issue.key_path)
         status = issue_configured(&issue, &key);
-    else if (read_key(issue.key_path, &key))
+    else if (read_signing_key(issue.key_path, &key))
         status = print_token(&issue, &key);
     keyfile_wipe(&key);
     return status;

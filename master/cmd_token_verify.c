@@ -60,7 +60,7 @@ static int print_grant(const struct grant *grant)
     return status;
 }
 
-static int judge(const struct config *config, struct slice token)
+static int judge_token(const struct config *config, struct slice token)
 {
     struct grant *grant = NULL;
     enum token_fault fault = token_verify(config, token, clock_unix_s(), &grant);
@@ -130,7 +130,7 @@ int cmd_token_verify(int argc, char **argv)
         token = slice_of(argv[optind]);
     else
         token = read_token(room, sizeof room);
-    status = judge(config, token);
+    status = judge_token(config, token);
     explicit_bzero(room, sizeof room);
     config_free(config);
     return status;

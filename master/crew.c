@@ -108,8 +108,8 @@ static void kill_seat(struct seat *seat)
     seat->killed = true;
 }
 
-static void tell(struct crew *crew, int slot, enum control_type type, struct slice payload,
-                 int fd_pass)
+static void tell_worker(struct crew *crew, int slot, enum control_type type, struct slice payload,
+                        int fd_pass)
 {
     struct seat *seat = &crew->seats[slot];
     enum err err =
@@ -126,10 +126,10 @@ void crew_tell(struct crew *crew, enum control_type type, struct slice payload, 
 {
     for (int i = 0; i < WORKERS_MAX; i++)
         if (alive(&crew->seats[i]))
-            tell(crew, i, type, payload, fd_pass);
+            tell_worker(crew, i, type, payload, fd_pass);
 }
 
-static void drain(struct crew *crew, int slot, uint16_t close_code, uint32_t deadline_ms)
+static void drain_worker(struct crew *crew, int slot, uint16_t close_code, uint32_t deadline_ms)
 {
     struct seat *seat = &crew->seats[slot];
     struct control_drain order = { .close_code = close_code, .deadline_ms = deadline_ms };
@@ -142,7 +142,7 @@ static void drain(struct crew *crew, int slot, uint16_t close_code, uint32_t dea
              slot, close_code, deadline_ms);
     seat->state = SEAT_DRAINING;
     seat->kill_ms = clock_monotonic_ms() + deadline_ms + KILL_AFTER_MS;
-    tell(crew, slot, CONTROL_DRAIN, slice_make(&order, sizeof order), -1);
+    tell_worker(crew, slot, CONTROL_DRAIN, slice_make(&order, sizeof order), -1);
 }
 
 static uint32_t patience_ms(const struct crew *crew)
@@ -155,7 +155,7 @@ void crew_drain_all(struct crew *crew, uint16_t close_code, uint32_t deadline_ms
     crew->wanted = 0;
     for (int i = 0; i < WORKERS_MAX; i++)
         if (crew->seats[i].state != SEAT_EMPTY && crew->seats[i].state != SEAT_DRAINING)
-            drain(crew, i, close_code, deadline_ms);
+            drain_worker(crew, i, close_code, deadline_ms);
 }
 
 void crew_kill_all(struct crew *crew)
@@ -183,7 +183,7 @@ static size_t private_fds(const struct crew *crew, int *fds)
     return count;
 }
 
-static void start(struct crew *crew, int slot, uint64_t now_ms)
+static void start_worker(struct crew *crew, int slot, uint64_t now_ms)
 {
     struct seat *seat = &crew->seats[slot];
     struct worker_start worker = { .region = crew->region,
@@ -215,7 +215,7 @@ static void start_due(struct crew *crew, uint64_t now_ms)
 {
     for (int i = 0; i < WORKERS_MAX; i++)
         if (crew->seats[i].state == SEAT_WAITING && crew->seats[i].due_ms <= now_ms)
-            start(crew, i, now_ms);
+            start_worker(crew, i, now_ms);
 }
 
 static void open_seat(struct crew *crew, int slot, uint64_t now_ms)
@@ -243,7 +243,7 @@ static void count_early_death(struct crew *crew, bool fatal)
     crew->gave_up = crew->gave_up || fatal || crew->early_deaths >= EARLY_DEATHS_MAX;
 }
 
-static void bury(struct crew *crew, int slot, int status, uint64_t now_ms)
+static void bury_worker(struct crew *crew, int slot, int status, uint64_t now_ms)
 {
     struct seat *seat = &crew->seats[slot];
     bool told = seat->state == SEAT_DRAINING || crew->wanted == 0;
@@ -275,7 +275,7 @@ void crew_reap(struct crew *crew, uint64_t now_ms)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (int i = 0; i < WORKERS_MAX; i++)
             if (crew->seats[i].pid == pid) {
-                bury(crew, i, status, now_ms);
+                bury_worker(crew, i, status, now_ms);
                 break;
             }
 }
@@ -305,7 +305,7 @@ static void retire_replaced(struct crew *crew, uint64_t now_ms)
         struct seat *seat = &crew->seats[i];
         if (at_work(seat) && leaving(seat) &&
             supervisor_may_leave(crew->seats[seat->replaced_by].state, now_ms - seat->replaced_ms))
-            drain(crew, i, WS_CLOSE_RESTARTING, patience_ms(crew));
+            drain_worker(crew, i, WS_CLOSE_RESTARTING, patience_ms(crew));
     }
 }
 
@@ -324,7 +324,7 @@ static void replace_stale(struct crew *crew, uint64_t now_ms)
             seat->stale = false;
         } else if (!any_draining(crew)) {
             /* Every seat is taken: it goes first, and its successor finds the seat empty. */
-            drain(crew, i, WS_CLOSE_RESTARTING, patience_ms(crew));
+            drain_worker(crew, i, WS_CLOSE_RESTARTING, patience_ms(crew));
         }
     }
 }
@@ -341,7 +341,7 @@ static void balance(struct crew *crew, uint64_t now_ms)
         if (actions[i] == SEAT_OPEN)
             open_seat(crew, i, now_ms);
         else if (actions[i] == SEAT_LEAVE)
-            drain(crew, i, WS_CLOSE_DRAINING, patience_ms(crew));
+            drain_worker(crew, i, WS_CLOSE_DRAINING, patience_ms(crew));
     }
 }
 
@@ -358,7 +358,7 @@ static void kill_overdue(struct crew *crew, uint64_t now_ms)
     }
 }
 
-static void watch(struct crew *crew, int slot, uint64_t now_ms)
+static void watch_worker(struct crew *crew, int slot, uint64_t now_ms)
 {
     struct seat *seat = &crew->seats[slot];
     struct worker_view view;
@@ -393,7 +393,7 @@ static void watch_all(struct crew *crew, uint64_t now_ms)
     crew->watched_ms = now_ms;
     for (int i = 0; i < WORKERS_MAX; i++)
         if (alive(&crew->seats[i]) && !crew->seats[i].killed)
-            watch(crew, i, now_ms);
+            watch_worker(crew, i, now_ms);
 }
 
 void crew_tick(struct crew *crew, uint64_t now_ms)
@@ -441,7 +441,7 @@ void crew_poll_prepare(const struct crew *crew, struct pollfd *fds)
         fds[i] = (struct pollfd){ .fd = crew->seats[i].control_fd, .events = POLLIN };
 }
 
-static void ready(struct crew *crew, int slot)
+static void worker_ready(struct crew *crew, int slot)
 {
     struct seat *seat = &crew->seats[slot];
 
@@ -451,7 +451,7 @@ static void ready(struct crew *crew, int slot)
     log_info("worker_ready", "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
 }
 
-static void hear(struct crew *crew, int slot)
+static void hear_worker(struct crew *crew, int slot)
 {
     struct seat *seat = &crew->seats[slot];
     enum control_type type;
@@ -460,7 +460,7 @@ static void hear(struct crew *crew, int slot)
 
     while (control_next(&seat->reader, &type, &payload) == OK) {
         if (type == CONTROL_READY)
-            ready(crew, slot);
+            worker_ready(crew, slot);
         else if (type == CONTROL_APPLIED)
             log_debug("worker_applied", "slot=%d", slot);
     }
@@ -480,5 +480,5 @@ void crew_poll_done(struct crew *crew, const struct pollfd *fds)
 {
     for (int i = 0; i < WORKERS_MAX; i++)
         if (fds[i].revents && fds[i].fd >= 0 && fds[i].fd == crew->seats[i].control_fd)
-            hear(crew, i);
+            hear_worker(crew, i);
 }

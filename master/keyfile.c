@@ -211,7 +211,7 @@ static bool newer(const struct timespec *a, const struct timespec *b)
     return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
 }
 
-static bool is_wanted(const char *name, const char *kid, bool ed25519_only)
+static bool is_signing_key(const char *name, const char *kid, bool ed25519_only)
 {
     char found[KEYFILE_KID_SIZE];
     enum config_kty kty;
@@ -232,7 +232,7 @@ enum err keyfile_newest(const char *dir, const char *kid, bool ed25519_only,
         return errno == ENOENT ? ERR_ABSENT : ERR_SYSTEM;
     *name = 0;
     while ((entry = readdir(folder))) {
-        if (!is_wanted(entry->d_name, kid, ed25519_only) ||
+        if (!is_signing_key(entry->d_name, kid, ed25519_only) ||
             fstatat(dirfd(folder), entry->d_name, &status, 0) < 0 || !S_ISREG(status.st_mode))
             continue;
         if (*name && !newer(&status.st_mtim, &best))

@@ -44,7 +44,7 @@ static bool number_needed(const char *name, const char *text, long max, long *ou
     return *out != 0;
 }
 
-static bool take(struct options *options, int option, const char *value)
+static bool take_option(struct options *options, int option, const char *value)
 {
     long n;
 
@@ -87,7 +87,7 @@ bool options_read(struct options *options, unsigned allowed, int argc, char **ar
             table[count++] = known[i].option;
     optind = 1;
     while ((option = getopt_long(argc, argv, "h", table, NULL)) != -1)
-        if (!take(options, option, optarg))
+        if (!take_option(options, option, optarg))
             return false;
     if (optind < argc && !options->help) {
         fprintf(stderr, "%s: unknown argument \"%s\"\n", argv[0], argv[optind]);

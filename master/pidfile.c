@@ -83,7 +83,7 @@ static enum err lock_once(const char *path, int *fd_out, char *why, size_t why_s
     return ERR_SYSTEM;
 }
 
-static enum err lock(const char *path, int *fd_out, char *why, size_t why_size)
+static enum err lock_file(const char *path, int *fd_out, char *why, size_t why_size)
 {
     for (int i = 0; i < ATTEMPTS; i++) {
         enum err err;
@@ -110,7 +110,7 @@ enum err pidfile_take(struct pidfile *pidfile, const char *path, char *why, size
         snprintf(why, why_size, "out of memory");
         return ERR_NOMEM;
     }
-    err = lock(path, &pidfile->fd, why, why_size);
+    err = lock_file(path, &pidfile->fd, why, why_size);
     if (err) {
         free(pidfile->path);
         *pidfile = (struct pidfile){ .fd = -1 };

@@ -16,7 +16,7 @@
 
 enum { CHANGES_MAX = 128, PACKED_BYTES_MAX = CONTROL_BYTES_MAX, LIST_BYTES_MAX = 4096 };
 
-bool may_serve(const struct config *config, char *why, size_t why_size)
+bool reload_may_serve(const struct config *config, char *why, size_t why_size)
 {
     struct privileges privileges;
 
@@ -30,7 +30,7 @@ bool may_serve(const struct config *config, char *why, size_t why_size)
     return privileges_resolve(config, &privileges, why, why_size) == OK;
 }
 
-enum err reopen_log(struct server *server, const char *path)
+enum err reload_log_file(struct server *server, const char *path)
 {
     int fd = -1;
 
@@ -61,7 +61,7 @@ static void log_lines(enum log_level level, const char *event, struct slice text
 }
 
 /* The new config, good in itself and fit to serve; NULL when anything is wrong, which is logged. */
-static struct config *load(const struct server *server)
+static struct config *load_new_config(const struct server *server)
 {
     struct config_report report;
     struct config *config;
@@ -72,7 +72,7 @@ static struct config *load(const struct server *server)
     log_lines(LOG_WARN, "config_warning", buf_slice(&report.warnings));
     log_lines(LOG_ERROR, "config_error", buf_slice(&report.errors));
     config_report_fini(&report);
-    if (config && !may_serve(config, why, sizeof why)) {
+    if (config && !reload_may_serve(config, why, sizeof why)) {
         log_error("config_error", "%s", why);
         config_free(config);
         config = NULL;
@@ -127,7 +127,7 @@ static void put_in_force(struct server *server, struct config *config, bool swap
     log_set_level_named(config->log.level);
     tell_workers(server);
     if (strcmp(before->log.file, config->log.file) != 0)
-        reopen_log(server, config->log.file);
+        reload_log_file(server, config->log.file);
     if (swap)
         crew_swap(&server->crew);
     crew_want(&server->crew, config_worker_count(config));
@@ -138,7 +138,7 @@ static void put_in_force(struct server *server, struct config *config, bool swap
 void reload(struct server *server)
 {
     struct config_change changes[CHANGES_MAX];
-    struct config *loaded = load(server), *config;
+    struct config *loaded = load_new_config(server), *config;
     struct lists lists;
     size_t count;
 

@@ -25,7 +25,7 @@ enum { ANNOUNCE_AFTER_MS = 5000 };
 
 /* ---- starting ---- */
 
-static struct config *load(const struct options *options)
+static struct config *load_first_config(const struct options *options)
 {
     struct config_report report;
     struct config *config;
@@ -36,7 +36,7 @@ static struct config *load(const struct options *options)
     fputs(buf_text(&report.warnings), stderr);
     fputs(buf_text(&report.errors), stderr);
     config_report_fini(&report);
-    if (config && !may_serve(config, why, sizeof why)) {
+    if (config && !reload_may_serve(config, why, sizeof why)) {
         fprintf(stderr, "%s: %s\n", config->file, why);
         config_free(config);
         return NULL;
@@ -44,18 +44,18 @@ static struct config *load(const struct options *options)
     return config;
 }
 
-static int fail(const char *why)
+static int start_failed(const char *why)
 {
     log_error("start_failed", "%s", why);
     return EXIT_FAILED;
 }
 
-static int fail_errno(const char *what)
+static int start_failed_errno(const char *what)
 {
     char why[256];
 
     snprintf(why, sizeof why, "%s: %s", what, strerror(errno));
-    return fail(why);
+    return start_failed(why);
 }
 
 static int take_pidfile(struct server *server)
@@ -68,7 +68,7 @@ static int take_pidfile(struct server *server)
     enum err err = path ? pidfile_take(&server->pidfile, path, why, sizeof why) : OK;
 
     free(usual);
-    return err ? fail(why) : 0;
+    return err ? start_failed(why) : 0;
 }
 
 static int open_all(struct server *server)
@@ -78,7 +78,7 @@ static int open_all(struct server *server)
     int status;
 
     log_set_level_named(config->log.level);
-    if (config->log.file[0] && reopen_log(server, config->log.file))
+    if (config->log.file[0] && reload_log_file(server, config->log.file))
         return EXIT_FAILED;
     if (server->options->daemon && !config->log.file[0])
         log_warn("log_goes_nowhere", "cure=\"a daemon has no standard error: set log.file\"");
@@ -89,13 +89,13 @@ static int open_all(struct server *server)
         return status;
     server->signal_fd = signals_open();
     if (server->signal_fd < 0)
-        return fail_errno("signalfd");
+        return start_failed_errno("signalfd");
     server->listen_fd =
         listener_open(config->listen, (uint16_t)config->socket_port, why, sizeof why);
     if (server->listen_fd < 0)
-        return fail(why);
+        return start_failed(why);
     server->region = region_create((uint32_t)config->connections_max, why, sizeof why);
-    return server->region ? 0 : fail(why);
+    return server->region ? 0 : start_failed(why);
 }
 
 /* The host name, of which only what a configured name may have is kept, and a random part: two
@@ -141,7 +141,7 @@ static void man(struct server *server)
 
 /* ---- serving ---- */
 
-static void stop(struct server *server, unsigned times)
+static void stop_serving(struct server *server, unsigned times)
 {
     if (server->stopping || times > 1)
         server->hurried = true;
@@ -167,9 +167,9 @@ static void announce(struct server *server, uint64_t now_ms)
     if (server->announced || server->stopping)
         return;
     if (server->crew.gave_up) {
-        fail("no worker could start");
+        start_failed("no worker could start");
         server->failed = true;
-        stop(server, 1);
+        stop_serving(server, 1);
         return;
     }
     if (!serving ||
@@ -189,8 +189,8 @@ static void answer_signals(struct server *server)
     if (seen.child)
         crew_reap(&server->crew, clock_monotonic_ms());
     if (seen.stop)
-        stop(server, seen.stop);
-    if (seen.reopen_log && reopen_log(server, server->config->log.file) == OK)
+        stop_serving(server, seen.stop);
+    if (seen.reopen_log && reload_log_file(server, server->config->log.file) == OK)
         log_info("log_reopened", "%s", "");
     if (seen.reload && !server->stopping)
         reload(server);
@@ -207,7 +207,7 @@ static void wait_for_news(struct server *server)
     answer_signals(server);
 }
 
-static int run(struct server *server)
+static int run_master(struct server *server)
 {
     bool clean;
 
@@ -247,7 +247,7 @@ static int start_and_run(struct server *server)
         if (server->options->daemon)
             daemon_detach();
         man(server);
-        status = run(server);
+        status = run_master(server);
         crew_fini(&server->crew);
     }
     close_all(server);
@@ -268,13 +268,13 @@ int serve(const struct options *options)
      */
     close_range(3, ~0U, 0);
     signals_block();
-    server.config = load(options);
+    server.config = load_first_config(options);
     if (!server.config)
         return EXIT_USAGE;
     if (options->daemon)
         server.daemon_fd = daemon_start();
     if (options->daemon && server.daemon_fd < 0)
-        fail_errno("daemon");
+        start_failed_errno("daemon");
     else
         status = start_and_run(&server);
     daemon_tell(&server.daemon_fd, status);

@@ -29,10 +29,10 @@ int serve(const struct options *options);
 void reload(struct server *server);
 /* SIGUSR1, and a changed log.file: writes to a newly opened file from here on, in all workers, too.
  * What was open stays in use when that fails. */
-enum err reopen_log(struct server *server, const char *path);
+enum err reload_log_file(struct server *server, const char *path);
 
 /* What is wrong with a config that is good in itself but cannot serve; false, with a line in why.
  */
-bool may_serve(const struct config *config, char *why, size_t why_size);
+bool reload_may_serve(const struct config *config, char *why, size_t why_size);
 
 #endif

@@ -25,8 +25,8 @@ static bool become_unprivileged(const struct config *config)
     return err == OK;
 }
 
-static _Noreturn void live(const struct worker_start *start, const int *private_fds,
-                           size_t private_count)
+static _Noreturn void run_child(const struct worker_start *start, const int *private_fds,
+                                size_t private_count)
 {
     signals_reset_in_worker();
     for (size_t i = 0; i < private_count; i++)
@@ -51,7 +51,7 @@ enum err spawn_worker(const struct worker_start *template, const int *private_fd
     spawned->pid = fork();
     if (spawned->pid == 0) {
         close(ends[0]);
-        live(&start, private_fds, private_count);
+        run_child(&start, private_fds, private_count);
     }
     errno_kept = errno;
     close(ends[1]);

@@ -91,7 +91,7 @@ static int open_region(pid_t pid)
     return fd;
 }
 
-static int print(const struct region *region, bool json)
+static int print_report(const struct region *region, bool json)
 {
     struct buf out;
     bool good;
@@ -132,7 +132,7 @@ int status(const struct options *options)
         close(fd);
         return EXIT_FAILED;
     }
-    rc = print(region, options->json);
+    rc = print_report(region, options->json);
     region_close(region);
     return rc;
 }

@@ -27,7 +27,7 @@ static int64_t ago_ms(uint64_t now_ms, uint64_t then_ms)
 /* rejected_bad_json -> bad-json, the code that a client sees; false when it is no such counter. */
 static bool reject_code(enum stat_id stat, char *code, size_t code_size)
 {
-    const char *name = stat_name(stat);
+    const char *name = stats_name(stat);
     size_t len = strlen(name), head = sizeof rejected - 1;
 
     if (strncmp(name, rejected, head) != 0 || len - head >= code_size)
@@ -117,7 +117,7 @@ static void counters_json(const struct region *region, struct buf *out)
 
     buf_add_text(out, ",\"totals\":{");
     for (int i = 0; i < STAT_COUNT; i++)
-        member(out, stat_name((enum stat_id)i), stats_sum(region, (enum stat_id)i));
+        member(out, stats_name((enum stat_id)i), stats_sum(region, (enum stat_id)i));
     buf_add_text(out, "},\"rejected\":{");
     for (int i = 0; i < STAT_COUNT; i++)
         if (reject_code((enum stat_id)i, code, sizeof code))
@@ -198,7 +198,7 @@ static void rejects_text(const struct region *region, struct buf *out)
         if (!count)
             continue;
         none = false;
-        buf_addf(out, " %s %llu", stat_name((enum stat_id)i) + sizeof "handshake",
+        buf_addf(out, " %s %llu", stats_name((enum stat_id)i) + sizeof "handshake",
                  (unsigned long long)count);
     }
     line_end(out, none);

@@ -106,8 +106,8 @@ static size_t mib(size_t bytes)
     return bytes / MIB + (bytes % MIB != 0);
 }
 
-__attribute__((format(printf, 3, 4))) static bool refuse(char *why, size_t why_size,
-                                                         const char *format, ...)
+__attribute__((format(printf, 3, 4))) static bool say_why(char *why, size_t why_size,
+                                                          const char *format, ...)
 {
     va_list args;
 
@@ -125,25 +125,25 @@ static bool fits(const struct layout *layout, char *why, size_t why_size)
     uint32_t sessions = layout->sessions_max;
 
     if (sysconf(_SC_PAGESIZE) != LAYOUT_PAGE)
-        return refuse(why, why_size,
-                      "shared memory is laid out in pages of %d bytes, here they are %ld",
-                      LAYOUT_PAGE, sysconf(_SC_PAGESIZE));
+        return say_why(why, why_size,
+                       "shared memory is laid out in pages of %d bytes, here they are %ld",
+                       LAYOUT_PAGE, sysconf(_SC_PAGESIZE));
     if (layout->dense > available)
-        return refuse(why, why_size,
-                      "%u sessions need %zu MiB of shared memory when all are there, %zu MiB of "
-                      "memory are available",
-                      sessions, mib(layout->dense), available / MIB);
+        return say_why(why, why_size,
+                       "%u sessions need %zu MiB of shared memory when all are there, %zu MiB of "
+                       "memory are available",
+                       sessions, mib(layout->dense), available / MIB);
     if (layout->size > address_space)
-        return refuse(
+        return say_why(
             why, why_size,
             "%u sessions need %zu MiB of address space, the limit (ulimit -v, RLIMIT_AS) is "
             "%zu MiB",
             sessions, mib(layout->size), address_space / MIB);
     if (layout->size > file_size) /* ftruncate would answer with SIGXFSZ */
-        return refuse(why, why_size,
-                      "%u sessions need a shared mapping of %zu MiB, the limit (ulimit -f, "
-                      "RLIMIT_FSIZE) is %zu MiB",
-                      sessions, mib(layout->size), file_size / MIB);
+        return say_why(why, why_size,
+                       "%u sessions need a shared mapping of %zu MiB, the limit (ulimit -f, "
+                       "RLIMIT_FSIZE) is %zu MiB",
+                       sessions, mib(layout->size), file_size / MIB);
     return true;
 }
 
@@ -151,12 +151,12 @@ static bool make_file(int *fd, const struct layout *layout, char *why, size_t wh
 {
     *fd = memfd_create("postoffice", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (*fd < 0)
-        return refuse(why, why_size, "memfd_create: %s", strerror(errno));
+        return say_why(why, why_size, "memfd_create: %s", strerror(errno));
     if (ftruncate(*fd, (off_t)layout->size) != 0)
-        return refuse(why, why_size, "%u sessions need a shared mapping of %zu MiB: ftruncate: %s",
-                      layout->sessions_max, mib(layout->size), strerror(errno));
+        return say_why(why, why_size, "%u sessions need a shared mapping of %zu MiB: ftruncate: %s",
+                       layout->sessions_max, mib(layout->size), strerror(errno));
     if (fcntl(*fd, F_ADD_SEALS, REGION_SEALS) != 0)
-        return refuse(why, why_size, "sealing the shared memory: %s", strerror(errno));
+        return say_why(why, why_size, "sealing the shared memory: %s", strerror(errno));
     return true;
 }
 
@@ -166,8 +166,8 @@ static bool map_file(struct region *region, int protection, char *why, size_t wh
         mmap(NULL, region->layout.size, protection, MAP_SHARED | MAP_NORESERVE, region->fd, 0);
 
     if (base == MAP_FAILED)
-        return refuse(why, why_size, "mapping %zu MiB of shared memory (%u sessions): %s",
-                      mib(region->layout.size), region->layout.sessions_max, strerror(errno));
+        return say_why(why, why_size, "mapping %zu MiB of shared memory (%u sessions): %s",
+                       mib(region->layout.size), region->layout.sessions_max, strerror(errno));
     region->base = base;
     /* A core of a crashed worker needs neither gigabytes of holes nor the hash key. */
     (void)madvise(base, region->layout.size, MADV_DONTDUMP);
@@ -184,7 +184,7 @@ static bool write_header(struct region *region, char *why, size_t why_size)
     header->sessions_max = region->layout.sessions_max;
     header->size = region->layout.size;
     if (getrandom(header->hash_key, sizeof header->hash_key, 0) != sizeof header->hash_key)
-        return refuse(why, why_size, "getrandom: %s", strerror(errno));
+        return say_why(why, why_size, "getrandom: %s", strerror(errno));
     return true;
 }
 
@@ -207,7 +207,7 @@ static bool make_doorbells(struct region *region, char *why, size_t why_size)
     for (uint32_t slot = 0; slot < WORKERS_MAX; slot++) {
         region->doorbells[slot] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         if (region->doorbells[slot] < 0)
-            return refuse(why, why_size, "eventfd: %s", strerror(errno));
+            return say_why(why, why_size, "eventfd: %s", strerror(errno));
     }
     return true;
 }
@@ -218,14 +218,14 @@ struct region *region_create(uint32_t sessions_max, char *why, size_t why_size)
     struct layout layout;
 
     if (sessions_max == 0 || sessions_max > UINT32_C(1) << BUCKET_BITS_MAX) {
-        refuse(why, why_size, "shared memory for %u sessions: 1 to %u are possible", sessions_max,
-               UINT32_C(1) << BUCKET_BITS_MAX);
+        say_why(why, why_size, "shared memory for %u sessions: 1 to %u are possible", sessions_max,
+                UINT32_C(1) << BUCKET_BITS_MAX);
         return NULL;
     }
     layout = layout_compute(sessions_max);
     region = region_new(-1, &layout);
     if (!region) {
-        refuse(why, why_size, "out of memory");
+        say_why(why, why_size, "out of memory");
         return NULL;
     }
     if (fits(&region->layout, why, why_size) &&
@@ -246,17 +246,17 @@ static bool check_file(int fd, struct layout *layout, char *why, size_t why_size
     if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &file) != 0 ||
         pread(fd, &header, sizeof header, 0) != (ssize_t)sizeof header ||
         memcmp(header.magic, region_magic, sizeof header.magic) != 0)
-        return refuse(why, why_size, "this is not the shared memory of a PostOffice");
+        return say_why(why, why_size, "this is not the shared memory of a PostOffice");
     if (header.version != LAYOUT_VERSION)
-        return refuse(why, why_size,
-                      "the shared memory has layout version %u, this program knows %d",
-                      header.version, LAYOUT_VERSION);
+        return say_why(why, why_size,
+                       "the shared memory has layout version %u, this program knows %d",
+                       header.version, LAYOUT_VERSION);
     if (header.sessions_max == 0 || header.sessions_max > UINT32_C(1) << BUCKET_BITS_MAX)
-        return refuse(why, why_size, "the header of the shared memory is damaged");
+        return say_why(why, why_size, "the header of the shared memory is damaged");
     *layout = layout_compute(header.sessions_max);
     if (header.size != layout->size || (uint64_t)file.st_size != layout->size)
-        return refuse(why, why_size, "the shared memory has %" PRIu64 " bytes, %zu were expected",
-                      (uint64_t)file.st_size, layout->size);
+        return say_why(why, why_size, "the shared memory has %" PRIu64 " bytes, %zu were expected",
+                       (uint64_t)file.st_size, layout->size);
     return true;
 }
 
@@ -269,7 +269,7 @@ struct region *region_attach(int fd, char *why, size_t why_size)
         return NULL;
     region = region_new(fd, &layout);
     if (!region) {
-        refuse(why, why_size, "out of memory");
+        say_why(why, why_size, "out of memory");
         return NULL;
     }
     if (!map_file(region, PROT_READ, why, why_size)) {

@@ -54,14 +54,14 @@ static uint64_t position(const shared_u64 *word)
     return atomic_load_explicit(word, memory_order_acquire);
 }
 
-static void move(shared_u64 *word, uint64_t to)
+static void move_position(shared_u64 *word, uint64_t to)
 {
     atomic_store_explicit(word, to, memory_order_release);
 }
 
 /* ---- the writer ---- */
 
-static void write_head(char *bytes, size_t place, uint32_t len, uint64_t incarnation)
+static void write_record_head(char *bytes, size_t place, uint32_t len, uint64_t incarnation)
 {
     struct record_head head = { .len = len, .incarnation = (uint32_t)incarnation };
 
@@ -84,13 +84,13 @@ enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t in
     if (used > RING_BYTES || pass + need > RING_BYTES - used)
         return ERR_FULL;
     if (pass >= HEAD_BYTES) /* a shorter end can hold no record, so it needs no mark */
-        write_head(bytes, place, PASS_OVER, 0);
+        write_record_head(bytes, place, PASS_OVER, 0);
     if (pass)
         place = 0;
-    write_head(bytes, place, (uint32_t)record.len, incarnation);
+    write_record_head(bytes, place, (uint32_t)record.len, incarnation);
     if (record.len)
         memcpy(bytes + place + HEAD_BYTES, record.data, record.len);
-    move(head_word, head + pass + need);
+    move_position(head_word, head + pass + need);
     return OK;
 }
 
@@ -154,14 +154,14 @@ bool ring_peek(struct region *region, uint32_t from, uint32_t to, struct slice *
         if (tail == head)
             return false;
         if (!find_record(bytes, tail, head, &found)) {
-            move(tail_word, head);
+            move_position(tail_word, head);
             return false;
         }
         if (found.incarnation == incarnation) {
             *record = slice_make(found.data, found.len);
             return true;
         }
-        move(tail_word, found.end); /* for the one who had this slot before */
+        move_position(tail_word, found.end); /* for the one who had this slot before */
     }
     return false;
 }
@@ -174,7 +174,8 @@ void ring_drop(struct region *region, uint32_t from, uint32_t to)
 
     if (tail == head)
         return;
-    move(tail_word, find_record(bytes_of(region, from, to), tail, head, &found) ? found.end : head);
+    move_position(tail_word,
+                  find_record(bytes_of(region, from, to), tail, head, &found) ? found.end : head);
 }
 
 static bool is_empty(const struct region *region, uint32_t from, uint32_t to)
@@ -211,7 +212,7 @@ void rings_purge(struct region *region, uint32_t slot)
     uint32_t used = region_slots_used(region);
 
     for (uint32_t other = 0; other < used; other++) {
-        move(tail_of(region, other, slot), position(head_of(region, other, slot)));
+        move_position(tail_of(region, other, slot), position(head_of(region, other, slot)));
         if (position(head_of(region, slot, other)) == 0)
             continue; /* never used */
         if (is_empty(region, slot, other))

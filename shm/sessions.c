@@ -35,12 +35,12 @@ struct sessions_writer {
 
 /* ---- words ---- */
 
-static uint64_t get(const shared_u64 *word)
+static uint64_t get_word(const shared_u64 *word)
 {
     return atomic_load_explicit(word, memory_order_acquire);
 }
 
-static void put(shared_u64 *word, uint64_t value)
+static void put_word(shared_u64 *word, uint64_t value)
 {
     atomic_store_explicit(word, value, memory_order_release);
 }
@@ -133,7 +133,7 @@ static void put_device(struct shared_session *session, struct slice device)
     if (device.len > 0)
         memcpy(words, device.data, device.len);
     for (size_t i = 0; i < DEVICE_BYTES_MAX / 8; i++)
-        put(&session->device[i], words[i]);
+        put_word(&session->device[i], words[i]);
     put_link(&session->device_len, (uint32_t)device.len);
 }
 
@@ -156,23 +156,23 @@ static void clear_map_bit(const struct region *region, uint32_t slot, uint64_t k
         atomic_fetch_and(word, ~bit);
 }
 
-static uint32_t publish(struct sessions_writer *writer, struct address_key key, uint64_t number,
-                        struct slice device, uint64_t since_ns)
+static uint32_t publish_row(struct sessions_writer *writer, struct address_key key, uint64_t number,
+                            struct slice device, uint64_t since_ns)
 {
     shared_u64 *bucket = &writer->buckets[bucket_index(writer->region, key.lo)];
-    uint64_t head = get(bucket);
+    uint64_t head = get_word(bucket);
     uint32_t index = take_entry(writer);
     struct shared_session *session = &writer->sessions[index];
 
-    put(&session->key_lo, key.lo);
-    put(&session->key_hi, key.hi);
-    put(&session->number, number);
-    put(&session->since_ns, since_ns);
-    put(&session->incarnation, writer->incarnation);
+    put_word(&session->key_lo, key.lo);
+    put_word(&session->key_hi, key.hi);
+    put_word(&session->number, number);
+    put_word(&session->since_ns, since_ns);
+    put_word(&session->incarnation, writer->incarnation);
     put_device(session, device);
     put_link(&session->next, head_link(head));
     /* Published. The rest of the chain is as it was, so readers in it need not notice. */
-    put(bucket, head_make(head_version(head), index + 1));
+    put_word(bucket, head_make(head_version(head), index + 1));
     set_map_bit(writer, key.lo);
     return index;
 }
@@ -183,7 +183,7 @@ uint32_t sessions_add(struct sessions_writer *writer, struct address_key key, ui
     if (writer->session_count == writer->region->layout.sessions_max)
         return UINT32_MAX;
     writer->session_count++;
-    return publish(writer, key, number, device, since_ns);
+    return publish_row(writer, key, number, device, since_ns);
 }
 
 uint32_t sessions_add_group(struct sessions_writer *writer, struct address_key key)
@@ -191,7 +191,7 @@ uint32_t sessions_add_group(struct sessions_writer *writer, struct address_key k
     if (writer->group_count == writer->region->layout.groups_max)
         return UINT32_MAX;
     writer->group_count++;
-    return publish(writer, key, 0, slice_make("", 0), 0);
+    return publish_row(writer, key, 0, slice_make("", 0), 0);
 }
 
 /* What the writer learns on one walk along its own chain. */
@@ -217,7 +217,7 @@ static struct unlinking look_along(const struct sessions_writer *writer, uint32_
         if (link == wanted) {
             result.found = true;
             result.before = previous;
-        } else if (map_index(writer->region, get(&session->key_lo)) == word) {
+        } else if (map_index(writer->region, get_word(&session->key_lo)) == word) {
             result.word_still_used = true;
         }
         previous = session;
@@ -226,12 +226,12 @@ static struct unlinking look_along(const struct sessions_writer *writer, uint32_
     return result;
 }
 
-static void withdraw(struct sessions_writer *writer, uint32_t index)
+static void withdraw_row(struct sessions_writer *writer, uint32_t index)
 {
     struct shared_session *session = &writer->sessions[index];
-    uint64_t key_lo = get(&session->key_lo);
+    uint64_t key_lo = get_word(&session->key_lo);
     shared_u64 *bucket = &writer->buckets[bucket_index(writer->region, key_lo)];
-    uint64_t head = get(bucket);
+    uint64_t head = get_word(bucket);
     uint32_t first = head_link(head), next = get_link(&session->next);
     struct unlinking where =
         look_along(writer, first, index + 1, map_index(writer->region, key_lo));
@@ -241,7 +241,8 @@ static void withdraw(struct sessions_writer *writer, uint32_t index)
         put_link(&where.before->next, next);
     else
         first = next;
-    put(bucket, head_make(head_version(head) + 1, first)); /* before the entry can be used again */
+    put_word(bucket,
+             head_make(head_version(head) + 1, first)); /* before the entry can be used again */
     if (!where.word_still_used)
         clear_map_bit(writer->region, writer->slot, key_lo);
     writer->vacant[writer->vacant_count++] = index;
@@ -249,13 +250,13 @@ static void withdraw(struct sessions_writer *writer, uint32_t index)
 
 void sessions_remove(struct sessions_writer *writer, uint32_t index)
 {
-    withdraw(writer, index);
+    withdraw_row(writer, index);
     writer->session_count--;
 }
 
 void sessions_remove_group(struct sessions_writer *writer, uint32_t index)
 {
-    withdraw(writer, index);
+    withdraw_row(writer, index);
     writer->group_count--;
 }
 
@@ -280,12 +281,12 @@ static void copy_place(const struct walk *walk, const struct shared_session *ses
     uint32_t len = get_link(&session->device_len);
 
     for (size_t i = 0; i < DEVICE_BYTES_MAX / 8; i++)
-        words[i] = get(&session->device[i]);
+        words[i] = get_word(&session->device[i]);
     *place = (struct session_place){
         .slot = walk->slot,
         .incarnation = walk->incarnation,
-        .number = get(&session->number),
-        .since_ns = get(&session->since_ns),
+        .number = get_word(&session->number),
+        .since_ns = get_word(&session->since_ns),
         .device_len = (uint8_t)(len <= DEVICE_BYTES_MAX ? len : DEVICE_BYTES_MAX),
     };
     memcpy(place->device, words, sizeof place->device);
@@ -303,8 +304,9 @@ static void walk_chain(struct walk *walk, uint32_t first)
         if (link > walk->region->layout.rows_max)
             return;
         session = &sessions[link - 1];
-        if (get(&session->key_lo) == walk->key.lo && get(&session->key_hi) == walk->key.hi &&
-            get(&session->incarnation) == walk->incarnation) {
+        if (get_word(&session->key_lo) == walk->key.lo &&
+            get_word(&session->key_hi) == walk->key.hi &&
+            get_word(&session->incarnation) == walk->incarnation) {
             if (walk->found < walk->places_max)
                 copy_place(walk, session, &walk->places[walk->found]);
             walk->found++;
@@ -322,11 +324,11 @@ static bool walk_stable(struct walk *walk)
         &region_buckets(walk->region, walk->slot)[bucket_index(walk->region, walk->key.lo)];
 
     for (int tries = 0; tries < WALK_TRIES_MAX; tries++) {
-        uint64_t head = get(bucket);
+        uint64_t head = get_word(bucket);
 
         walk->found = 0;
         walk_chain(walk, head_link(head));
-        if (head_version(get(bucket)) == head_version(head))
+        if (head_version(get_word(bucket)) == head_version(head))
             return true;
     }
     return false;
@@ -347,7 +349,7 @@ static size_t walk_worker(struct walk *walk)
 
 static uint64_t candidates(const struct region *region, struct address_key key)
 {
-    return get(&region_map(region)[map_index(region, key.lo)]);
+    return get_word(&region_map(region)[map_index(region, key.lo)]);
 }
 
 uint64_t sessions_workers(const struct region *region, struct address_key key)
@@ -398,7 +400,7 @@ void sessions_purge(struct region *region, uint32_t slot)
     if (high_water > layout->rows_max)
         high_water = layout->rows_max;
     for (uint32_t i = 0; i < high_water; i++)
-        clear_map_bit(region, slot, get(&sessions[i].key_lo));
+        clear_map_bit(region, slot, get_word(&sessions[i].key_lo));
     region_clear(region, slab_at(layout, slot), layout->slab_sessions_at);
     region_clear(region, slab_at(layout, slot) + layout->slab_sessions_at,
                  sizeof(struct shared_session) * high_water);

@@ -25,7 +25,7 @@ static uint64_t read_counter(const shared_u64 *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-const char *stat_name(enum stat_id stat)
+const char *stats_name(enum stat_id stat)
 {
     assert(stat < STAT_COUNT);
     return stat_names[stat];

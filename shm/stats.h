@@ -100,7 +100,7 @@ enum stat_id {
         STAT_COUNT
 };
 
-const char *stat_name(enum stat_id stat);
+const char *stats_name(enum stat_id stat);
 /* The row of one worker, to be written by it alone. */
 struct stats_row;
 struct stats_row *stats_row(struct region *region, uint32_t slot);

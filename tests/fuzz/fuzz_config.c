@@ -45,7 +45,7 @@ static void try_uri(const uint8_t *data, size_t size)
     redis_uri_parse(uri, &redis, &reason);
     redis_uri_redact(uri, &shown);
     must(!shown.failed);
-    redis_fini(&redis);
+    redis_uri_fini(&redis);
     buf_fini(&shown);
     free(uri);
 }

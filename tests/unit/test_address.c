@@ -18,7 +18,7 @@ static bool valid(struct slice text)
     assert_non_null(copy);
     memcpy(copy, text.data, text.len);
     result = address_valid(slice_make(copy, text.len));
-    assert_int_equal(text.len > 64 ? result : device_valid(slice_make(copy, text.len)),
+    assert_int_equal(text.len > 64 ? result : address_device_valid(slice_make(copy, text.len)),
                      text.len == 0 ? true : result);
     free(copy);
     return result;
@@ -159,13 +159,13 @@ static void a_device_may_be_empty_and_has_at_most_64_bytes(void **state)
 
     (void)state;
     memset(text, 'A', sizeof text);
-    assert_true(device_valid((struct slice){ NULL, 0 }));
-    assert_true(device_valid(SLICE("")));
-    assert_true(device_valid(SLICE("TAB")));
-    assert_true(device_valid(slice_make(text, 64)));
-    assert_false(device_valid(slice_make(text, 65)));
-    assert_false(device_valid(SLICE("a\nb")));
-    assert_false(device_valid(SLICE("TAB ")));
+    assert_true(address_device_valid((struct slice){ NULL, 0 }));
+    assert_true(address_device_valid(SLICE("")));
+    assert_true(address_device_valid(SLICE("TAB")));
+    assert_true(address_device_valid(slice_make(text, 64)));
+    assert_false(address_device_valid(slice_make(text, 65)));
+    assert_false(address_device_valid(SLICE("a\nb")));
+    assert_false(address_device_valid(SLICE("TAB ")));
 }
 
 static void a_pattern_is_exact_or_a_prefix(void **state)
@@ -188,9 +188,10 @@ static void a_pattern_is_exact_or_a_prefix(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        assert_int_equal(pattern_covers(slice_of(table[i].pattern), slice_of(table[i].address)),
-                         table[i].covers);
-    assert_false(pattern_covers((struct slice){ NULL, 0 }, SLICE("a")));
+        assert_int_equal(
+            address_pattern_covers(slice_of(table[i].pattern), slice_of(table[i].address)),
+            table[i].covers);
+    assert_false(address_pattern_covers((struct slice){ NULL, 0 }, SLICE("a")));
 }
 
 int main(void)

@@ -222,7 +222,7 @@ static void redis_uris_are_taken_apart(void **state)
         assert_string_equal(redis.password, u->password);
         assert_int_equal(redis.port, u->port);
         assert_int_equal(redis.db, u->db);
-        redis_fini(&redis);
+        redis_uri_fini(&redis);
     }
 }
 
@@ -274,7 +274,7 @@ static void bad_uris_are_refused_and_no_password_is_shown(void **state)
         snprintf(text, sizeof text, "{\"dataSource\":{\"redis\":{\"x\":{\"uri\":\"%s\"}}}}",
                  bad[i]);
         if (redis_uri_parse(bad[i], &redis, &reason) == OK) {
-            redis_fini(&redis); /* the last one is a path, however odd */
+            redis_uri_fini(&redis); /* the last one is a path, however odd */
             assert_true(strncmp(bad[i], "unix:m", 6) == 0);
             continue;
         }

@@ -40,8 +40,8 @@ static void every_counter_has_its_name(void **state)
 {
     (void)state;
     for (enum stat_id stat = 0; stat < STAT_COUNT; stat++)
-        assert_non_null(stat_name(stat));
-    assert_string_equal(stat_name(STAT_bytes_in), "bytes_in");
+        assert_non_null(stats_name(stat));
+    assert_string_equal(stats_name(STAT_bytes_in), "bytes_in");
 }
 
 int main(void)

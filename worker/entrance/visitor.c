@@ -206,7 +206,7 @@ static bool check_names(struct visitor *visitor, const struct http_upgrade *upgr
         message =
             "clientID must be a user address: 1 to 255 bytes of UTF-8, no control characters, no "
             "white space at either end, not reserved";
-    else if (upgrade->device.data && !device_valid(upgrade->device))
+    else if (upgrade->device.data && !address_device_valid(upgrade->device))
         message = "device must be at most 64 bytes of UTF-8 without control characters";
     if (message)
         refuse_bad(visitor, message);

@@ -13,7 +13,8 @@
 /* A peer that vanished without a word is noticed by the kernel after 15 + 3 * 5 s. */
 enum { KEEPALIVE_IDLE_S = 15, KEEPALIVE_INTERVAL_S = 5, KEEPALIVE_PROBES = 3 };
 
-static enum err start(int family, const struct sockaddr *address, socklen_t address_len, int *fd)
+static enum err connect_socket(int family, const struct sockaddr *address, socklen_t address_len,
+                               int *fd)
 {
     int s = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int errno_kept;
@@ -38,7 +39,7 @@ enum err dial_unix(const char *path, int *fd)
     if (len >= sizeof address.sun_path)
         return ERR_BAD;
     memcpy(address.sun_path, path, len + 1);
-    return start(AF_UNIX, (const struct sockaddr *)&address, sizeof address, fd);
+    return connect_socket(AF_UNIX, (const struct sockaddr *)&address, sizeof address, fd);
 }
 
 /* What was asked for makes things better, not possible: a refusal is not looked at. */
@@ -90,7 +91,7 @@ enum err dial_tcp(const char *host, uint16_t port, unsigned attempt, int *fd)
     if (look_up(host, port, &list) != 0 || !list)
         return ERR_ABSENT;
     at = pick(list, attempt);
-    err = start(at->ai_family, at->ai_addr, at->ai_addrlen, fd);
+    err = connect_socket(at->ai_family, at->ai_addr, at->ai_addrlen, fd);
     errno_kept = errno;
     freeaddrinfo(list);
     if (!err)

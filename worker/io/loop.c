@@ -92,7 +92,7 @@ int64_t loop_unix_s(struct loop *loop)
     return loop->unix_s;
 }
 
-static void on_fd(evutil_socket_t fd, short what, void *arg)
+static void on_fd_event(evutil_socket_t fd, short what, void *arg)
 {
     struct loop_watch *watch = arg;
     unsigned events = (what & EV_READ ? LOOP_READ : 0u) | (what & EV_WRITE ? LOOP_WRITE : 0u);
@@ -112,7 +112,7 @@ enum err loop_watch(struct loop *loop, struct loop_watch *watch, int fd, unsigne
     watch->callback = callback;
     watch->arg = arg;
     watch->events = 0;
-    if (event_assign(&watch->event, loop->base, fd, event_flags(events), on_fd, watch) != 0)
+    if (event_assign(&watch->event, loop->base, fd, event_flags(events), on_fd_event, watch) != 0)
         return ERR_SYSTEM;
     if (events && event_add(&watch->event, NULL) != 0)
         return ERR_SYSTEM;
@@ -129,7 +129,7 @@ enum err loop_rewatch(struct loop *loop, struct loop_watch *watch, unsigned even
     if (watch->events)
         event_del(&watch->event);
     watch->events = 0;
-    if (event_assign(&watch->event, loop->base, fd, event_flags(events), on_fd, watch) != 0)
+    if (event_assign(&watch->event, loop->base, fd, event_flags(events), on_fd_event, watch) != 0)
         return ERR_SYSTEM;
     if (events && event_add(&watch->event, NULL) != 0)
         return ERR_SYSTEM;
@@ -143,7 +143,7 @@ void loop_unwatch(struct loop_watch *watch)
     watch->events = 0;
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void on_timer_event(evutil_socket_t fd, short what, void *arg)
 {
     struct loop_timer *timer = arg;
 
@@ -156,7 +156,7 @@ void loop_timer_init(struct loop *loop, struct loop_timer *timer, loop_timer_cb 
 {
     timer->callback = callback;
     timer->arg = arg;
-    event_assign(&timer->event, loop->base, -1, 0, on_timer, timer);
+    event_assign(&timer->event, loop->base, -1, 0, on_timer_event, timer);
 }
 
 void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms)

@@ -10,7 +10,7 @@ bool service_is(const struct office *office, struct slice address)
     const struct config_list *patterns = &office->config->service_addresses;
 
     for (size_t i = 0; i < patterns->count; i++)
-        if (pattern_covers(slice_of(patterns->items[i]), address))
+        if (address_pattern_covers(slice_of(patterns->items[i]), address))
             return true;
     return false;
 }

@@ -107,7 +107,7 @@ void grant_unref(struct grant *grant)
 static bool covered(const struct config_list *patterns, struct slice address)
 {
     for (size_t i = 0; i < patterns->count; i++)
-        if (pattern_covers(slice_of(patterns->items[i]), address))
+        if (address_pattern_covers(slice_of(patterns->items[i]), address))
             return true;
     return false;
 }

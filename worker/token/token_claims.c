@@ -174,7 +174,8 @@ static bool wanted(const char *text)
     return text && *text;
 }
 
-static enum token_fault judge(const struct config *config, struct claims *claims, int64_t now_s)
+static enum token_fault judge_claims(const struct config *config, struct claims *claims,
+                                     int64_t now_s)
 {
     int64_t leeway_s = config->auth.leeway_s;
 
@@ -216,7 +217,7 @@ enum token_fault token_claims_read(const struct config *config, const struct tok
         return TOKEN_BAD_CLAIMS;
     claims_begin(claims, opened);
     if (read_claims(claims, slice_make(opened->payload, opened->payload_len)))
-        fault = judge(config, claims, now_s);
+        fault = judge_claims(config, claims, now_s);
     if (fault == TOKEN_GOOD && !(made = grant_new(&claims->grant)))
         fault = TOKEN_BAD_CLAIMS; /* no memory: refused, as everything that cannot be checked */
     if (fault == TOKEN_GOOD && token_revoked(config, made->jti)) {

@@ -14,7 +14,7 @@ struct jwt_parts {
     struct slice signed_text; /* HEADER.PAYLOAD as it came (RFC 7515 5.2) */
 };
 
-static bool split(struct slice token, struct jwt_parts *parts)
+static bool split_jwt(struct slice token, struct jwt_parts *parts)
 {
     const char *end = token.data + token.len;
     const char *first = memchr(token.data, '.', token.len), *second;
@@ -39,8 +39,8 @@ static bool typ_fits(struct slice typ)
     return slice_equal_nocase(typ, SLICE("JWT")) || slice_equal_nocase(typ, SLICE("at+jwt"));
 }
 
-static bool take_member(const struct json_value *key, const struct json_value *value,
-                        struct arena *arena, struct jwt_header *header)
+static bool take_header_member(const struct json_value *key, const struct json_value *value,
+                               struct arena *arena, struct jwt_header *header)
 {
     if (json_key_equal(key, SLICE("alg")))
         return (header->alg = token_json_text(value, arena)).data;
@@ -63,7 +63,7 @@ static bool header_read(struct slice json, struct arena *arena, struct jwt_heade
         return false;
     json_walk_begin(&walk, &object);
     while (json_walk_member(&walk, &key, &value, NULL))
-        if (!take_member(&key, &value, arena, header))
+        if (!take_header_member(&key, &value, arena, header))
             return false;
     return header->alg.data;
 }
@@ -81,8 +81,8 @@ static bool kty_of_alg(struct slice alg, enum config_kty *kty)
     return true;
 }
 
-static bool signature_good(const struct config_key *key, struct slice text,
-                           const uint8_t *signature, size_t len)
+static bool jwt_signature_good(const struct config_key *key, struct slice text,
+                               const uint8_t *signature, size_t len)
 {
     uint8_t expected[TOKEN_HMAC_BYTES];
     bool good;
@@ -99,8 +99,8 @@ static bool signature_good(const struct config_key *key, struct slice text,
     return good;
 }
 
-static enum token_fault key_choose(const struct config *config, struct slice json, int64_t now_s,
-                                   const struct config_key **key)
+static enum token_fault jwt_key_choose(const struct config *config, struct slice json,
+                                       int64_t now_s, const struct config_key **key)
 {
     struct jwt_header header = { { NULL, 0 }, { NULL, 0 } };
     struct arena arena;
@@ -131,17 +131,17 @@ enum token_fault token_jwt_open(const struct config *config, struct slice token,
     struct jwt_parts parts;
     enum token_fault fault;
 
-    if (!split(token, &parts) ||
+    if (!split_jwt(token, &parts) ||
         !token_base64url_decode(parts.header, opened->payload, sizeof opened->payload, &header_len))
         return TOKEN_MALFORMED;
-    fault = key_choose(config, slice_make(opened->payload, header_len), now_s, &key);
+    fault = jwt_key_choose(config, slice_make(opened->payload, header_len), now_s, &key);
     if (fault != TOKEN_GOOD)
         return fault;
     if (!token_base64url_decode(parts.payload, opened->payload, sizeof opened->payload,
                                 &opened->payload_len) ||
         !token_base64url_decode(parts.signature, signature, sizeof signature, &signature_len))
         return TOKEN_MALFORMED;
-    if (!signature_good(key, parts.signed_text, signature, signature_len))
+    if (!jwt_signature_good(key, parts.signed_text, signature, signature_len))
         return TOKEN_BAD_SIGNATURE;
     opened->iso_times = false;
     return TOKEN_GOOD;

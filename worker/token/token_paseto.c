@@ -46,8 +46,8 @@ static bool footer_read(struct slice json, struct arena *arena, struct slice *ki
     return true;
 }
 
-static enum token_fault key_choose(const struct config *config, struct slice footer, int64_t now_s,
-                                   const struct config_key **key)
+static enum token_fault paseto_key_choose(const struct config *config, struct slice footer,
+                                          int64_t now_s, const struct config_key **key)
 {
     struct slice kid = { NULL, 0 };
     struct arena arena;
@@ -64,8 +64,8 @@ done:
     return fault;
 }
 
-static bool signature_good(const struct config_key *key, struct slice message, struct slice footer,
-                           const uint8_t *signature)
+static bool paseto_signature_good(const struct config_key *key, struct slice message,
+                                  struct slice footer, const uint8_t *signature)
 {
     struct slice pieces[] = { SLICE(TOKEN_PASETO_HEADER), message, footer, SLICE("") };
     struct buf text;
@@ -80,8 +80,8 @@ static bool signature_good(const struct config_key *key, struct slice message, s
 }
 
 /* Decodes body and footer; footer->data stays NULL when there is none. */
-static bool split(struct slice token, struct token_opened *opened, uint8_t *footer_bytes,
-                  struct slice *footer)
+static bool split_paseto(struct slice token, struct token_opened *opened, uint8_t *footer_bytes,
+                         struct slice *footer)
 {
     const char *body = token.data + strlen(TOKEN_PASETO_HEADER);
     const char *end = token.data + token.len;
@@ -109,14 +109,14 @@ enum token_fault token_paseto_open(const struct config *config, struct slice tok
     const struct config_key *key;
     enum token_fault fault;
 
-    if (!split(token, opened, footer_bytes, &footer))
+    if (!split_paseto(token, opened, footer_bytes, &footer))
         return TOKEN_MALFORMED;
-    fault = key_choose(config, footer, now_s, &key);
+    fault = paseto_key_choose(config, footer, now_s, &key);
     if (fault != TOKEN_GOOD)
         return fault;
     opened->payload_len -= TOKEN_SIGNATURE_BYTES;
-    if (!signature_good(key, slice_make(opened->payload, opened->payload_len), footer,
-                        opened->payload + opened->payload_len))
+    if (!paseto_signature_good(key, slice_make(opened->payload, opened->payload_len), footer,
+                               opened->payload + opened->payload_len))
         return TOKEN_BAD_SIGNATURE;
     opened->iso_times = true;
     return TOKEN_GOOD;

@@ -18,10 +18,10 @@ enum {
 /* One buffer for all: a worker is one thread, and nothing of it outlives a callback. */
 static uint8_t read_buffer[WS_LEFTOVER_MAX + READ_SIZE];
 
-static void on_event(void *arg, int fd, unsigned events);
+static void on_conn_event(void *arg, int fd, unsigned events);
 
 /* echo-test has no shared memory to count in. */
-static void tally(const struct conn_host *host, enum stat_id stat, uint64_t n)
+static void tally_stat(const struct conn_host *host, enum stat_id stat, uint64_t n)
 {
     if (host->stats)
         stats_add(host->stats, stat, n);
@@ -38,7 +38,7 @@ static void mark_dirty(struct conn *conn)
 }
 
 /* Every change of state goes through here, so that the owner hears once that it is over. */
-static void enter(struct conn *conn, enum conn_state state)
+static void enter_state(struct conn *conn, enum conn_state state)
 {
     bool was_open = conn->state == CONN_OPEN;
 
@@ -47,11 +47,11 @@ static void enter(struct conn *conn, enum conn_state state)
         conn->host->calls->closing(conn);
 }
 
-static void die(struct conn *conn)
+static void conn_die(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
         return;
-    enter(conn, CONN_DEAD);
+    enter_state(conn, CONN_DEAD);
     loop_unwatch(&conn->watch);
     wheel_cancel(&conn->timer);
     close(conn->fd);
@@ -61,7 +61,7 @@ static void die(struct conn *conn)
 
 void conn_abort(struct conn *conn)
 {
-    die(conn);
+    conn_die(conn);
 }
 
 static bool not_reading(const struct conn *conn)
@@ -70,12 +70,12 @@ static bool not_reading(const struct conn *conn)
 }
 
 /* Watches for what matters now. */
-static void rewatch(struct conn *conn)
+static void rewatch_conn(struct conn *conn)
 {
     unsigned events = (not_reading(conn) ? 0u : LOOP_READ) | (conn->write_wanted ? LOOP_WRITE : 0u);
 
     if (conn->state != CONN_DEAD && loop_rewatch(conn->host->loop, &conn->watch, events))
-        die(conn);
+        conn_die(conn);
 }
 
 /* ---- time ---- */
@@ -113,7 +113,7 @@ static void set_timer(struct conn *conn)
 }
 
 /* Everything that is to leave goes through here, or through the next. */
-static enum err queue(struct conn *conn, struct msg *msg, struct outbox_position position)
+static enum err queue_msg(struct conn *conn, struct msg *msg, struct outbox_position position)
 {
     if (conn->outbox.bytes == 0) /* nothing waited until now */
         conn->progress_ms = loop_now_ms(conn->host->loop);
@@ -134,12 +134,12 @@ static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice 
     struct msg *msg = msg_new(payload, opcode == WS_CLOSE ? MSG_LAST : MSG_ANSWER, 0);
 
     if (!msg) {
-        die(conn);
+        conn_die(conn);
         return;
     }
     msg->opcode = (uint8_t)opcode;
-    if (queue(conn, msg, (struct outbox_position){ 0 }))
-        die(conn);
+    if (queue_msg(conn, msg, (struct outbox_position){ 0 }))
+        conn_die(conn);
     msg_unref(msg);
 }
 
@@ -149,28 +149,28 @@ static void check_open(struct conn *conn, uint64_t now_ms)
     uint64_t silence_due = conn->last_in_ms + host->ping_ms;
 
     if (conn->outbox.bytes && now_ms >= conn->progress_ms + host->slow_ms) {
-        tally(host, STAT_slow_closed, 1);
+        tally_stat(host, STAT_slow_closed, 1);
         conn_close_now(conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
     } else if (not_reading(conn)) {
         return;
     } else if (conn->ping_sent && now_ms >= silence_due + host->pong_ms) {
-        tally(host, STAT_peers_dead, 1);
+        tally_stat(host, STAT_peers_dead, 1);
         conn_close_now(conn, WS_CLOSE_GOING_AWAY, SLICE("no answer to a ping"));
         conn_set_patience(conn, now_ms + LINGER_MS);
     } else if (!conn->ping_sent && now_ms >= silence_due) {
         conn->ping_sent = true;
         conn->last_in_ms = now_ms - host->ping_ms; /* pong_ms runs from now, however late we come */
-        tally(host, STAT_pings_sent, 1);
+        tally_stat(host, STAT_pings_sent, 1);
         send_control(conn, WS_PING, SLICE(""));
     }
 }
 
-static void on_due(struct wheel_node *node, uint64_t now_ms)
+static void on_conn_due(struct wheel_node *node, uint64_t now_ms)
 {
     struct conn *conn = (struct conn *)((char *)node - offsetof(struct conn, timer));
 
     if (conn->state != CONN_OPEN && now_ms >= conn->close_at_ms) {
-        die(conn);
+        conn_die(conn);
         return;
     }
     if (conn->state == CONN_OPEN && now_ms >= conn->deadline_ms) {
@@ -202,7 +202,7 @@ static void drop_waiting(struct conn *conn)
     uint64_t mail_count = conn->outbox.mail_count;
 
     outbox_clear(&conn->outbox);
-    tally(conn->host, STAT_mail_undelivered, mail_count - conn->outbox.mail_count);
+    tally_stat(conn->host, STAT_mail_undelivered, mail_count - conn->outbox.mail_count);
 }
 
 static void send_close(struct conn *conn, uint16_t code, struct slice reason)
@@ -217,10 +217,10 @@ void conn_close(struct conn *conn, uint16_t code, struct slice reason)
 {
     if (conn->state != CONN_OPEN)
         return;
-    enter(conn, CONN_CLOSING);
+    enter_state(conn, CONN_CLOSING);
     conn->read_paused = conn->held = false; /* or the peer's close would never be seen */
     send_close(conn, code, reason);
-    rewatch(conn);
+    rewatch_conn(conn);
     conn_set_patience(conn, loop_now_ms(conn->host->loop) + conn->host->close_ms);
 }
 
@@ -234,11 +234,11 @@ void conn_close_now(struct conn *conn, uint16_t code, struct slice reason)
 
 /* Nothing more is read; when our close frame has left, our side of the connection ends, and the
  * peer's end of file is awaited so that no reset overtakes the close frame. */
-static void linger(struct conn *conn)
+static void linger_conn(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
         return;
-    enter(conn, CONN_LINGERING);
+    enter_state(conn, CONN_LINGERING);
     conn->end_after_flush = true;
     conn->read_paused = conn->held = false;
     mark_dirty(conn);
@@ -251,19 +251,19 @@ static void on_peer_close(struct conn *conn, const struct ws_event *event)
         drop_waiting(conn); /* a peer that has closed reads no more messages */
         send_close(conn, event->close_code, SLICE(""));
     }
-    linger(conn);
+    linger_conn(conn);
 }
 
 /* RFC 6455 7.1.7: fail the connection: a close frame with the reason, then nothing of it is read.
  */
 static void on_broken(struct conn *conn, const struct ws_event *event)
 {
-    tally(conn->host, STAT_protocol_errors, 1);
+    tally_stat(conn->host, STAT_protocol_errors, 1);
     if (conn->state == CONN_OPEN) {
         drop_waiting(conn);
         send_close(conn, event->close_code, slice_of(event->reason));
     }
-    linger(conn);
+    linger_conn(conn);
 }
 
 /* ---- reading ---- */
@@ -339,7 +339,7 @@ static void leftover_keep(struct conn *conn, const uint8_t *data, size_t len)
     assert(len <= WS_LEFTOVER_MAX);
     conn->leftover = malloc(len);
     if (!conn->leftover) {
-        die(conn);
+        conn_die(conn);
         return;
     }
     memcpy(conn->leftover, data, len);
@@ -359,7 +359,7 @@ static size_t leftover_take(struct conn *conn, uint8_t *to)
     return len;
 }
 
-static void decode(struct conn *conn, uint8_t *data, size_t len)
+static void decode_bytes(struct conn *conn, uint8_t *data, size_t len)
 {
     size_t at = 0;
 
@@ -380,7 +380,7 @@ static void decode(struct conn *conn, uint8_t *data, size_t len)
     /* The peer does not read what it causes: read no more of it until half has left. */
     if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max) {
         conn->read_paused = true;
-        rewatch(
+        rewatch_conn(
             conn); /* here: one that waits for its socket is not flushed at the end of the turn */
     }
 }
@@ -393,11 +393,11 @@ void conn_feed(struct conn *conn, struct slice bytes)
         size_t kept = leftover_take(conn, read_buffer);
         n = left < READ_SIZE ? left : READ_SIZE;
         memcpy(read_buffer + kept, data, n);
-        decode(conn, read_buffer, kept + n);
+        decode_bytes(conn, read_buffer, kept + n);
     }
 }
 
-static void on_readable(struct conn *conn)
+static void on_conn_readable(struct conn *conn)
 {
     size_t kept = leftover_take(conn, read_buffer);
     ssize_t n;
@@ -410,12 +410,12 @@ static void on_readable(struct conn *conn)
         return;
     }
     if (n <= 0) { /* end of file without a close frame, or a reset: either way nobody is there */
-        die(conn);
+        conn_die(conn);
         return;
     }
-    tally(conn->host, STAT_bytes_in, (uint64_t)n);
+    tally_stat(conn->host, STAT_bytes_in, (uint64_t)n);
     if (conn->state != CONN_LINGERING) /* lingering: read and forget */
-        decode(conn, read_buffer, kept + (size_t)n);
+        decode_bytes(conn, read_buffer, kept + (size_t)n);
 }
 
 /* ---- writing ---- */
@@ -437,7 +437,7 @@ static void tell_room(struct conn *conn)
     conn->host->calls->has_room(conn);
 }
 
-static void flush(struct conn *conn)
+static void flush_conn(struct conn *conn)
 {
     struct conn_host *host = conn->host;
     struct outbox_sent sent = { .stored = host->calls->stored_left ? tell_stored : NULL,
@@ -445,13 +445,13 @@ static void flush(struct conn *conn)
     enum outbox_result result = outbox_flush(&conn->outbox, conn->fd, &sent);
 
     if (sent.bytes) {
-        tally(host, STAT_bytes_out, sent.bytes);
-        tally(host, STAT_messages_out, sent.messages);
-        tally(host, STAT_answers_out, sent.answers);
+        tally_stat(host, STAT_bytes_out, sent.bytes);
+        tally_stat(host, STAT_messages_out, sent.messages);
+        tally_stat(host, STAT_answers_out, sent.answers);
         conn->progress_ms = loop_now_ms(host->loop);
     }
     if (result == OUTBOX_BROKEN) {
-        die(conn);
+        conn_die(conn);
         return;
     }
     if (result == OUTBOX_EMPTY && conn->end_after_flush) {
@@ -463,7 +463,7 @@ static void flush(struct conn *conn)
         conn->read_paused = false;
         conn->last_in_ms = loop_now_ms(host->loop); /* its silence was ours */
     }
-    rewatch(conn);
+    rewatch_conn(conn);
     if (conn->state == CONN_DEAD)
         return;
     if (conn->outbox.bytes)
@@ -476,7 +476,7 @@ static void flush(struct conn *conn)
         tell_room(conn);
 }
 
-static void on_event(void *arg, int fd, unsigned events)
+static void on_conn_event(void *arg, int fd, unsigned events)
 {
     struct conn *conn = arg;
 
@@ -486,17 +486,17 @@ static void on_event(void *arg, int fd, unsigned events)
         mark_dirty(conn);
     }
     if (events & LOOP_READ && conn->state != CONN_DEAD)
-        on_readable(conn);
+        on_conn_readable(conn);
     /* Who does not gather has marked none but this. */
     if (conn->host->answers_at_once && conn->host->dirty == conn && conn->state != CONN_DEAD) {
         conn->host->dirty = conn->next_dirty;
         conn->is_dirty = false;
-        flush(conn);
+        flush_conn(conn);
     }
 }
 
 /* Makes room for a frame of `bytes` by shedding signals of lower or (mail) any level. */
-static bool make_room(struct conn *conn, const struct msg *msg)
+static bool shed_for(struct conn *conn, const struct msg *msg)
 {
     struct conn_host *host = conn->host;
     uint64_t bytes = msg->len + WS_HEAD_MAX;
@@ -508,7 +508,7 @@ static bool make_room(struct conn *conn, const struct msg *msg)
     if (conn->outbox.signal_bytes) {
         unsigned shed =
             outbox_shed(&conn->outbox, waiting + bytes - host->queue_bytes_max, level_max);
-        tally(host, STAT_signals_shed, shed);
+        tally_stat(host, STAT_signals_shed, shed);
     }
     return conn->outbox.bytes + bytes <= host->queue_bytes_max;
 }
@@ -519,17 +519,17 @@ enum err conn_send(struct conn *conn, struct msg *msg)
 
     if (conn->state != CONN_OPEN)
         return ERR_DOWN;
-    if (bounded && !make_room(conn, msg)) {
+    if (bounded && !shed_for(conn, msg)) {
         if (msg->kind == MSG_SIGNAL)
-            tally(conn->host, STAT_signals_shed, 1);
+            tally_stat(conn->host, STAT_signals_shed, 1);
         return ERR_FULL;
     }
-    return queue(conn, msg, (struct outbox_position){ 0 });
+    return queue_msg(conn, msg, (struct outbox_position){ 0 });
 }
 
 enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position position)
 {
-    return conn->state == CONN_OPEN ? queue(conn, msg, position) : ERR_DOWN;
+    return conn->state == CONN_OPEN ? queue_msg(conn, msg, position) : ERR_DOWN;
 }
 
 void conn_ask_for_room(struct conn *conn, uint64_t mark)
@@ -541,7 +541,7 @@ void conn_ask_for_room(struct conn *conn, uint64_t mark)
 void conn_hold(struct conn *conn)
 {
     conn->held = true;
-    rewatch(conn);
+    rewatch_conn(conn);
 }
 
 void conn_release(struct conn *conn)
@@ -550,7 +550,7 @@ void conn_release(struct conn *conn)
         return;
     conn->held = false;
     conn->last_in_ms = loop_now_ms(conn->host->loop); /* its silence was ours */
-    rewatch(conn);
+    rewatch_conn(conn);
     set_timer(conn);
 }
 
@@ -576,7 +576,7 @@ enum err conn_start(struct conn *conn, struct conn_host *host, int fd)
     conn->last_in_ms = conn->progress_ms = now_ms;
     conn->deadline_ms = conn->close_at_ms = UINT64_MAX;
     ws_decoder_init(&conn->decoder, host->message_bytes_max);
-    if (loop_watch(host->loop, &conn->watch, fd, LOOP_READ, on_event, conn)) {
+    if (loop_watch(host->loop, &conn->watch, fd, LOOP_READ, on_conn_event, conn)) {
         close(fd);
         return ERR_SYSTEM;
     }
@@ -585,11 +585,11 @@ enum err conn_start(struct conn *conn, struct conn_host *host, int fd)
     return OK;
 }
 
-static void bury(struct conn *conn)
+static void bury_conn(struct conn *conn)
 {
     struct conn_host *host = conn->host;
 
-    tally(host, STAT_mail_undelivered, conn->outbox.mail_count);
+    tally_stat(host, STAT_mail_undelivered, conn->outbox.mail_count);
     outbox_fini(&conn->outbox);
     message_drop(conn);
     free(conn->leftover);
@@ -607,7 +607,7 @@ void conn_host_flush(struct conn_host *host)
         todo = conn->next_dirty;
         conn->is_dirty = false;
         if (conn->state != CONN_DEAD)
-            flush(conn);
+            flush_conn(conn);
     }
     todo = host->dead;
     host->dead = NULL;
@@ -615,7 +615,7 @@ void conn_host_flush(struct conn_host *host)
         struct conn *conn = todo;
         todo = conn->next_dead;
         assert(!conn->is_dirty);
-        bury(conn);
+        bury_conn(conn);
     }
 }
 
@@ -623,5 +623,5 @@ void conn_host_init(struct conn_host *host, struct loop *loop, struct stats_row 
                     const struct conn_calls *calls, void *owner)
 {
     *host = (struct conn_host){ .loop = loop, .stats = stats, .calls = calls, .owner = owner };
-    wheel_init(&host->wheel, loop_now_ms(loop), on_due);
+    wheel_init(&host->wheel, loop_now_ms(loop), on_conn_due);
 }

@@ -49,7 +49,8 @@ struct request {
     uint8_t known[HTTP_HEADERS_MAX]; /* which of the names each line of the head has */
 };
 
-static enum err refuse(struct http_fault *fault, int status, const char *code, const char *message)
+static enum err refuse_request(struct http_fault *fault, int status, const char *code,
+                               const char *message)
 {
     *fault = (struct http_fault){ status, code, message };
     return ERR_BAD;
@@ -57,15 +58,15 @@ static enum err refuse(struct http_fault *fault, int status, const char *code, c
 
 static enum err bad_request(struct http_fault *fault, const char *message)
 {
-    return refuse(fault, 400, "bad-request", message);
+    return refuse_request(fault, 400, "bad-request", message);
 }
 
 static enum err no_memory(struct http_fault *fault)
 {
-    return refuse(fault, 503, "overloaded", "out of memory");
+    return refuse_request(fault, 503, "overloaded", "out of memory");
 }
 
-static struct slice value_of(const struct request *request, uint32_t i)
+static struct slice header_value(const struct request *request, uint32_t i)
 {
     const struct http_header *header = &request->parser->headers[i];
 
@@ -92,7 +93,7 @@ static void sort_headers(struct request *request)
         if (known == HEADER_COUNT)
             continue;
         if (request->lines[known]++ == 0)
-            request->first[known] = value_of(request, i);
+            request->first[known] = header_value(request, i);
     }
 }
 
@@ -131,7 +132,7 @@ static bool lists(const struct request *request, enum known known, struct slice 
         struct slice value, element;
         if (request->known[i] != known)
             continue;
-        value = value_of(request, i);
+        value = header_value(request, i);
         while (take_element(&value, ',', &element))
             if (slice_equal_nocase(element, word))
                 return true;
@@ -150,12 +151,12 @@ static struct slice join(const struct request *request, enum known known, const 
         return request->first[known];
     for (uint32_t i = 0; i < request->parser->header_count; i++)
         if (request->known[i] == known)
-            room += value_of(request, i).len + 2;
+            room += header_value(request, i).len + 2;
     text = arena_take(request->arena, room);
     if (!text)
         return (struct slice){ NULL, 0 };
     for (uint32_t i = 0; i < request->parser->header_count; i++) {
-        struct slice value = value_of(request, i);
+        struct slice value = header_value(request, i);
         if (request->known[i] != known)
             continue;
         if (len) {
@@ -201,8 +202,8 @@ static bool percent_decode(struct slice text, char *out, size_t *out_len)
 }
 
 /* Copies only what must change. */
-static enum err decode(struct arena *arena, struct slice text, struct slice *decoded,
-                       struct http_fault *fault)
+static enum err decode_part(struct arena *arena, struct slice text, struct slice *decoded,
+                            struct http_fault *fault)
 {
     char *out;
 
@@ -243,8 +244,8 @@ static enum err take_parameter(struct arena *arena, struct slice text, struct ht
     size_t value_at = equals ? name_len + 1 : name_len;
     struct slice name, value, *place;
 
-    if (decode(arena, slice_make(text.data, name_len), &name, fault) ||
-        decode(arena, slice_make(text.data + value_at, text.len - value_at), &value, fault))
+    if (decode_part(arena, slice_make(text.data, name_len), &name, fault) ||
+        decode_part(arena, slice_make(text.data + value_at, text.len - value_at), &value, fault))
         return ERR_BAD;
     place = parameter(upgrade, name);
     if (!place)
@@ -301,9 +302,9 @@ static enum err check_request_line(const struct request *request, bool any_path,
     struct slice path = target_path(request, query);
 
     if (!slice_equal(method, SLICE("GET")))
-        return refuse(fault, 405, "method-not-allowed", "only GET is served here");
+        return refuse_request(fault, 405, "method-not-allowed", "only GET is served here");
     if (!any_path && !slice_equal(path, SLICE("/")) && !slice_equal(path, SLICE("/ws")))
-        return refuse(fault, 404, "not-found", "connect to / or /ws");
+        return refuse_request(fault, 404, "not-found", "connect to / or /ws");
     return OK;
 }
 
@@ -311,12 +312,14 @@ static enum err check_upgrade_wanted(const struct request *request, struct http_
 {
     if (!lists(request, HEADER_upgrade, SLICE("websocket")) ||
         !lists(request, HEADER_connection, SLICE("upgrade")))
-        return refuse(fault, 426, "upgrade-required", "this is a WebSocket endpoint");
+        return refuse_request(fault, 426, "upgrade-required", "this is a WebSocket endpoint");
     for (uint32_t i = 0; i < request->parser->header_count; i++)
-        if (request->known[i] == HEADER_version && !slice_equal(value_of(request, i), SLICE("13")))
-            return refuse(fault, 426, "upgrade-required", "only WebSocket version 13 is spoken");
+        if (request->known[i] == HEADER_version &&
+            !slice_equal(header_value(request, i), SLICE("13")))
+            return refuse_request(fault, 426, "upgrade-required",
+                                  "only WebSocket version 13 is spoken");
     if (!request->lines[HEADER_version])
-        return refuse(fault, 426, "upgrade-required", "Sec-WebSocket-Version is missing");
+        return refuse_request(fault, 426, "upgrade-required", "Sec-WebSocket-Version is missing");
     return OK;
 }
 
@@ -395,7 +398,7 @@ static enum err take_protocols(const struct request *request, struct http_upgrad
         struct slice value, offer;
         if (request->known[i] != HEADER_protocol)
             continue;
-        value = value_of(request, i);
+        value = header_value(request, i);
         while (take_element(&value, ',', &offer))
             if (take_protocol(offer, upgrade, fault))
                 return ERR_BAD;
@@ -404,8 +407,8 @@ static enum err take_protocols(const struct request *request, struct http_upgrad
 }
 
 /* The single headers as they are, the lists as one. */
-static enum err take_fields(const struct request *request, struct http_upgrade *upgrade,
-                            struct http_fault *fault)
+static enum err take_headers(const struct request *request, struct http_upgrade *upgrade,
+                             struct http_fault *fault)
 {
     upgrade->key = request->first[HEADER_key];
     upgrade->host = request->first[HEADER_host];
@@ -435,7 +438,7 @@ enum err http_check_upgrade(const struct http_parser *parser, const char *head, 
     if (!err)
         err = check_fields(&request, fault);
     if (!err)
-        err = take_fields(&request, upgrade, fault);
+        err = take_headers(&request, upgrade, fault);
     return err ? err : take_query(arena, query, upgrade, fault);
 }
 

@@ -180,7 +180,7 @@ static inline uint32_t frame_bytes(const struct frame *frame)
 }
 
 /* Everything before the message's own bytes. */
-static inline uint8_t *write_head(uint8_t *to, const struct frame *frame)
+static inline uint8_t *write_frame_head(uint8_t *to, const struct frame *frame)
 {
     if (frame->msg->opcode != OUTBOX_RAW)
         to += ws_encode_head(to, (enum ws_opcode)frame->msg->opcode, payload_len(frame));
@@ -188,7 +188,7 @@ static inline uint8_t *write_head(uint8_t *to, const struct frame *frame)
 }
 
 /* One place counts what waits, in (+1) and out (-1). */
-static inline void count(struct outbox *outbox, const struct frame *frame, int sign)
+static inline void count_frame(struct outbox *outbox, const struct frame *frame, int sign)
 {
     int64_t bytes = sign * (int64_t)frame_bytes(frame);
 
@@ -209,10 +209,10 @@ static bool replace_pong(struct outbox *outbox, struct msg *msg)
 
     if (!pong)
         return false;
-    count(outbox, pong, -1);
+    count_frame(outbox, pong, -1);
     msg_unref(pong->msg);
     pong->msg = msg_ref(msg);
-    count(outbox, pong, +1);
+    count_frame(outbox, pong, +1);
     return true;
 }
 
@@ -245,7 +245,7 @@ static enum err enqueue(struct outbox *outbox, struct msg *msg, struct outbox_po
         lanes->run = NULL;
     if (msg->opcode == WS_PONG)
         lanes->pong = frame;
-    count(outbox, frame, +1);
+    count_frame(outbox, frame, +1);
     return OK;
 }
 
@@ -364,7 +364,7 @@ static unsigned shed_lane(struct outbox *outbox, unsigned lane, uint64_t *bytes)
             uint64_t freed = frame_bytes(frame);
             *at = frame->next;
             *bytes -= freed < *bytes ? freed : *bytes;
-            count(outbox, frame, -1);
+            count_frame(outbox, frame, -1);
             frame_drop(frame);
             dropped++;
         } else {
@@ -395,7 +395,7 @@ static bool is_of(const struct frame *frame, uint32_t feed)
     return frame->position_len && frame->position.feed == feed;
 }
 
-static void take_older(struct outbox_position *oldest, const struct frame *frame)
+static void take_older_position(struct outbox_position *oldest, const struct frame *frame)
 {
     if (!oldest->ms || frame->position.number < oldest->number)
         *oldest = frame->position;
@@ -407,13 +407,13 @@ struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed)
     struct outbox_position oldest = { 0 };
 
     if (outbox->current && is_of(outbox->current, feed))
-        take_older(&oldest, outbox->current);
+        take_older_position(&oldest, outbox->current);
     for (uint32_t left = outbox->lanes ? outbox->lanes->occupied : 0; left; left &= left - 1) {
         const struct frame *frame = outbox->lanes->head[__builtin_ctz(left)];
         while (frame && !is_of(frame, feed))
             frame = frame->next;
         if (frame)
-            take_older(&oldest, frame);
+            take_older_position(&oldest, frame);
     }
     return oldest;
 }
@@ -424,7 +424,7 @@ void outbox_clear(struct outbox *outbox)
         return;
     while (outbox->lanes->occupied) {
         struct frame *frame = take_first(outbox->lanes);
-        count(outbox, frame, -1);
+        count_frame(outbox, frame, -1);
         frame_drop(frame);
     }
     lanes_drop(outbox->lanes);
@@ -467,7 +467,7 @@ static inline void batch_name_scratch(struct batch *batch, uint8_t *from)
 static void batch_add_rest(struct batch *batch, struct frame *frame, uint32_t skip)
 {
     uint8_t head[WS_HEAD_MAX + POSITION_MAX], *to = scratch + batch->scratch_used;
-    uint32_t head_size = (uint32_t)(write_head(head, frame) - head);
+    uint32_t head_size = (uint32_t)(write_frame_head(head, frame) - head);
     uint32_t data_at = data_skipped(frame) + (skip < head_size ? 0 : skip - head_size);
     struct msg *msg = frame->msg;
 
@@ -492,7 +492,7 @@ static inline void batch_add(struct batch *batch, struct frame *frame, uint32_t 
         batch_add_rest(batch, frame, skip);
         return;
     }
-    to = write_head(to, frame);
+    to = write_frame_head(to, frame);
     memcpy(to, msg->data + data_at, msg->len - data_at);
     batch->scratch_used += (size_t)(to - from) + msg->len - data_at;
     batch_name_scratch(batch, from);
@@ -542,7 +542,7 @@ static void batch_settle(struct batch *batch, struct outbox *outbox, size_t writ
         struct frame *frame = batch->frames[done++];
         written -= frame_bytes(frame) - skip;
         skip = 0;
-        count(outbox, frame, -1);
+        count_frame(outbox, frame, -1);
         tell_sent(sent, frame);
         frame_drop(frame);
     }

@@ -161,7 +161,7 @@ static inline struct fault judge_second(uint8_t first, uint8_t second)
     return no_fault;
 }
 
-static uint64_t load_big_endian(const uint8_t *at, size_t len)
+static uint64_t load_network_order(const uint8_t *at, size_t len)
 {
     uint64_t value = 0;
 
@@ -186,7 +186,7 @@ static inline struct fault read_length(const uint8_t *data, size_t size, uint64_
         *payload_len = data[1] & LENGTH;
         return no_fault;
     }
-    *payload_len = load_big_endian(data + 2, size);
+    *payload_len = load_network_order(data + 2, size);
     if (*payload_len >> 63)
         return broken("length with its top bit set");
     if (*payload_len < (size == 2 ? LENGTH_16 : 65536))
@@ -259,7 +259,7 @@ static void tell_close(struct ws_event *event, const uint8_t *payload, size_t le
         tell_error(event, broken("close frame of one byte"));
         return;
     }
-    code = (uint16_t)load_big_endian(payload, 2);
+    code = (uint16_t)load_network_order(payload, 2);
     event->close_code = code;
     event->payload = slice_make(payload + 2, len - 2);
     if (!ws_close_code_valid(code))
