@@ -28,6 +28,7 @@
 #include "worker/session/session.h"
 #include "worker/token/token.h"
 #include "worker/worker_parts.h"
+#include "worker/wire/echo.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -405,4 +406,9 @@ int worker_run(const struct worker_start *start)
     log_info("worker_leaves", "sessions=%u", worker.office.host.open_count);
     close_office(&worker);
     return worker.failed ? WORKER_EXIT_FATAL : 0;
+}
+
+int worker_echo_test(uint16_t port)
+{
+    return echo_run(port);
 }

@@ -1,9 +1,4 @@
-/*
- * `echo-test`: a bare echo of messages by the very codec and connection code of the server, so that
- * any outside WebSocket suite or load generator can drive it. Loopback only, no token, no Redis;
- * never reachable in normal operation.
- */
-#include "worker/worker.h"
+#include "worker/wire/echo.h"
 
 #include "common/arena.h"
 #include "common/log.h"
@@ -27,19 +22,25 @@ enum {
     ECHO_TICK_MS = 250,
 };
 
-/* Until its upgrade a guest collects the request's head; then conn has the socket. */
+/* The server of one echo-test: a loop, a listener and what its connections share. */
+struct echo {
+    struct loop *loop;
+    struct conn_host host;
+    struct loop_watch listener;
+    struct loop_timer tick;
+};
+
+/* A client. Until the upgrade the guest collects the request's head; then conn has the socket. */
 struct guest {
-    struct conn conn; /* first */
+    struct conn conn; /* first: a conn's callbacks get the guest by a cast */
+    struct echo *echo;
     struct loop_watch watch;
     struct buf head;
     struct http_parser parser;
     int fd;
 };
 
-static struct loop *loop;
-static struct conn_host host;
-static struct loop_watch listener;
-static struct loop_timer tick;
+/* A signal handler has no argument: only a variable of the file can take its news. */
 static volatile sig_atomic_t stop_flag;
 
 static void on_stop(int number)
@@ -48,18 +49,18 @@ static void on_stop(int number)
     stop_flag = 1;
 }
 
-static void on_message(struct conn *conn, enum ws_opcode opcode, struct slice payload)
+static void on_echo_message(struct conn *conn, enum ws_opcode opcode, struct slice payload)
 {
     if (conn_answer(conn, opcode, payload))
         conn_close_now(conn, WS_CLOSE_INTERNAL, SLICE("out of memory"));
 }
 
-static void on_nothing(struct conn *conn)
+static void on_ignored(struct conn *conn)
 {
     (void)conn;
 }
 
-static void on_gone(struct conn *conn)
+static void on_guest_gone(struct conn *conn)
 {
     free(conn);
 }
@@ -72,7 +73,7 @@ static void send_away(struct guest *guest)
     free(guest);
 }
 
-static void refuse(struct guest *guest, const struct http_fault *fault)
+static void refuse_guest(struct guest *guest, const struct http_fault *fault)
 {
     struct buf answer;
 
@@ -95,14 +96,14 @@ static void upgrade(struct guest *guest, size_t head_len)
 
     arena_init(&arena, 4096);
     if (http_check_upgrade(&guest->parser, guest->head.data, true, &arena, &request, &fault)) {
-        refuse(guest, &fault);
+        refuse_guest(guest, &fault);
         arena_fini(&arena);
         return;
     }
     buf_init(&answer, 1024);
     http_answer_upgrade(&answer, request.key, request.offers_v1 ? "postoffice.v1" : NULL);
     loop_unwatch(&guest->watch);
-    if (conn_start(&guest->conn, &host, guest->fd)) {
+    if (conn_start(&guest->conn, &guest->echo->host, guest->fd)) {
         buf_fini(&guest->head);
         free(guest);
     } else {
@@ -143,17 +144,17 @@ static void on_head(void *arg, int fd, unsigned events)
         upgrade(guest, head_len);
         break;
     case HTTP_BROKEN:
-        refuse(guest, &fault);
+        refuse_guest(guest, &fault);
         break;
     }
 }
 
-static void on_acceptable(void *arg, int listen_fd, unsigned events)
+static void on_guest_waiting(void *arg, int listen_fd, unsigned events)
 {
+    struct echo *echo = arg;
     struct guest *guest;
     int on = 1, fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-    (void)arg;
     (void)events;
     if (fd < 0)
         return;
@@ -163,26 +164,29 @@ static void on_acceptable(void *arg, int listen_fd, unsigned events)
         close(fd);
         return;
     }
+    guest->echo = echo;
     guest->fd = fd;
     buf_init(&guest->head, ECHO_HEAD_MAX + 2048);
     http_parser_init(&guest->parser, ECHO_HEAD_MAX);
-    if (loop_watch(loop, &guest->watch, fd, LOOP_READ, on_head, guest))
+    if (loop_watch(echo->loop, &guest->watch, fd, LOOP_READ, on_head, guest))
         send_away(guest);
 }
 
-static void on_tick(void *arg)
+static void on_echo_tick(void *arg)
 {
-    (void)arg;
-    wheel_run(&host.wheel, loop_now_ms(loop));
+    struct echo *echo = arg;
+
+    wheel_run(&echo->host.wheel, loop_now_ms(echo->loop));
     if (stop_flag)
-        loop_stop(loop);
-    loop_timer_set(&tick, ECHO_TICK_MS);
+        loop_stop(echo->loop);
+    loop_timer_set(&echo->tick, ECHO_TICK_MS);
 }
 
-static void on_turn_end(void *arg)
+static void on_echo_turn_end(void *arg)
 {
-    (void)arg;
-    conn_host_flush(&host);
+    struct echo *echo = arg;
+
+    conn_host_flush(&echo->host);
 }
 
 static int listen_on(uint16_t port)
@@ -201,12 +205,29 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
-int worker_echo_test(uint16_t port)
+static void start_host(struct echo *echo)
 {
-    static const struct conn_calls calls = {
-        .message = on_message, .deadline = on_nothing, .closing = on_nothing, .gone = on_gone
-    };
+    static const struct conn_calls calls = { .message = on_echo_message,
+                                             .deadline = on_ignored,
+                                             .closing = on_ignored,
+                                             .gone = on_guest_gone };
+    struct conn_host *host = &echo->host;
+
+    conn_host_init(host, echo->loop, NULL, &calls, NULL);
+    host->message_bytes_max = ECHO_BYTES_MAX;
+    host->queue_bytes_max = host->answer_bytes_max = 4 << 20;
+    host->ping_ms = host->pong_ms = host->slow_ms = 60000;
+    host->close_ms = 5000;
+    host->answers_at_once = true;
+    loop_add_hook(echo->loop, on_echo_turn_end, echo);
+    loop_timer_init(echo->loop, &echo->tick, on_echo_tick, echo);
+    on_echo_tick(echo);
+}
+
+int echo_run(uint16_t port)
+{
     struct sigaction action = { .sa_handler = on_stop };
+    struct echo echo = { .loop = NULL };
     int fd = listen_on(port);
 
     if (fd < 0) {
@@ -215,24 +236,17 @@ int worker_echo_test(uint16_t port)
     }
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    loop = loop_new();
-    if (!loop || loop_watch(loop, &listener, fd, LOOP_READ, on_acceptable, NULL)) {
+    echo.loop = loop_new();
+    if (!echo.loop ||
+        loop_watch(echo.loop, &echo.listener, fd, LOOP_READ, on_guest_waiting, &echo)) {
         close(fd);
         return 1;
     }
-    conn_host_init(&host, loop, NULL, &calls, NULL);
-    host.message_bytes_max = ECHO_BYTES_MAX;
-    host.queue_bytes_max = host.answer_bytes_max = 4 << 20;
-    host.ping_ms = host.pong_ms = host.slow_ms = 60000;
-    host.close_ms = 5000;
-    host.answers_at_once = true;
-    loop_add_hook(loop, on_turn_end, NULL);
-    loop_timer_init(loop, &tick, on_tick, NULL);
-    on_tick(NULL);
+    start_host(&echo);
     printf("echo-test: ws://127.0.0.1:%u/\n", port);
     fflush(stdout);
-    loop_run(loop);
-    loop_unwatch(&listener);
+    loop_run(echo.loop);
+    loop_unwatch(&echo.listener);
     close(fd);
     return 0;
 }

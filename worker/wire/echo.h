@@ -1,0 +1,15 @@
+/*
+ * `echo-test`: a bare echo of messages by the server's own codec and connections, so that any
+ * outside WebSocket suite or load generator can drive them. Loopback only, no token, no Redis; no
+ * worker that serves ever calls this file.
+ */
+#ifndef WORKER_ECHO_H
+#define WORKER_ECHO_H
+
+#include <stdint.h>
+
+/* Echoes text and binary messages of up to 32 MiB on 127.0.0.1:port until SIGTERM or SIGINT.
+ * Returns the exit status: 0, or 1 when the port cannot be listened on or memory is out. */
+int echo_run(uint16_t port);
+
+#endif
