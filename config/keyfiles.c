@@ -49,7 +49,7 @@ static bool length_good(enum config_kty kty, size_t len, const char **allowed)
     return len >= KEY_HMAC_BYTES_MIN && len <= KEY_HMAC_BYTES_MAX;
 }
 
-static bool read_key_file(struct draft *draft, struct place place, const char *path,
+static bool read_key_file(struct draft *draft, struct spot spot, const char *path,
                           struct config_key *key)
 {
     struct buf text;
@@ -60,7 +60,7 @@ static bool read_key_file(struct draft *draft, struct place place, const char *p
 
     length_good(key->kty, 0, &allowed);
     if (reason) {
-        report_error(draft->report, place, "found \"%s\" unreadable (%s), allowed a file with %s",
+        report_error(draft->report, spot, "found \"%s\" unreadable (%s), allowed a file with %s",
                      path, reason, allowed);
         return false;
     }
@@ -68,15 +68,15 @@ static bool read_key_file(struct draft *draft, struct place place, const char *p
            length_good(key->kty, key->len, &allowed);
     file_wipe(&text);
     if (!good)
-        report_error(draft->report, place, "found \"%s\" with something else, allowed %s", path,
+        report_error(draft->report, spot, "found \"%s\" with something else, allowed %s", path,
                      allowed);
     else if (!(key->bytes = malloc(key->len)))
-        report_error(draft->report, place, "out of memory");
+        report_error(draft->report, spot, "out of memory");
     else
         memcpy(key->bytes, bytes, key->len);
     explicit_bzero(bytes, sizeof bytes);
     if (good && key->kty == CONFIG_KTY_HMAC && (mode & (S_IRGRP | S_IROTH)))
-        report_warning(draft->report, place, "found \"%s\" readable by others, better chmod 600",
+        report_warning(draft->report, spot, "found \"%s\" readable by others, better chmod 600",
                        path);
     return key->bytes != NULL;
 }
@@ -103,14 +103,14 @@ static void drop_key(struct config_key *key)
 
 /* Takes key->bytes. listed: how many of the keys come from auth.keys; a file in the directory that
  * is one of them says nothing new. */
-static void keep_key(struct draft *draft, struct place place, struct config_key *key, size_t listed)
+static void keep_key(struct draft *draft, struct spot spot, struct config_key *key, size_t listed)
 {
     struct config *config = draft->config;
     struct config_key *old = key_of_kid(config, key->kid), *keys;
 
     if (old) {
         if (!((size_t)(old - config->auth.keys) < listed && same_material(old, key)))
-            report_error(draft->report, place, "found kid \"%s\" twice, allowed once", key->kid);
+            report_error(draft->report, spot, "found kid \"%s\" twice, allowed once", key->kid);
         drop_key(key);
         return;
     }
@@ -118,7 +118,7 @@ static void keep_key(struct draft *draft, struct place place, struct config_key 
                ? realloc(config->auth.keys, (config->auth.key_count + 1) * sizeof *keys)
                : NULL;
     if (!keys) {
-        report_error(draft->report, place, "found too many keys, allowed %d", KEYS_MAX);
+        report_error(draft->report, spot, "found too many keys, allowed %d", KEYS_MAX);
         drop_key(key);
         return;
     }
@@ -151,7 +151,7 @@ static void read_member(struct draft *draft, const char *path, const struct cJSO
         entry->not_after = node;
     else
         report_error(
-            draft->report, draft_place(draft, path),
+            draft->report, draft_spot(draft, path),
             "found the unknown key \"%.64s\", allowed kid, kty, publicFile, secretFile, notAfter",
             name);
     if (!field)
@@ -159,8 +159,8 @@ static void read_member(struct draft *draft, const char *path, const struct cJSO
     if (node_kind(node) == NODE_TEXT)
         *field = node_text(node);
     else
-        report_error(draft->report, draft_place(draft, path),
-                     "found %s no string, allowed a string", name);
+        report_error(draft->report, draft_spot(draft, path), "found %s no string, allowed a string",
+                     name);
 }
 
 static bool entry_kid(struct draft *draft, const char *path, const struct entry *entry,
@@ -168,7 +168,7 @@ static bool entry_kid(struct draft *draft, const char *path, const struct entry 
 {
     if (!entry->kid || !check_kid(entry->kid)) {
         struct log_text quoted;
-        report_error(draft->report, draft_place(draft, path),
+        report_error(draft->report, draft_spot(draft, path),
                      "found kid %s, allowed 1 to 64 of A-Z a-z 0-9 _ . -",
                      entry->kid ? log_quote(&quoted, slice_of(entry->kid)) : "missing");
         return false;
@@ -187,14 +187,14 @@ static const char *entry_file(struct draft *draft, const char *path, const struc
 
     if (!ed25519 && !hmac) {
         struct log_text quoted;
-        report_error(draft->report, draft_place(draft, path),
+        report_error(draft->report, draft_spot(draft, path),
                      "found kty %s, allowed \"ed25519\" or \"hmac\"",
                      entry->kty ? log_quote(&quoted, slice_of(entry->kty)) : "missing");
         return NULL;
     }
     key->kty = ed25519 ? CONFIG_KTY_ED25519 : CONFIG_KTY_HMAC;
     if (!file || !*file || (entry->public_file && entry->secret_file)) {
-        report_error(draft->report, draft_place(draft, path),
+        report_error(draft->report, draft_spot(draft, path),
                      "found kty \"%s\" without its one file, allowed %s and no other",
                      kty_names[key->kty], ed25519 ? "publicFile" : "secretFile");
         return NULL;
@@ -210,12 +210,12 @@ static bool entry_end(struct draft *draft, const char *path, const struct entry 
         return true;
     if (node_kind(entry->not_after) != NODE_INT || !node_int(entry->not_after, &key->not_after) ||
         key->not_after < 0) {
-        report_error(draft->report, draft_place(draft, path),
+        report_error(draft->report, draft_spot(draft, path),
                      "found notAfter something else, allowed Unix seconds, a whole number from 0");
         return false;
     }
     if (key->not_after < (int64_t)time(NULL))
-        report_warning(draft->report, draft_place(draft, path),
+        report_warning(draft->report, draft_spot(draft, path),
                        "found notAfter in the past: the key verifies nothing any more");
     return true;
 }
@@ -230,7 +230,7 @@ static void load_entry(struct draft *draft, const struct cJSON *node, size_t ind
 
     snprintf(path, sizeof path, "auth.keys[%zu]", index);
     if (node_kind(node) != NODE_OBJECT) {
-        report_error(draft->report, draft_place(draft, path), "found no object, allowed an object");
+        report_error(draft->report, draft_spot(draft, path), "found no object, allowed an object");
         return;
     }
     for (const struct cJSON *member = node_first(node); member; member = node_next(member))
@@ -241,9 +241,9 @@ static void load_entry(struct draft *draft, const struct cJSON *node, size_t ind
     if (!file)
         return;
     joined = file_join(draft->config->dir, file);
-    if (joined && read_key_file(draft, draft_place(draft, path), joined, &key)) {
+    if (joined && read_key_file(draft, draft_spot(draft, path), joined, &key)) {
         if (good)
-            keep_key(draft, draft_place(draft, path), &key, 0);
+            keep_key(draft, draft_spot(draft, path), &key, 0);
         else
             drop_key(&key);
     }
@@ -273,7 +273,7 @@ static bool kid_of_file(const char *name, struct config_key *key)
 
 static void load_key_file(struct draft *draft, const char *name, size_t listed)
 {
-    struct place place = draft_place(draft, "auth.keyDir");
+    struct spot spot = draft_spot(draft, "auth.keyDir");
     struct config_key key = { 0 };
     char *path;
 
@@ -281,13 +281,13 @@ static void load_key_file(struct draft *draft, const char *name, size_t listed)
         return;
     path = file_join(draft->config->auth.key_dir, name);
     if (!path)
-        report_error(draft->report, place, "out of memory");
+        report_error(draft->report, spot, "out of memory");
     else if (!check_kid(key.kid))
-        report_error(draft->report, place,
+        report_error(draft->report, spot,
                      "found \"%s\", allowed as the name of a key 1 to 64 of A-Z a-z 0-9 _ . -",
                      path);
-    else if (read_key_file(draft, place, path, &key))
-        keep_key(draft, place, &key, listed);
+    else if (read_key_file(draft, spot, path, &key))
+        keep_key(draft, spot, &key, listed);
     free(path);
 }
 
@@ -299,7 +299,7 @@ static void load_key_dir(struct draft *draft)
     int count = *folder ? scandir(folder, &entries, NULL, alphasort) : 0;
 
     if (count < 0 && errno != ENOENT)
-        report_error(draft->report, draft_place(draft, "auth.keyDir"),
+        report_error(draft->report, draft_spot(draft, "auth.keyDir"),
                      "found \"%s\" unreadable (%s), allowed a directory", folder, strerror(errno));
     for (int i = 0; i < count; i++) {
         load_key_file(draft, entries[i]->d_name, listed);
@@ -318,7 +318,7 @@ void keyfiles_load(struct draft *draft)
     load_key_dir(draft);
     if (draft->config->auth.required && draft->config->auth.key_count == 0)
         report_warning(
-            draft->report, draft_place(draft, "auth.keyDir"),
+            draft->report, draft_spot(draft, "auth.keyDir"),
             "found no key in \"%s\", and tokens are required: the server will not start; "
             "`websocket-server keygen` makes one",
             draft->config->auth.key_dir);
@@ -349,7 +349,7 @@ static bool add_revoked(struct config_list *list, size_t *room, struct slice jti
     return list->items[list->count] && ++list->count;
 }
 
-static void read_revoked(struct draft *draft, struct place place, struct slice text)
+static void read_revoked(struct draft *draft, struct spot spot, struct slice text)
 {
     struct config_list *list = &draft->config->auth.revoked;
     const char *at = text.data, *end = text.data + text.len;
@@ -359,14 +359,14 @@ static void read_revoked(struct draft *draft, struct place place, struct slice t
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         struct slice jti = revoked_line(at, newline ? newline : end);
         if (jti.len > JTI_BYTES_MAX || memchr(jti.data, 0, jti.len)) {
-            report_error(draft->report, place,
+            report_error(draft->report, spot,
                          "found in line %zu of \"%s\" a NUL or %zu bytes, allowed one "
                          "jti of at most %d bytes",
                          line, draft->config->auth.revoked_file, jti.len, JTI_BYTES_MAX);
             return;
         }
         if (jti.len && !add_revoked(list, &room, jti)) {
-            report_error(draft->report, place, "out of memory");
+            report_error(draft->report, spot, "out of memory");
             return;
         }
         at = newline ? newline + 1 : end;
@@ -392,19 +392,19 @@ static void sort_revoked(struct config_list *list)
 void keyfiles_load_revoked(struct draft *draft)
 {
     const char *path = draft->config->auth.revoked_file, *reason;
-    struct place place = draft_place(draft, "auth.revoked");
+    struct spot spot = draft_spot(draft, "auth.revoked");
     struct buf text;
 
     if (!*path)
         return;
     reason = file_read(path, REVOKED_BYTES_MAX, &text, NULL);
     if (reason) {
-        report_error(draft->report, place,
+        report_error(draft->report, spot,
                      "found \"%s\" unreadable (%s), allowed a file of one jti a line", path,
                      reason);
         return;
     }
-    read_revoked(draft, place, buf_slice(&text));
+    read_revoked(draft, spot, buf_slice(&text));
     sort_revoked(&draft->config->auth.revoked);
     buf_fini(&text);
 }

@@ -23,8 +23,7 @@ static bool set_origin(struct draft *draft)
         good = draft_text(draft, &draft->config->file, draft->file) &&
                draft_text(draft, &draft->config->dir, path);
     } else {
-        report_error(draft->report, draft_place(draft, ""),
-                     "the working directory cannot be named");
+        report_error(draft->report, draft_spot(draft, ""), "the working directory cannot be named");
     }
     free(path);
     free(cwd);
@@ -58,7 +57,7 @@ struct config *config_from_text(struct slice text, const char *file, bool use_en
     size_t errors_before = report->errors.len;
 
     if (!draft.config) {
-        report_error(report, draft_place(&draft, ""), "out of memory");
+        report_error(report, draft_spot(&draft, ""), "out of memory");
         return NULL;
     }
     fill_draft(&draft, text, use_environment);
@@ -77,7 +76,7 @@ static struct config *load_file(const char *file, const char *reason_before, str
     struct config *config = NULL;
 
     if (reason_before)
-        report_error(report, (struct place){ file, "" },
+        report_error(report, (struct spot){ file, "" },
                      "found it unreadable (%s), allowed a readable file of at most %d bytes",
                      reason_before, TREE_BYTES_MAX);
     else
@@ -104,7 +103,7 @@ static struct config *load_named(const char *name, const char *first, struct con
                                        looked_len ? ", " : "", path);
     }
     snprintf(path, sizeof path, "config-%s.json", name);
-    report_error(report, (struct place){ path, "" }, "found none, looked for %s", looked);
+    report_error(report, (struct spot){ path, "" }, "found none, looked for %s", looked);
     return NULL;
 }
 
@@ -120,9 +119,9 @@ struct config *config_load(const struct config_source *source, struct config_rep
     if (!name)
         name = variable && *variable ? variable : "dev";
     if (!check_env_name(name)) {
-        struct place place = { source->env ? "command line" : "environment",
-                               source->env ? "--env" : "POSTOFFICE_ENV" };
-        report_error(report, place, "found %s, allowed 1 to 64 of A-Z a-z 0-9 _ -",
+        struct spot spot = { source->env ? "command line" : "environment",
+                             source->env ? "--env" : "POSTOFFICE_ENV" };
+        report_error(report, spot, "found %s, allowed 1 to 64 of A-Z a-z 0-9 _ -",
                      log_quote(&quoted, slice_of(name)));
         return NULL;
     }

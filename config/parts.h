@@ -23,15 +23,15 @@ struct draft {
     const struct cJSON *sources; /* dataSource.redis, or NULL */
     const struct cJSON *keys;    /* auth.keys, or NULL */
     char *use;                   /* dataSource.use, owned; NULL when absent */
-    struct place use_place;
+    struct spot use_spot;
     const char *uri; /* from the environment, borrowed; NULL when absent */
 };
 
 /* Replaces *field, which it owns, by a copy of text. */
 bool draft_text(struct draft *draft, char **field, const char *text);
-static inline struct place draft_place(const struct draft *draft, const char *key)
+static inline struct spot draft_spot(const struct draft *draft, const char *key)
 {
-    return (struct place){ draft->file, key };
+    return (struct spot){ draft->file, key };
 }
 
 /* read.c */

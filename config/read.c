@@ -15,14 +15,14 @@
 
 enum { FOUND_MAX = 200, LIST_MAX = 1000, PATH_MAX_LEN = 1024 };
 
-static const struct place environment = { "environment", "" };
+static const struct spot environment = { "environment", "" };
 
 bool draft_text(struct draft *draft, char **field, const char *text)
 {
     char *copy = strdup(text);
 
     if (!copy) {
-        report_error(draft->report, draft_place(draft, ""), "out of memory");
+        report_error(draft->report, draft_spot(draft, ""), "out of memory");
         return false;
     }
     free(*field);
@@ -54,15 +54,15 @@ bool read_defaults(struct draft *draft)
 
 /* ---- one value, from either source ---- */
 
-static void refuse_value(struct draft *draft, const struct key *key, struct place place,
+static void refuse_value(struct draft *draft, const struct key *key, struct spot spot,
                          const char *found)
 {
     char allowed[KEY_ALLOWED_MAX];
 
-    report_error(draft->report, place, "found %s, allowed %s", found, key_allowed(key, allowed));
+    report_error(draft->report, spot, "found %s, allowed %s", found, key_allowed(key, allowed));
 }
 
-static void set_int(struct draft *draft, const struct key *key, struct place place, int64_t value)
+static void set_int(struct draft *draft, const struct key *key, struct spot spot, int64_t value)
 {
     char found[32];
 
@@ -71,17 +71,17 @@ static void set_int(struct draft *draft, const struct key *key, struct place pla
         return;
     }
     snprintf(found, sizeof found, "%" PRId64, value);
-    refuse_value(draft, key, place, found);
+    refuse_value(draft, key, spot, found);
 }
 
-static bool text_fits(struct draft *draft, const struct key *key, struct place place,
+static bool text_fits(struct draft *draft, const struct key *key, struct spot spot,
                       const char *text)
 {
     struct log_text quoted;
 
     if (key_text_good(key, text))
         return true;
-    refuse_value(draft, key, place, log_quote(&quoted, slice_of(text)));
+    refuse_value(draft, key, spot, log_quote(&quoted, slice_of(text)));
     return false;
 }
 
@@ -99,17 +99,16 @@ static bool list_add(struct draft *draft, struct config_list *list, const char *
     return draft_text(draft, &list->items[list->count], text) && ++list->count;
 }
 
-static void set_item(struct draft *draft, const struct key *key, struct place place,
-                     const char *text)
+static void set_item(struct draft *draft, const struct key *key, struct spot spot, const char *text)
 {
-    if (text_fits(draft, key, place, text) && !list_add(draft, key_field(key, draft->config), text))
-        report_error(draft->report, place, "found too many, allowed %d", LIST_MAX);
+    if (text_fits(draft, key, spot, text) && !list_add(draft, key_field(key, draft->config), text))
+        report_error(draft->report, spot, "found too many, allowed %d", LIST_MAX);
 }
 
-static void set_use(struct draft *draft, struct place place, const char *text)
+static void set_use(struct draft *draft, struct spot spot, const char *text)
 {
     draft_text(draft, &draft->use, text);
-    draft->use_place = place;
+    draft->use_spot = spot;
 }
 
 /* ---- the file ---- */
@@ -126,15 +125,15 @@ static const char *describe(const struct cJSON *node)
     return kinds[node_kind(node)];
 }
 
-static void read_list(struct draft *draft, const struct key *key, struct place place,
+static void read_list(struct draft *draft, const struct key *key, struct spot spot,
                       const struct cJSON *node)
 {
     key_fini(key, draft->config);
     for (const struct cJSON *item = node_first(node); item; item = node_next(item)) {
         if (node_kind(item) == NODE_TEXT)
-            set_item(draft, key, place, node_text(item));
+            set_item(draft, key, spot, node_text(item));
         else
-            refuse_value(draft, key, place, describe(item));
+            refuse_value(draft, key, spot, describe(item));
     }
 }
 
@@ -151,33 +150,33 @@ static bool kind_fits(const struct key *key, enum node_kind kind)
 
 static void read_value(struct draft *draft, const struct key *key, const struct cJSON *node)
 {
-    struct place place = draft_place(draft, key->name);
+    struct spot spot = draft_spot(draft, key->name);
     int64_t number;
 
     if (!kind_fits(key, node_kind(node))) {
-        refuse_value(draft, key, place, describe(node));
+        refuse_value(draft, key, spot, describe(node));
         return;
     }
     switch (key->type) {
     case KEY_INT:
         if (node_int(node, &number))
-            set_int(draft, key, place, number);
+            set_int(draft, key, spot, number);
         break;
     case KEY_BOOL:
         *(bool *)key_field(key, draft->config) = node_bool(node);
         break;
     case KEY_TEXT:
-        if (text_fits(draft, key, place, node_text(node)))
+        if (text_fits(draft, key, spot, node_text(node)))
             draft_text(draft, key_field(key, draft->config), node_text(node));
         break;
     case KEY_LIST:
-        read_list(draft, key, place, node);
+        read_list(draft, key, spot, node);
         break;
     case KEY_SOURCES:
         draft->sources = node;
         break;
     case KEY_USE:
-        set_use(draft, place, node_text(node));
+        set_use(draft, spot, node_text(node));
         break;
     case KEY_KEYS:
         draft->keys = node;
@@ -191,7 +190,7 @@ static void refuse_unknown(struct draft *draft, const char *path)
 {
     const char *nearest = keys_nearest(path);
 
-    report_error(draft->report, draft_place(draft, path),
+    report_error(draft->report, draft_spot(draft, path),
                  "found an unknown key, allowed what websocket-server explain-config lists%s%s%s",
                  nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
 }
@@ -210,7 +209,7 @@ static void read_object(struct draft *draft, const struct cJSON *object, const c
         else if (strchr(node_name(node), '.') || !keys_is_section(path))
             refuse_unknown(draft, path);
         else if (node_kind(node) != NODE_OBJECT)
-            report_error(draft->report, draft_place(draft, path), "found %s, allowed an object",
+            report_error(draft->report, draft_spot(draft, path), "found %s, allowed an object",
                          describe(node));
         else
             read_object(draft, node, path);
@@ -240,7 +239,7 @@ static bool parse_variable_int(const char *text, int64_t *value)
     return true;
 }
 
-static void parse_list(struct draft *draft, const struct key *key, struct place place,
+static void parse_list(struct draft *draft, const struct key *key, struct spot spot,
                        const char *text)
 {
     char *copy = strdup(text), *rest = copy, *item;
@@ -251,7 +250,7 @@ static void parse_list(struct draft *draft, const struct key *key, struct place 
         for (size_t len = strlen(item); len && item[len - 1] == ' '; len--)
             item[len - 1] = 0;
         if (*item)
-            set_item(draft, key, place, item);
+            set_item(draft, key, spot, item);
     }
     free(copy);
 }
@@ -259,35 +258,35 @@ static void parse_list(struct draft *draft, const struct key *key, struct place 
 static void read_variable(struct draft *draft, const struct key *key, const char *variable,
                           const char *text)
 {
-    struct place place = { environment.file, variable };
+    struct spot spot = { environment.file, variable };
     struct log_text quoted;
     int64_t number;
 
     switch (key->type) {
     case KEY_INT:
         if (parse_variable_int(text, &number))
-            set_int(draft, key, place, number);
+            set_int(draft, key, spot, number);
         else
-            refuse_value(draft, key, place, log_quote(&quoted, slice_of(text)));
+            refuse_value(draft, key, spot, log_quote(&quoted, slice_of(text)));
         break;
     case KEY_BOOL:
         if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
             *(bool *)key_field(key, draft->config) = *text == 't';
         else
-            refuse_value(draft, key, place, log_quote(&quoted, slice_of(text)));
+            refuse_value(draft, key, spot, log_quote(&quoted, slice_of(text)));
         break;
     case KEY_TEXT:
-        if (text_fits(draft, key, place, text))
+        if (text_fits(draft, key, spot, text))
             draft_text(draft, key_field(key, draft->config), text);
         break;
     case KEY_LIST:
-        parse_list(draft, key, place, text);
+        parse_list(draft, key, spot, text);
         break;
     case KEY_SOURCES:
         draft->uri = text;
         break;
     case KEY_USE:
-        set_use(draft, (struct place){ environment.file, "POSTOFFICE_DATA_SOURCE_USE" }, text);
+        set_use(draft, (struct spot){ environment.file, "POSTOFFICE_DATA_SOURCE_USE" }, text);
         break;
     default:
         break;
@@ -314,7 +313,7 @@ static void warn_unknown_variable(struct draft *draft, const char *entry)
     for (size_t i = 0; i < config_key_rows; i++)
         if (key_variable(&config_keys[i], variable) && strcmp(variable, name) == 0)
             return;
-    report_warning(draft->report, (struct place){ environment.file, name },
+    report_warning(draft->report, (struct spot){ environment.file, name },
                    "found an unknown variable, allowed what websocket-server explain-config lists");
 }
 

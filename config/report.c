@@ -24,9 +24,9 @@ void config_report_fini(struct config_report *report)
     buf_fini(&report->warnings);
 }
 
-static void add_line(struct buf *buf, struct place place, const char *format, va_list args)
+static void add_line(struct buf *buf, struct spot spot, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
-static void add_line(struct buf *buf, struct place place, const char *format, va_list args)
+static void add_line(struct buf *buf, struct spot spot, const char *format, va_list args)
 {
     size_t start = buf->len;
     char *text = NULL;
@@ -35,10 +35,10 @@ static void add_line(struct buf *buf, struct place place, const char *format, va
         buf_add_text(buf, "out of memory\n");
         return;
     }
-    if (*place.key)
-        buf_addf(buf, "%s: %s: %s", place.file, place.key, text);
+    if (*spot.key)
+        buf_addf(buf, "%s: %s: %s", spot.file, spot.key, text);
     else
-        buf_addf(buf, "%s: %s", place.file, text);
+        buf_addf(buf, "%s: %s", spot.file, text);
     free(text);
     for (size_t i = start; i < buf->len; i++)
         if ((unsigned char)buf->data[i] < 0x20 || buf->data[i] == 0x7f)
@@ -46,21 +46,21 @@ static void add_line(struct buf *buf, struct place place, const char *format, va
     buf_add_char(buf, '\n');
 }
 
-void report_error(struct config_report *report, struct place place, const char *format, ...)
+void report_error(struct config_report *report, struct spot spot, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    add_line(&report->errors, place, format, args);
+    add_line(&report->errors, spot, format, args);
     va_end(args);
 }
 
-void report_warning(struct config_report *report, struct place place, const char *format, ...)
+void report_warning(struct config_report *report, struct spot spot, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    add_line(&report->warnings, place, format, args);
+    add_line(&report->warnings, spot, format, args);
     va_end(args);
 }
 

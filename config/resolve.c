@@ -19,8 +19,7 @@ static void resolve_paths(struct draft *draft)
     char *cwd = getcwd(NULL, 0);
 
     if (!cwd) {
-        report_error(draft->report, draft_place(draft, ""),
-                     "the working directory cannot be named");
+        report_error(draft->report, draft_spot(draft, ""), "the working directory cannot be named");
         return;
     }
     for (size_t i = 0; i < config_key_rows; i++) {
@@ -41,7 +40,7 @@ static void resolve_paths(struct draft *draft)
 
 /* ---- dataSource ---- */
 
-static void parse_uri(struct draft *draft, struct place place, const char *uri,
+static void parse_uri(struct draft *draft, struct spot spot, const char *uri,
                       struct config_redis *redis)
 {
     const struct key *key = keys_find("dataSource.redis");
@@ -52,8 +51,8 @@ static void parse_uri(struct draft *draft, struct place place, const char *uri,
         return;
     buf_init(&shown, 512);
     redis_uri_redact(uri, &shown);
-    report_error(draft->report, place, "found \"%.200s\" (%s), allowed %s", buf_text(&shown),
-                 reason, key->allowed);
+    report_error(draft->report, spot, "found \"%.200s\" (%s), allowed %s", buf_text(&shown), reason,
+                 key->allowed);
     buf_fini(&shown);
 }
 
@@ -65,24 +64,24 @@ static const char *source_uri(struct draft *draft, const struct cJSON *source)
 
     snprintf(path, sizeof path, "dataSource.redis.%s", node_name(source));
     if (node_kind(source) != NODE_OBJECT) {
-        report_error(draft->report, draft_place(draft, path),
+        report_error(draft->report, draft_spot(draft, path),
                      "found no object, allowed {\"uri\": \"...\"}");
         return NULL;
     }
     for (const struct cJSON *node = node_first(source); node; node = node_next(node)) {
         snprintf(path, sizeof path, "dataSource.redis.%s.%s", node_name(source), node_name(node));
         if (strcmp(node_name(node), "uri") != 0)
-            report_error(draft->report, draft_place(draft, path),
+            report_error(draft->report, draft_spot(draft, path),
                          "found an unknown key, allowed uri");
         else if (node_kind(node) != NODE_TEXT)
-            report_error(draft->report, draft_place(draft, path),
+            report_error(draft->report, draft_spot(draft, path),
                          "found no string, allowed a string");
         else
             uri = node_text(node);
     }
     snprintf(path, sizeof path, "dataSource.redis.%s.uri", node_name(source));
     if (!node_first(source))
-        report_error(draft->report, draft_place(draft, path), "found nothing, allowed a string");
+        report_error(draft->report, draft_spot(draft, path), "found nothing, allowed a string");
     return uri;
 }
 
@@ -102,21 +101,21 @@ static void choose_source(struct draft *draft)
         if (!uri)
             continue;
         snprintf(path, sizeof path, "dataSource.redis.%s.uri", node_name(s));
-        parse_uri(draft, draft_place(draft, path), uri, this_one ? &draft->config->redis : &other);
+        parse_uri(draft, draft_spot(draft, path), uri, this_one ? &draft->config->redis : &other);
         redis_uri_fini(&other);
     }
     if (chosen && !found) {
         struct log_text quoted;
-        report_error(draft->report, draft->use_place,
+        report_error(draft->report, draft->use_spot,
                      "found %s, allowed a name under dataSource.redis",
                      log_quote(&quoted, slice_of(chosen)));
     }
     if (draft->uri)
-        parse_uri(draft, (struct place){ "environment", "POSTOFFICE_REDIS_URI" }, draft->uri,
+        parse_uri(draft, (struct spot){ "environment", "POSTOFFICE_REDIS_URI" }, draft->uri,
                   &draft->config->redis);
     else if (!found && report_clean(draft->report))
         report_warning(
-            draft->report, draft_place(draft, "dataSource.redis"),
+            draft->report, draft_spot(draft, "dataSource.redis"),
             "found none: without Redis only sessions on the same worker reach each other");
 }
 
@@ -134,16 +133,16 @@ static void check_ssl(struct draft *draft)
         return;
     for (size_t i = 0; i < 2; i++) {
         if (!*paths[i])
-            report_warning(draft->report, draft_place(draft, names[i]),
+            report_warning(draft->report, draft_spot(draft, names[i]),
                            "found nothing, allowed a readable file, because sslPort is set");
         else if (access(paths[i], R_OK) != 0)
-            report_warning(draft->report, draft_place(draft, names[i]),
+            report_warning(draft->report, draft_spot(draft, names[i]),
                            "found \"%s\", which cannot be read, allowed a readable file", paths[i]);
     }
     if (config->ssl_port == config->socket_port)
-        report_error(draft->report, draft_place(draft, "sslPort"),
+        report_error(draft->report, draft_spot(draft, "sslPort"),
                      "found socketPort's own %d, allowed another port", (int)config->ssl_port);
-    report_warning(draft->report, draft_place(draft, "sslPort"),
+    report_warning(draft->report, draft_spot(draft, "sslPort"),
                    "found %d: this version has no TLS, the port stays closed",
                    (int)config->ssl_port);
 }
@@ -154,11 +153,11 @@ static void check_user_and_group(struct draft *draft)
     struct log_text quoted;
 
     if (*config->user && !getpwnam(config->user))
-        report_error(draft->report, draft_place(draft, "user"),
+        report_error(draft->report, draft_spot(draft, "user"),
                      "found %s, allowed a user of this system",
                      log_quote(&quoted, slice_of(config->user)));
     if (*config->group && !getgrnam(config->group))
-        report_error(draft->report, draft_place(draft, "group"),
+        report_error(draft->report, draft_spot(draft, "group"),
                      "found %s, allowed a group of this system",
                      log_quote(&quoted, slice_of(config->group)));
 }
@@ -168,17 +167,17 @@ static void check_combinations(struct draft *draft)
     const struct config *config = draft->config;
 
     if (!config->auth.required && !check_loopback(config->listen))
-        report_error(draft->report, draft_place(draft, "auth.required"),
+        report_error(draft->report, draft_spot(draft, "auth.required"),
                      "found false with listen \"%s\", allowed true, or listen a loopback address",
                      config->listen);
     if (config->redis_options.reconnect_min_ms > config->redis_options.reconnect_max_ms)
-        report_error(draft->report, draft_place(draft, "redis.reconnectMinMs"),
+        report_error(draft->report, draft_spot(draft, "redis.reconnectMinMs"),
                      "found %lld, more than redis.reconnectMaxMs, allowed at most its %lld",
                      (long long)config->redis_options.reconnect_min_ms,
                      (long long)config->redis_options.reconnect_max_ms);
     if (config->limits.queue_bytes < config->limits.message_bytes)
         report_warning(
-            draft->report, draft_place(draft, "limits.queueBytes"),
+            draft->report, draft_spot(draft, "limits.queueBytes"),
             "found %lld, less than limits.messageBytes: the largest messages cannot wait for a "
             "session that is busy",
             (long long)config->limits.queue_bytes);

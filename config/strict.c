@@ -37,7 +37,7 @@ static bool strict_fault(struct strict *s, const char *found, const char *allowe
             snprintf(here, sizeof here, "byte 0x%02x", (unsigned)(unsigned char)*s->at);
         found = here;
     }
-    report_error(s->report, (struct place){ file, buf_text(&s->path) }, "found %s, allowed %s",
+    report_error(s->report, (struct spot){ file, buf_text(&s->path) }, "found %s, allowed %s",
                  found, allowed);
     return false;
 }
@@ -290,7 +290,7 @@ bool strict_check(struct slice text, const char *file, struct config_report *rep
     bool good;
 
     if (text.len > TREE_BYTES_MAX) {
-        report_error(report, (struct place){ file, "" }, "found %zu bytes, allowed %d", text.len,
+        report_error(report, (struct spot){ file, "" }, "found %zu bytes, allowed %d", text.len,
                      TREE_BYTES_MAX);
         return false;
     }

@@ -14,7 +14,7 @@ static int compare_names(const void *a, const void *b)
 
 /* cJSON keeps both of two members of one name and finds the first; another reader finds the last.
  */
-static void report_twins(const cJSON *object, struct place place, struct config_report *report)
+static void report_twins(const cJSON *object, struct spot spot, struct config_report *report)
 {
     size_t count = 0, i = 0;
     const char **names;
@@ -25,7 +25,7 @@ static void report_twins(const cJSON *object, struct place place, struct config_
         return;
     names = malloc(count * sizeof *names);
     if (!names) {
-        report_error(report, place, "out of memory");
+        report_error(report, spot, "out of memory");
         return;
     }
     for (const cJSON *member = object->child; member; member = member->next)
@@ -33,23 +33,23 @@ static void report_twins(const cJSON *object, struct place place, struct config_
     qsort(names, count, sizeof *names, compare_names);
     for (i = 1; i < count; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
-            report_error(report, place, "found the key \"%.100s\" twice, allowed once", names[i]);
+            report_error(report, spot, "found the key \"%.100s\" twice, allowed once", names[i]);
     free(names);
 }
 
-static void report_all_twins(const cJSON *node, struct place place, struct config_report *report)
+static void report_all_twins(const cJSON *node, struct spot spot, struct config_report *report)
 {
     struct buf path;
 
     if (cJSON_IsObject(node))
-        report_twins(node, place, report);
+        report_twins(node, spot, report);
     for (const cJSON *child = node->child; child; child = child->next) {
         if (!child->child)
             continue;
         buf_init(&path, 65536);
-        buf_addf(&path, "%s%s%s", place.key, *place.key ? "." : "",
+        buf_addf(&path, "%s%s%s", spot.key, *spot.key ? "." : "",
                  child->string ? child->string : "[]");
-        report_all_twins(child, (struct place){ place.file, buf_text(&path) }, report);
+        report_all_twins(child, (struct spot){ spot.file, buf_text(&path) }, report);
         buf_fini(&path);
     }
 }
@@ -64,17 +64,17 @@ struct cJSON *tree_read(struct slice text, const char *file, struct config_repor
         return NULL;
     copy = malloc(text.len + 1);
     if (!copy) {
-        report_error(report, (struct place){ file, "" }, "out of memory");
+        report_error(report, (struct spot){ file, "" }, "out of memory");
         return NULL;
     }
     memcpy(copy, text.data, text.len);
     copy[text.len] = 0;
     tree = cJSON_ParseWithLengthOpts(copy, text.len + 1, &end, 1);
     if (!tree)
-        report_error(report, (struct place){ file, "" },
+        report_error(report, (struct spot){ file, "" },
                      "found what cJSON cannot read, allowed JSON");
     else
-        report_all_twins(tree, (struct place){ file, "" }, report);
+        report_all_twins(tree, (struct spot){ file, "" }, report);
     explicit_bzero(copy, text.len);
     free(copy);
     return tree;

@@ -50,7 +50,7 @@ uint64_t origins_key(const struct region *region, const struct sockaddr *peer)
     return hash_origin(region, ORIGIN_IPV6, ipv6.sin6_addr.s6_addr, 8);
 }
 
-static uint32_t place_of(const struct region *region, uint64_t key, uint32_t step)
+static uint32_t cell_of(const struct region *region, uint64_t key, uint32_t step)
 {
     return (uint32_t)((key + step) & ((UINT64_C(1) << region->layout.origin_bits) - 1));
 }
@@ -78,13 +78,13 @@ static void set_count(struct shared_origin *origin, uint32_t count)
 }
 
 /* The place of the key, or else the first one free for it; NULL when there is none. */
-static struct shared_origin *find_place(const struct region *region, uint32_t slot, uint64_t key)
+static struct shared_origin *find_cell(const struct region *region, uint32_t slot, uint64_t key)
 {
     struct shared_origin *origins = region_origins(region, slot);
     struct shared_origin *vacant = NULL;
 
     for (uint32_t step = 0; step < PROBE_MAX; step++) {
-        struct shared_origin *origin = &origins[place_of(region, key, step)];
+        struct shared_origin *origin = &origins[cell_of(region, key, step)];
 
         if (key_at(origin) == key)
             return origin;
@@ -102,7 +102,7 @@ enum err origins_add(struct region *region, uint32_t slot, uint64_t key)
 
     if (key == 0)
         return OK;
-    origin = find_place(region, slot, key);
+    origin = find_cell(region, slot, key);
     if (!origin)
         return ERR_FULL;
     if (key_at(origin) != key)
@@ -117,10 +117,10 @@ static void empty_tail(const struct region *region, uint32_t slot, struct shared
     struct shared_origin *origins = region_origins(region, slot);
     uint64_t at = (uint64_t)(last - origins);
 
-    if (key_at(&origins[place_of(region, at, 1)]) != 0)
+    if (key_at(&origins[cell_of(region, at, 1)]) != 0)
         return;
     for (int i = 0; i < PROBE_MAX; i++) {
-        struct shared_origin *origin = &origins[place_of(region, at, 0)];
+        struct shared_origin *origin = &origins[cell_of(region, at, 0)];
 
         if (key_at(origin) == 0 || count_at(origin) != 0)
             return;
@@ -135,7 +135,7 @@ void origins_remove(struct region *region, uint32_t slot, uint64_t key)
 
     if (key == 0)
         return;
-    origin = find_place(region, slot, key);
+    origin = find_cell(region, slot, key);
     assert(origin && key_at(origin) == key && count_at(origin) > 0);
     set_count(origin, count_at(origin) - 1);
     if (count_at(origin) == 0)
@@ -150,7 +150,7 @@ static uint32_t count_in_column(const struct region *region, uint32_t slot, uint
     const struct shared_origin *origins = region_origins(region, slot);
 
     for (uint32_t step = 0; step < PROBE_MAX; step++) {
-        const struct shared_origin *origin = &origins[place_of(region, key, step)];
+        const struct shared_origin *origin = &origins[cell_of(region, key, step)];
         uint64_t found = key_at(origin);
         uint32_t count;
 

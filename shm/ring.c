@@ -61,11 +61,11 @@ static void move_position(shared_u64 *word, uint64_t to)
 
 /* ---- the writer ---- */
 
-static void write_record_head(char *bytes, size_t place, uint32_t len, uint64_t incarnation)
+static void write_record_head(char *bytes, size_t offset, uint32_t len, uint64_t incarnation)
 {
     struct record_head head = { .len = len, .incarnation = (uint32_t)incarnation };
 
-    memcpy(bytes + place, &head, sizeof head);
+    memcpy(bytes + offset, &head, sizeof head);
 }
 
 enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t incarnation,
@@ -73,7 +73,7 @@ enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t in
 {
     shared_u64 *head_word = head_of(region, from, to);
     uint64_t head = position(head_word), used = head - position(tail_of(region, from, to));
-    size_t place = head % RING_BYTES, before_end = RING_BYTES - place;
+    size_t offset = head % RING_BYTES, before_end = RING_BYTES - offset;
     size_t need = HEAD_BYTES + record.len, pass = before_end < need ? before_end : 0;
     char *bytes = bytes_of(region, from, to);
 
@@ -84,12 +84,12 @@ enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t in
     if (used > RING_BYTES || pass + need > RING_BYTES - used)
         return ERR_FULL;
     if (pass >= HEAD_BYTES) /* a shorter end can hold no record, so it needs no mark */
-        write_record_head(bytes, place, PASS_OVER, 0);
+        write_record_head(bytes, offset, PASS_OVER, 0);
     if (pass)
-        place = 0;
-    write_record_head(bytes, place, (uint32_t)record.len, incarnation);
+        offset = 0;
+    write_record_head(bytes, offset, (uint32_t)record.len, incarnation);
     if (record.len)
-        memcpy(bytes + place + HEAD_BYTES, record.data, record.len);
+        memcpy(bytes + offset + HEAD_BYTES, record.data, record.len);
     move_position(head_word, head + pass + need);
     return OK;
 }
@@ -115,25 +115,25 @@ struct found {
 /* The record at `at`, when it lies wholly before `head`. Each shared word is read once. */
 static bool find_record(const char *bytes, uint64_t at, uint64_t head, struct found *found)
 {
-    size_t place = at % RING_BYTES, before_end = RING_BYTES - place;
+    size_t offset = at % RING_BYTES, before_end = RING_BYTES - offset;
     struct record_head record = { .len = PASS_OVER };
 
     if (head - at > RING_BYTES)
         return false;
     if (before_end >= HEAD_BYTES)
-        memcpy(&record, bytes + place, sizeof record);
+        memcpy(&record, bytes + offset, sizeof record);
     if (record.len == PASS_OVER) {
         if (head - at < before_end + HEAD_BYTES)
             return false;
         at += before_end;
         before_end = RING_BYTES;
-        place = 0;
+        offset = 0;
         memcpy(&record, bytes, sizeof record);
     }
     if (record.len > RING_RECORD_MAX || HEAD_BYTES + record.len > before_end ||
         HEAD_BYTES + record.len > head - at)
         return false;
-    *found = (struct found){ .data = bytes + place + HEAD_BYTES,
+    *found = (struct found){ .data = bytes + offset + HEAD_BYTES,
                              .len = record.len,
                              .incarnation = record.incarnation,
                              .end = at + HEAD_BYTES + record.len };

@@ -269,27 +269,27 @@ struct walk {
     uint32_t slot;
     uint64_t incarnation;
     bool first_only; /* one is enough */
-    struct session_place *places;
-    size_t places_max;
+    struct session_row *rows;
+    size_t rows_size;
     size_t found;
 };
 
-static void copy_place(const struct walk *walk, const struct shared_session *session,
-                       struct session_place *place)
+static void copy_row(const struct walk *walk, const struct shared_session *session,
+                     struct session_row *row)
 {
     uint64_t words[DEVICE_BYTES_MAX / 8];
     uint32_t len = get_link(&session->device_len);
 
     for (size_t i = 0; i < DEVICE_BYTES_MAX / 8; i++)
         words[i] = get_word(&session->device[i]);
-    *place = (struct session_place){
+    *row = (struct session_row){
         .slot = walk->slot,
         .incarnation = walk->incarnation,
         .number = get_word(&session->number),
         .since_ns = get_word(&session->since_ns),
         .device_len = (uint8_t)(len <= DEVICE_BYTES_MAX ? len : DEVICE_BYTES_MAX),
     };
-    memcpy(place->device, words, sizeof place->device);
+    memcpy(row->device, words, sizeof row->device);
 }
 
 /* Once along the chain. Trusts nothing in it: every link is checked, and the steps are counted. */
@@ -307,8 +307,8 @@ static void walk_chain(struct walk *walk, uint32_t first)
         if (get_word(&session->key_lo) == walk->key.lo &&
             get_word(&session->key_hi) == walk->key.hi &&
             get_word(&session->incarnation) == walk->incarnation) {
-            if (walk->found < walk->places_max)
-                copy_place(walk, session, &walk->places[walk->found]);
+            if (walk->found < walk->rows_size)
+                copy_row(walk, session, &walk->rows[walk->found]);
             walk->found++;
             if (walk->first_only)
                 return;
@@ -365,8 +365,8 @@ uint64_t sessions_workers(const struct region *region, struct address_key key)
     return workers;
 }
 
-size_t sessions_find(const struct region *region, struct address_key key,
-                     struct session_place *places, size_t max)
+size_t sessions_find(const struct region *region, struct address_key key, struct session_row *rows,
+                     size_t max)
 {
     struct walk walk = { .region = region, .key = key };
     size_t found = 0;
@@ -375,8 +375,8 @@ size_t sessions_find(const struct region *region, struct address_key key,
         size_t kept = found < max ? found : max;
 
         walk.slot = (uint32_t)__builtin_ctzll(left);
-        walk.places = places ? places + kept : NULL;
-        walk.places_max = max - kept;
+        walk.rows = rows ? rows + kept : NULL;
+        walk.rows_size = max - kept;
         found += walk_worker(&walk);
     }
     return found;

@@ -41,14 +41,14 @@ void sessions_remove_group(struct sessions_writer *writer, uint32_t index);
 /* Bit w: worker slot w has a session of this address now. Lock-free, bounded. */
 uint64_t sessions_workers(const struct region *region, struct address_key key);
 
-struct session_place {
+struct session_row {
     uint32_t slot;
     uint64_t incarnation, number, since_ns;
     uint8_t device_len;
     char device[DEVICE_BYTES_MAX];
 };
-/* Every session of the address; returns how many there are, the first max of them in places. */
-size_t sessions_find(const struct region *region, struct address_key key,
-                     struct session_place *places, size_t max);
+/* Every session of the address; returns how many there are, the first max of them in rows. */
+size_t sessions_find(const struct region *region, struct address_key key, struct session_row *rows,
+                     size_t max);
 
 #endif

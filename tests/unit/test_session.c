@@ -19,7 +19,7 @@ static int teardown(void **state)
 
 static size_t published(const char *address)
 {
-    struct session_place places[CLIENTS_MAX];
+    struct session_row places[CLIENTS_MAX];
 
     return sessions_find(office.region, sessions_key(office.region, slice_of(address)), places,
                          CLIENTS_MAX);

@@ -53,7 +53,7 @@ static void what_is_added_is_found_until_it_is_removed(void **state)
 {
     struct sessions_writer *a = writer_of(0), *b = writer_of(63);
     struct address_key key = key_number(1);
-    struct session_place places[4];
+    struct session_row places[4];
     uint32_t first, second;
 
     (void)state;
@@ -143,7 +143,7 @@ static void random_bytes_in_a_slab_harm_no_reader_and_no_other_worker(void **sta
 {
     struct sessions_writer *bad = writer_of(0), *good = writer_of(1);
     uint64_t x = 88172645463325252u;
-    struct session_place places[8];
+    struct session_row places[8];
 
     (void)state;
     alarm(60); /* a reader that never returns */

@@ -68,9 +68,9 @@ static struct address_key key_of(uint32_t slot, uint32_t n)
 }
 
 /* Everything about a session follows from its number, slot and incarnation, so a mixture shows. */
-static struct session_place place_of(uint32_t slot, uint64_t incarnation, uint64_t number)
+static struct session_row place_of(uint32_t slot, uint64_t incarnation, uint64_t number)
 {
-    struct session_place place = { .slot = slot, .incarnation = incarnation, .number = number };
+    struct session_row place = { .slot = slot, .incarnation = incarnation, .number = number };
     uint64_t seed = mix(number ^ mix(incarnation * WORKERS_MAX + slot));
 
     place.since_ns = seed;
@@ -80,7 +80,7 @@ static struct session_place place_of(uint32_t slot, uint64_t incarnation, uint64
     return place;
 }
 
-static bool same_place(const struct session_place *a, const struct session_place *b)
+static bool same_place(const struct session_row *a, const struct session_row *b)
 {
     return a->slot == b->slot && a->incarnation == b->incarnation && a->number == b->number &&
            a->since_ns == b->since_ns && a->device_len == b->device_len &&
@@ -91,7 +91,7 @@ static uint32_t publish(struct sessions_writer *writer, uint32_t slot, uint64_t 
                         uint32_t n)
 {
     uint64_t number = (uint64_t)random_below(UINT32_MAX) << 32 | n;
-    struct session_place place = place_of(slot, incarnation, number);
+    struct session_row place = place_of(slot, incarnation, number);
 
     return sessions_add(writer, key_of(slot, n), number, slice_make(place.device, place.device_len),
                         place.since_ns);
@@ -102,7 +102,7 @@ static void check_one(struct tally *tally, uint32_t slot, uint32_t n)
     struct address_key key = key_of(slot, n);
     uint64_t ready = atomic_load(&tallies[slot].ready);
     uint64_t live = slot_incarnation(region, slot);
-    struct session_place places[PLACES];
+    struct session_row places[PLACES];
     size_t count = sessions_find(region, key, places, PLACES);
     uint64_t workers = sessions_workers(region, key);
     bool stayed = slot_incarnation(region, slot) == live && live != 0;
@@ -111,7 +111,7 @@ static void check_one(struct tally *tally, uint32_t slot, uint32_t n)
     if (stayed && ready == live && n < STABLE && (count == 0 || (workers >> slot & 1) == 0))
         atomic_fetch_add(&tally->missing, 1);
     for (size_t i = 0; i < count && i < PLACES; i++) {
-        struct session_place whole =
+        struct session_row whole =
             place_of(places[i].slot, places[i].incarnation, places[i].number);
 
         if (places[i].slot != slot || (uint32_t)places[i].number != n ||

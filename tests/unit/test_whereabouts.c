@@ -33,7 +33,7 @@ static const char *field_of(uint64_t number)
 /* Since when the shared table says that the session of alice is there; 0: it is not. */
 static uint64_t published_since(void)
 {
-    struct session_place places[4];
+    struct session_row places[4];
     size_t count =
         sessions_find(office.region, sessions_key(office.region, SLICE("alice")), places, 4);
 

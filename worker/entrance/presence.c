@@ -45,7 +45,7 @@ static void add_device(struct slice *devices, size_t *count, struct slice device
 static void add_address(struct buf *out, struct office *office, struct slice address,
                         const struct at_session *sessions, size_t session_count)
 {
-    struct session_place places[PLACES_MAX];
+    struct session_row places[PLACES_MAX];
     struct slice devices[DEVICES_MAX];
     size_t found = sessions_find(office->region, sessions_key(office->region, address), places,
                                  PLACES_MAX),

@@ -58,7 +58,7 @@ static struct rival self_of(const struct session *session)
 }
 
 /* The sessions of this host, without the session itself. */
-static size_t gather_here(const struct session *session, struct session_place *places,
+static size_t gather_here(const struct session *session, struct session_row *places,
                           struct rival *rivals)
 {
     const struct office *office = session->office;
@@ -212,7 +212,7 @@ static void meet_all(struct session *session, const struct rival *self, struct r
 
 bool rivals_meet(struct session *session, const struct at_session *others, size_t other_count)
 {
-    struct session_place places[RIVALS_MAX];
+    struct session_row places[RIVALS_MAX];
     struct rival rivals[2 * RIVALS_MAX], self = self_of(session);
     size_t count;
 
@@ -244,7 +244,7 @@ void rivals_greet(struct session *session, const struct at_session *others, size
 
 static bool is_replaced(const struct session *session)
 {
-    struct session_place places[RIVALS_MAX];
+    struct session_row places[RIVALS_MAX];
     struct rival rivals[RIVALS_MAX], self = self_of(session);
     size_t count = session->seat ? 0 : gather_here(session, places, rivals);
 

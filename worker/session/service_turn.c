@@ -22,7 +22,7 @@ uint32_t service_turn_next(struct office *office, struct address_key key)
 
 uint64_t service_choose(struct office *office, struct address_key key)
 {
-    struct session_place places[PLACES_MAX];
+    struct session_row places[PLACES_MAX];
     size_t count = sessions_find(office->region, key, places, PLACES_MAX);
     uint32_t slot;
 

@@ -110,14 +110,14 @@ static uint8_t take_target(struct http_parser *parser, uint8_t c)
 static uint8_t take_version(struct http_parser *parser, uint8_t c)
 {
     static const char expected[] = "HTTP/1.d\r\n";
-    uint32_t place = parser->at - parser->line_at;
+    uint32_t index = parser->at - parser->line_at;
 
-    if (expected[place] == 'd') {
+    if (expected[index] == 'd') {
         parser->minor_version = (uint8_t)(c - '0');
         return c >= '1' && c <= '9' ? IN_VERSION : BAD_VERSION;
     }
-    if (c != (uint8_t)expected[place])
-        return place < sizeof expected - 3 ? BAD_VERSION : BAD_LINE_END;
+    if (c != (uint8_t)expected[index])
+        return index < sizeof expected - 3 ? BAD_VERSION : BAD_LINE_END;
     return c == '\n' ? IN_LINE_START : IN_VERSION;
 }
 

@@ -222,7 +222,7 @@ static enum err decode_part(struct arena *arena, struct slice text, struct slice
 static struct slice *parameter(struct http_upgrade *upgrade, struct slice name)
 {
     struct {
-        struct slice name, *place;
+        struct slice name, *member;
     } known[] = {
         { SLICE("clientID"), &upgrade->client_id }, { SLICE("device"), &upgrade->device },
         { SLICE("since"), &upgrade->since },        { SLICE("epoch"), &upgrade->epoch },
@@ -231,7 +231,7 @@ static struct slice *parameter(struct http_upgrade *upgrade, struct slice name)
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (slice_equal(known[i].name, name))
-            return known[i].place;
+            return known[i].member;
     return NULL;
 }
 
@@ -242,17 +242,17 @@ static enum err take_parameter(struct arena *arena, struct slice text, struct ht
     const char *equals = text.len ? memchr(text.data, '=', text.len) : NULL;
     size_t name_len = equals ? (size_t)(equals - text.data) : text.len;
     size_t value_at = equals ? name_len + 1 : name_len;
-    struct slice name, value, *place;
+    struct slice name, value, *member;
 
     if (decode_part(arena, slice_make(text.data, name_len), &name, fault) ||
         decode_part(arena, slice_make(text.data + value_at, text.len - value_at), &value, fault))
         return ERR_BAD;
-    place = parameter(upgrade, name);
-    if (!place)
+    member = parameter(upgrade, name);
+    if (!member)
         return OK;
-    if (place->data)
+    if (member->data)
         return bad_request(fault, "a query parameter is given twice");
-    *place = value;
+    *member = value;
     return OK;
 }
 
