@@ -1,9 +1,9 @@
 /*
  * Addresses (docs/protocol.md, section 1).
  *
- * What an address may hold is what can be shown in a log and typed again: no control characters,
- * and no white space at its ends, where nobody would see it. Nothing is folded or normalised: two
- * addresses are the same when their bytes are.
+ * An address can be shown in a log and typed again: no control characters, and no white space at
+ * either end, where nobody would see the difference. Nothing is folded or normalised: two addresses
+ * are equal when their bytes are.
  */
 #include "common/address.h"
 
@@ -11,8 +11,8 @@
 
 enum { DEVICE_BYTES_MAX = 64 };
 
-/* Unicode's White_Space beyond ASCII, as UTF-8. U+0085 is a control character and never gets here.
- */
+/* Unicode's White_Space beyond ASCII, as UTF-8. U+0085 is a control character, which has_control
+ * refuses before. */
 static bool is_wide_space(const unsigned char *c, size_t len)
 {
     if (len == 2)
@@ -44,7 +44,8 @@ static bool has_space_at_end(struct slice text)
            is_wide_space(bytes + last, text.len - last);
 }
 
-/* C0 and DEL anywhere; C1 is U+0080 to U+009F, in UTF-8 C2 80 to C2 9F. *wide: is not all ASCII. */
+/* Does text hold C0, DEL or C1 (U+0080 to U+009F, in UTF-8 C2 80 to C2 9F)? *wide is false when all
+ * bytes are ASCII. */
 static bool has_control(struct slice text, bool *wide)
 {
     const unsigned char *bytes = (const unsigned char *)text.data;

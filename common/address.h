@@ -13,11 +13,11 @@ bool address_valid(struct slice address);
 bool address_is_group(struct slice address); /* begins with '#' */
 /* "postmaster", "#all", anything beginning with '$'. */
 bool address_reserved(struct slice address);
-/* Valid, a user address, not reserved: may be a clientID or a from. */
+/* Valid, a user address, not reserved: can be a clientID or a from. */
 bool address_may_speak(struct slice address);
-/* 0 to 64 bytes of UTF-8, otherwise as an address. */
+/* A device's name: 0 to 64 bytes of UTF-8, with the other rules of an address. */
 bool address_device_valid(struct slice device);
-/* An exact address, or a prefix ending in '*'. */
+/* Does a token's pattern cover the address? A pattern is an exact address, or a prefix and '*'. */
 bool address_pattern_covers(struct slice pattern, struct slice address);
 
 #endif

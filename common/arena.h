@@ -1,7 +1,8 @@
 /*
  * Bump memory for one message: everything parsed from it lies here and goes with one reset.
  *
- * It owns one block that is reused; what does not fit is taken from malloc and freed by the reset.
+ * An arena owns one block, which every message uses again. Larger messages get more memory from
+ * malloc, which the reset frees.
  */
 #ifndef COMMON_ARENA_H
 #define COMMON_ARENA_H
@@ -12,14 +13,15 @@ struct arena_extra;
 struct arena {
     char *block;
     size_t used, size;
-    struct arena_extra *extra; /* what did not fit, newest first */
+    struct arena_extra *extra; /* allocations that did not fit into block, newest first */
 };
 
-/* size: of the block, made by the first allocation. */
+/* size: bytes of the block, which the first arena_take allocates. */
 void arena_init(struct arena *arena, size_t size);
 void arena_fini(struct arena *arena);
 void arena_reset(struct arena *arena);
-/* 16-byte aligned, not cleared; NULL when out of memory. Lives until the next reset. */
+/* Returns len bytes, 16-byte aligned and not cleared, owned by the arena until the next reset; NULL
+ * when out of memory. */
 void *arena_take(struct arena *arena, size_t len);
 
 #endif

@@ -9,7 +9,7 @@
 
 enum { QUANTUM = 4, VECTOR = 16 };
 
-/* NO has bits that no value has, so that several verdicts can be ORed and looked at once. */
+/* NO has a bit that no value has, so that several verdicts can be ORed and tested once. */
 #define NO 0x80
 
 /* clang-format off */
@@ -36,7 +36,7 @@ static inline uint8_t value_of_char(char c)
 
 typedef uint8_t bytes16 __attribute__((vector_size(VECTOR)));
 
-/* All ones in each place that holds a character of the alphabet. */
+/* Each byte of the result is all ones where text has a character of the alphabet, else 0. */
 static inline bytes16 judge_vector(const char *text)
 {
     bytes16 c, letter, digit;
@@ -70,8 +70,8 @@ static bool alphabet_only(const char *text, size_t len)
     return !(seen & NO);
 }
 
-/* How many bytes the last four characters stand for; 0 when they are not a quantum. Bits that
- * padding leaves over must be zero (RFC 4648 3.5), or one content would have several texts. */
+/* Returns how many bytes the last four characters stand for; 0 when they are not a quantum. Bits
+ * that padding leaves over must be zero (RFC 4648 3.5), or one content would have several texts. */
 static size_t last_quantum(const char *text)
 {
     uint8_t a = value_of_char(text[0]), b = value_of_char(text[1]);
@@ -96,7 +96,7 @@ bool base64_valid(struct slice text)
            alphabet_only(text.data, text.len - QUANTUM);
 }
 
-/* Three bytes, of which those past the input are zero, become four characters. */
+/* Three bytes become four characters. Bytes past the input are given as zero. */
 static void encode_quantum(char *out, uint8_t a, uint8_t b, uint8_t c)
 {
     out[0] = alphabet[a >> 2];
@@ -122,7 +122,7 @@ size_t base64_encode(char *out, const void *data, size_t len)
     return (size_t)(at + QUANTUM - out);
 }
 
-/* Four characters, of which '=' counts as zero, become up to three bytes. */
+/* Four characters become `count` bytes, at most three. '=' counts as zero. */
 static void decode_quantum(uint8_t *out, size_t count, const char *text)
 {
     uint32_t bits = 0;

@@ -7,11 +7,12 @@
 
 #include <stdint.h>
 
-/* Is text standard base64 with padding? The empty text is. Goes a vector at a time where it can. */
+/* Is text standard base64 with padding? The empty text is. Sixteen characters a step. */
 bool base64_valid(struct slice text);
-/* Writes 4 * ((len + 2) / 3) characters, no NUL; returns how many. */
+/* Writes 4 * ((len + 2) / 3) characters to out, without a NUL. Returns how many. */
 size_t base64_encode(char *out, const void *data, size_t len);
-/* Returns false when text is not valid or out_size is too small; *out_len is what was written. */
+/* Returns false when text is not valid or out_size is too small. *out_len is the number of bytes
+ * written. */
 bool base64_decode(struct slice text, void *out, size_t out_size, size_t *out_len);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The two clocks. Everything that waits uses the monotonic one, so a jump of the wall clock moves
- * no timer; only what is shown or stored (createTime, token expiry) uses Unix time.
+ * The two clocks. Every timer uses the monotonic clock, so that a jump of the wall clock moves
+ * none. Only times that are shown or stored (createTime, a token's expiry) are Unix time.
  */
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H

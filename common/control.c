@@ -39,7 +39,8 @@ static void attach_fd(struct msghdr *message, union rights *rights, int fd)
     memcpy(CMSG_DATA(cmsg), &fd, sizeof fd);
 }
 
-/* After EAGAIN: waits until there is room again. */
+/* After EAGAIN: waits until the socket has room again, at most until give_up_ms
+ * (CLOCK_MONOTONIC). */
 static enum err wait_for_room(int fd, uint64_t give_up_ms)
 {
     struct pollfd wait = { .fd = fd, .events = POLLOUT };
@@ -73,7 +74,7 @@ static enum err send_all(int fd, struct iovec *parts, size_t part_count, int fd_
                 return err;
             continue;
         }
-        message.msg_control = NULL; /* went with the first byte */
+        message.msg_control = NULL; /* the descriptor went with the first byte */
         message.msg_controllen = 0;
         give_up_ms = clock_monotonic_ms() + STALL_MS_MAX;
         while (message.msg_iovlen > 0 && (size_t)n >= message.msg_iov->iov_len) {
@@ -125,7 +126,7 @@ int control_take_fd(struct control_reader *reader)
     return fd;
 }
 
-/* The frame handed out last is no longer needed. */
+/* Removes the frame that control_next returned last. */
 static void drop_taken(struct control_reader *reader)
 {
     if (reader->taken)
@@ -133,7 +134,7 @@ static void drop_taken(struct control_reader *reader)
     reader->taken = 0;
 }
 
-/* The head of the first frame in the buffer; false when it is not whole yet. */
+/* Copies the head of the first frame in the buffer. False while the head is not whole. */
 static bool peek_head(const struct control_reader *reader, struct head *head)
 {
     if (reader->input.len < sizeof *head)
@@ -142,7 +143,8 @@ static bool peek_head(const struct control_reader *reader, struct head *head)
     return true;
 }
 
-/* OK: a whole frame lies in front. */
+/* OK when a whole frame lies at the front of the buffer; ERR_AGAIN, or ERR_BAD for a head that
+ * cannot be. */
 static enum err front_frame(const struct control_reader *reader, struct head *head)
 {
     if (!peek_head(reader, head))
@@ -160,12 +162,12 @@ static void keep_fd(struct control_reader *reader, struct msghdr *message)
             cmsg->cmsg_len < CMSG_LEN(sizeof(int)))
             continue;
         if (reader->fd_passed >= 0)
-            close(reader->fd_passed); /* two came before one was taken: the newest counts */
+            close(reader->fd_passed); /* the newest counts */
         memcpy(&reader->fd_passed, CMSG_DATA(cmsg), sizeof(int));
     }
 }
 
-/* One read. ERR_AGAIN when nothing is there. */
+/* One recvmsg. ERR_AGAIN when the socket is empty. */
 static enum err read_socket(struct control_reader *reader, int fd)
 {
     union rights rights;
@@ -193,8 +195,8 @@ static enum err read_socket(struct control_reader *reader, int fd)
     return OK;
 }
 
-/* Stops at the first whole frame, so what is buffered stays within one frame and one read; what is
- * left in the socket keeps it readable. */
+/* Stops at the first whole frame, so that the buffer never holds more than one frame and one read.
+ * Bytes left in the socket keep the socket readable. */
 enum err control_fill(struct control_reader *reader, int fd)
 {
     bool got_some = false;
@@ -220,7 +222,7 @@ enum err control_next(struct control_reader *reader, enum control_type *type, st
 
     drop_taken(reader);
     if (front_frame(reader, &head) != OK)
-        return ERR_AGAIN; /* nonsense is reported by the next control_fill */
+        return ERR_AGAIN; /* the next control_fill returns ERR_BAD for a bad head */
     *type = (enum control_type)head.type;
     *payload = slice_make(reader->input.data + sizeof head, head.len);
     reader->taken = sizeof head + head.len;

@@ -1,6 +1,6 @@
 /*
- * What master and worker say to each other over their socketpair: typed, length-prefixed frames, a
- * descriptor riding along where one is named. Either side sees the other's death as end of file.
+ * The frames between master and worker on their socketpair: a type, a length, a payload, and with
+ * CONTROL_LOG a descriptor. Each side sees the other's death as end of file.
  */
 #ifndef COMMON_CONTROL_H
 #define COMMON_CONTROL_H
@@ -18,25 +18,28 @@ enum control_type {
 enum { CONTROL_BYTES_MAX = 64 << 20 };
 
 struct control_drain {
-    uint16_t close_code;  /* 1001 the server stops; 4000 this worker leaves; 1012 it is replaced */
-    uint32_t deadline_ms; /* from now; then close at once */
+    uint16_t close_code;  /* WS_CLOSE_GOING_AWAY, WS_CLOSE_DRAINING or WS_CLOSE_RESTARTING */
+    uint32_t deadline_ms; /* from now on; past the deadline sessions are closed at once */
 };
 
-/* Waits for at most 2 s while the other side takes nothing, then ERR_FULL: a part may have gone, so
- * the connection is of no more use. fd_pass -1: none. ERR_DOWN: the other side is gone. */
+/* Sends one frame, and fd_pass with the first byte unless fd_pass is -1. Waits at most 2 s while
+ * the other side takes nothing, then returns ERR_FULL: a part of the frame may have left, so the
+ * connection is of no more use. ERR_DOWN: the other side is gone. ERR_SYSTEM: poll failed. */
 enum err control_send(int fd, enum control_type type, struct slice payload, int fd_pass);
 
 struct control_reader {
     struct buf input;
-    size_t taken;  /* bytes at the front of input that belong to the frame handed out last */
+    size_t taken; /* bytes at the front of input that belong to the frame that control_next returned
+                     last */
     int fd_passed; /* -1, or a descriptor that came and has not been taken */
 };
 void control_reader_init(struct control_reader *reader);
 void control_reader_fini(struct control_reader *reader);
-/* Reads what is there (non-blocking). ERR_DOWN at end of file, ERR_BAD for nonsense. */
+/* Reads without blocking, at most until a whole frame is there. OK, ERR_DOWN at end of file,
+ * ERR_BAD for a head that cannot be, ERR_NOMEM. */
 enum err control_fill(struct control_reader *reader, int fd);
-/* The next whole frame: OK, or ERR_AGAIN. The payload lives until the next call of control_fill or
- * control_next. */
+/* Returns OK with the next whole frame, or ERR_AGAIN. The payload lives until the next call of
+ * control_fill or control_next. */
 enum err control_next(struct control_reader *reader, enum control_type *type,
                       struct slice *payload);
 /* The descriptor that came with CONTROL_LOG, now the caller's; -1 when none came. */

@@ -14,9 +14,9 @@ enum err {
     ERR_NOMEM,  /* the system gave no memory */
     ERR_SYSTEM, /* a system call failed; errno says how */
     ERR_BAD,    /* the input is not what it must be */
-    ERR_ABSENT, /* what was asked for is not there */
+    ERR_ABSENT, /* the thing that was asked for is not there */
     ERR_DOWN,   /* the other side (Redis, a worker, the master) is away */
-    ERR_EXISTS, /* it is there already, or somebody else holds it */
+    ERR_EXISTS, /* the thing is there already, or somebody else holds it */
 };
 
 /* Returns a static name such as "full". */

@@ -2,8 +2,8 @@
  * SipHash-2-4 (Aumasson and Bernstein, 2012), as published: 64 bits of result, and the variant of
  * 128.
  *
- * Two rounds for each word of input, four to finish. It is fast for the short inputs it gets here
- * (addresses), and without the key nobody can tell which inputs collide.
+ * Two rounds for each word of input, four to finish. The hash is fast for short inputs such as
+ * addresses, and without the key nobody can tell which inputs collide.
  */
 #include "common/hash.h"
 
@@ -52,7 +52,8 @@ static void absorb(struct siphash *s, uint64_t word)
     s->v0 ^= word;
 }
 
-/* The last word: what is left over of the input, zeros, and the length modulo 256 on top. */
+/* The last word: the bytes of the input past the last whole word, zeros, and the length modulo 256
+ * in the top byte. */
 static uint64_t last_word(const uint8_t *rest, size_t len)
 {
     uint8_t bytes[8] = { 0 };

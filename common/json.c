@@ -1,12 +1,13 @@
 /*
  * A strict RFC 8259 scanner: one pass over the text, no tree, no recursion.
  *
- * The one idea: most bytes of a message are inside strings, and nothing in a string matters but the
- * quote, the backslash and control characters; so strings are passed a vector at a time, and all
- * the rest is a switch over one byte with a small stack that says which brackets are open.
+ * The one idea: most bytes of a message are inside strings, where only the quote, the backslash and
+ * control characters matter. So strings are passed a vector at a time; the rest is a switch over
+ * one byte, with a small stack of the brackets that are open.
  *
- * Keys met twice are found by a hash of each key of the objects that are open (common/json_keys.h).
- * It never converts a number, and never reads past the end of the text.
+ * Keys given twice are found by a hash of each key of the objects that are open
+ * (common/json_keys.h). The scanner never converts a number, and never reads past the end of the
+ * text.
  */
 #include "common/json.h"
 
@@ -45,7 +46,7 @@ static inline bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* A backslash is at `at`. Returns what follows the escape; NULL after a fault. */
+/* `at` is on a backslash. Returns a pointer behind the escape; NULL after a fault. */
 static const char *scan_escape(struct scan *scan, const char *at)
 {
     const char *escape = at;
@@ -81,7 +82,7 @@ static const char *scan_escape(struct scan *scan, const char *at)
     return at + 6;
 }
 
-/* At a quote. Passes the string; its text is without the quotes. */
+/* scan->at is on a quote. Passes the string, whose text is without the quotes. */
 static inline bool scan_string(struct scan *scan, struct json_value *string)
 {
     const char *start = scan->at + 1, *at = start;
@@ -199,8 +200,8 @@ static inline bool scan_key(struct scan *scan)
     return true;
 }
 
-/* The first byte of a value: passes a scalar, or opens a container. *value's text is set for
- * scalars, and begins for containers. */
+/* scan->at is on the first byte of a value. Passes a scalar, or opens a container; of a container
+ * the text has its start only. */
 static inline bool scan_value(struct scan *scan, struct json_value *value, bool *opened)
 {
     const char *start = scan->at;
@@ -257,8 +258,8 @@ static inline void end_value(struct scan *scan, struct json_value *outermost)
     }
 }
 
-/* Behind a value: closes what closes here, up to the comma that calls for another one. False at
- * the end of the outermost value, and after a fault. */
+/* scan->at is behind a value. Closes every container that ends here, and passes the comma before
+ * the next value. False at the end of the outermost value, and after a fault. */
 static inline bool scan_next(struct scan *scan, struct json_value *outermost)
 {
     for (;;) {
@@ -280,8 +281,8 @@ static inline bool scan_next(struct scan *scan, struct json_value *outermost)
     }
 }
 
-/* The outermost value, on which `at` is. What is expected next, a key or a value, follows from what
- * is open. */
+/* Scans the outermost value, on whose first byte scan->at is. The innermost open bracket says
+ * whether a key or a value comes next. */
 static void scan_text(struct scan *scan, struct json_value *outermost)
 {
     struct json_value passed = { .type = JSON_NULL };
@@ -316,7 +317,7 @@ static void scan_text(struct scan *scan, struct json_value *outermost)
 enum err json_check_members(struct slice text, unsigned depth_max, struct json_value *value,
                             struct json_fault *fault, json_member_fn *tell, void *context)
 {
-    struct json_keys keys; /* large, and written before it is read: not cleared */
+    struct json_keys keys; /* not cleared: large, and written before it is read */
     struct scan scan = {
         .at = text.data,
         .end = text.data ? text.data + text.len : NULL,

@@ -9,7 +9,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-/* Up to so many members, keys are compared one with another. */
+/* An object of at most so many members has its keys compared one with another. */
 enum { FEW = 24 };
 
 static uint64_t seeds[2];
@@ -17,12 +17,12 @@ static uint64_t seeds[2];
 static void make_seeds(void)
 {
     if (getrandom(seeds, sizeof seeds, GRND_NONBLOCK) != (ssize_t)sizeof seeds) {
-        /* Early at boot, or a kernel that forbids it: worse, but the bound of a message's size
-         * holds. */
+        /* Early at boot, or where the kernel forbids getrandom. Such a seed can be guessed; the
+         * cost of a message stays bounded by its size. */
         seeds[0] = (uint64_t)time(NULL) * 0x9E3779B97F4A7C15;
         seeds[1] = (uint64_t)(uintptr_t)&seeds ^ (uint64_t)clock();
     }
-    seeds[0] |= 1; /* it is multiplied by, and zero means not made yet */
+    seeds[0] |= 1; /* 0 means "not made yet", and is no multiplier */
 }
 
 /* Both halves of a 128-bit product: each bit of the input reaches each bit of the result. */
@@ -33,14 +33,15 @@ static inline uint64_t multiply_fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* One byte and the next, up to seven, as the low bytes of a word. */
+/* Up to seven bytes, the first of them lowest, as one word. */
 static inline uint64_t load_tail(const char *at, size_t len)
 {
     uint32_t first, last;
 
     if (len == 0)
         return 0;
-    if (len < 4) /* the first, the middle and the last cover three; bytes met twice agree */
+    if (len < 4) /* first, middle and last cover up to three bytes; a byte read twice has the same
+                    value */
         return (uint64_t)(unsigned char)at[0] |
                (uint64_t)(unsigned char)at[len / 2] << len / 2 * 8 |
                (uint64_t)(unsigned char)at[len - 1] << (len - 1) * 8;
@@ -49,7 +50,8 @@ static inline uint64_t load_tail(const char *at, size_t len)
     return (uint64_t)le32toh(first) | (uint64_t)le32toh(last) << (len - 4) * 8;
 }
 
-/* The words of the text, then one with what is left and, in its highest byte, how much that is. */
+/* Mixes the words of the text, then one word of the bytes left over, with their number in its
+ * highest byte. */
 static inline uint64_t hash_plain(struct slice text)
 {
     uint64_t hash = seeds[1], word;
@@ -63,7 +65,7 @@ static inline uint64_t hash_plain(struct slice text)
     return multiply_fold(hash ^ (load_tail(at, left) | (uint64_t)left << 56), seeds[0]);
 }
 
-/* The same of what an escaped text says. */
+/* The same hash, of the text once unescaped. */
 static uint64_t hash_escaped(struct slice text)
 {
     const char *at = text.data, *end = text.data + text.len;
@@ -84,7 +86,7 @@ static uint64_t hash_escaped(struct slice text)
     return multiply_fold(hash ^ (word | (uint64_t)used << 56), seeds[0]);
 }
 
-/* Of two keys whose hashes are the same. */
+/* Are two keys of one hash the same text? */
 static bool same_text(const struct json_key *a, const struct json_key *b)
 {
     const char *at_a = a->text, *end_a = a->text + a->len;
@@ -93,7 +95,7 @@ static bool same_text(const struct json_key *a, const struct json_key *b)
     if (!a->escaped && !b->escaped)
         return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
     while (at_a < end_a && at_b < end_b) {
-        /* One may write as an escape what the other writes as several bytes of UTF-8. */
+        /* An escape in one key can stand for several bytes of UTF-8 in the other. */
         char c[4];
         unsigned len;
         if (*at_a == '\\' && *at_b == '\\') {
@@ -178,7 +180,8 @@ enum err json_keys_add(struct json_keys *keys, unsigned depth, const struct json
     return OK;
 }
 
-/* Puts every key into a table at least twice as large; slots hold a key's number plus one. */
+/* Puts every key into a hash table of at least twice their number. A slot holds the index of a key
+ * plus 1; 0 is empty. */
 static enum err check_many(const struct json_key *keys, size_t count)
 {
     size_t size = 128;

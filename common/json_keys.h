@@ -2,10 +2,10 @@
  * The keys of the objects that a JSON scan has open, to find one that is given twice (private to
  * the scanner).
  *
- * All open objects share one stack of keys. While an object is small, a new key is held against the
- * earlier ones at once; a set of 64 bits says for most keys that there is nothing to hold it
- * against. An object of many members is checked when it closes, with a hash table, so that the time
- * stays linear. The hash is seeded for each process: no stranger can craft keys that collide.
+ * All open objects share one stack of keys. While an object is small, a new key is compared with
+ * the earlier keys at once; a set of 64 bits saves most of these comparisons. An object of many
+ * members is checked when it closes, with a hash table, so that the time stays linear. The hash is
+ * seeded for each process: no stranger can craft keys that collide.
  */
 #ifndef COMMON_JSON_KEYS_H
 #define COMMON_JSON_KEYS_H
@@ -25,7 +25,7 @@ struct json_key {
 };
 
 struct json_keys {
-    struct json_key *keys; /* own, or allocated when that is too small */
+    struct json_key *keys; /* own, or an allocation when own is too small */
     size_t count, room;
     struct json_keys_object {
         uint64_t seen; /* one bit for each key's hash */
@@ -37,9 +37,10 @@ struct json_keys {
 void json_keys_init(struct json_keys *keys);
 void json_keys_fini(struct json_keys *keys);
 void json_keys_open(struct json_keys *keys, unsigned depth);
-/* Adds a key of the object at depth. ERR_EXISTS when it has it already, ERR_NOMEM. */
+/* Adds a key of the object at depth. ERR_EXISTS when the object has the key already (a large object
+ * answers in json_keys_close), ERR_NOMEM. */
 enum err json_keys_add(struct json_keys *keys, unsigned depth, const struct json_value *key);
-/* Forgets the object's keys. ERR_EXISTS when one of them was given twice, ERR_NOMEM. */
+/* Forgets the object's keys. ERR_EXISTS when a key was given twice, ERR_NOMEM. */
 enum err json_keys_close(struct json_keys *keys, unsigned depth);
 
 #endif

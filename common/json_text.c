@@ -1,5 +1,5 @@
 /*
- * The text of JSON that was found good: walking it, taking its strings, and writing strings.
+ * Reads text that json.c accepted (walks containers, unescapes strings), and writes strings.
  *
  * Nothing here checks the grammar again; json.c has done so, once.
  */
@@ -23,7 +23,7 @@ unsigned json_next_char(const char **at, char out[4])
     }
     json_hex4(p + 2, p + 6, &code);
     *at = p + 6;
-    if (code >= 0xD800 && code <= 0xDBFF) { /* the scan has seen to it that a low one follows */
+    if (code >= 0xD800 && code <= 0xDBFF) { /* the scan has checked that a low surrogate follows */
         json_hex4(p + 8, p + 12, &low);
         code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
         *at = p + 12;
@@ -106,7 +106,8 @@ void json_walk_begin(struct json_walk *walk, const struct json_value *container)
     walk->end = container->text.data + container->text.len - 1;
 }
 
-/* To the next byte of meaning; commas and colons have been checked and say nothing more. */
+/* Moves to the next value or key. Commas and colons were checked by the scan, and are passed like
+ * white space. */
 static bool walk_on(struct json_walk *walk)
 {
     const char *at = walk->at;
@@ -117,7 +118,7 @@ static bool walk_on(struct json_walk *walk)
     return at < walk->end;
 }
 
-/* `at` is on a quote; returns what follows the closing one. */
+/* `at` is on the opening quote. Returns a pointer behind the closing quote. */
 static const char *pass_string(const char *at, const char *end, bool *escaped)
 {
     for (at++; (at = json_plain_end(at, end)) < end && *at != '"'; at += 2)

@@ -12,8 +12,8 @@
 /* Offsets and lengths of keys are kept in 31 bits. */
 enum { JSON_TEXT_MAX = INT32_MAX };
 
-/* RFC 8259 section 2: these four and no others. All are at most a space, which most bytes are not.
- */
+/* White space, RFC 8259 section 2. All four are at most a space, which most bytes are not: one
+ * comparison decides for these. */
 static inline bool json_is_space(char c)
 {
     return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
@@ -25,7 +25,7 @@ static inline bool json_is_special(char c)
 }
 
 /* Is there a quote, a backslash or a control character among these eight bytes? The classic test of
- * a word for a zero byte (and for one below 0x20); which byte it is, the caller looks for. */
+ * a word for a zero byte, and for a byte below 0x20. Does not tell which byte. */
 static inline bool json_word_special(uint64_t word)
 {
     const uint64_t ones = 0x0101010101010101, tops = ones << 7;
@@ -36,7 +36,7 @@ static inline bool json_word_special(uint64_t word)
            tops;
 }
 
-/* The first quote, backslash or control character; end when there is none. */
+/* Returns the first quote, backslash or control character; end when there is none. */
 static inline const char *json_plain_end(const char *at, const char *end)
 {
 #if defined(__SSE2__)
@@ -63,7 +63,7 @@ static inline const char *json_plain_end(const char *at, const char *end)
     return at;
 }
 
-/* Four hexadecimal digits at `at`. */
+/* Reads four hexadecimal digits at `at`. False when there are not four. */
 static inline bool json_hex4(const char *at, const char *end, uint32_t *unit)
 {
     if (end - at < 4)
@@ -81,8 +81,8 @@ static inline bool json_hex4(const char *at, const char *end, uint32_t *unit)
     return true;
 }
 
-/* What lies between the quotes, of a STRING as of a key. A key's text has no quotes of its own and
- * cannot begin with one. */
+/* The characters between the quotes, of a STRING as of a key. A key's text comes without quotes,
+ * and no key can begin with a quote. */
 static inline struct slice json_inside(const struct json_value *value)
 {
     struct slice text = value->text;
@@ -92,8 +92,8 @@ static inline struct slice json_inside(const struct json_value *value)
     return slice_make(text.data + 1, text.len - 2);
 }
 
-/* The next character of a good string's inside, as UTF-8 in out; *at moves behind it. Returns its
- * length: 1 to 4 for an escape, 1 for a byte that stands for itself. */
+/* Takes the next character of the inside of a string that the scan accepted, and moves *at behind
+ * it. Writes UTF-8 to out and returns its length: 1 to 4 for an escape, 1 for a plain byte. */
 unsigned json_next_char(const char **at, char out[4]);
 
 #endif

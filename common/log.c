@@ -15,7 +15,7 @@ enum log_level log_threshold = LOG_INFO;
 
 static int fd_current = STDERR_FILENO;
 static int worker_slot = -1;
-static uint64_t lines_lost; /* written to a full disk, or a closed pipe */
+static uint64_t lines_lost; /* lines that a full disk or a closed pipe did not take */
 
 static size_t line_add(char *line, size_t used, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -23,7 +23,7 @@ static size_t line_add(char *line, size_t used, const char *format, ...)
 static size_t line_vadd(char *line, size_t used, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
-/* Appends within the line; what does not fit is cut. Returns the new length. */
+/* Appends to the line; text that does not fit is cut. Returns the new length. */
 static size_t line_vadd(char *line, size_t used, const char *format, va_list args)
 {
     int n = vsnprintf(line + used, LINE_SIZE - used, format, args);
@@ -62,7 +62,7 @@ static size_t add_prefix(char *line, enum log_level level, const char *event)
 void log_write(enum log_level level, const char *event, const char *format, ...)
 {
     char line[LINE_SIZE + 1];
-    int errno_kept = errno; /* so that callers may log before they look at errno */
+    int errno_kept = errno; /* so that callers may log before they use errno */
     size_t used = add_prefix(line, level, event);
     va_list args;
 

@@ -29,7 +29,8 @@ extern enum log_level log_threshold;
 #define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
 
-/* format is printf's, for the key=value part; "" for none. */
+/* Writes one line. format is printf's, for the key=value part; "" for none. Keeps errno. Call
+ * through log_debug, log_info, log_warn, log_error, which check the level first. */
 void log_write(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Reads the name of a level, as `log.level` and each line have it: "debug", "info", "warn",
@@ -38,19 +39,19 @@ bool log_level_parse(const char *name, enum log_level *level);
 void log_set_level(enum log_level level);
 /* The same by name; the level stays for a name that log_level_parse refuses. */
 void log_set_level_named(const char *name);
-/* Borrows fd (2 until called); returns the descriptor used before. */
+/* Writes to fd from here on, standard error until the first call. Borrows fd; returns the
+ * descriptor used before. */
 int log_set_fd(int fd);
 int log_fd(void);
-/* The worker's slot for the prefix of each line; -1 (the default) is the master: "worker=" is left
- * out. */
+/* Sets the worker's slot for the prefix of each line. -1, the default, is the master, whose lines
+ * have no "worker=". */
 void log_set_worker(int slot);
 
 struct log_text {
     char text[160];
 };
-/* A stranger's text made harmless: quoted, control characters and non-ASCII escaped as \xNN, cut
- * with
- * "..." when long. Returns text->text. */
+/* Makes a stranger's text harmless: in quotes, with quotes, backslashes, control characters and
+ * non-ASCII bytes as \xNN, cut with "..." when long. Returns text->text. */
 const char *log_quote(struct log_text *text, struct slice raw);
 
 #endif

@@ -1,9 +1,10 @@
 /*
  * Messages, and where their memory comes from.
  *
- * Small ones come and go by the million, many at a time, which is more than malloc's own per-thread
- * cache holds: so those of a few sizes wait here for their next use, the one that was let go last,
- * and is still in the processor's cache, first. A process of the server has one thread: no locks.
+ * Small messages come and go by the million, many at a time, which is more than malloc's per-thread
+ * cache holds. So the memory of small messages waits in pools, one for each size, for its next use.
+ * The memory that was freed last, and is still in the processor's cache, is used first. A process
+ * of the server has one thread, so there are no locks.
  */
 #include "common/msg.h"
 
@@ -11,14 +12,14 @@
 #include <stdlib.h>
 
 enum {
-    POOL_NONE, /* malloc's own */
+    POOL_NONE, /* not pooled: malloc and free */
     POOL_COUNT = 9,
-    POOL_SIZE_FIRST =
-        96, /* bytes of the smallest, struct msg included; each next is twice as large */
-    POOL_BYTES_MAX = 64 * 1024 /* kept of each size */
+    POOL_SIZE_FIRST = 96, /* bytes of a message of pool 1, struct msg included; each pool has twice
+                             the size of the one before */
+    POOL_BYTES_MAX = 64 * 1024 /* that each pool keeps */
 };
 
-/* A message that waits. */
+/* The memory of a message that waits in a pool. */
 struct idle {
     struct idle *next;
 };
@@ -29,7 +30,7 @@ static struct pool {
 } pools[POOL_COUNT];
 
 #if defined(__SANITIZE_ADDRESS__)
-#define POOLED false /* the sanitizer is to see every use of what was let go */
+#define POOLED false /* the sanitizer shall see every use after free */
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define POOLED false
@@ -44,7 +45,8 @@ static size_t pool_size(unsigned pool)
     return (size_t)POOL_SIZE_FIRST << (pool - 1);
 }
 
-/* The pool whose messages are large enough; POOL_NONE: it is too large for all. */
+/* The pool of the smallest messages of at least `size` bytes; POOL_NONE when size is too large for
+ * all. */
 static inline unsigned pool_for(size_t size)
 {
     unsigned pool = 1;

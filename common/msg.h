@@ -12,15 +12,15 @@
 #include <stdint.h>
 
 enum msg_kind {
-    MSG_SIGNAL, /* may be shed when a session's queue is full, lowest level first */
-    MSG_MAIL,   /* is never shed */
-    MSG_ANSWER, /* the server's own words to this session; leaves before everything else */
-    MSG_LAST,   /* goodbye: leaves after everything else */
+    MSG_SIGNAL, /* can be shed when a session's queue is full, lowest level first */
+    MSG_MAIL,   /* never shed */
+    MSG_ANSWER, /* the server's own message to this session; leaves before everything else */
+    MSG_LAST,   /* `goodbye`; leaves after everything else */
 };
 
 enum msg_flag {
-    MSG_ASKS = 1,    /* its sender asked for a receipt: the one who acknowledges it causes one */
-    MSG_EXPIRES = 2, /* whether it still may be delivered, the mailbox knows */
+    MSG_ASKS = 1,    /* the sender asked for a receipt: an acknowledgement causes one */
+    MSG_EXPIRES = 2, /* only the mailbox knows whether the message may still be delivered */
     MSG_FLAGS = 3,
 };
 
@@ -30,16 +30,16 @@ struct msg {
     int8_t level;    /* -9 to 9 */
     uint8_t kind;    /* enum msg_kind */
     uint8_t opcode;  /* RFC 6455 5.2: 1 text, 2 binary */
-    uint8_t pool;    /* where its memory goes back to; msg.c's alone */
-    uint16_t frames; /* of a run of several answers (outbox.c): how many of them are text */
+    uint8_t pool;    /* the pool that its memory goes back to; used by msg.c alone */
+    uint16_t frames; /* of a run of answers (outbox.c): the number of text frames in it */
     uint8_t flags;   /* of enum msg_flag */
     char data[];
 };
 
-/* A message with one reference, owned by the caller, its data not yet filled; NULL when out of
- * memory. */
+/* Returns a text message with one reference, owned by the caller, and with len bytes of data that
+ * the caller fills; NULL when out of memory. */
 struct msg *msg_make(size_t len, enum msg_kind kind, int level);
-/* The same, with a copy of payload; a text message. */
+/* The same, with a copy of payload as its data. */
 struct msg *msg_new(struct slice payload, enum msg_kind kind, int level);
 struct msg *msg_ref(struct msg *msg);
 /* Drops the caller's reference; the last one frees. NULL is allowed. */

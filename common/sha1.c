@@ -1,7 +1,7 @@
 /*
  * SHA-1 as FIPS 180-4 section 6.1 describes it: sixteen words a block, eighty rounds, in the
- * schedule's circular form (6.1.3). It is asked for one short text a handshake, so it is written to
- * be read.
+ * schedule's circular form (6.1.3). A handshake hashes one short text, so the code is written to be
+ * read.
  */
 #include "common/sha1.h"
 
@@ -25,7 +25,7 @@ static void store_word(uint8_t *at, uint32_t word)
         at[i] = (uint8_t)(word >> (24 - 8 * i));
 }
 
-/* The function and the constant of round t (4.1.1, 4.2.1), already added up. */
+/* The sum of the function and the constant of round t (4.1.1, 4.2.1). */
 static uint32_t round_term(unsigned t, uint32_t b, uint32_t c, uint32_t d)
 {
     switch (t / 20) {
@@ -64,7 +64,8 @@ static void take_block(uint32_t hash[5], const uint8_t block[BLOCK])
     hash[4] += e;
 }
 
-/* What is left of the input, a one bit, zeros, and the length in bits (5.1.1): one block or two. */
+/* Takes the end of the input, a one bit, zeros, and the length in bits (5.1.1): one block or
+ * two. */
 static void take_end(uint32_t hash[5], const uint8_t *rest, size_t rest_len, uint64_t bits)
 {
     uint8_t block[BLOCK] = { 0 };

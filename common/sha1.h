@@ -1,4 +1,5 @@
-/* SHA-1 (FIPS 180-4), for Sec-WebSocket-Accept alone (RFC 6455 4.2.2); it protects nothing here. */
+/* SHA-1 (FIPS 180-4), for Sec-WebSocket-Accept alone (RFC 6455 4.2.2), where the hash protects
+ * nothing. */
 #ifndef COMMON_SHA1_H
 #define COMMON_SHA1_H
 

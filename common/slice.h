@@ -1,6 +1,6 @@
 /*
- * A borrowed piece of bytes: a pointer and a length, never owned, not terminated by NUL.
- * It lives as long as what it points into.
+ * A borrowed piece of bytes: a pointer and a length, never owned, not terminated by NUL. A slice
+ * lives as long as the bytes that it points to.
  */
 #ifndef COMMON_SLICE_H
 #define COMMON_SLICE_H
@@ -37,7 +37,8 @@ static inline bool slice_starts(struct slice text, struct slice prefix)
            (prefix.len == 0 || memcmp(text.data, prefix.data, prefix.len) == 0);
 }
 
-/* ASCII letters only: what HTTP header names and tokens need (RFC 9110 5.1). */
+/* Compares without regard to the case of ASCII letters, as HTTP header names and tokens are (RFC
+ * 9110 5.1). */
 static inline bool slice_equal_nocase(struct slice a, struct slice b)
 {
     if (a.len != b.len)

@@ -1,10 +1,10 @@
 /*
  * UTF-8 checking as it streams.
  *
- * What may follow a lead byte is one range for the second byte and 80-BF for the rest (Unicode 15,
- * table 3-7), so a sequence cut anywhere is remembered as how many bytes it needs and the range of
- * the next one. Only its ends go through that memory: ASCII is passed over 32 bytes a step, and
- * sequences that lie whole in the data are judged whole.
+ * A lead byte allows one range for the second byte, and 80-BF for the rest (Unicode 15, table 3-7).
+ * So the state of a sequence that is cut anywhere is the number of bytes still needed and the range
+ * of the next byte. Only sequences cut by an end of the data go through the state: ASCII is passed
+ * 32 bytes a step, and sequences that lie whole in the data are judged whole.
  */
 #include "common/utf8.h"
 
@@ -18,7 +18,7 @@ static inline uint64_t load8(const uint8_t *at)
     return word;
 }
 
-/* The first byte at or after `at` that is not ASCII, or end. */
+/* Returns the first byte at or behind `at` that is not ASCII; end when there is none. */
 static const uint8_t *skip_ascii(const uint8_t *at, const uint8_t *end)
 {
     for (; end - at >= 32; at += 32)
@@ -32,8 +32,8 @@ static const uint8_t *skip_ascii(const uint8_t *at, const uint8_t *end)
     return at;
 }
 
-/* Takes a lead byte into the state; false when no sequence begins so. The narrow ranges keep out
- * overlong forms (E0, F0), surrogates (ED) and what lies past U+10FFFF (F4). */
+/* Takes a lead byte into the state; false when no sequence begins with lead. The narrow ranges keep
+ * out overlong forms (E0, F0), surrogates (ED) and code points past U+10FFFF (F4). */
 static inline bool begin_sequence(struct utf8_state *state, uint8_t lead)
 {
     state->low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
@@ -47,9 +47,9 @@ static inline bool is_tail(uint8_t byte)
     return (byte & 0xc0) == 0x80;
 }
 
-/* The length of the sequence of two to four bytes at `at`, which has four bytes; 0 when it is bad.
- * Most text beyond ASCII is of three-byte characters without an odd lead, so those are asked for
- * first. */
+/* Returns the length of the sequence of two to four bytes at `at`; 0 when the sequence is bad. Four
+ * bytes can be read. Most text beyond ASCII has three-byte characters with plain leads, so these
+ * are tested first. */
 static inline size_t whole_sequence(const uint8_t *at)
 {
     struct utf8_state begun;
@@ -69,7 +69,7 @@ static inline size_t whole_sequence(const uint8_t *at)
     return is_tail(at[3]) ? 4 : 0;
 }
 
-/* One byte through the memory. */
+/* Takes one byte into the state. */
 static inline bool step(struct utf8_state *state, uint8_t byte)
 {
     if (state->need == 0)

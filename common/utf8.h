@@ -12,10 +12,10 @@ struct utf8_state {
     uint8_t low, high; /* bounds of the next one */
 };
 
-/* A zeroed state begins. Returns false at the first byte that cannot be. ASCII goes a vector at a
- * time. */
+/* Takes the next bytes of a text; the first call has a zeroed state. Returns false at the first
+ * byte that cannot be, after which the state must not be used. */
 bool utf8_feed(struct utf8_state *state, const uint8_t *data, size_t len);
-/* No sequence is left unfinished. */
+/* True when no sequence is unfinished. */
 static inline bool utf8_done(const struct utf8_state *state)
 {
     return state->need == 0;

@@ -12,7 +12,7 @@ static bool is_alnum(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-/* All of text is letters, digits and `others`, and it is min to max bytes long. */
+/* Is text made of letters, digits and `others` alone, and min to max bytes long? */
 static bool made_of(const char *text, const char *others, size_t min, size_t max)
 {
     size_t len = strlen(text);
@@ -57,7 +57,7 @@ static bool check_port(const char *text)
     return port >= 1 && port <= 65535;
 }
 
-/* host[:port], an IPv6 host in brackets; lower case, because that is what a browser sends and
+/* host[:port], an IPv6 host in brackets. Lower case alone, because browsers send lower case and
  * origins are compared byte by byte. */
 static bool check_authority(const char *text)
 {
@@ -103,7 +103,7 @@ bool check_node(const char *text)
     return made_of(text, "_.-:", 0, 64);
 }
 
-/* "*" alone would make everybody's address one: more likely a slip than a wish. */
+/* The pattern "*" would make every address a service address: more likely a slip than a wish. */
 bool check_service(const char *text)
 {
     struct slice pattern = slice_of(text);

@@ -4,9 +4,9 @@
 
 #include <stdbool.h>
 
-bool check_listen(const char *text); /* an IPv4 or IPv6 literal, or "localhost" */
-bool check_loopback(
-    const char *text);               /* of what check_listen lets through: 127/8, ::1, localhost */
+bool check_listen(const char *text);   /* an IPv4 or IPv6 literal, or "localhost" */
+bool check_loopback(const char *text); /* true for 127/8, ::1 and localhost; text is one that
+                                          check_listen accepts */
 bool check_origin(const char *text); /* scheme://host[:port] as a browser sends it (RFC 6454 6.2) */
 bool check_cookie(const char *text); /* a cookie's name (RFC 6265 4.1.1: a token), or "" */
 bool check_prefix(const char *text); /* of Redis keys */

@@ -2,9 +2,9 @@
  * The configuration: ONE table of keys (keys.c) drives reading, checking, explain-config and
  * reload.
  *
- * A struct config is immutable once loaded. The master loads it (files, environment, key files, the
- * revocation list) and hands workers the same bytes with config_pack, so a worker that has dropped
- * its privileges never has to read a file.
+ * A struct config is immutable once loaded. The master loads the config (files, environment, key
+ * files, the revocation list) and sends it to workers as the bytes of config_pack, so that a worker
+ * without privileges never has to read a file.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -44,8 +44,8 @@ struct config_key {
 };
 
 struct config {
-    char *file; /* the path it was read from */
-    char *dir;  /* that file's directory: relative paths start here */
+    char *file; /* the path of the configuration file */
+    char *dir;  /* the directory of that file, where relative paths start */
 
     int64_t socket_port;
     char *listen;
@@ -78,7 +78,8 @@ struct config {
         int64_t queue_bytes, slow_consumer_s,
             connections_per_ip;     /* connections_per_ip 0: no limit */
         int64_t pending_handshakes; /* a worker */
-        int64_t errors_per_minute;  /* rejected messages; past it close 4503; 0: no limit */
+        int64_t errors_per_minute;  /* rejected messages a minute; past the limit close 4503; 0: no
+                                       limit */
     } limits;
 
     struct {
@@ -111,16 +112,15 @@ struct config {
     int64_t watchdog_s; /* 0: off */
 };
 
-/* Where to look. All strings borrowed; NULL when not given on the command line. */
+/* Where the configuration is. All strings are borrowed; NULL when not given on the command line. */
 struct config_source {
     const char *file;       /* --config FILE */
     const char *env;        /* --env NAME; else POSTOFFICE_ENV, else "dev" */
     const char *config_dir; /* --config-dir DIR */
 };
 
-/* What there is to say: one line of text each, ended by '\n', for standard error. An error line
- * names the file, the path of the key, what was found and what is allowed. No secret is ever in
- * one. */
+/* Errors and warnings for a person, a line of text each. A line names the file, the path of the
+ * key, the value found and the values allowed, and never holds a secret. */
 struct config_report {
     struct buf errors, warnings;
 };
@@ -130,18 +130,20 @@ void config_report_fini(struct config_report *report);
 
 /* Returns the config, owned by the caller, or NULL with at least one line in report->errors. */
 struct config *config_load(const struct config_source *source, struct config_report *report);
-/* The same from text instead of a file; `file` is used for messages and relative paths. environ is
- * honoured only when use_environment. For tests and the fuzzer. */
+/* The same from text instead of a file; `file` is used for messages and relative paths. Environment
+ * variables count only when use_environment is true. For tests and the fuzzer too. */
 struct config *config_from_text(struct slice text, const char *file, bool use_environment,
                                 struct config_report *report);
 /* NULL is allowed. Wipes secrets. */
 void config_free(struct config *config);
 
-/* Every key with type, default, bounds, help and how a reload applies it; as text for a person. */
+/* Appends every key with type, default, bounds, help and the way a reload applies it, as text for a
+ * person. */
 void config_explain(struct buf *out);
 
-/* The whole config as bytes, keys and revocation list included, for a worker; and back.
- * config_unpack returns NULL when the bytes are not a packed config. */
+/* Appends the whole config as bytes, keys and revocation list included, for a worker. OK, ERR_FULL
+ * or ERR_NOMEM. config_unpack makes a config from such bytes, owned by the caller; NULL when the
+ * bytes are not a packed config, or memory is out. */
 enum err config_pack(const struct config *config, struct buf *out);
 struct config *config_unpack(struct slice packed);
 
@@ -150,12 +152,12 @@ struct config_change {
     const char *key; /* static */
     enum config_apply apply;
 };
-/* Which keys differ; returns how many there are, the first `max` of them in changes. Changed key
- * files and revocations count as auth.keyDir and auth.revoked. */
+/* Returns how many keys differ, with the first `max` of them in changes. Changed key files and
+ * revocations count as auth.keyDir and auth.revoked. */
 size_t config_diff(const struct config *before, const struct config *after,
                    struct config_change *changes, size_t max);
-/* A copy of `after` in which every key that needs a restart has the value of `before`: what really
- * is in force after a reload. NULL when out of memory. */
+/* Returns the config that is in force after a reload: a copy of `after` in which every key that
+ * needs a restart has the value of `before`. Owned by the caller; NULL when out of memory. */
 struct config *config_reloaded(const struct config *before, const struct config *after);
 
 /* The number of workers wanted: config->workers, or one a core when that is 0. */

@@ -33,10 +33,10 @@ static void add_default(struct buf *out, const struct key *key)
         buf_add_text(out, key->type == KEY_LIST || key->type == KEY_KEYS ? "[]" : "absent");
 }
 
-/* Words, broken between columns. */
+/* Appends text with line breaks between its words. */
 static void add_wrapped(struct buf *out, const char *text)
 {
-    size_t column = 0; /* no line begun yet */
+    size_t column = 0; /* 0: no line has begun */
 
     while (*text) {
         size_t len = strcspn(text, " ");

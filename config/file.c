@@ -32,7 +32,7 @@ const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat status;
     const char *reason = NULL;
-    size_t room = size_max + 8192; /* one read more than allowed, to see that it is more */
+    size_t room = size_max + 8192; /* one read more than allowed, to notice a larger file */
 
     if (fd < 0)
         return strerror(errno);
@@ -41,7 +41,8 @@ const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t
         reason = strerror(errno);
     else if (!S_ISREG(status.st_mode))
         reason = S_ISDIR(status.st_mode) ? "a directory" : "no regular file";
-    /* The room at once: growing would leave copies of a secret behind in freed memory. */
+    /* Reserves all room at once: a buffer that grows leaves copies of a secret behind in freed
+     * memory. */
     else if (status.st_size > 0 && (size_t)status.st_size <= size_max &&
              buf_reserve(out, (size_t)status.st_size + 4096))
         reason = "no memory";

@@ -1,8 +1,8 @@
 /*
  * The keys that verify tokens, and the revocation list: files that the configuration names.
  *
- * A key file holds one line of standard base64. Nothing of a file's contents is ever reported: what
- * is meant to be public may be a secret by mistake.
+ * A key file holds one line of standard base64. No report ever quotes a file's contents: a file
+ * that should be public may hold a secret by mistake.
  */
 #include "config/checks.h"
 #include "config/parts.h"
@@ -39,7 +39,8 @@ static struct slice trim_end(const struct buf *text)
     return slice_make(text->data ? text->data : "", len);
 }
 
-/* What kind of key this is decides which lengths there are; says so in *allowed. */
+/* Is len a length that a key of this kind can have? *allowed says which lengths are, for a
+ * person. */
 static bool length_good(enum config_kty kty, size_t len, const char **allowed)
 {
     *allowed = kty == CONFIG_KTY_ED25519 ? "32 bytes of Ed25519 public key in base64 on one line"
@@ -101,8 +102,8 @@ static void drop_key(struct config_key *key)
     free(key->bytes);
 }
 
-/* Takes key->bytes. listed: how many of the keys come from auth.keys; a file in the directory that
- * is one of them says nothing new. */
+/* Adds the key to the config, and takes key->bytes. listed: how many of the config's keys come from
+ * auth.keys; a file in the directory with the same kid and bytes as one of these is no error. */
 static void keep_key(struct draft *draft, struct spot spot, struct config_key *key, size_t listed)
 {
     struct config *config = draft->config;
@@ -128,7 +129,7 @@ static void keep_key(struct draft *draft, struct spot spot, struct config_key *k
 
 /* ---- auth.keys ---- */
 
-/* The members of one entry as they were written; NULL: absent or of the wrong type. */
+/* The members of one entry as written; NULL when absent or of the wrong type. */
 struct entry {
     const char *kid, *kty, *public_file, *secret_file;
     const struct cJSON *not_after;
@@ -177,7 +178,7 @@ static bool entry_kid(struct draft *draft, const char *path, const struct entry 
     return true;
 }
 
-/* The file that goes with the kty, or NULL. */
+/* Returns the path of the file for the entry's kty, or NULL when that has been reported. */
 static const char *entry_file(struct draft *draft, const char *path, const struct entry *entry,
                               struct config_key *key)
 {
@@ -252,7 +253,8 @@ static void load_entry(struct draft *draft, const struct cJSON *node, size_t ind
 
 /* ---- auth.keyDir ---- */
 
-/* KID.pub and KID.secret are keys; KID.key (what tokens are made with) and all else is not ours. */
+/* Is name KID.pub or KID.secret? KID.key, with which tokens are made, and all other files are
+ * ignored. */
 static bool kid_of_file(const char *name, struct config_key *key)
 {
     size_t len = strlen(name);
@@ -373,7 +375,8 @@ static void read_revoked(struct draft *draft, struct spot spot, struct slice tex
     }
 }
 
-/* A sorted list without repetitions: looked up by bisection, and the same for the same set. */
+/* Sorts the list and removes repetitions, so that a look-up can bisect and two equal sets are equal
+ * lists. */
 static void sort_revoked(struct config_list *list)
 {
     size_t kept = 0;

@@ -33,7 +33,7 @@
 
 /* clang-format off */
 const struct key config_keys[] = {
-    /* What no key sets, but a worker must be told. */
+    /* Fields that no key sets, but that a worker must have. */
     TEXT(NULL, file, "", CONFIG_LIVE, NULL, .base = BASE_NONE),
     TEXT(NULL, dir, "", CONFIG_LIVE, NULL, .base = BASE_NONE),
 
@@ -207,7 +207,7 @@ bool keys_is_section(const char *name)
     return false;
 }
 
-/* Levenshtein's distance; longer than any key: far. */
+/* Levenshtein's distance; SIZE_MAX when a text is longer than any key. */
 static size_t distance(const char *a, const char *b)
 {
     enum { NAME_MAX_LEN = 48 };

@@ -1,7 +1,7 @@
 /*
- * The table of keys, for the files of config/ and their tests. Everything that is done with a key
- * (reading it, checking it, packing it, comparing it, explaining it) is done by walking this table,
- * so a new key is a field in struct config and one row here.
+ * The table of keys, for the files of config/ and their tests. Reading, checking, packing,
+ * comparing and explaining a key all walk this table, so a new key is a field in struct config and
+ * one row here.
  */
 #ifndef CONFIG_KEYS_H
 #define CONFIG_KEYS_H
@@ -33,9 +33,9 @@ struct key {
     int64_t min, max, initial;
     const char *initial_text;        /* KEY_TEXT */
     bool (*check)(const char *text); /* KEY_TEXT, and each item of KEY_LIST; NULL: any text */
-    const char *allowed;             /* what check lets through, for a person */
-    const char *variable;            /* NULL: made from the name */
-    const char *help; /* NULL: not settable, read from files that another key names */
+    const char *allowed;             /* the texts that check accepts, for a person */
+    const char *variable;            /* the environment variable; NULL: made from the name */
+    const char *help; /* NULL: no key of its own, read from files that another key names */
 };
 
 /* Every row; config_key_rows of them. */
@@ -51,17 +51,19 @@ enum {
     KEY_HMAC_BYTES_MAX = 512,
 };
 
-/* The settable key of that exact name, or NULL. */
+/* Returns the key of exactly that name, or NULL. */
 const struct key *keys_find(const char *name);
-/* Is name the beginning of some key's path, such as "limits"? */
+/* Does some key's path begin with name and a dot, as with "limits"? */
 bool keys_is_section(const char *name);
-/* The key or section that was probably meant, or NULL when none is close. */
+/* Returns the key that the writer of name probably meant; NULL when none is close. */
 const char *keys_nearest(const char *name);
-/* Writes POSTOFFICE_... for the key; false when it has no variable. */
+/* Writes the key's environment variable, POSTOFFICE_...; false when the key has none. */
 bool key_variable(const struct key *key, char variable[KEY_VARIABLE_MAX]);
-/* What the key allows, as a phrase: "a whole number from 1 to 65535". Returns text. */
+/* Writes which values the key allows, as a phrase: "a whole number from 1 to 65535". Returns
+ * text. */
 const char *key_allowed(const struct key *key, char text[KEY_ALLOWED_MAX]);
-/* Generic rule of all strings, then the key's own. */
+/* Does text keep to the rule of all strings (length, no control characters) and to the key's
+ * own? */
 bool key_text_good(const struct key *key, const char *text);
 
 static inline void *key_field(const struct key *key, struct config *config)

@@ -1,5 +1,5 @@
 /*
- * Which file, and the order in which a config comes about; parts.h says who does what.
+ * Finds the file, and runs the stages that make a config of it in order (parts.h).
  */
 #include "config/checks.h"
 #include "config/parts.h"
@@ -130,7 +130,8 @@ struct config *config_load(const struct config_source *source, struct config_rep
 
 uint32_t config_worker_count(const struct config *config)
 {
-    cpu_set_t cores; /* those that this process may use, which a container may have cut down */
+    cpu_set_t cores; /* the cores that this process may use; a container can have fewer than the
+                        machine */
     int count = 1;
 
     if (config->workers > 0)

@@ -1,9 +1,9 @@
 /*
- * A config as bytes, and what follows from that: comparing two is comparing bytes row by row, and a
- * copy is packing and unpacking.
+ * A config as bytes. Two further things follow: two configs are compared by comparing the bytes of
+ * each row, and a copy is packing and unpacking.
  *
- * The bytes go from the master to workers of the same binary, so there is no version; the reader
- * still checks every length, and takes only what the writer could have written.
+ * The bytes go from the master to workers of the same binary, so there is no version. The reader
+ * still checks every length, and refuses bytes that the writer cannot have written.
  */
 #include "config/checks.h"
 #include "config/parts.h"
@@ -94,12 +94,12 @@ static void put_row(struct buf *out, const struct key *key, const struct config 
         break;
     case KEY_USE:
     case KEY_KEYS:
-        break; /* what they led to is in other rows */
+        break; /* the values that these keys lead to are in other rows */
     }
 }
 
-/* Enough for all but odd configs. Room taken at once, because a buffer that grows leaves copies of
- * secrets behind in freed memory. */
+/* Returns a size that is enough for all but odd configs. config_pack reserves the room at once,
+ * because a buffer that grows leaves copies of secrets behind in freed memory. */
 static size_t size_guess(const struct config *config)
 {
     size_t size = 32768 + config->auth.key_count * (KEY_HMAC_BYTES_MAX + 128);
@@ -145,7 +145,8 @@ static int64_t get_int(struct reader *r, int64_t min, int64_t max)
     return min;
 }
 
-/* A count of things that take at least `least` bytes each: never more than there can be. */
+/* Reads a count of items of at least `least` bytes each: never more items than the bytes left can
+ * hold. */
 static size_t get_count(struct reader *r, size_t least)
 {
     int64_t count = get_int(r, 0, r->end - r->at);
@@ -356,7 +357,8 @@ size_t config_diff(const struct config *before, const struct config *after,
 
     for (size_t i = 0; i < config_key_rows; i++) {
         const struct key *key = &config_keys[i];
-        /* A key and what was read from the file that it names are rows in a row: one change. */
+        /* A key and the contents of the file that the key names are neighbouring rows of one name:
+         * one change. */
         if (!key->name || strcmp(key->name, last) == 0 || !row_differs(key, before, after))
             continue;
         if (count < max)

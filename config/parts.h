@@ -4,7 +4,7 @@
  *   load.c (which file) -> read.c (its values, the environment's) -> resolve.c (what several keys
  * mean together) -> keyfiles.c (the files they name)
  *
- * Every stage reports what it finds and goes on, so that one run shows every problem.
+ * Every stage reports its problems and goes on, so that one run shows all of them.
  */
 #ifndef CONFIG_PARTS_H
 #define CONFIG_PARTS_H
@@ -27,7 +27,7 @@ struct draft {
     const char *uri; /* from the environment, borrowed; NULL when absent */
 };
 
-/* Replaces *field, which it owns, by a copy of text. */
+/* Frees *field and puts a copy of text there. False, with a report, when out of memory. */
 bool draft_text(struct draft *draft, char **field, const char *text);
 static inline struct spot draft_spot(const struct draft *draft, const char *key)
 {
@@ -46,20 +46,23 @@ void resolve_draft(struct draft *draft);
 void keyfiles_load(struct draft *draft);
 void keyfiles_load_revoked(struct draft *draft);
 
-/* redis_uri.c. ERR_BAD with *reason static; what redis held before is gone either way. */
+/* redis_uri.c. OK, or ERR_BAD with a static *reason. The former contents of *redis are freed either
+ * way. */
 enum err redis_uri_parse(const char *uri, struct config_redis *redis, const char **reason);
-/* The uri as it may be shown: nothing that could be a password is in it. */
+/* Appends the uri in a form that may be shown: without anything that could be a password. */
 void redis_uri_redact(const char *uri, struct buf *out);
 void redis_uri_fini(struct config_redis *redis);
 
-/* file.c: the whole of a regular file. NULL, or why not (static, or strerror's). */
+/* file.c: reads the whole of a regular file into out, which file_wipe frees. Returns NULL, or the
+ * reason (a static text, or strerror's) with out freed. */
 const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t *mode);
-/* base/path, or path itself when it is absolute; NULL when out of memory. */
+/* Returns base/path, or a copy of path when absolute, owned by the caller; NULL when out of
+ * memory. */
 char *file_join(const char *base, const char *path);
-/* For a buffer that may hold a secret. */
+/* Frees a buffer that may hold a secret, overwritten with zeros first. */
 void file_wipe(struct buf *buf);
 
-/* pack.c: what pack and free do for one row. */
+/* pack.c: frees the value of one row, secrets wiped. */
 void key_fini(const struct key *key, struct config *config);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * Values: the defaults of the table, what the file says, what the environment says over it.
+ * Reads values: the defaults of the table, then the file, then the environment, each over the one
+ * before.
  *
- * Each value is checked alone here. What several of them mean together is resolve.c's.
+ * Each value is checked alone here. resolve.c judges several values together.
  */
 #include "config/parts.h"
 
@@ -113,8 +114,8 @@ static void set_use(struct draft *draft, struct spot spot, const char *text)
 
 /* ---- the file ---- */
 
-/* What a value is, for the report. The text of a string is shown only by those who know that it is
- * no secret. */
+/* Returns what a value is, for the report. Never shows the text of a string, which may be a
+ * secret. */
 static const char *describe(const struct cJSON *node)
 {
     static const char *const kinds[] = { "null",     "true or false", "a number",
@@ -182,7 +183,7 @@ static void read_value(struct draft *draft, const struct key *key, const struct 
         draft->keys = node;
         break;
     case KEY_STORE:
-        break; /* has no name of its own */
+        break; /* no name of its own leads here */
     }
 }
 
@@ -293,7 +294,7 @@ static void read_variable(struct draft *draft, const struct key *key, const char
     }
 }
 
-/* Variables of the tests and of the command line, which are no keys. */
+/* Is name a variable of the tests or of the command line, which is no key? */
 static bool is_ours(const char *name)
 {
     return strcmp(name, "POSTOFFICE_ENV") == 0 || strncmp(name, "POSTOFFICE_TEST_", 16) == 0 ||

@@ -3,8 +3,8 @@
  *
  *   host:port    redis://[user:password@]host[:port][/db]    unix:PATH
  *
- * A password may stand in one, so nothing here ever reports a uri: redis_uri_redact makes the form
- * that may be shown, also of a uri that cannot be read.
+ * A uri may hold a password, so nothing here ever reports a uri: redis_uri_redact makes the form
+ * that may be shown, also of a uri that cannot be parsed.
  */
 #include "config/parts.h"
 
@@ -198,8 +198,8 @@ enum err redis_uri_parse(const char *uri, struct config_redis *redis, const char
     return OK;
 }
 
-/* In a uri that cannot be read the password may stand anywhere behind the first colon that is not
- * the scheme's; where there is doubt, it is not shown. */
+/* In a uri that cannot be parsed, the password may stand anywhere behind the first colon that is
+ * not the scheme's. In doubt, that part is not shown. */
 void redis_uri_redact(const char *uri, struct buf *out)
 {
     const char *scheme = strstr(uri, "://"), *rest = scheme ? scheme + 3 : uri;

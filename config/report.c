@@ -1,8 +1,8 @@
 /*
  * The report: every problem found, one line each.
  *
- * A line is made harmless as a whole when it is added (control characters become '?'), so that a
- * name taken from a file can neither forge a second line nor steer a terminal.
+ * Control characters of a line become '?' when the line is added, so that a name taken from a file
+ * can neither forge a second line nor steer a terminal.
  */
 #include "config/report.h"
 

@@ -4,8 +4,8 @@
 
 #include "config/config.h"
 
-/* Where a value was written: a file and the path of a key in it, or "environment" and a variable.
- */
+/* Where a value was written: a file and the path of a key in that file, or "environment" and a
+ * variable. */
 struct spot {
     const char *file, *key;
 };

@@ -1,6 +1,6 @@
 /*
- * What the values mean together: paths made absolute, one Redis chosen of several, combinations
- * that cannot work refused.
+ * Judges values together: makes paths absolute, chooses one Redis of several, refuses combinations
+ * that cannot work.
  */
 #include "config/checks.h"
 #include "config/parts.h"
@@ -56,7 +56,7 @@ static void parse_uri(struct draft *draft, struct spot spot, const char *uri,
     buf_fini(&shown);
 }
 
-/* The string "uri" of one source, or NULL when that has been reported. */
+/* Returns the "uri" of one source, or NULL when the fault has been reported. */
 static const char *source_uri(struct draft *draft, const struct cJSON *source)
 {
     const char *uri = NULL;
@@ -85,7 +85,8 @@ static const char *source_uri(struct draft *draft, const struct cJSON *source)
     return uri;
 }
 
-/* All of them are checked, so that switching to another is no surprise; the chosen one is kept. */
+/* Checks all sources, so that a switch to another source is no surprise, and keeps the chosen
+ * one. */
 static void choose_source(struct draft *draft)
 {
     const char *chosen = draft->use;
@@ -121,8 +122,8 @@ static void choose_source(struct draft *draft)
 
 /* ---- combinations ---- */
 
-/* While there is no TLS nothing depends on the files, so what is wrong with them is said, and a
- * file with the seed's keys still serves. */
+/* While there is no TLS nothing depends on the two files, so their faults are warnings, and an
+ * older configuration with these keys still serves. */
 static void check_ssl(struct draft *draft)
 {
     const struct config *config = draft->config;

@@ -1,10 +1,10 @@
 /*
- * A strict check of JSON text (RFC 8259) that keeps nothing: it only says where the text is not
- * JSON.
+ * A strict check of JSON text (RFC 8259) that keeps nothing: the result is only where the text is
+ * not JSON.
  *
- * It exists because of what cJSON lets through: garbage behind the value, raw control characters,
- * numbers such as 01 and 1., a NUL in a string (at which cJSON cuts it). Recursion is bounded by
- * TREE_DEPTH_MAX.
+ * The check is needed because cJSON accepts garbage behind the value, raw control characters,
+ * numbers such as 01 and 1., and a NUL in a string (at which cJSON cuts the string). Recursion is
+ * bounded by TREE_DEPTH_MAX.
  */
 #include "common/utf8.h"
 #include "config/tree.h"
@@ -22,7 +22,7 @@ struct strict {
 
 static bool strict_value(struct strict *s);
 
-/* found NULL: whatever stands at the cursor. Always false. */
+/* Reports a fault. found NULL: the byte at the cursor. Always returns false. */
 static bool strict_fault(struct strict *s, const char *found, const char *allowed)
 {
     char file[4200], here[32];
@@ -74,7 +74,7 @@ static size_t skip_digits(struct strict *s)
     return (size_t)(s->at - start);
 }
 
-/* Four hexadecimal digits of \uXXXX; -1 when they are not there. */
+/* Reads the four hexadecimal digits of \uXXXX; -1 when there are not four. */
 static int strict_hex4(struct strict *s)
 {
     int value = 0;
@@ -154,8 +154,9 @@ static bool strict_string(struct strict *s)
     return strict_fault(s, NULL, "the closing double quote");
 }
 
-/* Whole numbers of bounded length only: no key takes others, and cJSON would round them. What is
- * well formed but too long or fractional is reported and passed over, so that more can be found. */
+/* Accepts whole numbers of bounded length only: no key takes others, and cJSON would round them. A
+ * number that is well formed but too long or fractional is reported and passed, so that later
+ * faults are found too. */
 static bool strict_number(struct strict *s)
 {
     const char *start = s->at;

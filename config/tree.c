@@ -1,5 +1,5 @@
 /*
- * The one door to cJSON. See tree.h for what must have happened to the text before cJSON sees it.
+ * The only user of cJSON. Text passes strict.c before cJSON sees it (tree.h).
  */
 #include "config/tree.h"
 
@@ -12,8 +12,8 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* cJSON keeps both of two members of one name and finds the first; another reader finds the last.
- */
+/* Of two members of one name cJSON keeps both and finds the first; another reader finds the
+ * last. */
 static void report_twins(const cJSON *object, struct spot spot, struct config_report *report)
 {
     size_t count = 0, i = 0;

@@ -1,8 +1,8 @@
 /*
  * A configuration file's text as a tree; tree.c is the only file that knows cJSON.
  *
- * cJSON takes much that is not JSON, and rounds and cuts what is (a number past 2^53, a string at
- * \u0000). So the text first passes strict.c; what is left for cJSON to read, it reads right.
+ * cJSON accepts text that is not JSON, and changes text that is (rounds a number past 2^53, cuts a
+ * string at \u0000). So the text first passes strict.c; cJSON reads the accepted texts right.
  */
 #ifndef CONFIG_TREE_H
 #define CONFIG_TREE_H
@@ -19,9 +19,9 @@ enum {
     TREE_DIGITS_MAX = 15, /* of a number: what a double holds exactly */
 };
 
-/* NULL, with the reason in the report, when text is not one JSON object. Problems that concern one
- * key alone (written twice, a number with a fraction) are reported too, but do not hide later ones.
- */
+/* Returns the tree, which tree_free frees; NULL, with the reason in the report, when text is not
+ * one JSON object. Faults of one key alone (given twice, a number with a fraction) are reported
+ * too, but the tree is returned, so that later faults are found. */
 struct cJSON *tree_read(struct slice text, const char *file, struct config_report *report);
 /* NULL is allowed. Wipes strings: a password may be among them. */
 void tree_free(struct cJSON *tree);
@@ -30,14 +30,14 @@ enum node_kind node_kind(const struct cJSON *node);
 const char *node_name(const struct cJSON *node); /* of a member of an object */
 const char *node_text(const struct cJSON *node); /* NODE_TEXT */
 bool node_bool(const struct cJSON *node);        /* NODE_BOOL */
-/* NODE_INT; false when it was written with a fraction or too many digits, which is reported
- * already. */
+/* NODE_INT; false for a fraction or too many digits, which tree_read has reported. */
 bool node_int(const struct cJSON *node, int64_t *value);
 const struct cJSON *
 node_first(const struct cJSON *node); /* child of a list or an object, or NULL */
 const struct cJSON *node_next(const struct cJSON *node);
 
-/* strict.c: does text keep to RFC 8259 and to our bounds? False: it cannot be read further. */
+/* strict.c: does text keep to RFC 8259 and to the bounds above? False, with a report: the text
+ * cannot be read further. */
 bool strict_check(struct slice text, const char *file, struct config_report *report);
 
 #endif
