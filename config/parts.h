@@ -54,7 +54,7 @@ void redis_uri_redact(const char *uri, struct buf *out);
 void redis_uri_fini(struct config_redis *redis);
 
 /* file.c: reads the whole of a regular file into out, which file_wipe frees. Returns NULL, or the
- * reason (a static text, or strerror's) with out freed. */
+ * reason (a static text, or strerror's); then out needs no file_wipe. */
 const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t *mode);
 /* Returns base/path, or a copy of path when absolute, owned by the caller; NULL when out of
  * memory. */

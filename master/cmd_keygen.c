@@ -1,7 +1,7 @@
 /*
  * `websocket-server keygen`: makes a key and writes its files where the server looks for them.
  *
- * It prints names, never a key.
+ * keygen prints the names of files, never a key.
  */
 #include "master/cmd_keygen.h"
 
@@ -87,7 +87,7 @@ static bool take_options(int argc, char **argv, struct options *options)
                                            { NULL, 0, NULL, 0 } };
     int option;
 
-    optind = 0; /* the main program may have used getopt before (glibc: 0 begins anew) */
+    optind = 0; /* cli.c may have used getopt before; 0 makes glibc begin anew */
     while ((option = getopt_long(argc, argv, "+h", table, NULL)) != -1)
         if (!take_option(option, options))
             return false;
@@ -106,7 +106,7 @@ static bool kid_configured(const struct config *config, const char *kid)
     return false;
 }
 
-/* With no --kid, names are tried until one is free; with one, it is that or nothing. */
+/* Without --kid, tries new names until one is free. With --kid, tries that name only. */
 static enum err create(int dir_fd, const struct config *config, const struct options *options,
                        char kid[KEYFILE_KID_SIZE])
 {

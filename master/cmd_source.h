@@ -1,4 +1,4 @@
-/* The options that say which configuration a subcommand looks at: --config, --env, --config-dir. */
+/* The options that say which configuration a subcommand reads: --config, --env, --config-dir. */
 #ifndef MASTER_CMD_SOURCE_H
 #define MASTER_CMD_SOURCE_H
 
@@ -8,7 +8,7 @@
 
 enum { CMD_SOURCE_FILE = 0x1000, CMD_SOURCE_ENV, CMD_SOURCE_DIR };
 
-/* In a table for getopt_long. */
+/* The rows of the three options in a table for getopt_long. */
 #define CMD_SOURCE_OPTIONS                                                                         \
     { "config", required_argument, NULL, CMD_SOURCE_FILE },                                        \
         { "env", required_argument, NULL, CMD_SOURCE_ENV },                                        \
@@ -21,10 +21,10 @@ enum { CMD_SOURCE_FILE = 0x1000, CMD_SOURCE_ENV, CMD_SOURCE_DIR };
     "  --env NAME         config-NAME.json (else $POSTOFFICE_ENV, else dev)\n"                     \
     "  --config-dir DIR   where config-NAME.json lies\n"
 
-/* Takes what getopt_long returned; false when it is none of these three. */
+/* Takes an option that getopt_long returned. False when the option is none of the three. */
 bool cmd_source_take(int option, const char *value, struct config_source *source);
-/* Loads it; errors go to standard error and NULL comes back. Warnings are check-config's to tell.
- */
+/* Loads the configuration, owned by the caller (config_free). On errors prints them to standard
+ * error and returns NULL. Warnings are printed by check-config alone. */
 struct config *cmd_source_load(const struct config_source *source);
 
 #endif

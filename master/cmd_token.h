@@ -2,8 +2,8 @@
 #ifndef MASTER_CMD_TOKEN_H
 #define MASTER_CMD_TOKEN_H
 
-/* argv[0] is "token". Returns the exit status: 0 done or good, 1 refused or no key, 2 usage or
- * configuration. */
+/* argv[0] is "token". Returns the exit status: 0 issued or good, 1 refused or no key, 2 wrong usage
+ * or configuration. */
 int cmd_token(int argc, char **argv);
 
 #endif

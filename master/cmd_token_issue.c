@@ -40,7 +40,7 @@ static const char help[] =
     "\n"
     "Exit status: 0 issued, 1 no key or no token, 2 wrong usage or configuration.\n";
 
-/* NULL-terminated, for a token_request. */
+/* A NULL-terminated list for a token_request. */
 struct patterns {
     const char *items[PATTERNS_MAX + 1];
     size_t count;
@@ -181,7 +181,7 @@ static bool take_issue_options(int argc, char **argv, struct issue *issue)
                                            { NULL, 0, NULL, 0 } };
     int option;
 
-    optind = 0; /* the main program may have used getopt before (glibc: 0 begins anew) */
+    optind = 0; /* cli.c may have used getopt before; 0 makes glibc begin anew */
     while ((option = getopt_long(argc, argv, "+h", table, NULL)) != -1)
         if (!take_issue_option(option, issue))
             return false;
@@ -210,7 +210,7 @@ static bool read_signing_key(const char *path, struct keyfile *key)
     return err == OK;
 }
 
-/* The newest of the directory; a server that reads the same configuration knows it. */
+/* Reads the newest key of the directory: a server with the same configuration knows that key. */
 static bool find_signing_key(const struct issue *issue, const char *dir, struct keyfile *key)
 {
     char name[KEYFILE_NAME_SIZE], *path = NULL;

@@ -75,7 +75,8 @@ static int judge_token(const struct config *config, struct slice token)
     return status;
 }
 
-/* Standard input without the white space behind it. What is too long stays too long. */
+/* Reads standard input, without the white space at its end. Input beyond size bytes stays too long
+ * for a token. */
 static struct slice read_token(char *room, size_t size)
 {
     size_t len = fread(room, 1, size, stdin);
@@ -102,7 +103,7 @@ static bool take_verify_options(int argc, char **argv, struct config_source *sou
     }
     if (argc - optind <= 1)
         return true;
-    fputs("token verify: one token at a time\n", stderr); /* and none of them is repeated here */
+    fputs("token verify: one token at a time\n", stderr); /* no message ever repeats a token */
     return false;
 }
 

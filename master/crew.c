@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 enum {
-    KILL_AFTER_MS = 1000, /* beyond a drain's deadline */
-    WATCH_MS = 1000,      /* how often the heartbeats are looked at */
-    EARLY_DEATHS_MAX = 5, /* before any worker ever served: then the start has failed */
+    KILL_AFTER_MS = 1000, /* from a drain's deadline to SIGKILL */
+    WATCH_MS = 1000,      /* the time between two checks of the heartbeats */
+    EARLY_DEATHS_MAX = 5, /* so many deaths before any worker has served: the start has failed */
 };
 
 static bool alive(const struct seat *seat)
@@ -28,7 +28,7 @@ static bool leaving(const struct seat *seat)
     return seat->replaced_by >= 0;
 }
 
-/* Has a process that has not been told to leave. */
+/* Has the seat a process that has not been told to leave? */
 static bool at_work(const struct seat *seat)
 {
     return seat->state == SEAT_STARTING || seat->state == SEAT_SERVING;
@@ -171,7 +171,7 @@ void crew_kill_all(struct crew *crew)
 
 /* ---- starting ---- */
 
-/* Everything of the master's that the next worker must not hold. */
+/* Collects the master's own descriptors, which the next worker must not hold. */
 static size_t private_fds(const struct crew *crew, int *fds)
 {
     size_t count = 0;
@@ -254,7 +254,8 @@ static void bury_worker(struct crew *crew, int slot, int status, uint64_t now_ms
                                   .backoff_ms = seat->backoff_ms };
     struct exit_decision decision = supervisor_decide(&report);
 
-    slot_end(crew->region, (uint32_t)slot); /* first: its sessions are gone from here on */
+    slot_end(crew->region,
+             (uint32_t)slot); /* first, so that the sessions are absent from here on */
     log_exit(seat, slot, status, told, decision.delay_ms);
     if (told) {
         crew->unclean = crew->unclean || WIFSIGNALED(status);
@@ -298,7 +299,7 @@ static bool any_draining(const struct crew *crew)
     return false;
 }
 
-/* Must come before replace_stale, which may give the seat of a replacement that was let go away. */
+/* Must run before replace_stale, which may reuse the seat of a replacement that has left. */
 static void retire_replaced(struct crew *crew, uint64_t now_ms)
 {
     for (int i = 0; i < WORKERS_MAX; i++) {
@@ -323,7 +324,8 @@ static void replace_stale(struct crew *crew, uint64_t now_ms)
             seat->replaced_ms = now_ms;
             seat->stale = false;
         } else if (!any_draining(crew)) {
-            /* Every seat is taken: it goes first, and its successor finds the seat empty. */
+            /* Every seat is taken: the old worker leaves first, and its successor gets the empty
+             * seat. */
             drain_worker(crew, i, WS_CLOSE_RESTARTING, patience_ms(crew));
         }
     }
@@ -384,8 +386,8 @@ static void watch_worker(struct crew *crew, int slot, uint64_t now_ms)
     }
 }
 
-/* If we ourselves have not run for a while (a stopped container, a machine asleep), neither have
- * the workers: their silence counts from now. */
+/* When the master itself has not run for a while (a stopped container, a machine asleep), nor have
+ * the workers: their silence counts from now on. */
 static void watch_all(struct crew *crew, uint64_t now_ms)
 {
     if (now_ms - crew->watched_ms > UINT64_C(3) * WATCH_MS)
@@ -425,8 +427,8 @@ int crew_wait_ms(const struct crew *crew, uint64_t now_ms)
             sooner(&at_ms, seat->kill_ms);
         if (at_work(seat) && leaving(seat) && crew->seats[seat->replaced_by].state == SEAT_STARTING)
             sooner(&at_ms, seat->replaced_ms + REPLACE_WAIT_MS);
-        if (alive(seat))
-            sooner(&at_ms, crew->watched_ms + WATCH_MS); /* the silence of awake_ms needs it, too */
+        if (alive(seat)) /* watch_all also notices by its rhythm that the machine slept */
+            sooner(&at_ms, crew->watched_ms + WATCH_MS);
     }
     if (at_ms == UINT64_MAX)
         return -1;
@@ -466,7 +468,7 @@ static void hear_worker(struct crew *crew, int slot)
     }
     if (!err)
         return;
-    /* It is going (SIGCHLD follows), or has gone mad: the socket is of no more use. */
+    /* The worker exits (SIGCHLD follows), or sent nonsense: the socket is of no more use. */
     close(seat->control_fd);
     seat->control_fd = -1;
     if (err != ERR_DOWN) {

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* In the process that was called: until the daemon speaks, or is no more. */
+/* In the process that the user started: waits until the daemon calls daemon_tell, or dies. */
 static _Noreturn void wait_for(int fd)
 {
     unsigned char status = 1;
@@ -38,11 +38,12 @@ int daemon_start(void)
         return -1;
     if (pid > 0) {
         close(ends[1]);
-        waitpid(pid, NULL, 0); /* the one between, which is gone at once */
+        waitpid(pid, NULL, 0); /* the intermediate process, which exits at once */
         wait_for(ends[0]);
     }
     close(ends[0]);
-    /* A session of its own; and, by the second fork, no way to get a terminal again. */
+    /* The daemon gets a session of its own and, by the second fork, can never get a terminal
+     * again. */
     if (setsid() < 0)
         _exit(1);
     pid = fork();
@@ -70,7 +71,7 @@ void daemon_tell(int *fd, int status)
     if (*fd < 0)
         return;
     if (write(*fd, &byte, 1) != 1)
-        errno = 0; /* nobody waits any more: nothing to be done */
+        errno = 0; /* the waiting process is gone: nothing is to be done */
     close(*fd);
     *fd = -1;
 }

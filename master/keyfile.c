@@ -59,8 +59,8 @@ static bool write_line(int fd, const char *line, size_t len, mode_t mode)
     ssize_t written = write(fd, line, len);
 
     if (written >= 0 && (size_t)written < len)
-        errno = ENOSPC; /* a few bytes are cut short for no other reason */
-    /* fchmod: the umask may have taken what servers of another user need. */
+        errno = ENOSPC; /* so few bytes are cut short for no other reason */
+    /* fchmod, because the umask may have taken bits that a server of another user needs. */
     return written == (ssize_t)len && fchmod(fd, mode) == 0 && fsync(fd) == 0;
 }
 
@@ -100,7 +100,7 @@ static bool any_exists(int dir_fd, const char *kid)
     return false;
 }
 
-/* The seed before the public key: no server ever trusts a key that nobody holds. */
+/* Writes the seed before the public key: no server ever trusts a key that nobody holds. */
 static enum err create_ed25519(int dir_fd, const char *kid)
 {
     char seed_name[KEYFILE_NAME_SIZE], public_name[KEYFILE_NAME_SIZE];
@@ -152,7 +152,8 @@ enum err keyfile_create(int dir_fd, const char *kid, enum config_kty kty)
 
 /* ---- reading ---- */
 
-/* Takes a file's name apart; false when it is no key that tokens are made with. */
+/* Splits a file's name into kid and kind. False when the file is no key that tokens are made
+ * with. */
 static bool name_read(const char *name, char kid[KEYFILE_KID_SIZE], enum config_kty *kty)
 {
     const char *dot = strrchr(name, '.');

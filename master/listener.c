@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The kernel cuts it to net.core.somaxconn (4096 by default): room for everybody to come back at
- * once. */
+/* The kernel cuts the backlog to net.core.somaxconn (4096 by default). The backlog is large because
+ * all clients may come back at once. */
 enum { BACKLOG = 4096 };
 
 static struct addrinfo *resolve(const char *address, uint16_t port, char *why, size_t why_size)

@@ -2,8 +2,8 @@
 
 #include <fcntl.h>
 
-/* Were 0, 1 or 2 closed, the next socket would get that number, and what is meant for standard
- * error would be written to a stranger. */
+/* If 0, 1 or 2 were closed, the next socket would get that number, and text for standard error
+ * would be sent to a stranger. */
 static void open_standard_fds(void)
 {
     for (int fd = 0; fd <= 2; fd++)

@@ -22,7 +22,7 @@ static const struct {
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 
-/* A whole decimal number from 1 to max; 0 when it is none. */
+/* Returns a whole decimal number from 1 to max; 0 when text is none. */
 static long number(const char *text, long max)
 {
     char *end;
@@ -70,7 +70,7 @@ static bool take_option(struct options *options, int option, const char *value)
             return false;
         options->port = (uint16_t)n;
         return true;
-    default: /* getopt_long has said why */
+    default: /* getopt_long has printed the reason */
         return false;
     }
 }

@@ -1,5 +1,4 @@
-/* What the subcommands of the master read from their command line; keygen and token read their own.
- */
+/* The command-line options of the subcommands, but for keygen and token, which read their own. */
 #ifndef MASTER_OPTIONS_H
 #define MASTER_OPTIONS_H
 
@@ -24,8 +23,8 @@ struct options {
     uint16_t port; /* 0: not given */
 };
 
-/* argv[0] is the subcommand's name. `allowed` is a sum of OPTION_*. False when something is not
- * understood, which has then been said on standard error. */
+/* argv[0] is the subcommand's name. `allowed` is a sum of OPTION_*. False, with the reason on
+ * standard error, when an argument is not understood. */
 bool options_read(struct options *options, unsigned allowed, int argc, char **argv);
 
 #endif

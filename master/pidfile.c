@@ -11,7 +11,8 @@
 
 enum { TEXT_SIZE = 16, ATTEMPTS = 10 };
 
-/* A pid and at most one newline, or nothing; *pid 0 when nothing. */
+/* Reads a pid and at most one newline. *pid is 0 for an empty file. False when the file holds
+ * anything else. */
 static bool read_pid(int fd, pid_t *pid)
 {
     char text[TEXT_SIZE];
@@ -45,7 +46,7 @@ static struct flock whole_file(void)
     return (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET };
 }
 
-/* Is the file that lies at path now the one we have open? */
+/* Is the file at path still the file behind fd? */
 static bool still_there(int fd, const char *path)
 {
     struct stat ours, there;
@@ -54,7 +55,7 @@ static bool still_there(int fd, const char *path)
            ours.st_ino == there.st_ino;
 }
 
-/* Opens and locks. ERR_AGAIN: a server that ended removed it between our open and our lock. */
+/* Opens and locks. ERR_AGAIN: a server that ended removed the file between open and lock. */
 static enum err lock_once(const char *path, int *fd_out, char *why, size_t why_size)
 {
     struct flock lock = whole_file();
@@ -147,7 +148,8 @@ enum err pidfile_read(const char *path, pid_t *pid)
         err = ERR_SYSTEM;
     else if (lock.l_type == F_UNLCK)
         err = ERR_DOWN;
-    else if (!read_pid(fd, pid) || *pid <= 1) /* just being written */
+    else if (!read_pid(fd, pid) ||
+             *pid <= 1) /* the holder of the lock has not written its pid yet */
         err = ERR_SYSTEM;
     close(fd);
     return err;

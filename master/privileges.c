@@ -51,8 +51,8 @@ enum err privileges_resolve(const struct config *config, struct privileges *priv
     return config->group[0] ? resolve_group(config->group, &privileges->gid, why, why_size) : OK;
 }
 
-/* Nothing that this process starts could ever have them again. A container may not let us (EPERM);
- * PR_SET_NO_NEW_PRIVS then still stands in the way. */
+/* Empties the bounding set, so that no program this process starts can ever have a capability. A
+ * container may forbid that (EPERM); PR_SET_NO_NEW_PRIVS holds all the same. */
 static void empty_bounding_set(void)
 {
     for (unsigned long cap = 0; cap < CAPABILITIES_MAX; cap++)
@@ -60,8 +60,8 @@ static void empty_bounding_set(void)
             break;
 }
 
-/* Leaves exactly the capabilities in mask (the low 32 are all we ever name). glibc has no wrapper.
- */
+/* Keeps exactly the capabilities in mask, all of which are among the low 32. glibc has no
+ * wrapper. */
 static int set_capabilities(uint32_t mask)
 {
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -74,7 +74,7 @@ static int set_capabilities(uint32_t mask)
 
 static enum err become(const struct privileges *privileges, const char **step)
 {
-    *step = "keepcaps"; /* until we know whether Redis can be reached without */
+    *step = "keepcaps"; /* needed_capabilities decides later which of them stay */
     if (privileges->redis_socket && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
         return ERR_SYSTEM;
     *step = "initgroups";
@@ -87,7 +87,8 @@ static enum err become(const struct privileges *privileges, const char **step)
     return setresuid(privileges->uid, privileges->uid, privileges->uid) ? ERR_SYSTEM : OK;
 }
 
-/* access(2) asks for the real user without its capabilities, which is just what we want to know. */
+/* Returns the capabilities that the worker keeps. access(2) checks for the real user without its
+ * capabilities, as the worker would be without them. */
 static uint32_t needed_capabilities(const struct privileges *privileges)
 {
     if (!privileges->redis_socket || access(privileges->redis_socket, R_OK | W_OK) == 0 ||
@@ -109,7 +110,7 @@ enum err privileges_drop(const struct privileges *privileges, const char **step)
         return ERR_SYSTEM;
     if (!privileges->drop)
         return OK;
-    empty_bounding_set(); /* while we still may */
+    empty_bounding_set(); /* needs the privileges that the next step drops */
     err = become(privileges, step);
     if (err)
         return err;

@@ -1,6 +1,6 @@
 /*
- * Reload: a new config is read whole and judged before anything of the old one is touched, so that
- * a bad file, a missing key or a lack of descriptors can never loosen a rule that is in force.
+ * Reload: a new config is read and judged as a whole before the old config is touched, so that a
+ * bad file, a missing key or a lack of descriptors can never loosen a rule that is in force.
  */
 #include "master/server.h"
 
@@ -60,7 +60,8 @@ static void log_lines(enum log_level level, const char *event, struct slice text
     }
 }
 
-/* The new config, good in itself and fit to serve; NULL when anything is wrong, which is logged. */
+/* Returns the new config, good in itself and fit to serve; NULL, with the reason logged, when
+ * anything is wrong. */
 static struct config *load_new_config(const struct server *server)
 {
     struct config_report report;
@@ -101,7 +102,7 @@ static const char *names_text(struct buf *names)
     return names->len ? buf_text(names) : "-";
 }
 
-/* Live keys go to the workers there are; those that come later are forked with the new config. */
+/* Sends the live keys to the running workers. Later workers are forked with the new config. */
 static void tell_workers(struct server *server)
 {
     struct buf packed;
@@ -114,7 +115,7 @@ static void tell_workers(struct server *server)
         crew_swap(&server->crew);
     }
     if (packed.data)
-        explicit_bzero(packed.data, packed.size); /* it held the keys */
+        explicit_bzero(packed.data, packed.size); /* the bytes held keys */
     buf_fini(&packed);
 }
 

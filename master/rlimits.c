@@ -6,7 +6,7 @@
 
 enum {
     DESCRIPTORS_RESERVED = 128
-}; /* a worker's own: log, Redis, epoll, 64 doorbells, handshakes refused */
+}; /* descriptors that a worker needs itself: log, Redis, epoll, 64 doorbells, refused handshakes */
 
 void rlimits_set(void)
 {

@@ -1,7 +1,7 @@
 /*
- * The master: everything a worker cannot do without privileges is done here before the first fork;
- * then it waits for signals and for its workers, and for nothing else. It reads no byte that came
- * from a client, talks to no Redis and takes no lock in shared memory.
+ * The master does everything that needs privileges before the first fork; then the master waits for
+ * signals and for its workers, and for nothing else. The master reads no byte of a client, talks to
+ * no Redis and takes no lock in shared memory.
  */
 #include "master/server.h"
 
@@ -98,8 +98,8 @@ static int open_all(struct server *server)
     return server->region ? 0 : start_failed(why);
 }
 
-/* The host name, of which only what a configured name may have is kept, and a random part: two
- * servers on one host, or two hosts that were cloned, are two nodes. */
+/* Makes the node's name of the host name, other bytes than those of a configured name replaced, and
+ * a random part: two servers on one host, or two cloned hosts, are two nodes. */
 static void name_node(struct server *server)
 {
     static const char allowed[] =
@@ -159,7 +159,7 @@ static void stop_serving(struct server *server, unsigned times)
     server->stopping = true;
 }
 
-/* Once: the start has succeeded, or there is no point in trying on. */
+/* Once: ends the start, with success or failure. */
 static void announce(struct server *server, uint64_t now_ms)
 {
     uint32_t serving = crew_serving(&server->crew);
@@ -202,7 +202,7 @@ static void wait_for_news(struct server *server)
 
     crew_poll_prepare(&server->crew, fds + 1);
     if (poll(fds, 1 + WORKERS_MAX, crew_wait_ms(&server->crew, clock_monotonic_ms())) < 0)
-        return; /* EINTR cannot be, ENOMEM passes */
+        return; /* EINTR cannot be, signals are blocked; ENOMEM passes */
     crew_poll_done(&server->crew, fds + 1);
     answer_signals(server);
 }
@@ -264,8 +264,7 @@ int serve(const struct options *options)
                              .log_fd = -1 };
     int status = EXIT_FAILED;
 
-    /* Whatever the caller left open is none of ours, nor of our workers for as long as they live.
-     */
+    /* Descriptors that the caller left open are closed: no worker shall hold them all its life. */
     close_range(3, ~0U, 0);
     signals_block();
     server.config = load_first_config(options);

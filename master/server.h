@@ -1,4 +1,5 @@
-/* What the master holds while it serves; serve.c runs it, reload.c changes it. */
+/* The state of the master while it serves. serve.c runs the server, reload.c changes the
+ * configuration. */
 #ifndef MASTER_SERVER_H
 #define MASTER_SERVER_H
 
@@ -17,7 +18,7 @@ struct server {
     int listen_fd, signal_fd, daemon_fd;
     int log_fd; /* -1: standard error */
     char node[256];
-    bool announced;    /* has said that it accepts */
+    bool announced;    /* the log and the daemon's caller know that connections are accepted */
     uint64_t since_ms; /* the start */
     bool stopping, hurried, failed;
 };
@@ -25,14 +26,15 @@ struct server {
 /* The subcommand. Returns the exit status. */
 int serve(const struct options *options);
 
-/* SIGHUP: reads the configuration again; all of it takes effect, or nothing. */
+/* SIGHUP: reads the configuration again. The new configuration takes effect as a whole, or not at
+ * all. */
 void reload(struct server *server);
-/* SIGUSR1, and a changed log.file: writes to a newly opened file from here on, in all workers, too.
- * What was open stays in use when that fails. */
+/* SIGUSR1, and a changed log.file: opens path ("": standard error) and logs there from now on, in
+ * all workers too. ERR_SYSTEM: the old file stays in use. */
 enum err reload_log_file(struct server *server, const char *path);
 
-/* What is wrong with a config that is good in itself but cannot serve; false, with a line in why.
- */
+/* Can a config that is good in itself serve? False, with a line in why, when there is no key or no
+ * user. */
 bool reload_may_serve(const struct config *config, char *why, size_t why_size);
 
 #endif

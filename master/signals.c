@@ -23,8 +23,8 @@ void signals_block(void)
     sigset_t set = ours();
 
     signal(SIGPIPE, SIG_IGN);
-    /* Whoever started us may have left these ignored (nohup, a shell's background jobs): a signal
-     * that is ignored never reaches the signalfd, and children would be reaped without us. */
+    /* The parent may have left these signals ignored (nohup, a shell's background jobs): an ignored
+     * signal never reaches the signalfd, and the kernel would reap children by itself. */
     signal(SIGCHLD, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
@@ -74,7 +74,8 @@ void signals_reset_in_worker(void)
 {
     sigset_t none;
 
-    /* Ctrl-C goes to the whole foreground group: the master alone answers it, in order. */
+    /* Ctrl-C goes to the whole foreground group; the master alone answers, and tells its
+     * workers. */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);

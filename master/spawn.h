@@ -12,9 +12,10 @@ struct spawned {
     int control_fd; /* the master's end, non-blocking */
 };
 
-/* start->control_fd and start->incarnation are filled in here. private_fds are the master's own:
- * the child closes them. A copy of another worker's control socket that stayed open in a sibling
- * would hide the master's death from that worker. ERR_SYSTEM with errno; nothing is left behind. */
+/* Forks a worker of *start with a control_fd and an incarnation of its own. OK with *spawned;
+ * ERR_SYSTEM with errno, with nothing left behind. private_fds are the master's own, which the
+ * child closes: a copy of another worker's control socket in a sibling would hide the master's
+ * death from that worker. */
 enum err spawn_worker(const struct worker_start *start, const int *private_fds,
                       size_t private_count, struct spawned *spawned);
 

@@ -22,7 +22,7 @@ static int not_running(const char *path, const char *why)
     return EXIT_NOT_RUNNING;
 }
 
-/* The pid in a pid file whose lock is held. 0, or the exit status. */
+/* Reads the pid in a pid file whose lock is held. Returns 0, or the exit status. */
 static int pid_from(const char *path, pid_t *pid)
 {
     switch (pidfile_read(path, pid)) {
@@ -38,7 +38,7 @@ static int pid_from(const char *path, pid_t *pid)
     }
 }
 
-/* The same, from where the configuration says that the pid file is. */
+/* The same, from the pid file that the configuration names. */
 static int pid_from_config(const struct config_source *source, pid_t *pid)
 {
     struct config *config = cmd_source_load(source);
@@ -68,8 +68,8 @@ static bool is_region(int dir_fd, const char *name)
            memcmp(target, memfd_link, sizeof memfd_link - 1) == 0;
 }
 
-/* The region has no name in a file system; the process that made it shows it among its descriptors.
- * -1 with errno: ENOENT when it holds none. */
+/* Opens the region, which has no name in a file system, by the descriptors of the process that made
+ * it. -1 with errno; ENOENT when the process holds no region. */
 static int open_region(pid_t pid)
 {
     char path[32];

@@ -1,6 +1,6 @@
 /*
- * `websocket-server status`: reads a running server's shared memory, without asking it anything and
- * without disturbing it.
+ * `websocket-server status`: reads a running server's shared memory, without asking or disturbing
+ * the server.
  */
 #ifndef MASTER_STATUS_H
 #define MASTER_STATUS_H
@@ -12,7 +12,7 @@
 /* The subcommand. Returns the exit status. */
 int status(const struct options *options);
 
-/* What it says (status_report.c): for a person, or as one line of JSON. */
+/* status_report.c: appends the report, as text for a person, or as one line of JSON. */
 void status_text(const struct region *region, struct buf *out);
 void status_json(const struct region *region, struct buf *out);
 

@@ -1,5 +1,5 @@
-/* What `status` says. The counters come from the one list in shm/stats.h, so a new one shows up
- * here by itself. */
+/* The report of `status`. The counters come from the one list in shm/stats.h, so a new counter
+ * appears in the report by itself. */
 #include "master/status.h"
 
 #include "common/clock.h"
@@ -18,13 +18,14 @@ static const char *state_name(enum worker_state state)
     return (unsigned)state < sizeof names / sizeof names[0] ? names[state] : "unknown";
 }
 
-/* How long ago, in ms; 0 for what is yet to come: the clock was read before the row. */
+/* Returns how many ms ago then_ms was; 0 for a later time, which a row may have because the clock
+ * is read first. */
 static int64_t ago_ms(uint64_t now_ms, uint64_t then_ms)
 {
     return then_ms && now_ms > then_ms ? (int64_t)(now_ms - then_ms) : 0;
 }
 
-/* rejected_bad_json -> bad-json, the code that a client sees; false when it is no such counter. */
+/* Makes bad-json, the code that a client sees, of rejected_bad_json. False for another counter. */
 static bool reject_code(enum stat_id stat, char *code, size_t code_size)
 {
     const char *name = stats_name(stat);
@@ -37,7 +38,7 @@ static bool reject_code(enum stat_id stat, char *code, size_t code_size)
     return true;
 }
 
-/* The row is only read, here and in status_text: the mapping is read-only. */
+/* stats_row wants a writable region; the row is only read, as the mapping is read-only. */
 static uint64_t worker_stat(const struct region *region, uint32_t slot, enum stat_id stat)
 {
     union {
@@ -171,7 +172,7 @@ static void workers_text(const struct region *region, uint64_t now_ms, struct bu
     }
 }
 
-/* What is zero goes without saying. */
+/* Ends a line; " none" when every counter of the line is zero and was left out. */
 static void line_end(struct buf *out, bool none)
 {
     buf_add_text(out, none ? " none\n" : "\n");
@@ -204,7 +205,7 @@ static void rejects_text(const struct region *region, struct buf *out)
     line_end(out, none);
 }
 
-/* They learn of each other within a second; the one that knows most is right. */
+/* Workers of a host learn of other nodes within a second; the worker that knows most is right. */
 static uint64_t workers_elsewhere(const struct region *region)
 {
     uint64_t most = 0;

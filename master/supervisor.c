@@ -57,7 +57,8 @@ bool supervisor_may_leave(enum seat_state replacement, uint64_t waited_ms)
         return false;
     case SEAT_STARTING:
         return waited_ms >= REPLACE_WAIT_MS;
-    default: /* serves; or has itself been let go, and with it the seat of the one it replaces */
+    default: /* the replacement serves; or has itself left, and nothing replaces the old worker any
+                more */
         return true;
     }
 }
@@ -68,7 +69,7 @@ enum watchdog_action supervisor_watch(const struct pulse *pulse)
 
     if (pulse->aborted_ms)
         return pulse->now_ms - pulse->aborted_ms >= ABORT_GRACE_MS ? WATCHDOG_KILL : WATCHDOG_FINE;
-    /* A beat later than `now` is a beat that came while we looked. */
+    /* A beat later than now_ms came after the clock was read. */
     if (!pulse->limit_ms || heard_ms >= pulse->now_ms)
         return WATCHDOG_FINE;
     return pulse->now_ms - heard_ms > pulse->limit_ms ? WATCHDOG_ABORT : WATCHDOG_FINE;

@@ -1,12 +1,12 @@
 /*
- * What lies where in the shared mapping: for the .c files of shm/ and for their tests only.
+ * The layout of the shared mapping, for the .c files of shm/ and their tests only.
  *
- * Every word that more than one process sees is an atomic, and names its one writer. Nothing is
- * initialised: a page that was never touched reads as zeros and costs no memory, so zero always
- * means "empty" (links are an index + 1, state 0 is absent, incarnation 0 is dead).
+ * Every word that more than one process sees is an atomic with one writer, named beside the word.
+ * Nothing is initialised: a page that was never touched reads as zeros and costs no memory, so zero
+ * always means "empty" (links are an index + 1, state 0 is absent, incarnation 0 is dead).
  *
- * A process finds its way by the offsets in its own struct region, computed from sessions_max,
- * never by numbers that another process could have overwritten.
+ * A process uses the offsets in its own struct region, computed from sessions_max, never numbers
+ * that another process could have overwritten.
  */
 #ifndef SHM_LAYOUT_H
 #define SHM_LAYOUT_H
@@ -28,7 +28,7 @@ typedef _Atomic uint32_t shared_u32;
 
 enum {
     LAYOUT_VERSION = 3,
-    LAYOUT_PAGE = 4096, /* what region_protect can tell apart; a larger system page is refused */
+    LAYOUT_PAGE = 4096, /* the unit of region_protect; a larger system page is refused */
     NODE_BYTES = 256,
     BUCKET_BITS_MIN = 9, /* one page of heads */
     BUCKET_BITS_MAX = 28,
@@ -46,7 +46,7 @@ struct shared_header {
     uint8_t hash_key[16];
 };
 
-struct master_row {         /* what the master knows about one worker slot */
+struct master_row {         /* the master's row about one worker slot */
     shared_u64 incarnation; /* 0: dead */
     shared_u64 started_ms;
     shared_u32 pid;
@@ -58,7 +58,7 @@ struct master_area {
     shared_u32 pid;
     shared_u32 slots_used; /* slots at and above this one have never lived */
     shared_u64 started_ms, config_generation, restarts;
-    shared_u64 incarnation_last; /* the last one given out, to whichever slot */
+    shared_u64 incarnation_last; /* the newest incarnation of all slots */
     shared_u64 fold_version;     /* odd while counters move from a worker's row to `retired` */
     char node[NODE_BYTES];       /* set before the first fork */
     _Alignas(64) struct master_row rows[WORKERS_MAX];
@@ -75,8 +75,8 @@ struct stats_row {
 struct worker_page {
     shared_u64 heartbeat_ms;
     shared_u32 state;
-    shared_u32 sessions_high_water; /* slots of its slab that were ever used: bounds the purge */
-    _Alignas(64) shared_u32 claims; /* seats it holds or is trying for (slot_seat_take) */
+    shared_u32 sessions_high_water; /* rows of its slab that were ever used: bounds the purge */
+    _Alignas(64) shared_u32 claims; /* seats that the worker holds or tries for (slot_seat_take) */
     shared_u32 sessions;            /* seats it holds */
     shared_u32 pending;
     shared_u32 redis; /* enum worker_redis */
@@ -88,7 +88,7 @@ _Static_assert(sizeof(struct worker_page) <= LAYOUT_PAGE, "rows of two workers s
 
 /* One published session: two cache lines, and a walk along a chain touches only the first. */
 struct shared_session {
-    _Alignas(128) shared_u32 next; /* in its bucket's chain: index + 1, 0 = the last */
+    _Alignas(128) shared_u32 next; /* the next of its bucket's chain: index + 1; 0: none */
     shared_u32 device_len;
     shared_u64 key_lo, key_hi;
     shared_u64 number, since_ns;
@@ -99,7 +99,7 @@ _Static_assert(sizeof(struct shared_session) == 128, "two cache lines");
 
 struct shared_origin {
     shared_u64 key;   /* 0: never used, ends a probe */
-    shared_u32 count; /* 0 with a key: free, but a probe goes on behind it */
+    shared_u32 count; /* 0 with a key: free, but a probe goes on behind this cell */
     uint32_t unused;
 };
 _Static_assert(sizeof(struct shared_origin) == 16, "four to a cache line");
@@ -107,7 +107,7 @@ _Static_assert(sizeof(struct shared_origin) == 16, "four to a cache line");
 struct layout {
     uint32_t sessions_max;
     uint32_t groups_max; /* rows of groups on one worker */
-    uint32_t rows_max;   /* of a slab: both together */
+    uint32_t rows_max;   /* rows of a slab: sessions and groups together */
     uint32_t bucket_bits, map_bits, origin_bits;
     size_t master_at, workers_at, map_at;
     size_t slabs_at, slab_size, slab_sessions_at; /* a slab: bucket heads, then sessions */
@@ -126,12 +126,13 @@ struct region {
 
 /* Pure. sessions_max is at most 1 << BUCKET_BITS_MAX. */
 struct layout layout_compute(uint32_t sessions_max);
-/* Master only, of a dead worker: zero-filled again, and its memory given back. */
+/* Master only, for memory of a dead worker: fills with zeros and gives the memory back. */
 void region_clear(struct region *region, size_t at, size_t len);
-/* Master only, of a dead worker: what it owned in the session table and among the origins. */
+/* Master only, for a dead worker: empties its part of the session table, and of the origins. */
 void sessions_purge(struct region *region, uint32_t slot);
 void origins_purge(struct region *region, uint32_t slot);
-/* Master only, of a dead worker: its counters go to the retired row, its row to zero. */
+/* Master only, for a dead worker: adds its counters to the retired row, and sets its row to
+ * zero. */
 void stats_retire(struct region *region, uint32_t slot);
 
 static inline void *region_at(const struct region *region, size_t at)
@@ -215,7 +216,8 @@ static inline size_t ring_bytes_at(const struct layout *layout, uint32_t from, u
     return layout->ring_bytes_at + ((size_t)from * WORKERS_MAX + to) * RING_BYTES;
 }
 
-/* How many slots a reader has to look at. Never beyond the mapping, whatever the word says. */
+/* Returns the number of slots that a reader must visit; at most WORKERS_MAX, whatever the shared
+ * word says. */
 static inline uint32_t region_slots_used(const struct region *region)
 {
     uint32_t used = atomic_load(&region_master(region)->slots_used);

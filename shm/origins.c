@@ -2,8 +2,8 @@
  * Connections per address of origin: a column of counts a worker, with open addressing.
  *
  * Only the worker writes its column. A key whose count has gone to 0 stays as a stepping stone for
- * probes until its place is used again, or until nothing lies behind it. A probe looks at
- * PROBE_MAX places at most, for readers and the writer alike.
+ * probes until its cell is used again, or until nothing lies behind the cell. A probe visits at
+ * most PROBE_MAX cells, for readers and the writer alike.
  */
 #include "shm/origins.h"
 #include "shm/layout.h"
@@ -16,7 +16,7 @@
 
 enum {
     PROBE_MAX = 128,
-    ORIGIN_IPV4 = 4, /* first byte of what is hashed, so that no IPv4 is taken for a /64 */
+    ORIGIN_IPV4 = 4, /* first byte of the hash's input, so that no IPv4 address equals a /64 */
     ORIGIN_IPV6 = 6,
 };
 
@@ -30,7 +30,7 @@ static uint64_t hash_origin(const struct region *region, uint8_t kind, const voi
     input[0] = kind;
     memcpy(input + 1, bytes, len);
     key = hash64(region_hash_key(region), input, 1 + len);
-    return key != 0 ? key : 1; /* 0 marks an empty place */
+    return key != 0 ? key : 1; /* 0 marks an empty cell */
 }
 
 uint64_t origins_key(const struct region *region, const struct sockaddr *peer)
@@ -45,7 +45,7 @@ uint64_t origins_key(const struct region *region, const struct sockaddr *peer)
     if (peer->sa_family != AF_INET6)
         return 0;
     memcpy(&ipv6, peer, sizeof ipv6);
-    if (IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) /* what a dual-stack socket calls an IPv4 peer */
+    if (IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) /* how a dual-stack socket writes an IPv4 peer */
         return hash_origin(region, ORIGIN_IPV4, ipv6.sin6_addr.s6_addr + 12, 4);
     return hash_origin(region, ORIGIN_IPV6, ipv6.sin6_addr.s6_addr, 8);
 }
@@ -77,7 +77,8 @@ static void set_count(struct shared_origin *origin, uint32_t count)
     atomic_store_explicit(&origin->count, count, memory_order_release);
 }
 
-/* The place of the key, or else the first one free for it; NULL when there is none. */
+/* Returns the cell of the key, or else the first cell that is free for the key; NULL when there is
+ * none. */
 static struct shared_origin *find_cell(const struct region *region, uint32_t slot, uint64_t key)
 {
     struct shared_origin *origins = region_origins(region, slot);
@@ -106,12 +107,12 @@ enum err origins_add(struct region *region, uint32_t slot, uint64_t key)
     if (!origin)
         return ERR_FULL;
     if (key_at(origin) != key)
-        set_key(origin, key); /* its count is 0: nobody is counted under the wrong key meanwhile */
+        set_key(origin, key); /* the count is 0, so no reader counts the wrong key meanwhile */
     set_count(origin, count_at(origin) + 1);
     return OK;
 }
 
-/* Stepping stones with nothing behind them lead nowhere: empty them, so that probes stay short. */
+/* Empties the stepping stones with nothing behind them, so that probes stay short. */
 static void empty_tail(const struct region *region, uint32_t slot, struct shared_origin *last)
 {
     struct shared_origin *origins = region_origins(region, slot);
@@ -144,7 +145,7 @@ void origins_remove(struct region *region, uint32_t slot, uint64_t key)
 
 /* ---- anyone ---- */
 
-/* The count belongs to the key only when the place had that key before and after. */
+/* A count belongs to the key only when the cell has that key before and after the read. */
 static uint32_t count_in_column(const struct region *region, uint32_t slot, uint64_t key)
 {
     const struct shared_origin *origins = region_origins(region, slot);

@@ -1,7 +1,7 @@
 /*
- * How many connections each address of origin (IP) has, all workers together: each worker counts in
- * a column of its own, readers sum. IPv4 by address, IPv6 by /64 (a host has a whole /64),
- * v4-mapped as IPv4.
+ * The number of connections of each IP address, all workers together. Each worker counts in a
+ * column of its own; readers sum. IPv4 counts by address, IPv6 by /64 (a host has a whole /64),
+ * v4-mapped addresses as IPv4.
  */
 #ifndef SHM_ORIGINS_H
 #define SHM_ORIGINS_H
@@ -10,10 +10,11 @@
 
 struct sockaddr;
 
-/* The keyed hash of the origin of a peer; 0 for an address family that has none (AF_UNIX). */
+/* Returns the keyed hash of the peer's IP address; 0 for another address family (AF_UNIX), which is
+ * not counted. */
 uint64_t origins_key(const struct region *region, const struct sockaddr *peer);
-/* Counts one more connection in the worker's own column. ERR_FULL when the column has no room: the
- * connection is then not counted. */
+/* Counts one more connection in the worker's own column. ERR_FULL when the column has no room: then
+ * the connection is not counted, and origins_remove must not be called for it. */
 enum err origins_add(struct region *region, uint32_t slot, uint64_t key);
 void origins_remove(struct region *region, uint32_t slot, uint64_t key);
 uint32_t origins_count(const struct region *region, uint64_t key);

@@ -1,9 +1,9 @@
 /*
- * Making, mapping and protecting the shared region. What lies in it: shm/layout.h, shm/README.md.
+ * Makes, maps and protects the shared region. Its contents: shm/layout.h, shm/README.md.
  *
  * The mapping is large but sparse: a slab for every possible worker, each with room for all
- * sessions, of which only the pages that were touched cost memory. So a worker needs no share of
- * its own to be planned, and none is ever resized.
+ * sessions; only pages that were touched cost memory. So no share of a worker has to be planned,
+ * and no slab is ever resized.
  */
 #include "shm/layout.h"
 
@@ -24,7 +24,7 @@
 static const size_t MIB = UINT64_C(1) << 20;
 static const char region_magic[16] = "PostOffice shm";
 
-/* Nobody may shrink it under us: reading behind the end of a shortened file is a SIGBUS. */
+/* No process can shrink the file: a read behind the end of a shortened file is a SIGBUS. */
 enum { REGION_SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 
 static uint32_t bits_for(uint64_t count, uint32_t bits_min, uint32_t bits_max)
@@ -48,8 +48,8 @@ struct layout layout_compute(uint32_t sessions_max)
 
     l.rows_max = l.sessions_max + l.groups_max;
     l.bucket_bits = bits_for(sessions_max, BUCKET_BITS_MIN, BUCKET_BITS_MAX);
-    /* Both are the upper bits of the hash, so all sessions of one map word lie in one chain: the
-     * writer sees by that chain alone whether its bit must stay. */
+    /* Bucket and map word are both upper bits of the hash, so all sessions of one map word lie in
+     * one chain: the writer needs that chain alone to know whether its bit must stay. */
     l.map_bits = l.bucket_bits + 1;
     l.origin_bits = bits_for((uint64_t)sessions_max * 2, ORIGIN_BITS_MIN, ORIGIN_BITS_MAX);
 
@@ -71,7 +71,7 @@ struct layout layout_compute(uint32_t sessions_max)
     return l;
 }
 
-/* Bytes the kernel can give without swapping; SIZE_MAX when it does not say. */
+/* Returns the bytes that the kernel can give without swapping; SIZE_MAX when unknown. */
 static size_t memory_available(void)
 {
     static const char name[] = "MemAvailable:";
@@ -100,7 +100,7 @@ static size_t limit_of(__rlimit_resource_t resource)
     return limit.rlim_cur;
 }
 
-/* Rounded up. */
+/* MiB, rounded up. */
 static size_t mib(size_t bytes)
 {
     return bytes / MIB + (bytes % MIB != 0);
@@ -139,7 +139,7 @@ static bool fits(const struct layout *layout, char *why, size_t why_size)
             "%u sessions need %zu MiB of address space, the limit (ulimit -v, RLIMIT_AS) is "
             "%zu MiB",
             sessions, mib(layout->size), address_space / MIB);
-    if (layout->size > file_size) /* ftruncate would answer with SIGXFSZ */
+    if (layout->size > file_size) /* past the limit ftruncate raises SIGXFSZ */
         return say_why(why, why_size,
                        "%u sessions need a shared mapping of %zu MiB, the limit (ulimit -f, "
                        "RLIMIT_FSIZE) is %zu MiB",
@@ -178,7 +178,7 @@ static bool write_header(struct region *region, char *why, size_t why_size)
 {
     struct shared_header *header = region_at(region, 0);
 
-    assert(header); /* map_file went well */
+    assert(header); /* map_file returned true */
     memcpy(header->magic, region_magic, sizeof header->magic);
     header->version = LAYOUT_VERSION;
     header->sessions_max = region->layout.sessions_max;
@@ -200,8 +200,8 @@ static struct region *region_new(int fd, const struct layout *layout)
     return region;
 }
 
-/* For every slot that there can be: a worker that starts later could not give its own to those that
- * run already. */
+/* One for every slot that there can be: a worker that starts later could not give its eventfd to
+ * workers that run already. */
 static bool make_doorbells(struct region *region, char *why, size_t why_size)
 {
     for (uint32_t slot = 0; slot < WORKERS_MAX; slot++) {
@@ -318,8 +318,9 @@ void region_clear(struct region *region, size_t at, size_t len)
 {
     if (len == 0)
         return;
-    /* A hole reads as zeros, and making one takes time only for pages that are there. It may fail
-     * for want of memory or on an old kernel; zeros written by hand are the same, only slower. */
+    /* A hole reads as zeros, and making one takes time only for pages that exist. fallocate may
+     * fail for want of memory or on an old kernel; zeros written by hand are the same, only
+     * slower. */
     if (fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len) !=
         0)
         memset(region->base + at, 0, len);

@@ -1,9 +1,9 @@
 /*
  * The one shared mapping: made by the master before it forks, sized from the config, never resized.
  *
- * It is a memfd, so it has no name in any file system and is gone with the last process; `status`
- * maps the same memory through /proc/PID/fd. No pointers in it, only offsets and indexes. See
- * shm/README.md.
+ * The mapping is a memfd, so it has no name in any file system and is gone with the last process;
+ * `status` maps the same memory through /proc/PID/fd. The memory holds no pointers, only offsets
+ * and indexes. See shm/README.md.
  */
 #ifndef SHM_REGION_H
 #define SHM_REGION_H
@@ -16,16 +16,17 @@
 
 struct region; /* this process's view: base address, size, descriptor */
 
-/* Makes it for at most sessions_max sessions on all workers together. NULL when it does not fit,
- * with the reason (how much is needed, how much there is) in why. */
+/* Makes a region for at most sessions_max sessions on all workers together, owned by the caller
+ * (region_close). NULL when memory or a limit does not suffice, with the reason (how much is
+ * needed, how much there is) in why. */
 struct region *region_create(uint32_t sessions_max, char *why, size_t why_size);
 /* Maps the region of a running server, read-only, from a descriptor. NULL with a reason: not a
- * region, another version. Takes fd over when it succeeds. */
+ * region, another version. On success the region owns fd. */
 struct region *region_attach(int fd, char *why, size_t why_size);
-/* Unmaps. NULL is allowed. */
+/* Unmaps the region and closes its descriptors. NULL is allowed. */
 void region_close(struct region *region);
-/* In a worker after the fork: everything that other workers and the master write becomes read-only.
- */
+/* In a worker after the fork: makes read-only everything that other workers and the master write.
+ * ERR_SYSTEM with errno. */
 enum err region_protect(struct region *region, uint32_t slot);
 int region_fd(const struct region *region);
 size_t region_size(const struct region *region);

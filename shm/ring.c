@@ -2,13 +2,14 @@
  * Rings: two positions that only grow, and the bytes between them.
  *
  * `head` says how much the writer has written, `tail` how much the reader has taken; a position
- * modulo RING_BYTES is a place. A record is its length, the incarnation that it is meant for, and
- * its bytes, in one piece: what does not fit before the end begins at the start again, and the rest
- * of the end is passed over. The head moves last, so a record is there whole or not at all.
+ * modulo RING_BYTES is an offset. A record is its length, the incarnation of its reader, and its
+ * bytes, in one piece: a record that does not fit before the end begins at the start again, and the
+ * rest of the end is passed over. The head moves last, so a record is there whole or not at all.
  *
- * Writer and reader trust each other with nothing. A head or tail that cannot be, or a record that
- * does not lie between them, is damage; the reader alone mends it, by taking everything as read
- * (two that both mended could go on doing so for ever). Until then the writer finds the ring full.
+ * Writer and reader do not trust each other. A head or tail that cannot be, or a record that does
+ * not lie between head and tail, is damage. The reader alone mends damage, by taking everything as
+ * read: if both sides moved their word, the two could pass each other for ever. Until then the
+ * writer finds the ring full.
  */
 #include "shm/ring.h"
 
@@ -21,7 +22,8 @@
 
 struct record_head {
     uint32_t len;         /* or PASS_OVER */
-    uint32_t incarnation; /* its low half: tells a worker's records from its predecessor's */
+    uint32_t incarnation; /* the low half of the reader's incarnation: keeps a predecessor's records
+                             from its successor */
 };
 
 enum { HEAD_BYTES = sizeof(struct record_head) };
@@ -29,7 +31,7 @@ static const uint32_t PASS_OVER = UINT32_MAX; /* the next record is at the start
 
 _Static_assert((RING_BYTES & (RING_BYTES - 1)) == 0, "positions may wrap around 64 bits");
 _Static_assert(RING_BYTES % LAYOUT_PAGE == 0, "rings share no page");
-/* What is passed over is less than the record that did not fit. */
+/* The bytes passed over are fewer than those of the record that did not fit. */
 _Static_assert(2 * (RING_RECORD_MAX + HEAD_BYTES) <= RING_BYTES, "an empty ring takes any record");
 
 static shared_u64 *head_of(const struct region *region, uint32_t from, uint32_t to)
@@ -83,7 +85,7 @@ enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t in
         return ERR_DOWN;
     if (used > RING_BYTES || pass + need > RING_BYTES - used)
         return ERR_FULL;
-    if (pass >= HEAD_BYTES) /* a shorter end can hold no record, so it needs no mark */
+    if (pass >= HEAD_BYTES) /* a shorter end can hold no record and needs no mark */
         write_record_head(bytes, offset, PASS_OVER, 0);
     if (pass)
         offset = 0;
@@ -99,7 +101,7 @@ void ring_ring(struct region *region, uint32_t to)
     const uint64_t one = 1;
 
     assert(to < WORKERS_MAX);
-    /* It fails only when the counter is full, and then the reader will wake up all the same. */
+    /* write fails only when the counter is full, and then the reader wakes up all the same. */
     while (write(region->doorbells[to], &one, sizeof one) < 0 && errno == EINTR)
         ;
 }
@@ -109,10 +111,11 @@ void ring_ring(struct region *region, uint32_t to)
 struct found {
     const char *data;
     uint32_t len, incarnation;
-    uint64_t end; /* the position behind it */
+    uint64_t end; /* the position behind the record */
 };
 
-/* The record at `at`, when it lies wholly before `head`. Each shared word is read once. */
+/* Finds the record at `at`; false unless the record lies wholly before `head`. Each shared word is
+ * read once. */
 static bool find_record(const char *bytes, uint64_t at, uint64_t head, struct found *found)
 {
     size_t offset = at % RING_BYTES, before_end = RING_BYTES - offset;
@@ -146,7 +149,8 @@ bool ring_peek(struct region *region, uint32_t from, uint32_t to, struct slice *
     const char *bytes = bytes_of(region, from, to);
     uint32_t incarnation = (uint32_t)slot_incarnation(region, to);
 
-    /* As many steps as a ring can hold records: a writer gone wild cannot keep us here. */
+    /* At most as many steps as a ring can hold records: a writer gone wild cannot keep the reader
+     * here. */
     for (size_t steps = 0; steps < RING_BYTES / HEAD_BYTES; steps++) {
         uint64_t tail = position(tail_word), head = position(head_of(region, from, to));
         struct found found;
@@ -161,7 +165,7 @@ bool ring_peek(struct region *region, uint32_t from, uint32_t to, struct slice *
             *record = slice_make(found.data, found.len);
             return true;
         }
-        move_position(tail_word, found.end); /* for the one who had this slot before */
+        move_position(tail_word, found.end); /* a record for the former worker of this slot */
     }
     return false;
 }
@@ -203,9 +207,9 @@ int ring_doorbell(const struct region *region, uint32_t slot)
 /* ---- the master ---- */
 
 /*
- * Tails of the dead reader are the master's to move now. Bytes of the dead writer are given back
- * only where its ring is empty, for then the reader does not look at them; and it will find the
- * successor's records behind the head as it stands.
+ * The master now moves the tails of the dead reader. Bytes of the dead writer are given back only
+ * where its ring is empty, because then the reader does not read them; the successor's records
+ * follow behind the head as it stands.
  */
 void rings_purge(struct region *region, uint32_t slot)
 {

@@ -17,24 +17,25 @@
 
 enum { RING_BYTES = 256 * 1024, RING_RECORD_MAX = RING_BYTES / 4 };
 
-/* In the writer (slot `from`), for the worker that has this incarnation and none after it.
- * ERR_FULL: no room now; ERR_BAD: longer than RING_RECORD_MAX; ERR_DOWN: that worker has died. The
- * doorbell is rung by ring_ring, once for all records of a turn, and also when there was no room: a
- * damaged ring looks full until its reader has looked at it. */
+/* In the writer (slot `from`): puts a record for the worker of this incarnation and no successor.
+ * OK; ERR_FULL: no room now; ERR_BAD: longer than RING_RECORD_MAX; ERR_DOWN: that worker has died.
+ * The caller rings by ring_ring once for all records of a turn, and also after ERR_FULL: a damaged
+ * ring looks full until its reader has mended it. */
 enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t incarnation,
                   struct slice record);
 void ring_ring(struct region *region, uint32_t to);
-/* In the reader (slot `to`): the next record from `from` for its own incarnation; false when there
- * is none. The bytes stay until ring_drop, unless the writer scribbles: copy before you believe. A
- * damaged ring is emptied and false is returned. */
+/* In the reader (slot `to`): returns the next record from `from` for the reader's own incarnation;
+ * false when there is none. The bytes stay until ring_drop, unless the writer scribbles: copy the
+ * bytes before judging them. A damaged ring is emptied and false is returned. */
 bool ring_peek(struct region *region, uint32_t from, uint32_t to, struct slice *record);
 void ring_drop(struct region *region, uint32_t from, uint32_t to);
-/* The slot's doorbell (an eventfd, non-blocking); read it before the rings are looked at. */
+/* Returns the slot's doorbell (a non-blocking eventfd, owned by the region). Read the doorbell
+ * before the rings, or a record put in between waits. */
 int ring_doorbell(const struct region *region, uint32_t slot);
-/* Bit w: the ring from slot w to this one holds something. */
+/* Returns a word in which bit w is set when the ring from slot w to slot `to` holds something. */
 uint64_t rings_waiting(const struct region *region, uint32_t to);
-/* Master, in slot_end: empties all rings to the slot. What the dead one had put whole into rings to
- * others stays, and their doorbells are rung for it: it may have died before it could. */
+/* Master, in slot_end: empties all rings to the slot. Whole records of the dead worker in rings to
+ * others stay, and the master rings for them: the worker may have died before it rang. */
 void rings_purge(struct region *region, uint32_t slot);
 
 #endif

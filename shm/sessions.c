@@ -3,9 +3,9 @@
  *
  * A slab is a hash table with chains that only its worker writes. A bucket head is one word,
  * version and first entry together; taking an entry out of a chain moves the version in the same
- * store, BEFORE that entry can be used again. So a reader that was led into another chain by an
- * entry used anew finds the version moved when it comes to the end, and walks again. (A version in
- * each entry does not do: the reader's own chain changed without it noticing.)
+ * store, BEFORE that entry can be used again. So a reader that an entry used anew has led into
+ * another chain finds the version moved at the end of its walk, and walks again. (A version in each
+ * entry would not do: the reader would not notice that its own chain has changed.)
  */
 #include "shm/sessions.h"
 #include "shm/layout.h"
@@ -16,8 +16,7 @@
 #include <string.h>
 
 enum {
-    WALK_STEPS_MAX =
-        4096, /* a chain is a few long; what is longer, or a ring, was not written by us */
+    WALK_STEPS_MAX = 4096, /* a chain has a few entries; a longer one, or a circle, is damage */
     WALK_TRIES_MAX = 64,
 };
 
@@ -120,7 +119,8 @@ static uint32_t take_entry(struct sessions_writer *writer)
     if (writer->vacant_count > 0)
         return writer->vacant[--writer->vacant_count];
     assert(writer->fresh < writer->region->layout.rows_max); /* the callers count */
-    /* Before the entry can be reached, so that a purge knows of it whenever we die. */
+    /* The mark moves before the entry can be reached, so that a purge covers the entry whenever
+     * this worker dies. */
     atomic_store_explicit(&page->sessions_high_water, ++writer->fresh, memory_order_release);
     return writer->fresh - 1;
 }
@@ -142,7 +142,8 @@ static void set_map_bit(struct sessions_writer *writer, uint64_t key_lo)
     shared_u64 *word = &region_map(writer->region)[map_index(writer->region, key_lo)];
     uint64_t bit = UINT64_C(1) << writer->slot;
 
-    /* Nobody else changes this bit while we live: no locked instruction when it is set already. */
+    /* No other process changes this bit while this worker lives: no locked instruction when the bit
+     * is set already. */
     if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0)
         atomic_fetch_or(word, bit);
 }
@@ -171,7 +172,8 @@ static uint32_t publish_row(struct sessions_writer *writer, struct address_key k
     put_word(&session->incarnation, writer->incarnation);
     put_device(session, device);
     put_link(&session->next, head_link(head));
-    /* Published. The rest of the chain is as it was, so readers in it need not notice. */
+    /* Publishes the entry. The version stays, because the rest of the chain is as it was for
+     * readers inside. */
     put_word(bucket, head_make(head_version(head), index + 1));
     set_map_bit(writer, key.lo);
     return index;
@@ -194,12 +196,11 @@ uint32_t sessions_add_group(struct sessions_writer *writer, struct address_key k
     return publish_row(writer, key, 0, slice_make("", 0), 0);
 }
 
-/* What the writer learns on one walk along its own chain. */
+/* The result of the writer's walk along its own chain. */
 struct unlinking {
     struct shared_session *before; /* NULL: the entry is the first */
     bool found;
-    bool word_still_used; /* another entry falls into the same map word, so it is in this chain too
-                           */
+    bool word_still_used; /* another entry of the chain has the same map word */
 };
 
 static struct unlinking look_along(const struct sessions_writer *writer, uint32_t first,
@@ -262,13 +263,13 @@ void sessions_remove_group(struct sessions_writer *writer, uint32_t index)
 
 /* ---- readers: anyone ---- */
 
-/* What a walk looks for, and what it has found in one worker's chain. */
+/* One walk: the key that is searched, and the rows found in one worker's chain. */
 struct walk {
     const struct region *region;
     struct address_key key;
     uint32_t slot;
     uint64_t incarnation;
-    bool first_only; /* one is enough */
+    bool first_only; /* stop at the first row */
     struct session_row *rows;
     size_t rows_size;
     size_t found;
@@ -292,7 +293,8 @@ static void copy_row(const struct walk *walk, const struct shared_session *sessi
     memcpy(row->device, words, sizeof row->device);
 }
 
-/* Once along the chain. Trusts nothing in it: every link is checked, and the steps are counted. */
+/* Walks once along the chain. No word of the chain is trusted: every link is checked, and the steps
+ * are counted. */
 static void walk_chain(struct walk *walk, uint32_t first)
 {
     const struct shared_session *sessions = region_sessions(walk->region, walk->slot);
@@ -317,7 +319,7 @@ static void walk_chain(struct walk *walk, uint32_t first)
     }
 }
 
-/* Walks until the chain held still meanwhile. False when it never did. */
+/* Walks again until the chain did not change during the walk. False after WALK_TRIES_MAX walks. */
 static bool walk_stable(struct walk *walk)
 {
     const shared_u64 *bucket =
@@ -334,14 +336,16 @@ static bool walk_stable(struct walk *walk)
     return false;
 }
 
-/* What the worker has of the address; nothing when it died or was replaced while we looked. */
+/* Returns how many sessions of the address the worker has; 0 when the worker died or was replaced
+ * during the walk. */
 static size_t walk_worker(struct walk *walk)
 {
     walk->found = 0;
     walk->incarnation = slot_incarnation(walk->region, walk->slot);
     if (walk->incarnation == 0)
         return 0;
-    /* A chain that never held still: say yes rather than lose a message. The owner looks again. */
+    /* The chain changed during every walk: answer yes rather than lose a message. The owner checks
+     * again. */
     if (!walk_stable(walk) && walk->first_only)
         walk->found = 1;
     return slot_incarnation(walk->region, walk->slot) == walk->incarnation ? walk->found : 0;
@@ -385,10 +389,10 @@ size_t sessions_find(const struct region *region, struct address_key key, struct
 /* ---- the master, of a dead worker ---- */
 
 /*
- * First the map bits, found by the keys of all entries that were ever used: whatever step the
- * worker died at, a bit it had set belongs to a key that is still in some entry (an entry is used
- * again only after its bit was cleared). Then the slab itself becomes zeros, so that nothing a
- * dying worker may have scribbled there reaches its successor.
+ * First the map bits, found by the keys of all entries that were ever used: wherever the worker
+ * died, a bit that is set belongs to a key that is still in some entry (an entry is used again only
+ * after its bit was cleared). Then the slab becomes zeros, so that no bytes that a dying worker may
+ * have scribbled there reach its successor.
  */
 void sessions_purge(struct region *region, uint32_t slot)
 {

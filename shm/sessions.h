@@ -3,8 +3,8 @@
  *
  * Each worker writes only its own slab, so there is no lock to be left held by a crash; a map word
  * tells with one load which workers may have a session of an address; a version in each bucket head
- * tells a reader that the chain it walked has changed (design and proof: shm/README.md).
- * What a reader gets is a hint: the owner checks again on delivery.
+ * tells a reader that the chain it walked has changed (design and proof: shm/README.md). A reader's
+ * answer is a hint: the owner checks again on delivery.
  */
 #ifndef SHM_SESSIONS_H
 #define SHM_SESSIONS_H
@@ -26,19 +26,20 @@ struct sessions_writer; /* the private side of a worker: free list, counts per m
 struct sessions_writer *sessions_writer_new(struct region *region, uint32_t slot);
 void sessions_writer_free(struct sessions_writer *writer);
 
-/* Publishes a session: number is the owner's name for it (unique within the incarnation), device at
- * most DEVICE_BYTES_MAX bytes, since_ns CLOCK_MONOTONIC of its start. Returns its index for
- * sessions_remove, or UINT32_MAX when the slab is full. */
+/* Publishes a session: number is the owner's name for the session (unique within the incarnation),
+ * device has at most DEVICE_BYTES_MAX bytes, since_ns is CLOCK_MONOTONIC at the session's start.
+ * Returns the index of the row for sessions_remove, or UINT32_MAX when the slab is full. */
 uint32_t sessions_add(struct sessions_writer *writer, struct address_key key, uint64_t number,
                       struct slice device, uint64_t since_ns);
 void sessions_remove(struct sessions_writer *writer, uint32_t index);
-/* The one row of a group that has subscribers on this worker, found as a session is. They have room
- * of their own, so that sessions and groups cannot take each other's. UINT32_MAX when it is full.
- */
+/* Publishes the one row of a group that has subscribers on this worker; readers find the row as
+ * that of a session. Groups have rows of their own, so that sessions and groups cannot take each
+ * other's room. Returns the index, or UINT32_MAX when all rows are taken. */
 uint32_t sessions_add_group(struct sessions_writer *writer, struct address_key key);
 void sessions_remove_group(struct sessions_writer *writer, uint32_t index);
 
-/* Bit w: worker slot w has a session of this address now. Lock-free, bounded. */
+/* Returns a word in which bit w is set when worker slot w has a session of this address now.
+ * Lock-free, bounded. */
 uint64_t sessions_workers(const struct region *region, struct address_key key);
 
 struct session_row {
@@ -47,7 +48,8 @@ struct session_row {
     uint8_t device_len;
     char device[DEVICE_BYTES_MAX];
 };
-/* Every session of the address; returns how many there are, the first max of them in rows. */
+/* Finds every session of the address. Returns how many there are, with copies of the first max of
+ * them in rows. */
 size_t sessions_find(const struct region *region, struct address_key key, struct session_row *rows,
                      size_t max);
 

@@ -2,9 +2,8 @@
  * Worker rows and seats.
  *
  * An incarnation is a number given to one worker process and never again. Whatever a worker leaves
- * in shared memory counts only while its slot still has the incarnation it was written under, so
- * one store of 0 by the master makes all of it absent at once, and tidying up may then take its
- * time.
+ * in shared memory counts only while its slot has the worker's incarnation. So one store of 0 by
+ * the master makes all of that absent at once, and the purge may take its time.
  */
 #include "shm/layout.h"
 
@@ -49,9 +48,9 @@ uint64_t slot_incarnation(const struct region *region, uint32_t slot)
 
 /* ---- the master ---- */
 
-/* Other hosts know workers by node, slot and incarnation, and remember them for a while: so that
- * what a server left behind is never taken for its successor's, the upper half of its incarnations
- * is random. 53 bits together: a number in JSON that no reader rounds. */
+/* Other hosts know workers by node, slot and incarnation, and remember them for a while. The upper
+ * half of a server's incarnations is random, so that a former server's traces are never taken for
+ * its successor's. An incarnation has at most 53 bits: no reader of JSON rounds it. */
 static uint64_t random_run(void)
 {
     uint32_t random = 0;
@@ -120,7 +119,8 @@ void slot_end(struct region *region, uint32_t slot)
 {
     struct master_row *row = master_row(region, slot);
 
-    atomic_store(&row->incarnation, 0); /* from here on everything it had reads as absent */
+    atomic_store(&row->incarnation,
+                 0); /* from here on the worker's sessions and claims read as absent */
     write_u32(&row->pid, 0);
     sessions_purge(region, slot);
     origins_purge(region, slot);
@@ -153,7 +153,7 @@ void slot_set_redis(struct region *region, uint32_t slot, enum worker_redis redi
 
 enum seat_word { SEATS_CLAIMED, SEATS_TAKEN };
 
-/* Over the live workers. Sequentially consistent: see slot_seat_take. */
+/* Sums a word of all live workers. Sequentially consistent: see slot_seat_take. */
 static uint64_t sum_seats(const struct region *region, enum seat_word word)
 {
     uint32_t used = region_slots_used(region);
@@ -169,12 +169,12 @@ static uint64_t sum_seats(const struct region *region, enum seat_word word)
 }
 
 /*
- * Claim first, then count. Of all the seats that are held at some moment, look at the one claimed
- * last: its taker counted after every other claim had been made, and found room; so never too many
- * are held. (All these accesses are sequentially consistent, so there is a "last".)
+ * Claim first, then count. Of all the seats that are held at some moment, one was claimed last: its
+ * taker counted after every other claim had been made, and found room; so never too many are held.
+ * (All these accesses are sequentially consistent, so there is a "last".)
  *
- * Claims that are about to be given up count too, so two workers who try for the last seat may both
- * step back. That alone is no reason to refuse: only seats really taken are.
+ * Claims that are about to be given up count too, so two workers that try for the last seat may
+ * both step back. Such a claim is no reason to refuse; only seats really taken are.
  */
 enum err slot_seat_take(struct region *region, uint32_t slot)
 {
@@ -206,7 +206,7 @@ void slot_seat_leave(struct region *region, uint32_t slot)
 
 /* ---- anyone ---- */
 
-/* Between the fork and the worker's first word about itself it is starting. */
+/* Between the fork and the worker's first slot_set_state the worker is starting. */
 static enum worker_state state_of(uint64_t incarnation, uint32_t word)
 {
     if (incarnation == 0)
@@ -242,7 +242,7 @@ void slot_view(const struct region *region, uint32_t slot, struct worker_view *v
         .pending = read_u32(&page->pending),
         .redis = slot_redis(region, slot),
     };
-    if (slot_incarnation(region, slot) != incarnation) /* it died while we looked */
+    if (slot_incarnation(region, slot) != incarnation) /* the worker died meanwhile */
         *view = (struct worker_view){ 0 };
 }
 

@@ -2,8 +2,8 @@
  * Counters: a row a worker, summed on reading.
  *
  * A row has one writer, so counting is a load and a store without a locked instruction. When a
- * worker has died, the master moves its counts to the retired row; a sum that met such a move half
- * done starts again, so that totals never go back.
+ * worker has died, the master moves its counts to the retired row; a sum that overlaps such a move
+ * starts again, so that totals never go back.
  */
 #include "shm/layout.h"
 
@@ -59,8 +59,8 @@ static uint64_t sum_once(const struct region *region, enum stat_id stat)
     uint32_t used = region_slots_used(region);
 
     for (uint32_t slot = 0; slot < used; slot++) {
-        /* The counts of a worker that is dead but not yet retired belong to the total; what it last
-         * measured does not. */
+        /* The counters of a worker that is dead but not yet retired belong to the total; its gauges
+         * do not. */
         if (is_gauge(stat) && slot_incarnation(region, slot) == 0)
             continue;
         sum += atomic_load_explicit(&region_worker(region, slot)->stats.counters[stat],

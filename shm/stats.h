@@ -1,13 +1,14 @@
 /*
- * Counters: one row a worker, written by that worker only, summed on reading. What a dead worker
- * had counted is added to a retired row, which the master writes, so totals never go back.
+ * Counters: one row a worker, written by that worker only, summed on reading. The master adds a
+ * dead worker's counts to a retired row, so totals never go back.
  */
 #ifndef SHM_STATS_H
 #define SHM_STATS_H
 
 #include "shm/region.h"
 
-/* Every counter once; `status`, metrics and docs are made from this list. Monotonic unless said. */
+/* Every counter once; `status` is made from this list. Counters only grow, unless marked as
+ * gauges. */
 #define STATS(X)                                                                                   \
     X(connections_accepted) /* TCP connections */                                                  \
     X(sessions_opened)      /* answered 101 */                                                     \
@@ -21,12 +22,12 @@
     X(handshake_426)                                                                               \
     X(handshake_431)                                                                               \
     X(handshake_503)                                                                               \
-    X(handshake_cut) /* gone before an answer */                                                   \
+    X(handshake_cut) /* the peer was gone before an answer */                                      \
     X(bytes_in)                                                                                    \
     X(bytes_out)                                                                                   \
     X(messages_in)  /* envelopes from clients, refused ones included */                            \
     X(messages_out) /* signals, mail and `replayed` written whole to a session */                  \
-    X(answers_out)  /* postmaster's: welcome, accepted, rejected, result, goodbye */               \
+    X(answers_out)  /* the server's: welcome, accepted, rejected, result, goodbye */               \
     X(accepted)                                                                                    \
     X(rejected_bad_json)                                                                           \
     X(rejected_missing_field)                                                                      \
@@ -42,53 +43,52 @@
     X(rejected_unknown_command)                                                                    \
     X(rejected_not_found)                                                                          \
     X(rejected_internal)                                                                           \
-    X(recipients_refused) /* in `refused` of an accepted or rejected message */                    \
+    X(recipients_refused) /* recipients in `refused` of an accepted or rejected message */         \
     X(signals_unheard)    /* recipients of a signal that had no session anywhere */                \
-    X(signals_shed)       /* dropped from a full queue */                                          \
-    X(mail_undelivered)   /* mail in the queue of a session that closed before it was written */   \
-    X(copies_failed)      /* for the sender's other devices, that could not be stored */           \
-    X(senders_stalled) /* times that a session was not read from, for it sent too fast to store */ \
-    X(mail_expired)    /* not delivered because of its expiresAt, one for each session */          \
-    X(mail_removed)    /* from mailboxes: it had expired before any device acknowledged it */      \
-    X(mail_recalled)   /* taken out of a mailbox by its sender */                                  \
-    X(receipts_sent)   /* by the server: delivered, recalled, expired */                           \
-    X(receipts_failed) /* that the mailbox of who is owed them did not take */                     \
-    X(service_given)   /* messages handed to sessions of service addresses */                      \
-    X(service_moved)   /* taken from such sessions that left, for others */                        \
-    X(service_gone)    /* removed by retention, expiry or recall after they had been given and     \
-                          before they were acknowledged */                                         \
+    X(signals_shed)       /* signals dropped from a full queue */                                  \
+    X(mail_undelivered)   /* mail in the queue of a session that closed before */                  \
+    X(copies_failed)      /* copies for the sender's other devices that could not be stored */     \
+    X(senders_stalled)    /* times that a session which sent too fast was not read from */         \
+    X(mail_expired)    /* mail not delivered because of its expiresAt, counted for each session */ \
+    X(mail_removed)    /* expired mail that was removed before any device acknowledged it */       \
+    X(mail_recalled)   /* mail that its sender took out of a mailbox */                            \
+    X(receipts_sent)   /* receipts that the server sent: delivered, recalled, expired */           \
+    X(receipts_failed) /* receipts that the mailbox of their recipient did not take */             \
+    X(service_given)   /* messages given to sessions of service addresses */                       \
+    X(service_moved)   /* such messages taken from a session that left, for others */              \
+    X(service_gone)    /* such messages that were removed before their acknowledgement */          \
     X(sent_unnoted)    /* messages that cannot be recalled, for want of memory or of Redis */      \
-    X(group_deliveries)  /* posts queued to subscribers on this worker, one for each */            \
-    X(group_pages)       /* read from a group's log by the worker, once for all it has there */    \
+    X(group_deliveries)  /* posts queued on this worker, counted for each subscriber */            \
+    X(group_pages)       /* pages of a group's log read once for the worker's subscribers */       \
     X(group_replays)     /* pages of a group's log read for one subscriber */                      \
     X(groups_full)       /* subscriptions refused: no room for another group in the table */       \
-    X(deliveries_missed) /* from another worker, for an address with no session here any more */   \
-    X(publishes)         /* of messages to other workers, through Redis */                         \
-    X(kicks_sent)        /* asks to other workers to close a session that was replaced */          \
-    X(publishes_unheard) /* nobody was subscribed, Redis went away, or a signal found no way */    \
-    X(doorbells_lost)    /* of stored mail, nobody knows whether heard: all look for themselves */ \
+    X(deliveries_missed) /* messages from another worker for an address without a session */       \
+    X(publishes)         /* messages published to other workers through Redis */                   \
+    X(kicks_sent)        /* requests to other workers to close a session that was replaced */      \
+    X(publishes_unheard) /* messages to other workers that reached no worker */                    \
+    X(doorbells_lost)    /* doorbells of stored mail that may not have been heard */               \
     X(relayed)           /* messages put into rings to other workers of this host */               \
     X(relay_in)          /* from rings: messages and kicks */                                      \
-    X(ring_full) /* messages that no ring took: it was full, or they are too large for one */      \
-    X(bus_in)    /* from other workers */                                                          \
-    X(bus_bad)   /* not understood */                                                              \
-    X(mailbox_trimmed)  /* messages that retention removed, read or not */                         \
-    X(mailbox_repeated) /* appends of what was there already: the same from and id */              \
-    X(mailbox_retried)  /* appends sent again because their answer was lost */                     \
-    X(mailbox_errors)   /* commands on mailboxes that Redis refused */                             \
-    X(mailbox_bad)      /* entries in mailboxes that are not ours, left out */                     \
-    X(places_dropped)   /* of an address, not rung: more than 4,096 in an answer, or no memory */  \
-    X(ghosts_left)      /* sessions that ended, and that Redis could not be told of */             \
+    X(ring_full)         /* messages that no ring took: full, or the message too large */          \
+    X(bus_in)            /* messages from other workers, through Redis */                          \
+    X(bus_bad)           /* messages from other workers that were not understood */                \
+    X(mailbox_trimmed)   /* messages that retention removed, read or not */                        \
+    X(mailbox_repeated)  /* appends of a message that was there already: the same from and id */   \
+    X(mailbox_retried)   /* appends sent again because the answer was lost */                      \
+    X(mailbox_errors)    /* commands on mailboxes that Redis refused */                            \
+    X(mailbox_bad)       /* entries in mailboxes that are not the server's, left out */            \
+    X(places_dropped)    /* workers in an answer that were ignored: above 4,096, or no memory */   \
+    X(ghosts_left)       /* sessions whose end could not be written to Redis */                    \
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \
     X(pings_sent)                                                                                  \
-    X(peers_dead)        /* closed for silence */                                                  \
+    X(peers_dead)        /* sessions closed for silence */                                         \
     X(slow_closed)       /* close 4002 */                                                          \
     X(replaced)          /* close 4500 */                                                          \
     X(protocol_errors)   /* close 1002, 1003, 1007, 1009 */                                        \
     X(tokens_expired)    /* close 4001 */                                                          \
     X(tokens_revoked)    /* close 4501 */                                                          \
-    X(accept_paused)     /* out of descriptors or memory */                                        \
+    X(accept_paused)     /* times that accepting paused for want of descriptors or memory */       \
     X(rate_in)           /* gauge: messages_in in the last second */                               \
     X(rate_out)          /* gauge: messages_out in the last second */                              \
     X(workers_elsewhere) /* gauge: live workers of other nodes that each worker knows, added up */
@@ -100,14 +100,15 @@ enum stat_id {
         STAT_COUNT
 };
 
+/* Returns the counter's name, a static text. */
 const char *stats_name(enum stat_id stat);
-/* The row of one worker, to be written by it alone. */
+/* Returns the row of one worker, which that worker alone writes. */
 struct stats_row;
 struct stats_row *stats_row(struct region *region, uint32_t slot);
 void stats_add(struct stats_row *row, enum stat_id stat, uint64_t n);
 void stats_set(struct stats_row *row, enum stat_id stat, uint64_t value); /* gauges */
 uint64_t stats_get(const struct stats_row *row, enum stat_id stat);
-/* All live workers and the retired row together; gauges of live workers only. */
+/* Returns the sum over all live workers and the retired row; for a gauge over live workers only. */
 uint64_t stats_sum(const struct region *region, enum stat_id stat);
 
 #endif
