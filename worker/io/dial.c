@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A peer that vanished without a word is noticed by the kernel after 15 + 3 * 5 s. */
+/* The kernel notices a peer that vanished without a reset after 15 + 3 * 5 s. */
 enum { KEEPALIVE_IDLE_S = 15, KEEPALIVE_INTERVAL_S = 5, KEEPALIVE_PROBES = 3 };
 
 static enum err connect_socket(int family, const struct sockaddr *address, socklen_t address_len,
@@ -25,7 +25,7 @@ static enum err connect_socket(int family, const struct sockaddr *address, sockl
         *fd = s;
         return OK;
     }
-    errno_kept = errno; /* EAGAIN here: a unix socket whose backlog is full */
+    errno_kept = errno; /* EAGAIN: the backlog of a unix socket is full */
     close(s);
     errno = errno_kept;
     return ERR_SYSTEM;
@@ -42,7 +42,7 @@ enum err dial_unix(const char *path, int *fd)
     return connect_socket(AF_UNIX, (const struct sockaddr *)&address, sizeof address, fd);
 }
 
-/* What was asked for makes things better, not possible: a refusal is not looked at. */
+/* Options make the connection better, not possible: a failure is ignored. */
 static void tune_tcp(int fd)
 {
     int yes = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S,

@@ -1,5 +1,5 @@
-/* Opening a non-blocking, close-on-exec stream socket to a server of ours. Knows nothing of what is
- * said on it. */
+/* Opens a non-blocking, close-on-exec stream socket to Redis. Knows nothing of the protocol on the
+ * socket. */
 #ifndef WORKER_DIAL_H
 #define WORKER_DIAL_H
 
@@ -7,14 +7,14 @@
 
 #include <stdint.h>
 
-/* OK with *fd, connecting or connected already: wait until it is writable, then ask dial_result.
- * ERR_SYSTEM: at once refused; errno says how. ERR_BAD: the path is too long for an address. */
+/* OK with *fd, owned by the caller, connecting or connected already: wait until the socket is
+ * writable, then call dial_result. ERR_SYSTEM with errno: refused at once. ERR_BAD: the path is too
+ * long for an address. */
 enum err dial_unix(const char *path, int *fd);
-/* The same by TCP. A host that has several addresses is tried one address an attempt, in turn.
- * A numeric host never blocks; a name is looked up with getaddrinfo, which may. ERR_ABSENT: no such
- * name. */
+/* The same by TCP. Of a host with several addresses, each attempt tries the next. A numeric host
+ * never blocks; a name is resolved with getaddrinfo, which may block. ERR_ABSENT: no such name. */
 enum err dial_tcp(const char *host, uint16_t port, unsigned attempt, int *fd);
-/* Once fd is writable: 0 when it is connected, else the errno. */
+/* Once fd is writable: returns 0 when the socket is connected, else the errno. */
 int dial_result(int fd);
 
 #endif

@@ -35,7 +35,8 @@ struct loop *loop_new(void)
         return NULL;
     options = event_config_new();
     if (options) {
-        /* One thread: no locks. The turn's clock is ours, so libevent need not keep one too. */
+        /* A worker has one thread: no locks. loop.c keeps the turn's clock, so libevent need
+         * not. */
         event_config_set_flag(options, EVENT_BASE_FLAG_NOLOCK);
         event_config_set_flag(options, EVENT_BASE_FLAG_NO_CACHE_TIME);
         loop->base = event_base_new_with_config(options);
@@ -62,14 +63,13 @@ void loop_run(struct loop *loop)
     while (!loop->stopping) {
         int flags = EVLOOP_ONCE | (loop->again ? EVLOOP_NONBLOCK : 0);
         loop->again = false;
-        loop->now_ms = 0; /* read again by whoever asks first */
+        loop->now_ms = 0; /* 0: read again by the first caller of loop_now_ms */
         if (event_base_loop(loop->base, flags) < 0)
-            abort(); /* epoll itself failed: nothing can be served; the master starts another worker
-                      */
+            abort(); /* epoll itself failed; the master starts another worker */
         for (unsigned i = 0; i < loop->hook_count; i++)
             loop->hooks[i].run(loop->hooks[i].arg);
     }
-    loop->stopping = false; /* it may be run again */
+    loop->stopping = false; /* so that loop_run may be called again */
 }
 
 void loop_stop(struct loop *loop)
@@ -124,7 +124,7 @@ enum err loop_rewatch(struct loop *loop, struct loop_watch *watch, unsigned even
 {
     evutil_socket_t fd = event_get_fd(&watch->event);
 
-    if (watch->events == events) /* asked after every flush, so the answer must cost nothing */
+    if (watch->events == events) /* called after every flush, so this case must cost nothing */
         return OK;
     if (watch->events)
         event_del(&watch->event);

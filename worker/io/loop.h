@@ -1,9 +1,9 @@
 /*
  * The event loop of a worker; the only user of libevent.
  *
- * Gather, then act: callbacks of one turn only take in and queue; when all of them have run, the
- * turn's hooks run (everything for Redis in one write, everything for a socket in one write).
- * Descriptors are watched with level triggering; a watch costs one `struct event`, no buffers.
+ * Gather, then act: callbacks of one turn only take in and queue; after all callbacks the turn's
+ * hooks run (everything for Redis in one write, everything for a socket in one write). Descriptors
+ * are watched with level triggering; a watch costs one `struct event`, no buffers.
  */
 #ifndef WORKER_LOOP_H
 #define WORKER_LOOP_H
@@ -15,10 +15,12 @@
 #include <stdint.h>
 
 struct loop;
-/* NULL when out of memory or descriptors. Make it after the fork. */
+/* Returns a loop, owned by the caller (loop_free); NULL when out of memory or descriptors. Call
+ * after the fork: parent and child cannot share a loop. */
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
-/* Runs turns until loop_stop; one that was called before ends it at once. May be called again. */
+/* Runs turns until loop_stop; returns at once when loop_stop was called before. May be called
+ * again. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* CLOCK_MONOTONIC, read at most once a turn. */
@@ -32,12 +34,14 @@ struct loop_watch {
     struct event event;
     loop_fd_cb callback;
     void *arg;
-    unsigned events; /* watched for now */
+    unsigned events; /* LOOP_READ, LOOP_WRITE: watched now */
 };
-/* Starts watching; the watch is the caller's memory and must stay until loop_unwatch. */
+/* Starts watching fd for `events`, a sum of LOOP_READ and LOOP_WRITE, and calls `callback` with
+ * `arg`. The watch is the caller's memory and must stay until loop_unwatch. ERR_SYSTEM: not
+ * watched. */
 enum err loop_watch(struct loop *loop, struct loop_watch *watch, int fd, unsigned events,
                     loop_fd_cb callback, void *arg);
-/* Changes what is watched for; 0 pauses. Does nothing when it is so already. */
+/* Changes the watched events; 0 pauses. ERR_SYSTEM: the watch is paused. */
 enum err loop_rewatch(struct loop *loop, struct loop_watch *watch, unsigned events);
 void loop_unwatch(struct loop_watch *watch);
 
@@ -47,16 +51,16 @@ struct loop_timer {
     loop_timer_cb callback;
     void *arg;
 };
-/* Once for each timer, before the others. */
+/* Initialises a timer, the caller's memory, once before the other calls. */
 void loop_timer_init(struct loop *loop, struct loop_timer *timer, loop_timer_cb callback,
                      void *arg);
-/* Fires once after delay_ms; set again, it moves. */
+/* Calls the timer's callback once, after delay_ms. Setting again moves the timer. */
 void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms);
 void loop_timer_cancel(struct loop_timer *timer);
 
-/* Runs at the end of each turn, in the order in which they were added. At most 8. */
+/* Adds a hook: hooks run at the end of each turn, in the order of loop_add_hook. At most 8. */
 void loop_add_hook(struct loop *loop, void (*hook)(void *arg), void *arg);
-/* The next turn begins at once: a hook left work over. */
+/* Makes the next turn begin without waiting for events: a hook has left work over. */
 void loop_again(struct loop *loop);
 
 #endif

@@ -40,7 +40,7 @@ void wheel_set(struct wheel *wheel, struct wheel_node *node, uint64_t due_ms)
     link_node(&wheel->buckets[tick % WHEEL_BUCKETS], node);
 }
 
-/* The bucket is moved to a list of its own first, so that a callback may set and cancel freely. */
+/* Moves the bucket to a list of its own first, so that a callback may set and cancel freely. */
 static void run_bucket(struct wheel *wheel, struct wheel_node **bucket, uint64_t now_ms)
 {
     struct wheel_node *todo = *bucket;
@@ -54,7 +54,7 @@ static void run_bucket(struct wheel *wheel, struct wheel_node **bucket, uint64_t
         if (node->due_ms <= now_ms)
             wheel->due(node, now_ms);
         else
-            link_node(bucket, node); /* of a later revolution */
+            link_node(bucket, node); /* due in a later revolution */
     }
 }
 
@@ -62,7 +62,7 @@ void wheel_run(struct wheel *wheel, uint64_t now_ms)
 {
     uint64_t end = now_ms / WHEEL_TICK_MS;
 
-    /* After a long stop (SIGSTOP) one revolution looks at everything. */
+    /* After a long stop (SIGSTOP) one revolution visits every node. */
     if (end > wheel->tick + WHEEL_BUCKETS)
         wheel->tick = end - WHEEL_BUCKETS;
     while (wheel->tick < end) {

@@ -1,9 +1,8 @@
 /*
- * What a token allows, and the questions asked of it.
+ * Grants: what a token allows, and the checks that use one.
  *
- * One block of memory holds the struct, its lists and all their text, so making one is one
- * allocation and dropping it one free. It never changes after it is made, so a session and messages
- * share it.
+ * One block of memory holds the struct, its lists and all their text, so a grant is one allocation
+ * and one free. A grant never changes, so a session and messages share one.
  */
 #include "worker/token/token_inside.h"
 
@@ -114,7 +113,7 @@ static bool covered(const struct config_list *patterns, struct slice address)
 
 bool grant_may_speak_for(const struct grant *grant, struct slice address)
 {
-    /* Before the patterns: not even relay ["*"] speaks for the server or for a group. */
+    /* Checked before the patterns: not even relay ["*"] speaks for the server or for a group. */
     if (!address_may_speak(address))
         return false;
     return slice_equal(address, slice_make(grant->sub, grant->sub_len)) ||
@@ -130,7 +129,8 @@ bool grant_may_use_group(const struct grant *grant, struct slice group)
 {
     if (!address_valid(group) || !address_is_group(group))
         return false;
-    /* Every session on every node: never by a pattern such as "*" or "#a*". */
+    /* #all reaches every session on every node, and needs `broadcast`: no pattern such as "*" or
+     * "#a*" is enough. */
     if (slice_equal(group, SLICE("#all")))
         return grant->broadcast;
     return covered(&grant->groups, group);

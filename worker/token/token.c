@@ -1,8 +1,8 @@
 /*
- * Tokens: which format this is, which key it may be signed with, and what the answer is called.
+ * Tokens: finds the format, finds the key, and names the faults.
  *
- * The order is the defence: length, form, key, algorithm, signature, and only then what it claims.
- * Each step sees nothing that a step before it has not passed. Nothing here logs.
+ * The order is the defence: length, form, key, algorithm, signature, and only then the claims. Each
+ * step sees only what the step before has accepted. Nothing here logs.
  */
 #include "worker/token/token_inside.h"
 
@@ -17,7 +17,7 @@ _Static_assert(TOKEN_HMAC_BYTES == crypto_auth_hmacsha256_BYTES, "HMAC-SHA-256")
 
 enum err token_init(void)
 {
-    return sodium_init() < 0 ? ERR_SYSTEM : OK; /* 1: it was started already */
+    return sodium_init() < 0 ? ERR_SYSTEM : OK; /* 1: started already */
 }
 
 void token_random(void *out, size_t len)
@@ -72,7 +72,8 @@ static const struct config_key *key_named(const struct config *config, struct sl
     return NULL;
 }
 
-/* A token without kid must leave no choice: trying several keys would let it choose. */
+/* A token without kid is accepted only when one key fits: trying several keys would let the token
+ * choose. */
 static const struct config_key *key_only(const struct config *config, enum config_kty kty)
 {
     const struct config_key *only = NULL;
@@ -96,8 +97,8 @@ enum token_fault token_key_find(const struct config *config, struct slice kid, e
 
 bool token_base64url_decode(struct slice text, uint8_t *out, size_t out_size, size_t *out_len)
 {
-    /* No character is ignored and no end pointer is given, so anything but the one spelling fails;
-     * libsodium checks the bits left over behind the last byte itself. */
+    /* No character is ignored and no end pointer is given, so every text but the one spelling
+     * fails; libsodium itself checks the bits left over behind the last byte. */
     return sodium_base642bin(out, out_size, text.data, text.len, NULL, out_len, NULL,
                              sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
 }
@@ -105,7 +106,7 @@ bool token_base64url_decode(struct slice text, uint8_t *out, size_t out_size, si
 enum err token_base64url_add(struct buf *out, const void *data, size_t len)
 {
     size_t size = sodium_base64_encoded_len(len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    enum err err = buf_reserve(out, size); /* its NUL included */
+    enum err err = buf_reserve(out, size); /* sodium_bin2base64 writes a NUL, too */
 
     if (err)
         return err;

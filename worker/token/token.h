@@ -2,8 +2,8 @@
  * Tokens (docs/protocol.md, section 6): JWT with EdDSA or HS256, PASETO v4.public. The only user of
  * libsodium.
  *
- * The algorithm is fixed by the key that `kid` names, never by the token. Nothing of a token is
- * believed before its signature is good. No token, and nothing of one, is ever logged.
+ * The key that `kid` names fixes the algorithm, never the token. No part of a token is believed
+ * before the signature is verified, and no part is ever logged.
  */
 #ifndef WORKER_TOKEN_H
 #define WORKER_TOKEN_H
@@ -22,8 +22,8 @@ enum err token_init(void);
 /* Random bytes (libsodium's randombytes_buf), for ids and keys. */
 void token_random(void *out, size_t len);
 
-/* What a good token allows. Immutable, counted: a session and the messages under way may share one.
- */
+/* The permissions of a good token. Immutable and counted: a session and its messages on their way
+ * share one. */
 struct grant {
     uint32_t refs;
     char *sub; /* NUL-terminated; a valid user address, not reserved */
@@ -35,8 +35,8 @@ struct grant {
 };
 struct grant *grant_ref(struct grant *grant);
 void grant_unref(struct grant *grant); /* NULL is allowed */
-/* A grant as a token for `sub` with no `po` would give (auth.required false, tests); NULL: no
- * memory. */
+/* Returns the grant of a token for `sub` without `po` (auth.required false, tests), with one
+ * reference owned by the caller; NULL when out of memory. */
 struct grant *grant_default(struct slice sub);
 bool grant_may_speak_for(const struct grant *grant,
                          struct slice address); /* sub, or relay covers it */
@@ -48,9 +48,9 @@ enum token_fault {
     TOKEN_GOOD,
     TOKEN_ABSENT,        /* empty */
     TOKEN_MALFORMED,     /* not a token, or over TOKEN_BYTES_MAX */
-    TOKEN_UNKNOWN_KEY,   /* kid unknown, or none and not exactly one key of the kind; or the key's
-                            notAfter is past */
-    TOKEN_BAD_ALGORITHM, /* alg is not what the key is for, or unknown */
+    TOKEN_UNKNOWN_KEY,   /* no key of that kid; no kid, and not exactly one key of the kind; or the
+                            key's notAfter is past */
+    TOKEN_BAD_ALGORITHM, /* alg is unknown, or not the key's */
     TOKEN_BAD_SIGNATURE,
     TOKEN_BAD_CLAIMS, /* sub missing or not an address; a claim of the wrong type; no exp */
     TOKEN_EXPIRED,
@@ -60,16 +60,18 @@ enum token_fault {
     TOKEN_REVOKED,
     TOKEN_FAULT_COUNT
 };
-/* A short text for people: "token expired". The same whoever asks; never anything of the token. */
+/* Returns a short static text for people, such as "token expired", without any part of the
+ * token. */
 const char *token_fault_text(enum token_fault fault);
 
-/* Verifies against config->auth at now_s (Unix seconds). TOKEN_GOOD with one reference in *grant.
- */
+/* Verifies against config->auth at now_s (Unix seconds). TOKEN_GOOD with one reference in *grant,
+ * owned by the caller; otherwise *grant is not set. Out of memory is TOKEN_BAD_CLAIMS or another
+ * fault: a token that cannot be checked is refused. */
 enum token_fault token_verify(const struct config *config, struct slice token, int64_t now_s,
                               struct grant **grant);
 bool token_revoked(const struct config *config, const char *jti);
 
-/* For the command line: making keys and tokens. */
+/* For the command line and tests: makes keys and tokens. */
 enum token_format { TOKEN_JWT_EDDSA, TOKEN_JWT_HS256, TOKEN_PASETO };
 struct token_request {
     enum token_format format;
@@ -79,7 +81,9 @@ struct token_request {
                                  *const *relay; /* NULL-terminated, or NULL for the default */
     bool broadcast, admin;
 };
-/* seed: the 32-byte Ed25519 seed, or the HMAC secret. Appends the token. */
+/* key: the 32-byte Ed25519 seed, or the HMAC secret. Appends the token to out. ERR_BAD: the request
+ * cannot make a token that a server accepts; ERR_FULL: longer than TOKEN_BYTES_MAX, or no room in
+ * out. */
 enum err token_issue(const struct token_request *request, const uint8_t *key, size_t key_len,
                      struct buf *out);
 void token_keypair(uint8_t public_key[32], uint8_t seed[32]);

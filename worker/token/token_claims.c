@@ -1,9 +1,10 @@
 /*
- * What a token with a good signature says, and whether it says it for us and for now.
+ * The claims of a token with a good signature: reads them, and judges whether they hold here and
+ * now.
  *
- * First everything is read and every known claim must have its type; only then the times, the
- * audience, the issuer and the revocations are judged. A claim that we do not know is ignored (RFC
- * 7519 4), and so is an unknown member of `po`, so that issuers may be newer than servers.
+ * First all claims are read, and every known claim must have its type; only then the times, the
+ * audience, the issuer and the revocations are judged. An unknown claim is ignored (RFC 7519 4),
+ * and so is an unknown member of `po`, so that issuers may be newer than servers.
  */
 #include "worker/token/token_inside.h"
 
@@ -11,7 +12,7 @@
 
 #include <stdlib.h>
 
-/* Numbers in JSON are exact up to here wherever they were written (RFC 8259 6). */
+/* Every writer of JSON has exact integers up to this number (RFC 8259 6). */
 #define NUMERIC_DATE_MAX (INT64_C(1) << 53)
 
 struct claims {
@@ -53,7 +54,7 @@ static bool read_patterns(struct claims *claims, const struct json_value *value,
     json_walk_begin(&walk, value);
     while (json_walk_element(&walk, &element)) {
         struct slice pattern = token_json_text(&element, &claims->arena);
-        /* One more than an address: the prefix's '*'. */
+        /* A pattern may be one byte longer than an address: a prefix has its '*'. */
         if (!pattern.data || pattern.len < 1 || pattern.len > ADDRESS_BYTES_MAX + 1 ||
             list->count == TOKEN_PATTERNS_MAX)
             return false;
@@ -168,7 +169,7 @@ static bool audience_fits(struct claims *claims, struct slice ours)
     return false;
 }
 
-/* NULL in a configuration that was filled by hand is as good as "": not checked. */
+/* A configuration filled by hand may have NULL, which means the same as "": not checked. */
 static bool wanted(const char *text)
 {
     return text && *text;
@@ -181,7 +182,7 @@ static enum token_fault judge_claims(const struct config *config, struct claims 
 
     if (!claims->has_expiry && !config->auth.allow_unending)
         return TOKEN_BAD_CLAIMS;
-    /* At exp itself it is over (RFC 7519 4.1.4). */
+    /* At exp itself the token has expired (RFC 7519 4.1.4). */
     if (claims->has_expiry && now_s - leeway_s >= claims->grant.expires_at)
         return TOKEN_EXPIRED;
     if (claims->has_not_before && now_s + leeway_s < claims->not_before)
@@ -219,7 +220,7 @@ enum token_fault token_claims_read(const struct config *config, const struct tok
     if (read_claims(claims, slice_make(opened->payload, opened->payload_len)))
         fault = judge_claims(config, claims, now_s);
     if (fault == TOKEN_GOOD && !(made = grant_new(&claims->grant)))
-        fault = TOKEN_BAD_CLAIMS; /* no memory: refused, as everything that cannot be checked */
+        fault = TOKEN_BAD_CLAIMS; /* out of memory: a token that cannot be checked is refused */
     if (fault == TOKEN_GOOD && token_revoked(config, made->jti)) {
         fault = TOKEN_REVOKED;
         grant_unref(made);

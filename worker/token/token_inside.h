@@ -1,8 +1,8 @@
 /*
- * What the token files share among themselves; nobody else includes this (unit tests do).
+ * The parts that the token files share; only they and unit tests include this header.
  *
- * Verifying goes through two doors in a row: a format (token_jwt.c, token_paseto.c) finds the key
- * and checks the signature, and only what it then hands out is read for claims (token_claims.c).
+ * Verifying has two steps: a format (token_jwt.c, token_paseto.c) finds the key and checks the
+ * signature; then token_claims.c reads the claims of the payload that the format returned.
  */
 #ifndef WORKER_TOKEN_INSIDE_H
 #define WORKER_TOKEN_INSIDE_H
@@ -16,7 +16,7 @@ enum {
     TOKEN_HMAC_BYTES = 32,
     TOKEN_SEED_BYTES = 32,
     TOKEN_FOOTER_BYTES_MAX =
-        256, /* of a PASETO, decoded: it is read before the signature is checked */
+        256, /* of a PASETO, decoded: the footer is read before the signature is checked */
     TOKEN_JTI_BYTES_MAX = 128,
     TOKEN_PATTERNS_MAX = 256, /* a list */
     TOKEN_JSON_DEPTH = 8,
@@ -27,15 +27,14 @@ enum {
 /* The last second of the year 9999: later times have no ISO 8601 text of four digits. */
 #define TOKEN_TIME_MAX INT64_C(253402300799)
 
-/* What a good signature covers. The bytes are the decoded payload, not yet checked to be anything.
- */
+/* The decoded payload that a good signature covers. Nothing but the signature has been checked. */
 struct token_opened {
     uint8_t payload[TOKEN_BYTES_MAX];
     size_t payload_len;
     bool iso_times; /* PASETO writes times as text, JWT as numbers */
 };
 
-/* TOKEN_GOOD with *opened filled; nothing in it counts otherwise. */
+/* TOKEN_GOOD with *opened filled; after a fault the contents of *opened mean nothing. */
 enum token_fault token_jwt_open(const struct config *config, struct slice token, int64_t now_s,
                                 struct token_opened *opened);
 enum token_fault token_paseto_open(const struct config *config, struct slice token, int64_t now_s,
@@ -44,19 +43,20 @@ enum token_fault token_paseto_open(const struct config *config, struct slice tok
 enum token_fault token_claims_read(const struct config *config, const struct token_opened *opened,
                                    int64_t now_s, struct grant **grant);
 
-/* The key that kid names, or when kid.data is NULL the only one of that kind. TOKEN_UNKNOWN_KEY
- * when there is none, or it is of the past. A named key may be of another kind: the caller
- * compares. */
+/* Finds the key that kid names, or when kid.data is NULL the only key of that kind.
+ * TOKEN_UNKNOWN_KEY when there is none, or its notAfter is past. A named key may be of another
+ * kind: the caller compares. */
 enum token_fault token_key_find(const struct config *config, struct slice kid, enum config_kty kty,
                                 int64_t now_s, const struct config_key **key);
 
-/* base64url without padding (RFC 7515 2), in its one spelling: no padding, white space or set bits
- * behind the last byte, so that two tokens never differ in text alone. */
+/* base64url without padding (RFC 7515 2), in its one spelling: no padding, no white space, no bits
+ * set behind the last byte, so that two different texts are never the same token. */
 bool token_base64url_decode(struct slice text, uint8_t *out, size_t out_size, size_t *out_len);
 enum err token_base64url_add(struct buf *out, const void *data, size_t len);
-/* Checks UTF-8 and JSON; false unless text is one object. */
+/* Is text valid UTF-8 and one JSON object? */
 bool token_json_object(struct slice text, struct json_value *object);
-/* The string's characters. data is NULL when value is no string or memory ran out. */
+/* Returns the string's characters, within the text or in the arena. data is NULL when value is no
+ * string or memory is out. */
 struct slice token_json_text(const struct json_value *value, struct arena *arena);
 
 /* Pre-authentication encoding (PASETO specification, Common.md, "PAE Definition"). */
@@ -64,13 +64,15 @@ enum err token_pae(const struct slice *pieces, size_t count, struct buf *out);
 void token_hmac(const uint8_t *key, size_t key_len, struct slice text,
                 uint8_t out[TOKEN_HMAC_BYTES]);
 
-/* RFC 3339 with upper-case T and a zone; a fraction is cut off. Times before 1970 and what no
+/* RFC 3339 with upper-case T and a zone; a fraction is cut off. Times before 1970 and times that no
  * calendar has (30 February, a leap second) are refused. */
 bool token_time_parse(struct slice text, int64_t *unix_s);
-/* "2026-11-23T07:00:00+00:00" */
+/* Appends a time such as "2026-11-23T07:00:00+00:00". ERR_BAD: before 1970, or past
+ * TOKEN_TIME_MAX. */
 enum err token_time_add(struct buf *out, int64_t unix_s);
 
-/* A grant is one block of memory however many patterns it has: many sessions hold one each. */
+/* The parts that grant_new makes a grant of. A grant is one block of memory however many patterns
+ * it has, because many sessions hold one each. */
 struct grant_list {
     struct slice items[TOKEN_PATTERNS_MAX];
     size_t count;
@@ -81,7 +83,8 @@ struct grant_parts {
     struct grant_list send, groups, relay;
     bool broadcast, admin;
 };
-/* Copies everything; NULL when out of memory. */
+/* Returns a grant with one reference, owned by the caller, that holds copies of all parts; NULL
+ * when out of memory. */
 struct grant *grant_new(const struct grant_parts *parts);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Making tokens, for `websocket-server token issue` and for tests: the mirror of verifying.
+ * Makes tokens, for `websocket-server token issue` and for tests: the mirror of verifying.
  *
- * A server never issues one while it serves; nothing here is called from a worker.
+ * No worker calls this file: a server that serves never issues a token.
  */
 #include "worker/token/token_inside.h"
 
@@ -29,8 +29,8 @@ static void add_time_member(struct buf *json, const char *name, int64_t time_s, 
     buf_add_char(json, '"');
 }
 
-/* NULL leaves the member out, so that the default of docs/protocol.md holds; an empty list is
- * written. */
+/* patterns NULL leaves the member out, so that the default of docs/protocol.md holds; an empty list
+ * is written as such. */
 static void add_patterns(struct buf *json, const char *name, const char *const *patterns)
 {
     if (!patterns)
@@ -217,7 +217,7 @@ enum err token_issue(const struct token_request *request, const uint8_t *key, si
     if (!request_good(request, key_len))
         return ERR_BAD;
     buf_init(&claims, TOKEN_BYTES_MAX);
-    buf_init(&token, TOKEN_BYTES_MAX + 1); /* the encoder's NUL */
+    buf_init(&token, TOKEN_BYTES_MAX + 1); /* room for the encoder's NUL */
     add_claims(&claims, request);
     if (claims.failed)
         err = ERR_FULL;
@@ -226,7 +226,7 @@ enum err token_issue(const struct token_request *request, const uint8_t *key, si
     else
         err = issue_jwt(request, buf_slice(&claims), key, key_len, &token);
     if (!err && token.len > TOKEN_BYTES_MAX)
-        err = ERR_FULL; /* no server would read it */
+        err = ERR_FULL; /* no server accepts such a token */
     if (!err)
         err = buf_add_slice(out, buf_slice(&token));
     buf_fini(&claims);

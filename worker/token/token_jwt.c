@@ -1,9 +1,8 @@
 /*
  * JSON Web Tokens in compact form (RFC 7515 3.1, RFC 7519): HEADER.PAYLOAD.SIGNATURE.
  *
- * The header is a stranger's: of it we use `kid`, to look up a key that the configuration holds,
- * and `alg`, only to compare it with what that key is for. What the header says about keys (jwk,
- * jku, x5c) is never looked at.
+ * The header is a stranger's. The server uses `kid`, to find a key of the configuration, and `alg`,
+ * to compare with the algorithm of that key. Members about keys (jwk, jku, x5c) are never used.
  */
 #include "worker/token/token_inside.h"
 
@@ -50,7 +49,8 @@ static bool take_header_member(const struct json_value *key, const struct json_v
         struct slice typ = token_json_text(value, arena);
         return typ.data && typ_fits(typ);
     }
-    /* An extension that must be understood; we understand none (RFC 7515 4.1.11). */
+    /* `crit` lists extensions that a verifier must understand; this server understands none (RFC
+     * 7515 4.1.11). */
     return !json_key_equal(key, SLICE("crit"));
 }
 
@@ -68,8 +68,8 @@ static bool header_read(struct slice json, struct arena *arena, struct jwt_heade
     return header->alg.data;
 }
 
-/* Exact: "eddsa" and "EdDSA " are other names. Everything else, "none" above all, is no name at
- * all. */
+/* The comparison is exact: "eddsa" is another name. Every other name, "none" above all, is
+ * refused. */
 static bool kty_of_alg(struct slice alg, enum config_kty *kty)
 {
     if (slice_equal(alg, SLICE("EdDSA")))
@@ -95,7 +95,8 @@ static bool jwt_signature_good(const struct config_key *key, struct slice text,
         return false;
     token_hmac(key->bytes, key->len, text, expected);
     good = sodium_memcmp(expected, signature, sizeof expected) == 0;
-    sodium_memzero(expected, sizeof expected); /* it would sign what was refused */
+    /* The bytes would be a good signature for the refused text. */
+    sodium_memzero(expected, sizeof expected);
     return good;
 }
 
@@ -124,7 +125,8 @@ done:
 enum token_fault token_jwt_open(const struct config *config, struct slice token, int64_t now_s,
                                 struct token_opened *opened)
 {
-    /* The payload's room takes the header first: one of them is needed at a time. */
+    /* opened->payload holds the decoded header first: header and payload are not needed at the same
+     * time. */
     uint8_t signature[TOKEN_SIGNATURE_BYTES + 1];
     size_t header_len, signature_len;
     const struct config_key *key;

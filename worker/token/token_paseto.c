@@ -2,9 +2,9 @@
  * PASETO v4.public: "v4.public." BODY [ "." FOOTER ], where BODY is the message and its Ed25519
  * signature.
  *
- * The name says the algorithm and nothing in the token can change it. The footer is covered by the
- * signature too, but must be read before it, for `kid` alone: it is kept short and nothing else of
- * it is used. The implicit assertion is always empty here.
+ * The prefix names the algorithm, and nothing in the token can change that. The signature covers
+ * the footer, too, but the footer must be read before the signature is checked, to find the key:
+ * the footer is short, and only its `kid` is used. The implicit assertion is always empty here.
  */
 #include "worker/token/token_inside.h"
 
@@ -19,8 +19,8 @@ static enum err add_le64(struct buf *out, uint64_t value)
     return buf_add(out, bytes, sizeof bytes);
 }
 
-/* Lengths before pieces, so that no two lists of pieces have one encoding. (The specification
- * clears the top bit of each length; ours never have it.) */
+/* Each length stands before its piece, so that no two lists of pieces have the same encoding. (The
+ * specification clears the top bit of each length; lengths here never have that bit.) */
 enum err token_pae(const struct slice *pieces, size_t count, struct buf *out)
 {
     add_le64(out, count);
@@ -31,7 +31,8 @@ enum err token_pae(const struct slice *pieces, size_t count, struct buf *out)
     return out->failed ? ERR_NOMEM : OK;
 }
 
-/* False when the footer is no JSON object. kid.data stays NULL when it names none. */
+/* Reads `kid` of the footer. False when the footer is no JSON object. kid->data stays NULL when the
+ * footer has no kid. */
 static bool footer_read(struct slice json, struct arena *arena, struct slice *kid)
 {
     struct json_value object, key, value;
@@ -58,7 +59,7 @@ static enum token_fault paseto_key_choose(const struct config *config, struct sl
         goto done;
     fault = token_key_find(config, kid, CONFIG_KTY_ED25519, now_s, key);
     if (fault == TOKEN_GOOD && (*key)->kty != CONFIG_KTY_ED25519)
-        fault = TOKEN_BAD_ALGORITHM; /* a secret is never used as if it were a public key */
+        fault = TOKEN_BAD_ALGORITHM; /* an HMAC secret is never used as a public key */
 done:
     arena_fini(&arena);
     return fault;

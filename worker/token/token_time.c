@@ -1,7 +1,7 @@
 /*
  * ISO 8601 as PASETO writes its times: the profile of RFC 3339, strictly, to and from Unix seconds.
  *
- * The calendar is computed here because libc's readers are lenient (blanks, short fields, the local
+ * The calendar is computed here because libc's parsers are lenient (blanks, short fields, the local
  * zone).
  */
 #include "worker/token/token_inside.h"
@@ -59,7 +59,7 @@ static int64_t days_since_1970(int year, int month, int day)
     return days + day - 1;
 }
 
-/* Z, or the zone's distance from UTC in seconds. */
+/* Reads Z or the zone. Returns the zone's distance from UTC in seconds. */
 static int64_t zone(struct reader *reader)
 {
     int sign, hours, minutes;

@@ -12,10 +12,11 @@
 
 enum {
     READ_SIZE = 64 * 1024,
-    LINGER_MS = 2000, /* for the peer's end of file after both close frames */
+    LINGER_MS = 2000, /* time for the peer's end of file after both close frames */
 };
 
-/* One buffer for all: a worker is one thread, and nothing of it outlives a callback. */
+/* One buffer for all connections: a worker is one thread, and no callback keeps a pointer into the
+ * buffer. */
 static uint8_t read_buffer[WS_LEFTOVER_MAX + READ_SIZE];
 
 static void on_conn_event(void *arg, int fd, unsigned events);
@@ -27,7 +28,8 @@ static void tally_stat(const struct conn_host *host, enum stat_id stat, uint64_t
         stats_add(host->stats, stat, n);
 }
 
-/* To be flushed at the end of the turn; one whose socket is full waits for the socket instead. */
+/* Marks the connection for a flush at the end of the turn. A connection whose socket is full is
+ * flushed when the socket has room. */
 static void mark_dirty(struct conn *conn)
 {
     if (conn->is_dirty || conn->write_wanted)
@@ -37,7 +39,7 @@ static void mark_dirty(struct conn *conn)
     conn->host->dirty = conn;
 }
 
-/* Every change of state goes through here, so that the owner hears once that it is over. */
+/* Every change of state goes through enter_state, so that `closing` is called exactly once. */
 static void enter_state(struct conn *conn, enum conn_state state)
 {
     bool was_open = conn->state == CONN_OPEN;
@@ -69,7 +71,8 @@ static bool not_reading(const struct conn *conn)
     return conn->read_paused || conn->held;
 }
 
-/* Watches for what matters now. */
+/* Watches the socket for reading unless reading is paused, and for writing when the socket was
+ * full. */
 static void rewatch_conn(struct conn *conn)
 {
     unsigned events = (not_reading(conn) ? 0u : LOOP_READ) | (conn->write_wanted ? LOOP_WRITE : 0u);
@@ -92,16 +95,16 @@ static uint64_t next_due(const struct conn *conn)
 
     if (conn->state != CONN_OPEN)
         return conn->close_at_ms;
-    if (!not_reading(conn)) /* while we do not read, no pong can be seen: then only progress counts
-                             */
+    /* While nothing is read, no pong can be seen, and only progress counts. */
+    if (!not_reading(conn))
         due = min64(due, conn->last_in_ms + host->ping_ms + (conn->ping_sent ? host->pong_ms : 0));
     if (conn->outbox.bytes)
         due = min64(due, conn->progress_ms + host->slow_ms);
     return due;
 }
 
-/* A deadline that moves later is found out when the wheel gets there; one that moves earlier must
- * be moved at once. */
+/* A deadline that has moved later is recomputed when the node comes due; only an earlier deadline
+ * must move the node now. */
 static void set_timer(struct conn *conn)
 {
     uint64_t due = next_due(conn);
@@ -112,7 +115,7 @@ static void set_timer(struct conn *conn)
         wheel_set(&conn->host->wheel, &conn->timer, due);
 }
 
-/* Everything that is to leave goes through here, or through the next. */
+/* Every frame enters the outbox by queue_msg or queue_answer. */
 static enum err queue_msg(struct conn *conn, struct msg *msg, struct outbox_position position)
 {
     if (conn->outbox.bytes == 0) /* nothing waited until now */
@@ -159,7 +162,8 @@ static void check_open(struct conn *conn, uint64_t now_ms)
         conn_set_patience(conn, now_ms + LINGER_MS);
     } else if (!conn->ping_sent && now_ms >= silence_due) {
         conn->ping_sent = true;
-        conn->last_in_ms = now_ms - host->ping_ms; /* pong_ms runs from now, however late we come */
+        conn->last_in_ms =
+            now_ms - host->ping_ms; /* pong_ms runs from now, however late the timer was */
         tally_stat(host, STAT_pings_sent, 1);
         send_control(conn, WS_PING, SLICE(""));
     }
@@ -196,7 +200,8 @@ void conn_set_patience(struct conn *conn, uint64_t at_ms)
 
 /* ---- closing ---- */
 
-/* Drops what waits; mail among it is counted, for nothing is dropped in silence. */
+/* Drops the waiting frames, and counts the mail among them, because nothing is dropped in
+ * silence. */
 static void drop_waiting(struct conn *conn)
 {
     uint64_t mail_count = conn->outbox.mail_count;
@@ -218,7 +223,7 @@ void conn_close(struct conn *conn, uint16_t code, struct slice reason)
     if (conn->state != CONN_OPEN)
         return;
     enter_state(conn, CONN_CLOSING);
-    conn->read_paused = conn->held = false; /* or the peer's close would never be seen */
+    conn->read_paused = conn->held = false; /* or the peer's close frame would never be read */
     send_close(conn, code, reason);
     rewatch_conn(conn);
     conn_set_patience(conn, loop_now_ms(conn->host->loop) + conn->host->close_ms);
@@ -232,8 +237,8 @@ void conn_close_now(struct conn *conn, uint16_t code, struct slice reason)
     conn_close(conn, code, reason);
 }
 
-/* Nothing more is read; when our close frame has left, our side of the connection ends, and the
- * peer's end of file is awaited so that no reset overtakes the close frame. */
+/* Ignores further input. When the close frame has left, this side of the connection is shut down,
+ * and the peer's end of file is awaited, so that no reset overtakes the close frame. */
 static void linger_conn(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
@@ -254,8 +259,8 @@ static void on_peer_close(struct conn *conn, const struct ws_event *event)
     linger_conn(conn);
 }
 
-/* RFC 6455 7.1.7: fail the connection: a close frame with the reason, then nothing of it is read.
- */
+/* Fails the connection (RFC 6455 7.1.7): sends a close frame with the reason, and ignores further
+ * input. */
 static void on_broken(struct conn *conn, const struct ws_event *event)
 {
     tally_stat(conn->host, STAT_protocol_errors, 1);
@@ -365,8 +370,8 @@ static void decode_bytes(struct conn *conn, uint8_t *data, size_t len)
 
     conn->last_in_ms = loop_now_ms(conn->host->loop);
     conn->ping_sent = false;
-    if (ws_decoder_idle(
-            &conn->decoder)) /* a reload may have changed it; a message under way keeps its own */
+    if (ws_decoder_idle(&conn->decoder)) /* a reload may have changed the limit; a begun message
+                                            keeps the old limit */
         conn->decoder.message_max = conn->host->message_bytes_max;
     while (at < len && (conn->state == CONN_OPEN || conn->state == CONN_CLOSING)) {
         struct ws_event event;
@@ -377,11 +382,12 @@ static void decode_bytes(struct conn *conn, uint8_t *data, size_t len)
         }
         on_ws_event(conn, &event);
     }
-    /* The peer does not read what it causes: read no more of it until half has left. */
+    /* The peer does not read the answers that it causes: read no more from the peer until half of
+     * them have left. */
     if (conn->state == CONN_OPEN && conn->outbox.answer_bytes > conn->host->answer_bytes_max) {
         conn->read_paused = true;
-        rewatch_conn(
-            conn); /* here: one that waits for its socket is not flushed at the end of the turn */
+        rewatch_conn(conn); /* at once: a connection that waits for its socket is not flushed at the
+                               end of the turn */
     }
 }
 
@@ -409,12 +415,12 @@ static void on_conn_readable(struct conn *conn)
         leftover_keep(conn, read_buffer, kept);
         return;
     }
-    if (n <= 0) { /* end of file without a close frame, or a reset: either way nobody is there */
+    if (n <= 0) { /* end of file without a close frame, or a reset: the peer is gone either way */
         conn_die(conn);
         return;
     }
     tally_stat(conn->host, STAT_bytes_in, (uint64_t)n);
-    if (conn->state != CONN_LINGERING) /* lingering: read and forget */
+    if (conn->state != CONN_LINGERING) /* lingering: input is ignored */
         decode_bytes(conn, read_buffer, kept + (size_t)n);
 }
 
@@ -427,7 +433,8 @@ static void tell_stored(void *arg, struct outbox_position position)
     conn->host->calls->stored_left(conn, position);
 }
 
-/* At the end of a turn; what the owner now asks of Redis leaves with the next. */
+/* Calls has_room at the end of a turn. loop_again, because the owner's questions to Redis leave
+ * with the next turn. */
 static void tell_room(struct conn *conn)
 {
     if (conn->state != CONN_OPEN || conn->outbox.bytes >= conn->room_mark)
@@ -461,7 +468,7 @@ static void flush_conn(struct conn *conn)
     conn->write_wanted = result == OUTBOX_BLOCKED;
     if (conn->read_paused && conn->outbox.answer_bytes <= host->answer_bytes_max / 2) {
         conn->read_paused = false;
-        conn->last_in_ms = loop_now_ms(host->loop); /* its silence was ours */
+        conn->last_in_ms = loop_now_ms(host->loop); /* this side did not read meanwhile */
     }
     rewatch_conn(conn);
     if (conn->state == CONN_DEAD)
@@ -487,7 +494,7 @@ static void on_conn_event(void *arg, int fd, unsigned events)
     }
     if (events & LOOP_READ && conn->state != CONN_DEAD)
         on_conn_readable(conn);
-    /* Who does not gather has marked none but this. */
+    /* A host that answers at once has marked this connection only. */
     if (conn->host->answers_at_once && conn->host->dirty == conn && conn->state != CONN_DEAD) {
         conn->host->dirty = conn->next_dirty;
         conn->is_dirty = false;
@@ -495,7 +502,8 @@ static void on_conn_event(void *arg, int fd, unsigned events)
     }
 }
 
-/* Makes room for a frame of `bytes` by shedding signals of lower or (mail) any level. */
+/* Sheds waiting signals to make room for msg: signals of at most the level of a signal, of any
+ * level for mail. False when the room does not suffice. */
 static bool shed_for(struct conn *conn, const struct msg *msg)
 {
     struct conn_host *host = conn->host;
@@ -535,7 +543,7 @@ enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position
 void conn_ask_for_room(struct conn *conn, uint64_t mark)
 {
     conn->room_mark = mark;
-    mark_dirty(conn); /* there may be room already */
+    mark_dirty(conn); /* the mark may be reached already */
 }
 
 void conn_hold(struct conn *conn)
@@ -549,7 +557,7 @@ void conn_release(struct conn *conn)
     if (!conn->held)
         return;
     conn->held = false;
-    conn->last_in_ms = loop_now_ms(conn->host->loop); /* its silence was ours */
+    conn->last_in_ms = loop_now_ms(conn->host->loop); /* this side did not read meanwhile */
     rewatch_conn(conn);
     set_timer(conn);
 }
@@ -594,7 +602,7 @@ static void bury_conn(struct conn *conn)
     message_drop(conn);
     free(conn->leftover);
     host->open_count--;
-    host->calls->gone(conn); /* frees the memory */
+    host->calls->gone(conn); /* gone frees the memory */
 }
 
 void conn_host_flush(struct conn_host *host)

@@ -1,11 +1,11 @@
 /*
  * One WebSocket connection after its upgrade: socket bytes in, whole messages out, and back; ping
- * and pong, the close handshake, back-pressure. It knows nothing of envelopes, addresses or Redis;
- * whoever owns it (session, echo) is called through its host.
+ * and pong, the close handshake, back-pressure. A connection knows nothing of envelopes, addresses
+ * or Redis; its owner (session, echo) is called through the host.
  *
- * The one idea: it owns nothing while idle. Bytes are read into one buffer of the worker and
- * decoded there in place; only what a partial frame or message leaves over is kept. What is to be
- * sent waits in the outbox until the end of the turn, then leaves in one writev.
+ * The one idea: an idle connection owns no buffer. Bytes are read into one buffer of the worker and
+ * decoded there in place; only the rest of a partial frame or message is kept. Frames to be sent
+ * wait in the outbox until the end of the turn, then leave in one sendmsg.
  *
  * A connection is freed only at the end of a turn, never inside its own callbacks.
  */
@@ -24,48 +24,49 @@
 
 struct conn;
 
-/* What is called; each gets the connection. */
+/* The owner's callbacks; each gets the connection. */
 struct conn_calls {
     /* A whole message. The bytes are the callee's to read during the call only. */
     void (*message)(struct conn *conn, enum ws_opcode opcode, struct slice payload);
     /* The deadline that the owner set with conn_set_deadline has come. */
     void (*deadline)(struct conn *conn);
-    /* A stored message has left whole; in the order of leaving. NULL: nobody asks. */
+    /* A stored message has left whole. Called in the order of leaving. May be NULL. */
     void (*stored_left)(struct conn *conn, struct outbox_position position);
-    /* What waits has fallen under the mark that conn_ask_for_room named. May be NULL. */
+    /* Fewer bytes wait than the mark of conn_ask_for_room. May be NULL. */
     void (*has_room)(struct conn *conn);
-    /* It can no longer be sent to: closing has begun, from either side. Called once, before gone.
-     */
+    /* Closing has begun, from either side: conn_send fails from now on. Called once, before
+     * gone. */
     void (*closing)(struct conn *conn);
     /* The socket is closed; free the memory. Called once, at the end of a turn. */
     void (*gone)(struct conn *conn);
 };
 
-/* What all connections of a worker share. Limits may be changed at any time. */
+/* The part that all connections of a worker share. Limits may be changed at any time. */
 struct conn_host {
     struct loop *loop;
-    struct wheel wheel; /* every conn's only timer */
+    struct wheel wheel; /* holds the one timer of every connection */
     struct stats_row *stats;
     const struct conn_calls *calls;
     void *owner;
 
     uint64_t message_bytes_max;
     uint64_t queue_bytes_max;  /* unsent bytes of one connection */
-    uint32_t answer_bytes_max; /* of the peer's own answers; past it nothing is read until half has
-                                  left */
+    uint32_t answer_bytes_max; /* unsent answers to one peer; past the limit nothing is read until
+                                  half have left */
     uint32_t ping_ms, pong_ms, slow_ms, close_ms;
-    bool answers_at_once; /* nothing comes from other connections: do not gather, write after each
-                             read */
+    bool answers_at_once; /* write after each read instead of at the end of the turn: no frame comes
+                             from other connections */
 
-    struct conn *dirty, *dead; /* to be flushed, to be freed at the end of this turn */
-    uint32_t open_count;       /* conns not yet gone */
+    struct conn *dirty,
+        *dead;           /* connections to be flushed, and to be freed, at the end of this turn */
+    uint32_t open_count; /* connections that are not yet gone */
 };
 
 enum conn_state {
     CONN_OPEN,
-    CONN_CLOSING,   /* our close frame is queued or sent; waiting for the peer's */
-    CONN_LINGERING, /* both have closed, or the peer broke the protocol: we wait for its end of file
-                     */
+    CONN_CLOSING,   /* this side's close frame is queued or sent; the peer's is awaited */
+    CONN_LINGERING, /* both sides have closed, or the peer broke the protocol: the peer's end of
+                       file is awaited */
     CONN_DEAD,
 };
 
@@ -75,67 +76,67 @@ struct conn {
     struct conn_host *host;
     struct ws_decoder decoder;
     struct outbox outbox;
-    uint8_t *message; /* of a message that came in pieces; NULL otherwise */
+    uint8_t *message; /* the pieces of an unfinished message; NULL: none */
     uint32_t message_len, message_size;
-    uint8_t *leftover; /* bytes of a frame's head, or of a control frame, that is not whole; NULL
-                          otherwise */
+    uint8_t *leftover; /* the bytes of an unfinished head or control frame; NULL: none */
     struct conn *next_dirty, *next_dead;
-    uint64_t last_in_ms;  /* something came */
-    uint64_t progress_ms; /* the socket took something, or nothing waited */
-    uint64_t deadline_ms; /* the owner's; UINT64_MAX: none */
-    uint64_t room_mark;   /* call has_room when fewer bytes wait; 0: nobody asks */
-    uint64_t close_at_ms; /* CLOSING, LINGERING: the end of patience */
+    uint64_t last_in_ms;  /* when the peer last sent anything */
+    uint64_t progress_ms; /* when the socket last took anything, or nothing waited */
+    uint64_t deadline_ms; /* the owner's deadline; UINT64_MAX: none */
+    uint64_t room_mark;   /* has_room is called when fewer bytes wait; 0: not wanted */
+    uint64_t close_at_ms; /* CLOSING, LINGERING: when the socket is closed at last */
     int fd;
     uint8_t leftover_len;
     uint8_t state;
     bool is_dirty, ping_sent, write_wanted, end_after_flush;
-    bool read_paused; /* its answers wait unread */
+    bool read_paused; /* too many answers wait unsent */
     bool held;        /* the owner takes no messages yet */
 };
 
 void conn_host_init(struct conn_host *host, struct loop *loop, struct stats_row *stats,
                     const struct conn_calls *calls, void *owner);
-/* The end of a turn: writes what the turn has queued, then frees what has gone. A loop hook. */
+/* The end of a turn: writes the frames of this turn, then frees dead connections. Called by a hook
+ * of the loop. */
 void conn_host_flush(struct conn_host *host);
 
-/* Takes fd over and starts; conn is the owner's zeroed memory. ERR_SYSTEM: fd is closed, nothing
- * started. */
+/* Starts a connection in the owner's zeroed memory, and takes fd over. ERR_SYSTEM: fd is closed, no
+ * callback follows, the memory is still the owner's. */
 enum err conn_start(struct conn *conn, struct conn_host *host, int fd);
-/* Bytes that came behind the upgrade request, before conn reads by itself. */
+/* Decodes bytes that came behind the upgrade request. Call before the loop runs again. */
 void conn_feed(struct conn *conn, struct slice bytes);
-/* Queues a message (adds its own reference). ERR_FULL: the queue is full and msg was not taken: a
- * signal is dropped and counted; whether mail that finds no room ends the connection is the owner's
- * decision. ERR_DOWN: closing. */
+/* Queues a message, with a reference of its own. ERR_FULL: the queue is full and msg is not queued;
+ * a signal is counted as shed, and the owner decides whether the connection ends for mail.
+ * ERR_DOWN: closing. ERR_NOMEM. */
 enum err conn_send(struct conn *conn, struct msg *msg);
-/* The same for a stored message; `position` is told in front of it. It is the owner's to see to
- * that not too much waits (conn_ask_for_room): the queue's bound is not held against it. */
+/* The same for a stored message, which leaves with `position` as its `seq`. The bound of the queue
+ * does not apply: the owner keeps the queue short by conn_ask_for_room. */
 enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position position);
-/* Bytes that wait unsent. */
+/* Returns the bytes that wait unsent, heads included. */
 static inline uint64_t conn_waiting(const struct conn *conn)
 {
     return conn->outbox.bytes;
 }
 /* Calls has_room once, at the end of a turn, as soon as fewer than `mark` bytes wait. */
 void conn_ask_for_room(struct conn *conn, uint64_t mark);
-/* Stops reading until conn_release; for an owner that cannot take messages yet. */
+/* Stops reading until conn_release, for an owner that cannot take messages yet. */
 void conn_hold(struct conn *conn);
 void conn_release(struct conn *conn);
 /* Queues a MSG_ANSWER with a copy of payload. ERR_NOMEM, ERR_DOWN. */
 enum err conn_answer(struct conn *conn, enum ws_opcode opcode, struct slice payload);
 /* Queues bytes that are no frame: the 101 answer. */
 enum err conn_send_raw(struct conn *conn, struct slice bytes);
-/* Starts the close handshake; what is queued leaves first. Does nothing when it is closing already.
- */
+/* Starts the close handshake; queued frames leave first. Does nothing when the connection is
+ * closing already. */
 void conn_close(struct conn *conn, uint16_t code, struct slice reason);
-/* The same, with everything that waits dropped: for a peer that does not read. */
+/* The same, with all waiting frames dropped: for a peer that does not read. */
 void conn_close_now(struct conn *conn, uint16_t code, struct slice reason);
 /* Closes the socket at once; gone follows at the end of the turn. */
 void conn_abort(struct conn *conn);
-/* When calls->deadline is to be called; UINT64_MAX: never. */
+/* Sets when calls->deadline is called; UINT64_MAX: never. */
 void conn_set_deadline(struct conn *conn, uint64_t at_ms);
-/* In CLOSING: how long the peer may take, from now on. */
+/* In CLOSING: sets when the socket is closed even if the peer has not answered. */
 void conn_set_patience(struct conn *conn, uint64_t at_ms);
-/* May still be sent to. */
+/* Can messages still be sent? */
 static inline bool conn_is_open(const struct conn *conn)
 {
     return conn->state == CONN_OPEN;

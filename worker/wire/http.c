@@ -1,13 +1,13 @@
 /*
  * The parser of the upgrade request's head.
  *
- * One state machine, one pass: each byte is looked at once, whatever the pieces in which it came,
- * and is judged when it comes, so that a TLS hello or an HTTP/2 preface on this port is refused at
- * once. It is stricter than RFC 9112 where leniency has been a way to smuggle: lines end in CR LF
- * only, no folding, no white space before a colon, no control characters, nothing before the
- * request line.
+ * One state machine, one pass: each byte is read once, whatever the pieces in which the head came,
+ * and judged at once, so that a TLS hello or an HTTP/2 preface on this port is refused at its first
+ * bytes. The parser is stricter than RFC 9112 where leniency has been a way to smuggle: lines end
+ * in CR LF only, no folding, no white space before a colon, no control characters, nothing before
+ * the request line.
  *
- * It knows no header by name; what they must say is http_query.c's matter.
+ * The parser knows no header by name; http_query.c judges their values.
  */
 #include "worker/wire/http.h"
 
@@ -125,7 +125,7 @@ static uint8_t take_line_start(struct http_parser *parser, uint8_t c)
 {
     if (c == '\r')
         return IN_END_LF;
-    if (!is_token_char(c)) /* also a folded line (RFC 9112 5.2) */
+    if (!is_token_char(c)) /* a folded line begins with a blank, too (RFC 9112 5.2) */
         return c == '\n' ? BAD_LINE_END : BAD_NAME;
     if (parser->header_count == HTTP_HEADERS_MAX)
         return TOO_MANY;
@@ -148,7 +148,8 @@ static uint8_t take_name(struct http_parser *parser, uint8_t c)
     return IN_BEFORE_VALUE;
 }
 
-/* White space around a value is not part of it: value_len grows to the last byte that is none. */
+/* White space around a value is not part of the value: value_len grows only up to the last byte
+ * that is not blank. */
 static uint8_t take_value(struct http_parser *parser, uint8_t c)
 {
     struct http_header *header = &parser->headers[parser->header_count];
@@ -203,7 +204,7 @@ enum http_progress http_parse(struct http_parser *parser, const char *head, size
         parser->state = take_byte(parser, (uint8_t)head[parser->at]);
         parser->at++;
     }
-    /* Full and not whole: it never will be, and the caller has no room for more. */
+    /* The caller's buffer is full and the head is not whole: the head is too long. */
     if (parser->state < IN_BODY && parser->at == parser->head_max)
         parser->state = TOO_LONG;
     if (parser->state < IN_BODY)

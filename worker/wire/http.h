@@ -1,9 +1,9 @@
 /*
  * The head of the HTTP upgrade request: a small, strict, incremental parser, and the answers.
  *
- * Pure. It never looks at a byte twice, trusts nothing, and knows only what RFC 9112 and RFC 6455
- * section 4 need of a GET that wants to become a WebSocket. The caller keeps the bytes of the head
- * in one growing buffer (at most limits.headerBytes) and gives all of it each time.
+ * Pure. The parser never reads a byte twice, trusts nothing, and knows only what RFC 9112 and RFC
+ * 6455 section 4 demand of a GET that asks for a WebSocket. The caller keeps the bytes of the head
+ * in one growing buffer (at most limits.headerBytes) and passes the whole buffer each time.
  */
 #ifndef WORKER_HTTP_H
 #define WORKER_HTTP_H
@@ -21,9 +21,9 @@ struct http_header {
 };
 
 struct http_parser {
-    uint32_t at; /* bytes looked at so far */
+    uint32_t at; /* bytes parsed so far */
     uint32_t head_max;
-    uint32_t line_at; /* where the current line began */
+    uint32_t line_at; /* offset at which the current line begins */
     uint32_t method_len, target_at, target_len;
     uint32_t header_count;
     uint8_t state;
@@ -32,9 +32,9 @@ struct http_parser {
 };
 
 enum http_progress {
-    HTTP_MORE,   /* the head is not all there */
-    HTTP_WHOLE,  /* the head is the first *head_len bytes; what follows is WebSocket */
-    HTTP_BROKEN, /* answer with *status and close: 400, 431, 505 */
+    HTTP_MORE,   /* the head is not whole: call again with more bytes */
+    HTTP_WHOLE,  /* the head is the first *head_len bytes; WebSocket frames follow */
+    HTTP_BROKEN, /* answer with *fault and close: 400 or 431 */
 };
 
 /* A fault to be answered: a status with the code and message of the JSON body. All static texts. */
@@ -47,7 +47,7 @@ void http_parser_init(struct http_parser *parser, uint32_t head_max);
 enum http_progress http_parse(struct http_parser *parser, const char *head, size_t len,
                               size_t *head_len, struct http_fault *fault);
 
-/* What a good upgrade request says. Slices lie in the head or in the arena. */
+/* The contents of a good upgrade request. Slices lie in the head or in the arena. */
 struct http_upgrade {
     struct slice key;                                 /* Sec-WebSocket-Key */
     struct slice host, origin, authorization, cookie; /* data NULL when absent */
@@ -59,15 +59,15 @@ struct http_upgrade {
 };
 
 /* Checks a whole head in the order of docs/protocol.md section 1: method (405), path (404; any path
- * when any_path), version and upgrade (426), Host, key, bodies, duplicates, query (400). OK, or
- * ERR_BAD with the fault. */
+ * when any_path), version and upgrade (426), Host, key, bodies, duplicates, query (400). Out of
+ * memory is a 503. OK with *upgrade, or ERR_BAD with *fault. */
 enum err http_check_upgrade(const struct http_parser *parser, const char *head, bool any_path,
                             struct arena *arena, struct http_upgrade *upgrade,
                             struct http_fault *fault);
 
-/* Value of a cookie by name in a Cookie header; data NULL when absent. */
+/* Returns the value of a cookie by name in a Cookie header; data NULL when absent. */
 struct slice http_cookie(struct slice header, struct slice name);
-/* Does Origin name this very Host (scheme dropped; a default port equals none)? */
+/* Does Origin name this Host (without the scheme; a default port equals none)? */
 bool http_origin_is_host(struct slice origin, struct slice host);
 
 /* Appends the 101 answer; protocol NULL: none selected. */

@@ -1,8 +1,8 @@
 /*
- * The two answers to an upgrade request: yes (RFC 6455 4.2.2), and a refusal that says why and
- * closes.
+ * The two answers to an upgrade request: the 101 (RFC 6455 4.2.2), and a refusal with a reason,
+ * after which the connection closes.
  *
- * Every text in them is ours, except the client's key, which is hashed and not repeated.
+ * No text of a client is repeated; the client's key is only hashed.
  */
 #include "worker/wire/http.h"
 
@@ -19,7 +19,7 @@ static void add_accept(struct buf *out, struct slice key)
     char text[KEY_LEN + sizeof guid - 1], accept[ACCEPT_LEN];
     uint8_t digest[DIGEST_LEN];
 
-    assert(key.len == KEY_LEN); /* http_check_upgrade saw to it */
+    assert(key.len == KEY_LEN); /* http_check_upgrade has checked the key */
     memcpy(text, key.data, KEY_LEN);
     memcpy(text + KEY_LEN, guid, sizeof guid - 1);
     sha1(text, sizeof text, digest);
@@ -70,9 +70,9 @@ static const char *reason_phrase(int status)
     }
 }
 
-/* Puts text between quotes, in JSON or a header alike. Our texts are plain ASCII; should one ever
- * not be, its odd bytes become apostrophes rather than a way out of the quotes. The length stays.
- */
+/* Appends text that can stand between quotes, in JSON and in a header alike. The texts are plain
+ * ASCII; if one ever is not, its odd bytes become apostrophes rather than an end of the quotes. The
+ * length stays. */
 static void add_quotable(struct buf *out, const char *text)
 {
     for (; *text; text++) {
@@ -118,7 +118,7 @@ void http_answer_refusal(struct buf *out, const struct http_refusal *refusal)
              "Content-Type: application/json\r\n"
              "Content-Length: %zu\r\n",
              refusal->status, reason_phrase(refusal->status), body_len);
-    /* Whoever sends Upgrade must list it in Connection too (RFC 9110 7.8). */
+    /* A sender of Upgrade must list the field in Connection, too (RFC 9110 7.8). */
     buf_add_text(out, refusal->status == 426 ? "Connection: close, Upgrade\r\n"
                                              : "Connection: close\r\n");
     add_status_headers(out, refusal);

@@ -1,16 +1,16 @@
 /*
- * What a whole head says: is it an upgrade to WebSocket (RFC 6455 4.2.1), and whose?
+ * Judges a whole head: is the request an upgrade to WebSocket (RFC 6455 4.2.1), and whose?
  *
- * The headers are sorted once into one place per name we know; then the rules are asked in the
- * order in which docs/protocol.md lists the answers. A header that two readers could take
- * differently (given twice, a body that is announced) is refused, never interpreted.
+ * The headers are sorted once by the known names; then the rules are checked in the order in which
+ * docs/protocol.md lists the answers. A header that two readers could take differently (given
+ * twice, a body that is announced) is refused, never interpreted.
  */
 #include "worker/wire/http.h"
 
 #include "common/base64.h"
 #include "common/utf8.h"
 
-/* X(member, name): the headers that are looked at. */
+/* X(member, name): the known headers. */
 #define HEADERS(X)                                                                                 \
     X(host, "Host")                                                                                \
     X(connection, "Connection")                                                                    \
@@ -43,10 +43,10 @@ struct request {
     const struct http_parser *parser;
     const char *head;
     struct arena *arena;
-    struct slice
-        first[HEADER_COUNT];         /* the first line of each name; data NULL when there is none */
-    uint32_t lines[HEADER_COUNT];    /* how many there are */
-    uint8_t known[HTTP_HEADERS_MAX]; /* which of the names each line of the head has */
+    struct slice first[HEADER_COUNT]; /* the first value of each known header; data NULL when there
+                                         is none */
+    uint32_t lines[HEADER_COUNT];     /* number of lines of each known header */
+    uint8_t known[HTTP_HEADERS_MAX];  /* the known header of each line of the head */
 };
 
 static enum err refuse_request(struct http_fault *fault, int status, const char *code,
@@ -73,7 +73,7 @@ static struct slice header_value(const struct request *request, uint32_t i)
     return slice_make(request->head + header->value_at, header->value_len);
 }
 
-/* Which known header line i is; HEADER_COUNT for none. */
+/* Returns which known header line i is; HEADER_COUNT for none. */
 static enum known recognise(const struct request *request, uint32_t i)
 {
     const struct http_header *header = &request->parser->headers[i];
@@ -110,7 +110,8 @@ static struct slice trim(struct slice text)
     return text;
 }
 
-/* Takes what lies before the next separator off text, trimmed. False at the end. */
+/* Removes the part before the next separator from text, and returns it trimmed in *element. False
+ * at the end. */
 static bool take_element(struct slice *text, char separator, struct slice *element)
 {
     const char *found;
@@ -140,8 +141,8 @@ static bool lists(const struct request *request, enum known known, struct slice 
     return false;
 }
 
-/* All lines of a header as one, as an intermediary may join them (RFC 9110 5.3; RFC 9113 8.2.3 for
- * cookies). data NULL when absent, or out of memory. */
+/* Joins all lines of a header, as an intermediary may do (RFC 9110 5.3; RFC 9113 8.2.3 for
+ * cookies). data is NULL when the header is absent, or memory is out. */
 static struct slice join(const struct request *request, enum known known, const char *separator)
 {
     size_t room = 0, len = 0;
@@ -181,8 +182,8 @@ static int hex_value(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Undoes percent-encoding (RFC 3986 2.1) into out, which has room for text.len bytes. '+' stays
- * itself: that is HTML forms' rule, not a query's. False for a bad sequence or %00. */
+/* Undoes percent-encoding (RFC 3986 2.1) into out, which has room for text.len bytes. '+' stays:
+ * only HTML forms write a space so. False for a bad sequence or %00. */
 static bool percent_decode(struct slice text, char *out, size_t *out_len)
 {
     *out_len = 0;
@@ -201,7 +202,7 @@ static bool percent_decode(struct slice text, char *out, size_t *out_len)
     return true;
 }
 
-/* Copies only what must change. */
+/* Copies into the arena only text that has percent signs. */
 static enum err decode_part(struct arena *arena, struct slice text, struct slice *decoded,
                             struct http_fault *fault)
 {
@@ -235,7 +236,8 @@ static struct slice *parameter(struct http_upgrade *upgrade, struct slice name)
     return NULL;
 }
 
-/* One name=value. All of the query must decode, also what is then ignored: one rule, no corners. */
+/* Takes one name=value. Every parameter must decode, unknown ones too: one rule without
+ * exceptions. */
 static enum err take_parameter(struct arena *arena, struct slice text, struct http_upgrade *upgrade,
                                struct http_fault *fault)
 {
@@ -323,7 +325,8 @@ static enum err check_upgrade_wanted(const struct request *request, struct http_
     return OK;
 }
 
-/* A name or address and perhaps a port (RFC 9110 7.2): what no part of it can hold is refused. */
+/* Could host be a name or address, perhaps with a port (RFC 9110 7.2)? Refuses bytes that no part
+ * of a host can hold. */
 static bool is_host(struct slice host)
 {
     for (size_t i = 0; i < host.len; i++) {
@@ -406,7 +409,7 @@ static enum err take_protocols(const struct request *request, struct http_upgrad
     return OK;
 }
 
-/* The single headers as they are, the lists as one. */
+/* Takes single headers as they are, and the lines of list headers joined. */
 static enum err take_headers(const struct request *request, struct http_upgrade *upgrade,
                              struct http_fault *fault)
 {
@@ -454,8 +457,8 @@ struct slice http_cookie(struct slice header, struct slice name)
     return (struct slice){ NULL, 0 };
 }
 
-/* Cuts ":port" off an authority when it is that port, or empty. Not within an IPv6 address: that
- * one ends in a bracket, and what is cut off holds only the port's digits. */
+/* Cuts ":port" off an authority when the port is `port` or empty. Never cuts within an IPv6
+ * address, which ends in a bracket. */
 static struct slice without_port(struct slice authority, struct slice port)
 {
     size_t len = authority.len;

@@ -1,6 +1,7 @@
 #include "worker/wire/limiter.h"
 
-/* per_s messages a second are per_s thousandths a millisecond: no division while filling. */
+/* A rate of per_s messages a second is per_s thousandths of a message a millisecond: filling needs
+ * no division. */
 void limiter_init(struct limiter *limiter, uint32_t burst, uint64_t now_ms)
 {
     limiter->at_ms = now_ms;

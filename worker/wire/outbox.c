@@ -15,11 +15,11 @@ enum {
     LANE_LAST = LANE_TOP + 2 * LEVEL_MAX + 1,
     LANE_COUNT,
 
-    BATCH_FRAMES = 256, /* of one writev */
-    COPY_MAX = 2048,    /* a smaller payload is cheaper copied than named in an iovec */
+    BATCH_FRAMES = 256, /* frames of one sendmsg */
+    COPY_MAX = 2048,    /* a payload up to this size is cheaper copied than named in an iovec */
     SCRATCH_SIZE = 64 * 1024,
     RUN_SIZE_FIRST = 3000,   /* bytes of a run of answers */
-    RUN_SIZE_NEXT = 12000,   /* of one behind a full one */
+    RUN_SIZE_NEXT = 12000,   /* bytes of a run behind a full run */
     RUN_PAYLOAD_MAX = 1000,  /* a larger answer waits by itself */
     FAIR_SHARE = 512 * 1024, /* bytes a connection may write in one turn */
     POOL_MAX = 4096,         /* lanes and frames kept for the next use */
@@ -35,12 +35,13 @@ struct frame {
 struct outbox_lanes {
     struct frame *head[LANE_COUNT], *tail[LANE_COUNT];
     uint32_t occupied;  /* a bit a lane */
-    struct frame *pong; /* the one pong that waits, if any */
-    struct msg *run; /* the last answer that waits, if it is a run: more may be written behind it */
+    struct frame *pong; /* the pong that waits; NULL: none */
+    struct msg *run;    /* the last waiting answer, when it is a run that may grow; NULL: none */
     uint32_t run_size;
 };
 
-/* What one worker (one thread) shares: pools, and the bytes of small frames on their way out. */
+/* Shared by all outboxes of the worker, which is one thread: pools, and the bytes of small frames
+ * on their way out. */
 static struct frame *frame_pool;
 static unsigned frame_pool_count;
 static struct outbox_lanes *lanes_pool[64];
@@ -154,7 +155,7 @@ static uint8_t *write_position(uint8_t *to, struct outbox_position position)
 
 /* ---- a frame's bytes: head, position, data ---- */
 
-/* How many of the message's bytes are its own: the first gives way to the position. */
+/* Returns the number of data bytes that are left out: a position stands for the first '{'. */
 static inline uint32_t data_skipped(const struct frame *frame)
 {
     return frame->position_len ? 1 : 0;
@@ -179,7 +180,7 @@ static inline uint32_t frame_bytes(const struct frame *frame)
     return head_len(frame) + payload_len(frame);
 }
 
-/* Everything before the message's own bytes. */
+/* Writes the frame's head and position, which come before the message's data. */
 static inline uint8_t *write_frame_head(uint8_t *to, const struct frame *frame)
 {
     if (frame->msg->opcode != OUTBOX_RAW)
@@ -187,7 +188,8 @@ static inline uint8_t *write_frame_head(uint8_t *to, const struct frame *frame)
     return frame->position_len ? write_position(to, frame->position) : to;
 }
 
-/* One place counts what waits, in (+1) and out (-1). */
+/* Counts a frame that enters (sign +1) or leaves (-1). Only a run that grows is counted elsewhere,
+ * in run_add. */
 static inline void count_frame(struct outbox *outbox, const struct frame *frame, int sign)
 {
     int64_t bytes = sign * (int64_t)frame_bytes(frame);
@@ -201,8 +203,8 @@ static inline void count_frame(struct outbox *outbox, const struct frame *frame,
         outbox->answer_bytes += (uint32_t)bytes;
 }
 
-/* A newer pong takes the place of one that still waits (RFC 6455 5.5.3 allows to answer only the
- * latest ping), so a flood of pings cannot grow the queue. */
+/* Replaces a waiting pong by a newer pong (RFC 6455 5.5.3 allows to answer only the latest ping),
+ * so that a flood of pings cannot grow the queue. */
 static bool replace_pong(struct outbox *outbox, struct msg *msg)
 {
     struct frame *pong = outbox->lanes ? outbox->lanes->pong : NULL;
@@ -249,8 +251,9 @@ static enum err enqueue(struct outbox *outbox, struct msg *msg, struct outbox_po
     return OK;
 }
 
-/* Answers often come by the dozen and are this connection's alone: small ones are written one
- * behind the other, heads and all, into one message, which then costs what one costs. */
+/* Answers often come by the dozen, and only this connection gets them. So small answers are written
+ * one behind the other, with their heads, into one message (a run), which costs as much as one
+ * answer. */
 static struct msg *run_with_room(struct outbox *outbox, size_t len)
 {
     struct outbox_lanes *lanes = outbox->lanes;
@@ -270,7 +273,7 @@ static struct msg *run_with_room(struct outbox *outbox, size_t len)
     } else {
         lanes->run = NULL;
     }
-    msg_unref(run); /* the queue's reference stays */
+    msg_unref(run); /* the queue holds the other reference */
     return lanes->run;
 }
 
@@ -401,7 +404,7 @@ static void take_older_position(struct outbox_position *oldest, const struct fra
         *oldest = frame->position;
 }
 
-/* Within a lane they wait in order, so only the first of each counts. */
+/* Within a lane frames wait in order, so only the feed's first frame of each lane counts. */
 struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed)
 {
     struct outbox_position oldest = { 0 };
@@ -439,7 +442,7 @@ void outbox_fini(struct outbox *outbox)
     *outbox = (struct outbox){ 0 };
 }
 
-/* What goes into one writev. Small frames are copied one behind the other into the scratch bytes; a
+/* The frames of one sendmsg. Small frames are copied one behind the other into the scratch bytes; a
  * large payload is named where it lies. */
 struct batch {
     struct frame *frames[BATCH_FRAMES];
@@ -450,7 +453,7 @@ struct batch {
     size_t bytes;
 };
 
-/* Bytes that lie in the scratch from `from` to its end as it now is. */
+/* Names the scratch bytes from `from` to scratch_used in the iovec. */
 static inline void batch_name_scratch(struct batch *batch, uint8_t *from)
 {
     size_t len = (size_t)(scratch + batch->scratch_used - from);
@@ -462,7 +465,7 @@ static inline void batch_name_scratch(struct batch *batch, uint8_t *from)
         batch->iov[batch->iov_count++] = (struct iovec){ from, len };
 }
 
-/* What is left of a frame of which `skip` bytes have left before, or whose data is named, not
+/* Adds the rest of a frame of which `skip` bytes have left, or a frame whose data is named, not
  * copied. */
 static void batch_add_rest(struct batch *batch, struct frame *frame, uint32_t skip)
 {
@@ -504,7 +507,7 @@ static bool batch_has_room(const struct batch *batch)
            batch->scratch_used + COPY_MAX + WS_HEAD_MAX + POSITION_MAX <= SCRATCH_SIZE;
 }
 
-/* Takes frames out of the outbox; they stay counted until they have left. */
+/* Takes frames out of the lanes; the counts stay until the frames have left. */
 static void batch_fill(struct batch *batch, struct outbox *outbox)
 {
     batch->count = batch->iov_count = 0;
@@ -527,8 +530,8 @@ static inline void tell_sent(struct outbox_sent *sent, const struct frame *frame
         sent->stored(sent->arg, frame->position);
 }
 
-/* Settles the batch after `written` bytes have left: what left whole is done with, the one that
- * left in part becomes current, the rest goes back where it was. */
+/* Settles the batch after `written` bytes have left: frames that left whole are dropped, a frame
+ * that left in part becomes current, the others go back to their lanes. */
 static void batch_settle(struct batch *batch, struct outbox *outbox, size_t written,
                          struct outbox_sent *sent)
 {
@@ -559,7 +562,7 @@ static ssize_t batch_send(struct batch *batch, int fd)
     struct msghdr header = { .msg_iov = batch->iov, .msg_iovlen = batch->iov_count };
     ssize_t written;
 
-    do /* one piece is the usual case, and cheaper without a list */
+    do /* one piece is the usual case; send is cheaper than sendmsg */
         written = batch->iov_count == 1
                       ? send(fd, batch->iov[0].iov_base, batch->iov[0].iov_len, MSG_NOSIGNAL)
                       : sendmsg(fd, &header, MSG_NOSIGNAL);
@@ -585,6 +588,10 @@ enum outbox_result outbox_flush(struct outbox *outbox, int fd, struct outbox_sen
         if (outbox->bytes && sent->bytes - before >= FAIR_SHARE)
             return OUTBOX_MORE;
     }
+    assert(!outbox->current);
+    assert(outbox->signal_bytes == 0);
+    assert(outbox->mail_count == 0);
+    assert(outbox->answer_bytes == 0);
     if (outbox->lanes) {
         lanes_drop(outbox->lanes);
         outbox->lanes = NULL;

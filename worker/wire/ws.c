@@ -1,12 +1,12 @@
 /*
  * The RFC 6455 codec.
  *
- * A head is judged from its first byte on, by whatever of it is there: what is wrong is known
- * before the bytes behind it have come, and no length is believed before it has been held against
- * the limit. Payload is unmasked in place, sixteen bytes a step; the same pass notes whether all of
- * it was ASCII, so that most text needs no second look.
+ * A head is judged from its first byte on, as far as it has come: a fault is known before the bytes
+ * behind have come, and no length is believed before a comparison with the limit. Payload is
+ * unmasked in place, sixteen bytes a step; the same pass notes whether all bytes were ASCII, so
+ * that most text needs no second pass.
  *
- * It must not read past what it was given, keep a pointer into it, or allocate.
+ * The codec must not read past the bytes given, keep a pointer to them, or allocate.
  */
 #include "worker/wire/ws.h"
 
@@ -30,7 +30,7 @@ enum {
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 
-/* A fault of the peer's: the code to close with, and why. reason NULL: none. */
+/* A fault of the peer: the close code, and a reason. reason NULL: no fault. */
 struct fault {
     uint16_t code;
     const char *reason;
@@ -55,8 +55,8 @@ bool ws_decoder_idle(const struct ws_decoder *decoder)
 
 /* --- unmasking (RFC 6455 5.3) --- */
 
-/* The mask as it stands `bytes` further on. It is kept as it lies in memory, so the way to turn it
- * depends on the machine's order of bytes. */
+/* Returns the mask as it applies `bytes` further on. A mask is kept in memory order, so the
+ * direction of the rotation depends on the machine's order of bytes. */
 static inline uint32_t rotate_mask(uint32_t mask, size_t bytes)
 {
     unsigned bits = (unsigned)(bytes & 3) * 8;
@@ -118,7 +118,7 @@ static inline uint64_t unmask_short(uint8_t *data, size_t len, uint32_t mask)
     return seen;
 }
 
-/* Returns whether all of it came out as ASCII. */
+/* Unmasks in place. Returns whether all bytes are ASCII. */
 static inline bool unmask(uint8_t *data, size_t len, uint32_t mask)
 {
     uint64_t seen = len >= 16 ? unmask_long(data, len, mask) : unmask_short(data, len, mask);
@@ -135,8 +135,8 @@ struct head {
     bool fin;
 };
 
-/* Extensions are not negotiated, so every reserved bit is a fault; an unknown opcode is one
- * whatever length follows it. */
+/* Extensions are not negotiated, so every reserved bit is a fault; so is an unknown opcode,
+ * whatever length follows. */
 static inline struct fault judge_first(const struct ws_decoder *decoder, uint8_t first)
 {
     uint8_t opcode = first & OPCODE;
@@ -170,7 +170,7 @@ static uint64_t load_network_order(const uint8_t *at, size_t len)
     return value;
 }
 
-/* How many bytes of length follow the second byte. */
+/* Returns how many bytes of length follow the second byte. */
 static inline size_t length_size(uint8_t second)
 {
     unsigned field = second & LENGTH;
@@ -178,8 +178,8 @@ static inline size_t length_size(uint8_t second)
     return field < LENGTH_16 ? 0 : field == LENGTH_16 ? 2 : 8;
 }
 
-/* The shortest form is a must (5.2): two forms of one frame are a way past whoever looks at only
- * one. */
+/* The shortest form is a must (5.2): with two forms of one frame, a filter that knows one form is
+ * passed by the other. */
 static inline struct fault read_length(const uint8_t *data, size_t size, uint64_t *payload_len)
 {
     if (size == 0) {
@@ -194,7 +194,7 @@ static inline struct fault read_length(const uint8_t *data, size_t size, uint64_
     return no_fault;
 }
 
-/* What the head of a data frame adds to its message, before any payload has come. */
+/* Judges the length that a data frame adds to its message, before any payload has come. */
 static inline struct fault judge_size(const struct ws_decoder *decoder, uint64_t payload_len)
 {
     if (payload_len > decoder->message_max - decoder->message_len)
@@ -205,7 +205,8 @@ static inline struct fault judge_size(const struct ws_decoder *decoder, uint64_t
     return no_fault;
 }
 
-/* Judges as much of a head as is there. *used is its length, 0 while it is not whole. */
+/* Judges as much of a head as has come. *used is the length of the head, 0 while the head is not
+ * whole. */
 static inline struct fault read_head(const struct ws_decoder *decoder, const uint8_t *data,
                                      size_t len, struct head *head, size_t *used)
 {
@@ -299,8 +300,8 @@ static void begin_frame(struct ws_decoder *decoder, const struct head *head)
     decoder->in_frame = true;
 }
 
-/* 8.1: what is not UTF-8 is a fault as soon as it is seen, and an unfinished character at the end.
- */
+/* 8.1: bytes that are not UTF-8 are a fault at once; an unfinished character is a fault at the
+ * message's end. */
 static inline bool text_is_good(struct ws_decoder *decoder, const uint8_t *data, size_t len,
                                 bool ascii, bool end)
 {
@@ -309,8 +310,8 @@ static inline bool text_is_good(struct ws_decoder *decoder, const uint8_t *data,
     return !end || utf8_done(&decoder->utf8);
 }
 
-/* Takes what is there of the current frame's payload. Returns how many bytes that was; the event is
- * MORE when it makes no piece to be told. */
+/* Takes the payload of the current frame as far as it has come. Returns the number of bytes taken;
+ * the event is MORE when there is no piece to report. */
 static inline size_t take_payload(struct ws_decoder *decoder, uint8_t *data, size_t len,
                                   struct ws_event *event)
 {
@@ -342,8 +343,8 @@ static inline size_t take_payload(struct ws_decoder *decoder, uint8_t *data, siz
     return piece_len;
 }
 
-/* Takes a head, and with a control frame its payload too. Returns how many bytes were used; 0 with
- * MORE when they do not suffice. */
+/* Takes a head, and the payload of a control frame. Returns how many bytes were used; 0 with MORE
+ * when more bytes are needed. */
 static inline size_t take_head(struct ws_decoder *decoder, uint8_t *data, size_t len,
                                struct ws_event *event)
 {
@@ -368,9 +369,9 @@ static inline size_t take_head(struct ws_decoder *decoder, uint8_t *data, size_t
     return used + (size_t)head.payload_len;
 }
 
-/* What nearly all frames are: a whole message, in one frame, all of it there, without a fault.
- * Returns its length; 0 when it is anything else, with nothing touched: then the long way judges
- * it. */
+/* The fast path for nearly all frames: a whole message in one frame, whose bytes have all come,
+ * without a fault. Returns the length of the frame; 0, with nothing changed, for any other frame,
+ * which the long way then judges. */
 static inline size_t take_whole(const struct ws_decoder *decoder, uint8_t *data, size_t len,
                                 struct ws_event *event)
 {
@@ -414,7 +415,7 @@ size_t ws_decode(struct ws_decoder *decoder, uint8_t *data, size_t len, struct w
     event->type = WS_EVENT_MORE;
     if (len == 0)
         return 0;
-    do { /* more than once only past empty fragments, which make no event */
+    do { /* repeats only for empty fragments, which make no event */
         if (!decoder->in_frame) {
             step = take_head(decoder, data + used, len - used, event);
             used += step;
@@ -439,7 +440,7 @@ size_t ws_encode_head(uint8_t head[WS_HEAD_MAX], enum ws_opcode opcode, uint64_t
     return 2 + size;
 }
 
-/* How much of text fits into max bytes without cutting a character. */
+/* Returns how many bytes of text fit into max without cutting a character. */
 static size_t cut_at_character(struct slice text, size_t max)
 {
     size_t len = max;
@@ -456,7 +457,7 @@ size_t ws_encode_close(uint8_t frame[2 + WS_CONTROL_MAX], uint16_t code, struct 
     size_t reason_len = cut_at_character(reason, WS_CONTROL_MAX - 2);
     size_t head_len;
 
-    if (code == WS_CLOSE_NO_STATUS) /* means that none was given: so none is given (7.4.1) */
+    if (code == WS_CLOSE_NO_STATUS) /* 1005 stands for "no code", so no code is sent (7.4.1) */
         return ws_encode_head(frame, WS_CLOSE, 0);
     head_len = ws_encode_head(frame, WS_CLOSE, 2 + reason_len);
     assert(head_len == 2);

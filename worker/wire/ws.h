@@ -1,9 +1,9 @@
 /*
  * The RFC 6455 codec: bytes in, events out. Pure: no socket, no clock, no globals, no allocation.
  *
- * Decoding works in place on the caller's bytes: it unmasks there and hands out slices of them.
+ * Decoding works in place: the decoder unmasks the caller's bytes and returns slices of them.
  * Payload of data frames streams through as it comes; frame heads and control frames are taken only
- * whole, so at most WS_LEFTOVER_MAX bytes are ever left for the caller to keep.
+ * whole, so the caller never has to keep more than WS_LEFTOVER_MAX bytes.
  */
 #ifndef WORKER_WS_H
 #define WORKER_WS_H
@@ -31,7 +31,7 @@ struct ws_decoder {
     uint64_t message_len; /* payload bytes of the current message so far, this frame's whole length
                              included */
     uint64_t message_max;
-    uint32_t mask;      /* of the current frame, rotated to the next byte */
+    uint32_t mask;      /* the mask of the current frame, rotated to the next byte */
     uint32_t fragments; /* frames of the current message so far */
     struct utf8_state utf8;
     uint8_t opcode; /* of the current message; 0 between messages */
@@ -39,7 +39,7 @@ struct ws_decoder {
 };
 
 enum ws_event_type {
-    WS_EVENT_MORE, /* nothing more can be made of what is there */
+    WS_EVENT_MORE, /* more bytes are needed */
     WS_EVENT_DATA, /* a piece of a message: opcode, payload, begin, end */
     WS_EVENT_PING,
     WS_EVENT_PONG,
@@ -58,22 +58,23 @@ struct ws_event {
     const char *reason; /* ERROR */
 };
 
-/* message_max: bytes of one message, all fragments together; past it an ERROR with 1009, from the
- * frame's head alone. */
+/* message_max: bytes of one message, all fragments together. Past the limit an ERROR with 1009
+ * follows from the frame's head alone. */
 void ws_decoder_init(struct ws_decoder *decoder, uint64_t message_max);
-/* Takes the next event from data. Returns how many bytes were used up; the rest is to be given
- * again, with more behind it after WS_EVENT_MORE. An empty non-final piece is not reported. After
- * ERROR the decoder must not be used again. A message in more than WS_FRAGMENTS_MAX frames that
- * carries fewer than one byte a frame is an ERROR with 1008: a flood of empty fragments. */
+/* Takes the next event from data. Returns how many bytes were used; the caller passes the rest
+ * again, with more bytes behind after WS_EVENT_MORE. An empty non-final piece is not reported.
+ * After ERROR the decoder must not be used again. A message of more than WS_FRAGMENTS_MAX frames
+ * with less than one byte a frame is an ERROR with 1008: a flood of empty fragments. */
 enum { WS_FRAGMENTS_MAX = 4096 };
 size_t ws_decode(struct ws_decoder *decoder, uint8_t *data, size_t len, struct ws_event *event);
-/* True between two messages with no frame begun: nothing is held. */
+/* True between two messages, when no frame has begun. */
 bool ws_decoder_idle(const struct ws_decoder *decoder);
 
-/* Writes the head of an unmasked, final server frame; returns its length (2, 4 or 10). */
+/* Writes the head of an unmasked, final server frame. Returns the length of the head: 2, 4 or
+ * 10. */
 size_t ws_encode_head(uint8_t head[WS_HEAD_MAX], enum ws_opcode opcode, uint64_t payload_len);
-/* A whole close frame (head, code, reason cut to 123 bytes at a character's edge); returns its
- * length. */
+/* Writes a whole close frame: head, code, and the reason, cut to 123 bytes at a character's edge.
+ * Returns the length of the frame. */
 size_t ws_encode_close(uint8_t frame[2 + WS_CONTROL_MAX], uint16_t code, struct slice reason);
 /* May a peer send this code in a close frame (RFC 6455 7.4)? 1000-1003, 1007-1014, 3000-4999. */
 bool ws_close_code_valid(uint16_t code);
