@@ -115,11 +115,14 @@ static void keep_key(struct draft *draft, struct spot spot, struct config_key *k
         drop_key(key);
         return;
     }
-    keys = config->auth.key_count < KEYS_MAX
-               ? realloc(config->auth.keys, (config->auth.key_count + 1) * sizeof *keys)
-               : NULL;
-    if (!keys) {
+    if (config->auth.key_count == KEYS_MAX) {
         report_error(draft->report, spot, "found too many keys, allowed %d", KEYS_MAX);
+        drop_key(key);
+        return;
+    }
+    keys = realloc(config->auth.keys, (config->auth.key_count + 1) * sizeof *keys);
+    if (!keys) {
+        report_error(draft->report, spot, "out of memory");
         drop_key(key);
         return;
     }
@@ -242,7 +245,11 @@ static void load_entry(struct draft *draft, const struct cJSON *node, size_t ind
     if (!file)
         return;
     joined = file_join(draft->config->dir, file);
-    if (joined && read_key_file(draft, draft_spot(draft, path), joined, &key)) {
+    if (!joined) {
+        report_error(draft->report, draft_spot(draft, path), "out of memory");
+        return;
+    }
+    if (read_key_file(draft, draft_spot(draft, path), joined, &key)) {
         if (good)
             keep_key(draft, draft_spot(draft, path), &key, 0);
         else

@@ -245,6 +245,10 @@ static void parse_list(struct draft *draft, const struct key *key, struct spot s
 {
     char *copy = strdup(text), *rest = copy, *item;
 
+    if (!copy) {
+        report_error(draft->report, spot, "out of memory");
+        return;
+    }
     key_fini(key, draft->config);
     while ((item = strsep(&rest, ","))) {
         item += strspn(item, " ");

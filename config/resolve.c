@@ -33,6 +33,8 @@ static void resolve_paths(struct draft *draft)
         joined = file_join(key->base == BASE_CWD ? cwd : draft->config->dir, *field);
         if (joined)
             draft_text(draft, field, joined);
+        else
+            report_error(draft->report, draft_spot(draft, key->name), "out of memory");
         free(joined);
     }
     free(cwd);
