@@ -51,7 +51,7 @@ static bool take_kty(const char *text, enum config_kty *kty)
     return true;
 }
 
-static bool take_option(int option, struct options *options)
+static bool take_keygen_option(int option, struct options *options)
 {
     switch (option) {
     case 'k':
@@ -89,7 +89,7 @@ static bool take_options(int argc, char **argv, struct options *options)
 
     optind = 0; /* cli.c may have used getopt before; 0 makes glibc begin anew */
     while ((option = getopt_long(argc, argv, "+h", table, NULL)) != -1)
-        if (!take_option(option, options))
+        if (!take_keygen_option(option, options))
             return false;
     if (optind < argc) {
         fprintf(stderr, "keygen: unexpected argument \"%s\"\n", argv[optind]);
