@@ -41,8 +41,7 @@ enum {
     CATCH_UP_BEATS = 5,       /* beats until failed mailboxes are opened again */
 };
 
-/* A signal handler only sets a flag (SIGTERM sent to a worker itself: it leaves, the master
- * replaces it). */
+/* A SIGTERM that is sent to the worker itself: the worker drains, and the master replaces it. */
 static volatile sig_atomic_t term_flag;
 
 static void on_term(int number)
@@ -144,9 +143,9 @@ static void on_bus_up(void *arg)
     struct worker *worker = arg;
 
     if (mailbox_is_up(worker->office.mailbox))
-        nodes_renew(worker->office.nodes); /* somebody may have said hello in vain */
+        nodes_renew(worker->office.nodes); /* the hello of another worker may have been missed */
     rivals_check_replaced(&worker->office);
-    catch_up_all(&worker->office); /* doorbells may have rung while nobody heard them */
+    catch_up_all(&worker->office); /* doorbells may have been missed */
     worker_serve_when_ready(worker);
 }
 
@@ -218,8 +217,8 @@ static void count_mailbox(struct office *office)
         stats_add(office->stats, STAT_places_dropped, counts.places_dropped);
 }
 
-/* The end of each turn: what came by rings is handed on; everything for Redis in one write,
- * everything for a socket in one write. */
+/* The end of each turn: records of the rings are delivered, then everything for Redis leaves in one
+ * write, and everything for each socket in one write. */
 static void on_turn_end(void *arg)
 {
     struct worker *worker = arg;
@@ -353,7 +352,8 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
     return OK;
 }
 
-/* At the deadline sessions may be left: their sockets are closed, and what they held is counted. */
+/* Sessions that are left at the deadline: their sockets are closed, and their unsent mail is
+ * counted. */
 static void close_office(struct worker *worker)
 {
     struct office *office = &worker->office;

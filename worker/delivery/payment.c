@@ -39,7 +39,7 @@ static void add_member(struct buf *out, const char *name, struct slice value)
     json_add_string(out, value);
 }
 
-/* Every attempt makes the same. */
+/* Every attempt makes the same bytes, so that Redis recognises a repetition. */
 static struct msg *body_of(const struct mailbox_owed *owed)
 {
     struct buf out;
@@ -54,7 +54,7 @@ static struct msg *body_of(const struct mailbox_owed *owed)
     json_add_string(&out, owed->to);
     buf_addf(&out, "],\"subject\":\"%s\",\"content\":\"\",\"type\":4,\"state\":%.1s",
              subject_of(owed->state), owed->state.data);
-    if (owed->level) /* one that follows a message stays behind it */
+    if (owed->level) /* a receipt that follows a message stays behind the message */
         buf_addf(&out, ",\"level\":%d", owed->level);
     buf_addf(&out, ",\"createTime\":%lld,\"lastUpdateTime\":%lld}", (long long)owed->at_s,
              (long long)owed->at_s);
@@ -97,7 +97,8 @@ static void give_up(const struct payment *payment)
     settle_debt(payment);
 }
 
-/* before: what lies there before it; the same as seq: not known. */
+/* before: the message that lies before the receipt in its mailbox; the receipt's own seq: not
+ * known. */
 static void ring_for(const struct payment *payment, const struct mailbox_appended *appended,
                      struct seq before)
 {
@@ -112,8 +113,8 @@ static void ring_for(const struct payment *payment, const struct mailbox_appende
     remote_fini(&remote);
 }
 
-/* Settled only when the doorbell has been rung: a worker that is killed in between leaves it to
- * another, who finds it stored and rings again. */
+/* The debt is settled only when the doorbell has been rung: a worker that is killed in between
+ * leaves the debt to another worker, which finds the receipt stored and rings again. */
 static void on_paid(void *arg, const struct mailbox_appended *appended)
 {
     struct payment *payment = arg;
@@ -134,7 +135,7 @@ static void on_paid(void *arg, const struct mailbox_appended *appended)
         give_up(payment);
         break;
     case MAILBOX_UNAVAILABLE:
-    case MAILBOX_UNKNOWN: /* it stays owed, and is tried again by whoever looks first */
+    case MAILBOX_UNKNOWN: /* the receipt stays owed: the next worker that asks tries again */
         if (office->mailbox && loop_unix_s(office->loop) - payment->at_s > GIVE_UP_S)
             give_up(payment);
         break;
@@ -142,8 +143,8 @@ static void on_paid(void *arg, const struct mailbox_appended *appended)
     payment_free(payment);
 }
 
-/* It was sent, and that was not noted, so long ago that another append would not be recognised as
- * the same. One that would be says also where the recipient is. */
+/* Was the receipt stored so long ago that another append would not be recognised as a repetition?
+ * (An append that is recognised is better: its answer names the recipient's places.) */
 static bool is_long_stored(const struct office *office, const struct mailbox_owed *owed)
 {
     return !seq_is_zero(owed->stored) &&
@@ -161,7 +162,7 @@ void payment_pay(struct office *office, const struct mailbox_owed *owed)
     };
 
     if (!payment)
-        return; /* it stays owed */
+        return; /* no memory: the receipt stays owed */
     if (is_long_stored(office, owed)) {
         ring_for(payment, &(struct mailbox_appended){ .seq = owed->stored }, owed->stored);
         settle_debt(payment);

@@ -9,9 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { RANGES_MAX = 1024 }; /* acknowledged, and not yet told to Redis */
-
-/* ---- what a session acknowledges ---- */
+enum { RANGES_MAX = 1024 }; /* of one session, acknowledged and not yet in Redis */
 
 /* Acknowledged ranges in which some message asks for a receipt, on their way to Redis. The cursor
  * is stored only when Redis has the ranges: should the worker end before, the messages come again,
@@ -80,7 +78,7 @@ static void add_range(struct receipts_job *job, struct mailbox_range range)
     job->cut = true;
 }
 
-/* What nobody asked about is left out. */
+/* Leaves a range out in which no message asks for a receipt. */
 static void add_asked(struct session *session, struct mailbox_range range)
 {
     struct receipts_job *job;
@@ -92,7 +90,7 @@ static void add_asked(struct session *session, struct mailbox_range range)
     if (job)
         add_range(job, range);
     else
-        conn_abort(&session->conn); /* no memory: it is acknowledged again after a reconnect */
+        conn_abort(&session->conn); /* no memory: after a reconnect the client acknowledges again */
 }
 
 void receipts_note_ack(struct session *session, struct seq seq)
@@ -110,7 +108,7 @@ void receipts_note_ack(struct session *session, struct seq seq)
     add_asked(session, (struct mailbox_range){ acks->runs[found].first, seq });
 }
 
-/* From the cursor on down nothing is waited for any more. */
+/* Messages up to the cursor wait for no receipt any more. */
 static void expect_less(struct session *session)
 {
     if (seq_is_zero(session->receipts.asked_first) ||

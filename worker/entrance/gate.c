@@ -14,16 +14,18 @@
 
 enum {
     ACCEPT_BATCH = 16,       /* connections a turn */
-    EMERGENCY_MS = 500,      /* how long to pause when the system has no descriptors or memory */
-    YIELD_MS = 5,            /* how long to leave a connection to less loaded workers */
-    YIELD_PATIENCE_MS = 250, /* how long in all, before taking it anyway */
-    LEAD_MIN = 4, /* connections that a worker may be ahead of the least loaded one in a rush … */
-    LEAD_SHIFT = 5, /* … and a 32nd of what it has */
-    /* What the kernel holds of a connection besides what is on its way. Left to itself it takes
-     * some 4 MB for one that does not read: memory of a backlog that shall cost a page, and
-     * messages that no higher level can overtake any more. */
+    EMERGENCY_MS = 500,      /* a pause when the system has no descriptors or no memory */
+    YIELD_MS = 5,            /* for which a connection is left to less loaded workers */
+    YIELD_PATIENCE_MS = 250, /* in all, before the connection is taken anyway */
+    /* In a rush a worker may be ahead of the least loaded worker by LEAD_MIN connections and a 32nd
+     * (LEAD_SHIFT) of its own. */
+    LEAD_MIN = 4,
+    LEAD_SHIFT = 5,
+    /* Unsent bytes of a connection in the kernel, beside those on their way. Without this bound the
+     * kernel takes some 4 MB for a peer that does not read: memory for a backlog that shall cost a
+     * page, and messages that no higher level can overtake any more. */
     KERNEL_UNSENT_BYTES = 128 * 1024,
-    CALM_MS = 3, /* no connection for so long: no rush, and even a lead of one gives way once */
+    CALM_MS = 3, /* without a connection: no rush, and even a lead of one gives way once */
 };
 
 struct gate {
@@ -34,7 +36,7 @@ struct gate {
     uint64_t yielding_since_ms, resumed_at_ms, active_at_ms;
     int listen_fd;
     bool open, watching;
-    bool gave_way; /* in calm times, to the one that waits now: once is enough */
+    bool gave_way; /* in calm times, for the connection that waits now; once is enough */
 };
 
 uint32_t gate_pending(const struct gate *gate)
@@ -59,18 +61,18 @@ static void on_resume(void *arg)
         loop_timer_set(&gate->resume, EMERGENCY_MS);
 }
 
-/* A clear lead gives way, but not for longer than YIELD_PATIENCE_MS while connections keep waiting:
- * the others may be unable to come. */
+/* A clear lead gives way, but for YIELD_PATIENCE_MS at most while connections keep waiting: the
+ * other workers may be unable to accept. */
 static bool yield_clear_lead(struct gate *gate, uint64_t now_ms)
 {
-    /* Called right after a pause: the same connections are still waiting. Otherwise these are new
-     * ones. */
+    /* Right after a pause the same connections are still waiting; at any other time new ones are.
+     */
     if (gate->yielding_since_ms == 0 || now_ms > gate->resumed_at_ms + YIELD_MS)
         gate->yielding_since_ms = now_ms;
     return now_ms - gate->yielding_since_ms < YIELD_PATIENCE_MS;
 }
 
-/* Should this connection be left to a worker that has fewer? */
+/* Should the next connection be left to a worker with fewer connections? */
 static bool should_yield(struct gate *gate)
 {
     struct office *office = gate->office;
@@ -87,7 +89,7 @@ static bool should_yield(struct gate *gate)
     return gate->gave_way;
 }
 
-/* Returns false when there is nothing more to accept now. */
+/* Returns false when no more connections can be accepted now. */
 static bool accept_one(struct gate *gate)
 {
     struct office *office = gate->office;
@@ -106,7 +108,7 @@ static bool accept_one(struct gate *gate)
             pause_accepting(gate, EMERGENCY_MS);
             return false;
         }
-        return true; /* this one was gone before we came (ECONNABORTED and the like) */
+        return true; /* the connection was gone already (ECONNABORTED and the like) */
     }
     stats_add(office->stats, STAT_connections_accepted, 1);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

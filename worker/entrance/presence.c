@@ -17,7 +17,7 @@
 
 enum { PLACES_MAX = 128, DEVICES_MAX = 2 * PLACES_MAX, ONLINE_BYTES_MAX = 16 << 20 };
 
-/* One command. */
+/* A `presence` command that waits for answers. */
 struct inquiry {
     struct asker asker;
     struct buf online; /* the members of the answer's `online` so far */
@@ -79,7 +79,7 @@ static struct msg *make_result(const struct session *session, const struct inqui
     return postmaster_end(MSG_ANSWER);
 }
 
-/* One address has its answer, or all have been asked. Answers when nothing is waited for. */
+/* An address has its answer, or all have been asked. The last of these sends the result. */
 static void inquiry_settle(struct inquiry *inquiry)
 {
     struct session *session;

@@ -15,18 +15,18 @@
 enum {
     LINGER_MS = 2000, /* after a refusal, for the peer's end of file */
     RETRY_AFTER_S = 1,
-    READ_STEP = 2048, /* what most heads fit in */
+    READ_STEP = 2048, /* bytes; most heads fit */
 };
 
 struct visitor {
-    struct visitor *next, **at; /* of all; of dead by next alone */
+    struct visitor *next, **at; /* of visitors->all; in visitors->dead next alone counts */
     struct loop_watch watch;
     struct wheel_node timer;
     struct visitors *visitors;
     struct buf head;
     uint64_t origin_key;
     int fd;
-    bool answered;  /* refused: reads and forgets until the peer's end of file */
+    bool answered;  /* refused: bytes are dropped until the peer's end of file */
     bool uncounted; /* past limits.connectionsPerIP */
     struct http_parser parser;
 };
@@ -75,20 +75,20 @@ static void count_refusal(struct stats_row *stats, int status)
     stats_add(stats, STAT_handshake_400, 1);
 }
 
-/* So many are here, refused ones that linger among them, that no more may linger. */
+/* With so many visitors, refused ones that linger included, no more may linger. */
 static bool crowded(const struct visitors *visitors)
 {
     return visitors->count > 2 * (uint64_t)visitors->office->config->limits.pending_handshakes;
 }
 
-/* Answers, ends our side, and waits for the peer's end of file, so that no reset overtakes the
- * answer. What else the peer sends is never looked at. */
+/* Answers, shuts our side down, and waits for the peer's end of file, so that no reset overtakes
+ * the answer. Bytes that the peer sends meanwhile are dropped. */
 static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
 {
     struct office *office = visitor->visitors->office;
     struct buf answer;
 
-    visitor->answered = true; /* whatever comes of it: nobody is refused twice */
+    visitor->answered = true; /* whatever comes of it: a visitor is refused once */
     count_refusal(office->stats, refusal->status);
     log_debug("handshake_refused", "status=%d code=%s", refusal->status, refusal->code);
     buf_init(&answer, 4096);
@@ -118,7 +118,8 @@ static void refuse_bad(struct visitor *visitor, const char *message)
            &(struct http_refusal){ .status = 400, .code = "bad-request", .message = message });
 }
 
-/* The token, in the order of section 1; *from_cookie tells that it came by itself. */
+/* The token, from the first of its places (section 1). *from_cookie: the browser added the token by
+ * itself, so the page must be of an allowed origin. */
 static struct slice find_token(const struct office *office, const struct http_upgrade *upgrade,
                                bool *from_cookie)
 {
@@ -156,7 +157,7 @@ static bool origin_allowed(const struct office *office, const struct http_upgrad
     if (origins->count == 0)
         return !from_cookie ||
                (upgrade->origin.data && http_origin_is_host(upgrade->origin, upgrade->host));
-    if (!upgrade->origin.data) /* no browser: only a token that it sent on purpose will do */
+    if (!upgrade->origin.data) /* not a browser: it sends a token only on purpose */
         return !from_cookie;
     for (size_t i = 0; i < origins->count; i++)
         if (slice_equal(upgrade->origin, slice_of(origins->items[i])))
@@ -164,7 +165,7 @@ static bool origin_allowed(const struct office *office, const struct http_upgrad
     return false;
 }
 
-/* Who is it? One reference in *grant, or NULL with the visitor refused. */
+/* Checks origin and token. Returns a grant with one reference, or NULL with the visitor refused. */
 static struct grant *check_token(struct visitor *visitor, const struct http_upgrade *upgrade)
 {
     struct office *office = visitor->visitors->office;
@@ -213,8 +214,8 @@ static bool check_names(struct visitor *visitor, const struct http_upgrade *upgr
     return !message;
 }
 
-/* Everything is in order: takes a seat and becomes a session. The visitor's descriptor, and its
- * place in origins, go with it. */
+/* The visitor takes a seat and becomes a session, which takes over the descriptor and the count in
+ * origins. */
 static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, struct grant *grant,
                    size_t head_len)
 {
@@ -261,7 +262,7 @@ static void check(struct visitor *visitor, size_t head_len)
         refuse_busy(visitor, "too-many-connections", "too many connections from this address");
         return;
     }
-    /* Cheap, and before the signature is looked at: a full house spends nothing on who knocks. */
+    /* Before the signature is verified: a full server spends little on a connection. */
     if (slots_sessions(office->region) >= (uint32_t)office->config->connections_max) {
         refuse_busy(visitor, "full", "the largest number of connections is reached");
         return;
@@ -284,8 +285,8 @@ static void check(struct visitor *visitor, size_t head_len)
     grant_unref(grant);
 }
 
-/* Reads at most one byte more than a head may have: enough to see that it is too long, and what
- * comes behind the head stays in the socket for the session. */
+/* Reads at most one byte more than a head may have, which is enough to see that a head is too long.
+ * Bytes behind the head stay in the socket for the session. */
 static ssize_t fill(struct visitor *visitor, size_t head_max)
 {
     size_t room = head_max + 1 - visitor->head.len;
@@ -376,7 +377,7 @@ void visitors_fini(struct visitors *visitors)
     visitors_flush(visitors);
 }
 
-/* Counts the connection with its address of origin, wherever its siblings are. */
+/* Counts the connection for limits.connectionsPerIP, over all workers. */
 static void count_origin(struct visitor *visitor, const struct sockaddr *peer)
 {
     struct office *office = visitor->visitors->office;

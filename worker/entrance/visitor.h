@@ -1,6 +1,7 @@
 /*
- * A visitor: a connection that has not been upgraded yet. It has limits.handshakeSeconds in all,
- * and limits.headerBytes, to say who it is; it leaves as a session, or with a refusal.
+ * A visitor: a connection that has not been upgraded yet. A visitor has limits.handshakeSeconds and
+ * limits.headerBytes to show its token, and leaves as a session or with a refusal
+ * (docs/protocol.md, sections 1 and 2).
  */
 #ifndef WORKER_VISITOR_H
 #define WORKER_VISITOR_H
@@ -22,11 +23,11 @@ struct visitors {
 
 void visitors_init(struct visitors *visitors, struct office *office);
 void visitors_fini(struct visitors *visitors);
-/* Takes fd over. */
+/* Takes fd over. Without memory fd is closed. */
 void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *peer);
-/* Draining: everybody is answered 503. */
+/* Draining: every visitor is answered 503. */
 void visitors_turn_away(struct visitors *visitors);
-/* Frees those that have gone; returns whether there were any. */
+/* The end of a turn: frees visitors that have gone. Returns whether there were any. */
 bool visitors_flush(struct visitors *visitors);
 
 #endif

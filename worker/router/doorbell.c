@@ -60,7 +60,7 @@ static uint64_t other_workers(const struct office *office, struct slice address)
            ~((uint64_t)1 << office->slot);
 }
 
-/* One doorbell to each of these workers, however many of the addresses the worker has. */
+/* Rings each of these workers once, however many of the addresses the worker has. */
 static void ring_workers(struct office *office, uint64_t workers, const struct doorbell *all,
                          struct slice skip_device, struct msg *msg)
 {

@@ -103,7 +103,7 @@ void session_unlist(struct session *session)
     *at = session->next_same;
 }
 
-/* The new row first, so that the session can be found at every moment. */
+/* The new row comes first, so that the session can be found at every moment. */
 void session_relist(struct session *session)
 {
     struct office *office = session->office;
@@ -111,7 +111,7 @@ void session_relist(struct session *session)
                                   session_device(session), session->since_ns);
 
     if (index == UINT32_MAX)
-        return; /* no room for a moment: the old row tells nearly the same */
+        return; /* no room for a moment: the old row stays */
     sessions_remove(office->table, session->shm_index);
     session->shm_index = index;
 }
@@ -200,8 +200,8 @@ void session_resume_stalled(struct office *office)
 
 /* ---- the token ---- */
 
-/* The token's end on the monotonic clock; a token that is accepted past its end, within the leeway,
- * lasts as long as the leeway does. */
+/* The token's end on the monotonic clock. A token that was accepted past its end, within the
+ * leeway, lasts for the leeway. */
 static uint64_t token_end_ms(const struct session *session)
 {
     struct office *office = session->office;
@@ -234,7 +234,7 @@ void session_on_deadline(struct conn *conn)
     uint64_t end = token_end_ms(session);
 
     if (end > loop_now_ms(session->office->loop) && clock_unix_s() < session->grant->expires_at) {
-        conn_set_deadline(conn, end); /* the wall clock was set back meanwhile */
+        conn_set_deadline(conn, end); /* the wall clock has been set back */
         return;
     }
     stats_add(session->office->stats, STAT_tokens_expired, 1);
