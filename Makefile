@@ -11,7 +11,7 @@
 #   make SAN=address,undefined check e2e
 #   make lint           clang-tidy, cppcheck, clang-format, shellcheck, luacheck
 #   make fuzz-NAME FUZZ_SECONDS=60
-#   make bench-idle bench-echo bench-mail
+#   make bench-idle bench-echo bench-mail bench-instructions
 #   make install DESTDIR= PREFIX=/usr/local
 #   make clean
 
@@ -57,11 +57,10 @@ ARCHIVE := $(B)/libpostoffice.a
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 LIVE := $(patsubst tests/live/%.c,%,$(wildcard tests/live/*.c))
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-BENCH := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit layers corpora fuzz-programs scripts-test live e2e lint clean install uninstall bench-idle bench-echo bench-mail
+.PHONY: all run test setup check programs unit layers corpora fuzz-programs scripts-test live e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-instructions
 
 all: $(BIN)
 
@@ -187,6 +186,10 @@ bench-echo: $(BIN) $(B)/tests/bench/bench_echo
 # Mails accepted a second beside redis-benchmark's XADD of the same bytes, in one run.
 bench-mail: $(BIN) $(B)/tests/bench/bench_mail
 	@POSTOFFICE_BINARY=$(abspath $(BIN)) ROUNDS=$(ROUNDS) MS=$(MS) $(PYTHON) tests/bench/mail.py $(abspath $(B)/tests/bench/bench_mail)
+
+# Instructions a message, by callgrind; TREE: of another checkout, BEFORE: beside the figures of an earlier run.
+bench-instructions: $(BIN)
+	@$(PYTHON) tests/bench/instructions.py $(TREE) $(if $(BEFORE),--against $(BEFORE))
 
 lint:
 	@scripts/lint
