@@ -118,8 +118,11 @@ programs: $(BIN) $(UNIT:%=$(B)/tests/unit/%) $(FUZZ:%=$(B)/tests/fuzz/fuzz_%) $(
 unit: $(UNIT:%=$(B)/tests/unit/%)
 	@set -e; for t in $^; do echo "== $$t"; $$t; done
 
-layers:
-	@$(PYTHON) tests/layers.py
+# The rooms, by includes and by the objects' symbols; the walks of ARCHITECTURE.md; and the tests of both.
+layers: $(OBJECTS)
+	@$(PYTHON) tests/layers.py --build $(B) --objects $(OBJECTS)
+	@$(PYTHON) tests/walks.py
+	@POSTOFFICE_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -p no:cacheprovider tests/test_layers.py
 
 # The fuzz targets as ordinary programs that replay their corpora.
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(ARCHIVE)
