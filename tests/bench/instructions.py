@@ -29,7 +29,7 @@ import harness  # noqa: E402
 ROUNDS = (100, 300)
 MESSAGES = (200, 2200)
 ABOVE_MAX = 0.02
-IDLE_S = (0, 5)
+IDLE_S = (0, 10)
 # The result of an ack comes before Redis has answered; with the answer in, each next mail finds the worker at rest.
 ACK_S = 0.005
 CONTENT = clients.b64("x" * 300)
@@ -193,13 +193,14 @@ SERVER_CASES = [
 
 
 def serve(directory, out, send, count):
-    """Instructions of the worker and of Redis in one run with so many messages, and how many seconds it took."""
-    began = time.monotonic()
+    """One run with so many messages: instructions of the worker and of Redis, and how many seconds each was up."""
     redis = CountedRedis(directory, out)
+    redis_up = time.monotonic()
     server = harness.Server(directory, redis, workers=1, config={"log": {"level": "info"}}, host=Counted(out))
     try:
         redis_pid = redis.process.pid
         server.start()
+        server_up = time.monotonic()
         harness.wait_until(lambda: server.log().count("event=redis_up") == 2, "both connections to Redis are up")
         worker_pid = server.worker_pids()[0]
         tokens = {name: server.token(name, po={"groups": ["#team"]}) for name in ("alice", "bob")}
@@ -209,14 +210,15 @@ def serve(directory, out, send, count):
                 await_stored(bob)
                 send(alice, bob, range(count))
     finally:
+        down = time.monotonic()
         status = server.stop()
         redis.stop()
     assert status == 0, server.log()
-    return counted(out, worker_pid), counted(out, redis_pid), time.monotonic() - began
+    return counted(out, worker_pid), down - server_up, counted(out, redis_pid), down - redis_up
 
 
 def pair(directory, name, send, counts):
-    """A run with each of two counts; what the second has more: instructions of the worker, of Redis, seconds."""
+    """A run with each of two counts; what the second has more of all that `serve` returns."""
     runs = []
     for count in counts:
         home = make_home(directory, f"{name}-{count}")
@@ -225,10 +227,12 @@ def pair(directory, name, send, counts):
 
 
 def server_cases(directory):
-    *idle, idle_s = pair(directory, "idle", lambda _alice, _bob, numbers: time.sleep(len(numbers)), IDLE_S)
+    idle = pair(directory, "idle", lambda _alice, _bob, numbers: time.sleep(len(numbers)), IDLE_S)
+    worker_per_s, redis_per_s = idle[0] / idle[1], idle[2] / idle[3]
     for number, (name, send, with_redis) in enumerate(SERVER_CASES):
-        *busy, busy_s = pair(directory, f"server-{number}", send, MESSAGES)
-        worker, redis = ((b - i * busy_s / idle_s) / (MESSAGES[1] - MESSAGES[0]) for b, i in zip(busy, idle))
+        worker, worker_s, redis, redis_s = pair(directory, f"server-{number}", send, MESSAGES)
+        worker = (worker - worker_s * worker_per_s) / (MESSAGES[1] - MESSAGES[0])
+        redis = (redis - redis_s * redis_per_s) / (MESSAGES[1] - MESSAGES[0])
         yield f"worker: {name}", worker
         if with_redis:
             yield f"redis: {name}", redis
