@@ -23,6 +23,8 @@ SAN ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
+# Processes that run end-to-end tests side by side: these mostly wait. 0: all in one.
+E2E_JOBS ?= $(if $(SAN),3,4)
 PYTHON ?= /usr/bin/python3
 VERSION := 0.1.0
 MAKEFLAGS += --no-builtin-rules
@@ -104,7 +106,7 @@ run: setup
 
 test: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory -j$$(nproc) -O check
 	@$(MAKE) --no-print-directory scripts-test
 	@$(MAKE) --no-print-directory e2e
 
@@ -115,8 +117,11 @@ programs: $(BIN) $(UNIT:%=$(B)/tests/unit/%) $(FUZZ:%=$(B)/tests/fuzz/fuzz_%) $(
     $(B)/tests/scripts/print_script
 
 # One test alone: make $(B)/tests/unit/test_ws && build/gcc/tests/unit/test_ws
-unit: $(UNIT:%=$(B)/tests/unit/%)
-	@set -e; for t in $^; do echo "== $$t"; $$t; done
+# (make -j -O runs them side by side, and keeps together what each says.)
+unit: $(UNIT:%=unit-%)
+
+unit-%: $(B)/tests/unit/%
+	@echo "== $<"; $<
 
 # The rooms, by includes and by the objects' symbols; the walks of ARCHITECTURE.md; and the tests of both.
 layers: $(OBJECTS)
@@ -176,7 +181,7 @@ live: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 	@$(PYTEST) tests/e2e/test_live.py
 
 e2e: $(BIN) $(LIVE:%=$(B)/tests/live/%)
-	@$(PYTEST) tests/e2e
+	@$(PYTEST) -n $(E2E_JOBS) --dist loadfile tests/e2e
 
 # Memory of 20,000 idle sessions: fails above 1.5 KiB each.
 bench-idle: $(BIN) $(B)/tests/bench/bench_idle

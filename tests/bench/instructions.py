@@ -36,7 +36,8 @@ CONTENT = clients.b64("x" * 300)
 
 
 def callgrind(out):
-    return ["env", f"LD_PRELOAD={out.parent.parent / 'fixed_random.so'}", "valgrind", "--tool=callgrind", "--vgdb=no", "--quiet", f"--callgrind-out-file={out}/callgrind.%p"]
+    return ["env", f"LD_PRELOAD={out.parent.parent / 'fixed_random.so'}", "valgrind", "--tool=callgrind", "--vgdb=no",
+            "--quiet", f"--callgrind-out-file={out}/callgrind.%p"]
 
 
 def counted(out, pid=None):
@@ -253,11 +254,12 @@ def show(name, count, before):
         print(f"{count:11.1f}  {name}", flush=True)
         return True
     if name not in before:
-        print(f"{'-':>11}  {count:11.1f}              {name}", flush=True)
+        print(f"{'-':>11}  {count:11.1f}                   {name}", flush=True)
         return True
     change = count / before[name] - 1
-    print(f"{before[name]:11.1f}  {count:11.1f}  {change:+8.2%}  {'' if change <= ABOVE_MAX else 'ABOVE'}  {name}", flush=True)
-    return change <= ABOVE_MAX
+    within = change <= ABOVE_MAX
+    print(f"{before[name]:11.1f}  {count:11.1f}  {change:+8.2%}  {'     ' if within else 'ABOVE'}  {name}", flush=True)
+    return within
 
 
 def main():

@@ -47,13 +47,25 @@ def wait_until(check, what, deadline=DEADLINE, pause=0.02):
         time.sleep(pause)
 
 
+_ports_given = set()
+
+
 def free_port():
-    """A port below those that the kernel hands out for outgoing connections, so that no client can take it."""
-    for port in random.sample(range(15000, 32000), 200):
+    """A port below those that the kernel hands out for outgoing connections, so that no client can take it.
+
+    A port is given once, and processes that run tests side by side choose from ranges of their own: between
+    the probe here and the server's own bind nobody else of one run takes it.
+    """
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    room = 17000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    for port in random.sample(range(15000 + number * room, 15000 + (number + 1) * room), min(room, 1000)):
+        if port in _ports_given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("0.0.0.0", port))
+            _ports_given.add(port)
             return port
-    raise AssertionError("no free port among 200")
+    raise AssertionError("no free port among 1000")
 
 
 def environment():

@@ -411,6 +411,8 @@ static bool is_right(struct slice got, struct stress_head *wanted)
     return true;
 }
 
+enum { KILLS_MIN = 20 };
+
 static void a_writer_killed_anywhere_leaves_no_torn_record(void **state)
 {
     uint64_t end = clock_monotonic_ns() + UINT64_C(2000000000), records = 0, kills = 0, wrong = 0;
@@ -420,7 +422,8 @@ static void a_writer_killed_anywhere_leaves_no_torn_record(void **state)
     (void)state;
     slot_end(region, FROM);
     srand(7);
-    while (clock_monotonic_ns() < end) {
+    /* A busy machine takes longer for as many kills. */
+    while (clock_monotonic_ns() < end || kills < KILLS_MIN) {
         uint64_t until;
         struct slice got;
         pid_t pid;
@@ -453,7 +456,7 @@ static void a_writer_killed_anywhere_leaves_no_torn_record(void **state)
         }
     }
     printf("kills %lu records %lu wrong %lu\n", kills, records, wrong);
-    assert_true(kills >= 20 && records > 1000);
+    assert_true(records > 1000);
     assert_int_equal(wrong, 0);
 }
 

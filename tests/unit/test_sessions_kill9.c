@@ -208,6 +208,8 @@ static uint64_t seconds_wanted(void)
     return seconds > 0 ? seconds : 3;
 }
 
+enum { KILLS_MIN = 20 };
+
 static void killed_writers_leave_a_table_that_is_right(void **state)
 {
     uint64_t end = clock_monotonic_ns() + seconds_wanted() * 1000000000u;
@@ -224,7 +226,8 @@ static void killed_writers_leave_a_table_that_is_right(void **state)
     assert_true(tallies != MAP_FAILED);
     for (uint32_t slot = 0; slot <= WRITERS; slot++)
         pids[slot] = start(slot);
-    while (clock_monotonic_ns() < end) {
+    /* A busy machine takes longer for as many kills. */
+    while (clock_monotonic_ns() < end || kills < KILLS_MIN) {
         uint32_t slot = random_below(WRITERS);
         uint64_t began;
 
@@ -250,7 +253,7 @@ static void killed_writers_leave_a_table_that_is_right(void **state)
            "worst purge %lu us\n",
            kills, sum.lookups, sum.updates, sum.torn, sum.missing, sum.stale, left, crashed,
            worst_ns / 1000);
-    assert_true(kills >= 20 && sum.lookups > 0 && sum.updates > 0);
+    assert_true(sum.lookups > 0 && sum.updates > 0);
     assert_int_equal(sum.torn + sum.missing + sum.stale + left + crashed, 0);
     munmap(tallies, sizeof(struct tally) * (WRITERS + 1));
     region_close(region);
