@@ -195,9 +195,10 @@ bench-echo: $(BIN) $(B)/tests/bench/bench_echo
 bench-mail: $(BIN) $(B)/tests/bench/bench_mail
 	@POSTOFFICE_BINARY=$(abspath $(BIN)) ROUNDS=$(ROUNDS) MS=$(MS) $(PYTHON) tests/bench/mail.py $(abspath $(B)/tests/bench/bench_mail)
 
-# Instructions a message, by callgrind; TREE: of another checkout, BEFORE: beside the figures of an earlier run.
+# Instructions for a message, by callgrind. TREE= another checkout, BEFORE= the output of an earlier run to compare
+# with, REPEAT= measurements to take the median of.
 bench-instructions: $(BIN)
-	@$(PYTHON) tests/bench/instructions.py $(TREE) $(if $(BEFORE),--against $(BEFORE))
+	@$(PYTHON) tests/bench/instructions.py $(TREE) $(if $(BEFORE),--against $(BEFORE)) --repeat $(or $(REPEAT),1)
 
 lint:
 	@scripts/lint

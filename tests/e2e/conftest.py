@@ -7,6 +7,18 @@ import pytest
 import harness
 
 
+# Files that take longest, the longest first: when files run side by side, none of them shall begin last.
+LONGEST = ["test_leaks", "test_chaos", "test_slow_phone", "test_service", "test_redis_trouble", "test_mailbox",
+           "test_mailbox_module", "test_groups", "test_worker_killed", "test_all_to_all", "test_nodes", "test_frames",
+           "test_talk"]
+
+
+def pytest_collection_modifyitems(items):
+    """The order of the files; the tests of a file keep theirs."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     outcome = yield
