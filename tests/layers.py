@@ -3,16 +3,18 @@
 
     layers.py [--root TREE] [--build FOLDER] [--objects OBJECT...]
 
-`make layers` builds the objects and names them all; by hand, the objects in build/gcc are taken. The tool finds
+`make layers` builds the objects and names them all. Without --objects the tool reads an object for each source from
+build/gcc. The tool finds
 
   * an include that goes up, or to a room that is not in the row of the file's room;
-  * a call (or a use of data) that does, from the symbols of the objects, so that a function declared by hand or
-    passed on by another header cannot hide. The ways up are the callbacks that worker/worker.c sets;
+  * a call, or a use of data, that goes up or to such a room. The symbols of the objects show each call, so a
+    function that is declared by hand or by another header cannot hide. Callbacks that worker/worker.c sets are the
+    way up;
   * a circle between rooms;
   * a circle between files of one room that has no reason in CIRCLES, and a reason whose circle is gone.
 
 Prints each breach as file:line: reason, the circles that have a reason, and a closing line
-`N passed, N failed`, counting files (and what is wrong with the table as one more).
+`N passed, N failed`, counting files; faults of the table count as one more.
 """
 
 import argparse
@@ -22,8 +24,8 @@ import re
 import subprocess
 import sys
 
-# The rooms from the bottom up. A room may use itself and the rooms in its row, which stand above its row; both
-# include and call. A header in a row stands for what that header declares.
+# The rooms from the bottom up. Files of a room may include and call files of the same room and of the rooms in the
+# row; each row names only rooms of earlier rows. A header in a row allows the functions that the header declares.
 ROOMS = {
     "common": "",
     "config": "common",
@@ -205,12 +207,12 @@ class Tree:
         for files in circles(graph):
             reason = expected.pop(frozenset(files), None)
             way = path_around(graph, files)
-            told = way[0] + "".join(f" -> {b} ({self.uses[a][b]})" for a, b in zip(way, way[1:]))
+            around = way[0] + "".join(f" -> {b} ({self.uses[a][b]})" for a, b in zip(way, way[1:]))
             if reason:
                 print(f"circle of {len(files)} files: {' '.join(sorted(files))}: {reason}")
             else:
                 self.wrong.append(f"a circle of {len(files)} files without a reason in CIRCLES: "
-                                  f"{' '.join(sorted(files))}; for one: {told}")
+                                  f"{' '.join(sorted(files))}; for one: {around}")
         for files in expected:
             self.wrong.append(f"CIRCLES: these files are no circle (any more): {' '.join(sorted(files))}")
 

@@ -4,10 +4,10 @@
     walks.py [--root TREE]
 
 The section "## Three walks" has three numbered lists. Each stop of a list names at least one function as
-`function` (`path/file.c`), or `function` in `path/file.c`; each that is named must be defined in that file (of a
-.lua file: be its name, or a function in it). A walk has at most twelve stops. Without the section there is
-nothing to hold. Prints each breach as ARCHITECTURE.md:line: reason, and a closing line `N passed, N failed`,
-counting stops (and what is wrong with the section as one more).
+`function` (`path/file.c`), or `function` in `path/file.c`; the named file must define the function. A script's name
+(`append` for `worker/mailbox/lua/append.lua`) counts as a function of the script. A walk has at most twelve stops.
+Without the section the tool checks nothing. Prints each breach as ARCHITECTURE.md:line: reason, and a closing line
+`N passed, N failed`, counting stops; each fault of the section counts as one more.
 """
 
 import argparse
@@ -72,21 +72,21 @@ def check(root):
     walks = read_walks((root / DOCUMENT).read_text(encoding="utf-8"))
     if walks is None:
         return None
-    told, passed, failed = [], 0, 0
+    lines, passed, failed = [], 0, 0
     if len(walks) != WALKS:
-        told.append(f'{DOCUMENT}: "{SECTION}" has {len(walks)} numbered lists, not {WALKS}')
+        lines.append(f'{DOCUMENT}: "{SECTION}" has {len(walks)} numbered lists, not {WALKS}')
         failed += 1
     for walk in walks:
         if len(walk) > STOPS_MAX:
-            told.append(f"{DOCUMENT}:{walk[STOPS_MAX][0]}: a walk of {len(walk)} stops; {STOPS_MAX} are the most")
+            lines.append(f"{DOCUMENT}:{walk[STOPS_MAX][0]}: a walk of {len(walk)} stops; {STOPS_MAX} are the most")
             failed += 1
         for expected, (line, number, stop) in enumerate(walk, 1):
             reasons = list(check_stop(root, stop))
             if number != expected:
                 reasons.append(f"stop {expected} has the number {number}")
-            told += [f"{DOCUMENT}:{line}: {reason}" for reason in reasons]
+            lines += [f"{DOCUMENT}:{line}: {reason}" for reason in reasons]
             passed, failed = passed + (not reasons), failed + bool(reasons)
-    return told, passed, failed
+    return lines, passed, failed
 
 
 def main():
@@ -96,8 +96,8 @@ def main():
     if result is None:
         print(f'walks: {DOCUMENT} has no section "{SECTION}"')
         return 0
-    told, passed, failed = result
-    print("".join(f"{line}\n" for line in told) + f"walks: {passed} passed, {failed} failed")
+    lines, passed, failed = result
+    print("".join(f"{line}\n" for line in lines) + f"walks: {passed} passed, {failed} failed")
     return 1 if failed else 0
 
 

@@ -1,9 +1,9 @@
 /*
  * Preloaded by tests/bench/instructions.py: randomness that is the same in each run.
  *
- * Hash tables here and in Redis have random keys, so which keys collide, and with it the number of
- * instructions, would change from run to run by a few per cent. Each call gives the same bytes,
- * however many calls came before: a change that draws one number more moves no other.
+ * The hash tables of PostOffice and of Redis have random seeds, so other keys would collide in each
+ * run, and counts would differ by some per cent. Each call gives the same bytes, however many calls
+ * came before: a change that draws one more number changes no other number.
  */
 #include <dlfcn.h>
 #include <stdint.h>
