@@ -181,11 +181,11 @@ def test_what_is_planted_into_the_real_tree_is_found(real):
 # ---------------------------------------------------------------------------------------------------- walks
 
 FILES = {
-    "a.c": "static int\nnot_this;\n\nint a_declared(int x);\n\nstatic struct a *a_found(int (*cb)(void),\n"
+    "a.c": "static int\na_found_too(void)\n{\n    return 1;\n}\n\n\nint a_declared(int x);\n\nstatic struct a *a_found(int (*cb)(void),\n"
            "                         int x)\n{\n    return 0;\n}\n",
     "b.lua": "local function piece(x)\n  return x\nend\n",
 }
-GOOD = "1. `a_found` (`a.c`): bytes\n2. then `a_found` in `a.c`,\n   and `piece` (`b.lua`)\n3. `b` (`b.lua`)\n"
+GOOD = "1. `a_found` (`a.c`): bytes\n2. then `a_found_too()` in `a.c`,\n   and `piece` (`b.lua`)\n3. `b` (`b.lua`)\n"
 
 
 def walk(tmp_path, *lists, head="## Three walks"):

@@ -52,7 +52,7 @@ def defines(path, function):
         return function == path.stem or bool(re.search(
             rf"\bfunction\s+(?:\w+[.:])?{function}\s*\(|\b{function}\s*=\s*function\b", text))
     # From the first column: type, name, parameters, and the body's brace; a declaration has a semicolon instead.
-    return bool(re.search(rf"^[A-Za-z_][\w \t*]*\b{function}\([^;{{}}]*\)\s*\{{", text, re.M))
+    return bool(re.search(rf"^(?:[A-Za-z_][\w \t*]*[ \t*])?{function}\([^;{{}}]*\)\s*\{{", text, re.M))
 
 
 def check_stop(root, stop):
