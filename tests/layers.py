@@ -43,13 +43,13 @@ ROOMS = {
                       " worker/delivery",
     "worker/groups": "common shm worker/io worker/wire worker/token worker/envelope worker/mailbox worker/session"
                      " worker/reach worker/delivery",
-    "worker/entrance": "common config shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
+    "worker/entrance": "common shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
                        " worker/session worker/reach worker/delivery worker/service worker/groups",
-    "worker/router": "common config shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
+    "worker/router": "common shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
                      " worker/session worker/reach worker/delivery worker/service worker/groups worker/entrance",
     # worker.c wires the rooms, so it knows them all.
-    "worker": "common config shm worker/io worker/wire worker/token worker/envelope worker/redis worker/mailbox"
-              " worker/session worker/reach worker/delivery worker/service worker/groups worker/entrance worker/router",
+    "worker": "common config shm worker/io worker/wire worker/token worker/mailbox worker/session"
+              " worker/reach worker/delivery worker/service worker/groups worker/entrance worker/router",
     # Of the workers the master sees the start, and tokens for its command line.
     "master": "common config shm worker/worker.h worker/token/token.h",
 }
@@ -68,8 +68,6 @@ CIRCLES = {
         "each part of the mapping asks the slot table whether a worker lives; to purge a slot is to purge each part",
     "worker/redis/redis.c worker/redis/redis_login.c":
         "one connection: its life begins the login, and a login that fails ends it",
-    "worker/service/service.c worker/service/service_bell.c worker/service/service_question.c worker/service/service_seat.c":
-        "one address: the end of a turn asks Redis, and the answer changes the address, its seats and what is asked next",
     "worker/token/token.c worker/token/token_claims.c worker/token/token_jwt.c worker/token/token_paseto.c":
         "one verification: token.c chooses the format, and lends the formats its keys, its HMAC and its revocations",
 }
