@@ -141,7 +141,7 @@ struct entry {
 static void read_member(struct draft *draft, const char *path, const struct cJSON *node,
                         struct entry *entry)
 {
-    const char *name = node_name(node), **field = NULL;
+    const char *name = tree_name(node), **field = NULL;
 
     if (strcmp(name, "kid") == 0)
         field = &entry->kid;
@@ -160,8 +160,8 @@ static void read_member(struct draft *draft, const char *path, const struct cJSO
             name);
     if (!field)
         return;
-    if (node_kind(node) == NODE_TEXT)
-        *field = node_text(node);
+    if (tree_kind(node) == NODE_TEXT)
+        *field = tree_text(node);
     else
         report_error(draft->report, draft_spot(draft, path), "found %s no string, allowed a string",
                      name);
@@ -212,7 +212,7 @@ static bool entry_end(struct draft *draft, const char *path, const struct entry 
     key->not_after = INT64_MAX;
     if (!entry->not_after)
         return true;
-    if (node_kind(entry->not_after) != NODE_INT || !node_int(entry->not_after, &key->not_after) ||
+    if (tree_kind(entry->not_after) != NODE_INT || !tree_int(entry->not_after, &key->not_after) ||
         key->not_after < 0) {
         report_error(draft->report, draft_spot(draft, path),
                      "found notAfter something else, allowed Unix seconds, a whole number from 0");
@@ -233,11 +233,11 @@ static void load_entry(struct draft *draft, const struct cJSON *node, size_t ind
     bool good;
 
     snprintf(path, sizeof path, "auth.keys[%zu]", index);
-    if (node_kind(node) != NODE_OBJECT) {
+    if (tree_kind(node) != NODE_OBJECT) {
         report_error(draft->report, draft_spot(draft, path), "found no object, allowed an object");
         return;
     }
-    for (const struct cJSON *member = node_first(node); member; member = node_next(member))
+    for (const struct cJSON *member = tree_first(node); member; member = tree_next(member))
         read_member(draft, path, member, &entry);
     good = entry_kid(draft, path, &entry, &key);
     good = entry_end(draft, path, &entry, &key) && good;
@@ -321,8 +321,8 @@ void keyfiles_load(struct draft *draft)
 {
     size_t index = 0;
 
-    for (const struct cJSON *node = draft->keys ? node_first(draft->keys) : NULL; node;
-         node = node_next(node))
+    for (const struct cJSON *node = draft->keys ? tree_first(draft->keys) : NULL; node;
+         node = tree_next(node))
         load_entry(draft, node, index++);
     load_key_dir(draft);
     if (draft->config->auth.required && draft->config->auth.key_count == 0)

@@ -20,8 +20,8 @@ static bool set_origin(struct draft *draft)
 
     if (path) {
         *(strrchr(path, '/') + (strrchr(path, '/') == path)) = 0;
-        good = draft_text(draft, &draft->config->file, draft->file) &&
-               draft_text(draft, &draft->config->dir, path);
+        good = read_draft_text(draft, &draft->config->file, draft->file) &&
+               read_draft_text(draft, &draft->config->dir, path);
     } else {
         report_error(draft->report, draft_spot(draft, ""), "the working directory cannot be named");
     }

@@ -308,7 +308,7 @@ static void store_fini(struct config *config)
     config->auth.key_count = 0;
 }
 
-void key_fini(const struct key *key, struct config *config)
+void config_key_fini(const struct key *key, struct config *config)
 {
     if (key->type == KEY_TEXT) {
         char **text = key_field(key, config);
@@ -328,7 +328,7 @@ void config_free(struct config *config)
     if (!config)
         return;
     for (size_t i = 0; i < config_key_rows; i++)
-        key_fini(&config_keys[i], config);
+        config_key_fini(&config_keys[i], config);
     free(config);
 }
 
@@ -389,7 +389,7 @@ static bool take_row(const struct key *key, const struct config *from, struct co
     buf_init(&row, PACKED_BYTES_MAX);
     put_row(&row, key, from);
     r = (struct reader){ buf_slice(&row).data, buf_slice(&row).data + row.len, row.failed };
-    key_fini(key, to);
+    config_key_fini(key, to);
     get_row(&r, key, to);
     file_wipe(&row);
     return !r.bad;

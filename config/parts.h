@@ -28,7 +28,7 @@ struct draft {
 };
 
 /* Frees *field and puts a copy of text there. False, with a report, when out of memory. */
-bool draft_text(struct draft *draft, char **field, const char *text);
+bool read_draft_text(struct draft *draft, char **field, const char *text);
 static inline struct spot draft_spot(const struct draft *draft, const char *key)
 {
     return (struct spot){ draft->file, key };
@@ -63,6 +63,6 @@ char *file_join(const char *base, const char *path);
 void file_wipe(struct buf *buf);
 
 /* pack.c: frees the value of one row, secrets wiped. */
-void key_fini(const struct key *key, struct config *config);
+void config_key_fini(const struct key *key, struct config *config);
 
 #endif

@@ -18,7 +18,7 @@ enum { FOUND_MAX = 200, LIST_MAX = 1000, PATH_MAX_LEN = 1024 };
 
 static const struct spot environment = { "environment", "" };
 
-bool draft_text(struct draft *draft, char **field, const char *text)
+bool read_draft_text(struct draft *draft, char **field, const char *text)
 {
     char *copy = strdup(text);
 
@@ -33,8 +33,8 @@ bool draft_text(struct draft *draft, char **field, const char *text)
 
 static bool no_redis(struct draft *draft, struct config_redis *redis)
 {
-    return draft_text(draft, &redis->host, "") && draft_text(draft, &redis->path, "") &&
-           draft_text(draft, &redis->user, "") && draft_text(draft, &redis->password, "");
+    return read_draft_text(draft, &redis->host, "") && read_draft_text(draft, &redis->path, "") &&
+           read_draft_text(draft, &redis->user, "") && read_draft_text(draft, &redis->password, "");
 }
 
 bool read_defaults(struct draft *draft)
@@ -46,7 +46,7 @@ bool read_defaults(struct draft *draft)
             *(int64_t *)field = key->initial;
         else if (key->type == KEY_BOOL)
             *(bool *)field = key->initial;
-        else if ((key->type == KEY_TEXT && !draft_text(draft, field, key->initial_text)) ||
+        else if ((key->type == KEY_TEXT && !read_draft_text(draft, field, key->initial_text)) ||
                  (key->type == KEY_SOURCES && !no_redis(draft, field)))
             return false;
     }
@@ -97,7 +97,7 @@ static bool list_add(struct draft *draft, struct config_list *list, const char *
         return false;
     list->items = items;
     list->items[list->count] = NULL;
-    return draft_text(draft, &list->items[list->count], text) && ++list->count;
+    return read_draft_text(draft, &list->items[list->count], text) && ++list->count;
 }
 
 static void set_item(struct draft *draft, const struct key *key, struct spot spot, const char *text)
@@ -108,7 +108,7 @@ static void set_item(struct draft *draft, const struct key *key, struct spot spo
 
 static void set_use(struct draft *draft, struct spot spot, const char *text)
 {
-    draft_text(draft, &draft->use, text);
+    read_draft_text(draft, &draft->use, text);
     draft->use_spot = spot;
 }
 
@@ -121,18 +121,18 @@ static const char *describe(const struct cJSON *node)
     static const char *const kinds[] = { "null",     "true or false", "a number",
                                          "a string", "a list",        "an object" };
 
-    if (node_kind(node) == NODE_BOOL)
-        return node_bool(node) ? "true" : "false";
-    return kinds[node_kind(node)];
+    if (tree_kind(node) == NODE_BOOL)
+        return tree_bool(node) ? "true" : "false";
+    return kinds[tree_kind(node)];
 }
 
 static void read_list(struct draft *draft, const struct key *key, struct spot spot,
                       const struct cJSON *node)
 {
-    key_fini(key, draft->config);
-    for (const struct cJSON *item = node_first(node); item; item = node_next(item)) {
-        if (node_kind(item) == NODE_TEXT)
-            set_item(draft, key, spot, node_text(item));
+    config_key_fini(key, draft->config);
+    for (const struct cJSON *item = tree_first(node); item; item = tree_next(item)) {
+        if (tree_kind(item) == NODE_TEXT)
+            set_item(draft, key, spot, tree_text(item));
         else
             refuse_value(draft, key, spot, describe(item));
     }
@@ -154,21 +154,21 @@ static void read_value(struct draft *draft, const struct key *key, const struct 
     struct spot spot = draft_spot(draft, key->name);
     int64_t number;
 
-    if (!kind_fits(key, node_kind(node))) {
+    if (!kind_fits(key, tree_kind(node))) {
         refuse_value(draft, key, spot, describe(node));
         return;
     }
     switch (key->type) {
     case KEY_INT:
-        if (node_int(node, &number))
+        if (tree_int(node, &number))
             set_int(draft, key, spot, number);
         break;
     case KEY_BOOL:
-        *(bool *)key_field(key, draft->config) = node_bool(node);
+        *(bool *)key_field(key, draft->config) = tree_bool(node);
         break;
     case KEY_TEXT:
-        if (text_fits(draft, key, spot, node_text(node)))
-            draft_text(draft, key_field(key, draft->config), node_text(node));
+        if (text_fits(draft, key, spot, tree_text(node)))
+            read_draft_text(draft, key_field(key, draft->config), tree_text(node));
         break;
     case KEY_LIST:
         read_list(draft, key, spot, node);
@@ -177,7 +177,7 @@ static void read_value(struct draft *draft, const struct key *key, const struct 
         draft->sources = node;
         break;
     case KEY_USE:
-        set_use(draft, spot, node_text(node));
+        set_use(draft, spot, tree_text(node));
         break;
     case KEY_KEYS:
         draft->keys = node;
@@ -200,16 +200,16 @@ static void read_object(struct draft *draft, const struct cJSON *object, const c
 {
     char path[PATH_MAX_LEN];
 
-    for (const struct cJSON *node = node_first(object); node; node = node_next(node)) {
+    for (const struct cJSON *node = tree_first(object); node; node = tree_next(node)) {
         const struct key *key;
-        snprintf(path, sizeof path, "%s%s%s", prefix, *prefix ? "." : "", node_name(node));
+        snprintf(path, sizeof path, "%s%s%s", prefix, *prefix ? "." : "", tree_name(node));
         /* A name with a dot in it is no path: {"limits.burst": 1} is unknown. */
-        key = strchr(node_name(node), '.') ? NULL : keys_find(path);
+        key = strchr(tree_name(node), '.') ? NULL : keys_find(path);
         if (key)
             read_value(draft, key, node);
-        else if (strchr(node_name(node), '.') || !keys_is_section(path))
+        else if (strchr(tree_name(node), '.') || !keys_is_section(path))
             refuse_unknown(draft, path);
-        else if (node_kind(node) != NODE_OBJECT)
+        else if (tree_kind(node) != NODE_OBJECT)
             report_error(draft->report, draft_spot(draft, path), "found %s, allowed an object",
                          describe(node));
         else
@@ -249,7 +249,7 @@ static void parse_list(struct draft *draft, const struct key *key, struct spot s
         report_error(draft->report, spot, "out of memory");
         return;
     }
-    key_fini(key, draft->config);
+    config_key_fini(key, draft->config);
     while ((item = strsep(&rest, ","))) {
         item += strspn(item, " ");
         for (size_t len = strlen(item); len && item[len - 1] == ' '; len--)
@@ -282,7 +282,7 @@ static void read_variable(struct draft *draft, const struct key *key, const char
         break;
     case KEY_TEXT:
         if (text_fits(draft, key, spot, text))
-            draft_text(draft, key_field(key, draft->config), text);
+            read_draft_text(draft, key_field(key, draft->config), text);
         break;
     case KEY_LIST:
         parse_list(draft, key, spot, text);

@@ -32,7 +32,7 @@ static void resolve_paths(struct draft *draft)
             continue;
         joined = file_join(key->base == BASE_CWD ? cwd : draft->config->dir, *field);
         if (joined)
-            draft_text(draft, field, joined);
+            read_draft_text(draft, field, joined);
         else
             report_error(draft->report, draft_spot(draft, key->name), "out of memory");
         free(joined);
@@ -64,25 +64,25 @@ static const char *source_uri(struct draft *draft, const struct cJSON *source)
     const char *uri = NULL;
     char path[512];
 
-    snprintf(path, sizeof path, "dataSource.redis.%s", node_name(source));
-    if (node_kind(source) != NODE_OBJECT) {
+    snprintf(path, sizeof path, "dataSource.redis.%s", tree_name(source));
+    if (tree_kind(source) != NODE_OBJECT) {
         report_error(draft->report, draft_spot(draft, path),
                      "found no object, allowed {\"uri\": \"...\"}");
         return NULL;
     }
-    for (const struct cJSON *node = node_first(source); node; node = node_next(node)) {
-        snprintf(path, sizeof path, "dataSource.redis.%s.%s", node_name(source), node_name(node));
-        if (strcmp(node_name(node), "uri") != 0)
+    for (const struct cJSON *node = tree_first(source); node; node = tree_next(node)) {
+        snprintf(path, sizeof path, "dataSource.redis.%s.%s", tree_name(source), tree_name(node));
+        if (strcmp(tree_name(node), "uri") != 0)
             report_error(draft->report, draft_spot(draft, path),
                          "found an unknown key, allowed uri");
-        else if (node_kind(node) != NODE_TEXT)
+        else if (tree_kind(node) != NODE_TEXT)
             report_error(draft->report, draft_spot(draft, path),
                          "found no string, allowed a string");
         else
-            uri = node_text(node);
+            uri = tree_text(node);
     }
-    snprintf(path, sizeof path, "dataSource.redis.%s.uri", node_name(source));
-    if (!node_first(source))
+    snprintf(path, sizeof path, "dataSource.redis.%s.uri", tree_name(source));
+    if (!tree_first(source))
         report_error(draft->report, draft_spot(draft, path), "found nothing, allowed a string");
     return uri;
 }
@@ -95,15 +95,15 @@ static void choose_source(struct draft *draft)
     bool found = false;
     char path[512];
 
-    for (const struct cJSON *s = draft->sources ? node_first(draft->sources) : NULL; s;
-         s = node_next(s)) {
+    for (const struct cJSON *s = draft->sources ? tree_first(draft->sources) : NULL; s;
+         s = tree_next(s)) {
         struct config_redis other = { 0 };
         const char *uri = source_uri(draft, s);
-        bool this_one = !found && (!chosen || strcmp(node_name(s), chosen) == 0);
+        bool this_one = !found && (!chosen || strcmp(tree_name(s), chosen) == 0);
         found = found || this_one;
         if (!uri)
             continue;
-        snprintf(path, sizeof path, "dataSource.redis.%s.uri", node_name(s));
+        snprintf(path, sizeof path, "dataSource.redis.%s.uri", tree_name(s));
         parse_uri(draft, draft_spot(draft, path), uri, this_one ? &draft->config->redis : &other);
         redis_uri_fini(&other);
     }

@@ -95,7 +95,7 @@ void tree_free(struct cJSON *tree)
     cJSON_Delete(tree);
 }
 
-enum node_kind node_kind(const struct cJSON *node)
+enum node_kind tree_kind(const struct cJSON *node)
 {
     if (cJSON_IsObject(node))
         return NODE_OBJECT;
@@ -108,22 +108,22 @@ enum node_kind node_kind(const struct cJSON *node)
     return cJSON_IsBool(node) ? NODE_BOOL : NODE_NULL;
 }
 
-const char *node_name(const struct cJSON *node)
+const char *tree_name(const struct cJSON *node)
 {
     return node->string;
 }
 
-const char *node_text(const struct cJSON *node)
+const char *tree_text(const struct cJSON *node)
 {
     return node->valuestring;
 }
 
-bool node_bool(const struct cJSON *node)
+bool tree_bool(const struct cJSON *node)
 {
     return cJSON_IsTrue(node);
 }
 
-bool node_int(const struct cJSON *node, int64_t *value)
+bool tree_int(const struct cJSON *node, int64_t *value)
 {
     double number = node->valuedouble;
 
@@ -133,12 +133,12 @@ bool node_int(const struct cJSON *node, int64_t *value)
     return (double)*value == number;
 }
 
-const struct cJSON *node_first(const struct cJSON *node)
+const struct cJSON *tree_first(const struct cJSON *node)
 {
     return node->child;
 }
 
-const struct cJSON *node_next(const struct cJSON *node)
+const struct cJSON *tree_next(const struct cJSON *node)
 {
     return node->next;
 }

@@ -26,15 +26,15 @@ struct cJSON *tree_read(struct slice text, const char *file, struct config_repor
 /* NULL is allowed. Wipes strings: a password may be among them. */
 void tree_free(struct cJSON *tree);
 
-enum node_kind node_kind(const struct cJSON *node);
-const char *node_name(const struct cJSON *node); /* of a member of an object */
-const char *node_text(const struct cJSON *node); /* NODE_TEXT */
-bool node_bool(const struct cJSON *node);        /* NODE_BOOL */
+enum node_kind tree_kind(const struct cJSON *node);
+const char *tree_name(const struct cJSON *node); /* of a member of an object */
+const char *tree_text(const struct cJSON *node); /* NODE_TEXT */
+bool tree_bool(const struct cJSON *node);        /* NODE_BOOL */
 /* NODE_INT; false for a fraction or too many digits, which tree_read has reported. */
-bool node_int(const struct cJSON *node, int64_t *value);
+bool tree_int(const struct cJSON *node, int64_t *value);
 const struct cJSON *
-node_first(const struct cJSON *node); /* child of a list or an object, or NULL */
-const struct cJSON *node_next(const struct cJSON *node);
+tree_first(const struct cJSON *node); /* child of a list or an object, or NULL */
+const struct cJSON *tree_next(const struct cJSON *node);
 
 /* strict.c: does text keep to RFC 8259 and to the bounds above? False, with a report: the text
  * cannot be read further. */

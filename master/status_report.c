@@ -131,7 +131,7 @@ void status_json(const struct region *region, struct buf *out)
     uint64_t now_ms = clock_monotonic_ms();
     struct server_view server;
 
-    server_view(region, &server);
+    slots_server(region, &server);
     buf_add_char(out, '{');
     member(out, "pid", (uint64_t)server.master_pid);
     member_text(out, "node", server.node);
@@ -224,7 +224,7 @@ void status_text(const struct region *region, struct buf *out)
     uint64_t to_workers = stats_sum(region, STAT_publishes) + stats_sum(region, STAT_relayed);
     struct server_view server;
 
-    server_view(region, &server);
+    slots_server(region, &server);
     buf_addf(out, "node %s, master pid %d, up %lld s, config generation %llu, restarts %llu\n",
              server.node, server.master_pid, (long long)ago_ms(now_ms, server.started_ms) / 1000,
              (unsigned long long)server.config_generation, (unsigned long long)server.restarts);

@@ -125,7 +125,7 @@ struct region {
 };
 
 /* Pure. sessions_max is at most 1 << BUCKET_BITS_MAX. */
-struct layout layout_compute(uint32_t sessions_max);
+struct layout region_layout(uint32_t sessions_max);
 /* Master only, for memory of a dead worker: fills with zeros and gives the memory back. */
 void region_clear(struct region *region, size_t at, size_t len);
 /* Master only, for a dead worker: empties its part of the session table, and of the origins. */

@@ -41,7 +41,7 @@ static size_t whole_pages(size_t len)
     return (len + LAYOUT_PAGE - 1) & ~(size_t)(LAYOUT_PAGE - 1);
 }
 
-struct layout layout_compute(uint32_t sessions_max)
+struct layout region_layout(uint32_t sessions_max)
 {
     struct layout l = { .sessions_max = sessions_max, .groups_max = sessions_max / 4 + GROUPS_MIN };
     size_t map_size;
@@ -222,7 +222,7 @@ struct region *region_create(uint32_t sessions_max, char *why, size_t why_size)
                 UINT32_C(1) << BUCKET_BITS_MAX);
         return NULL;
     }
-    layout = layout_compute(sessions_max);
+    layout = region_layout(sessions_max);
     region = region_new(-1, &layout);
     if (!region) {
         say_why(why, why_size, "out of memory");
@@ -253,7 +253,7 @@ static bool check_file(int fd, struct layout *layout, char *why, size_t why_size
                        header.version, LAYOUT_VERSION);
     if (header.sessions_max == 0 || header.sessions_max > UINT32_C(1) << BUCKET_BITS_MAX)
         return say_why(why, why_size, "the header of the shared memory is damaged");
-    *layout = layout_compute(header.sessions_max);
+    *layout = region_layout(header.sessions_max);
     if (header.size != layout->size || (uint64_t)file.st_size != layout->size)
         return say_why(why, why_size, "the shared memory has %" PRIu64 " bytes, %zu were expected",
                        (uint64_t)file.st_size, layout->size);

@@ -246,7 +246,7 @@ void slot_view(const struct region *region, uint32_t slot, struct worker_view *v
         *view = (struct worker_view){ 0 };
 }
 
-void server_view(const struct region *region, struct server_view *view)
+void slots_server(const struct region *region, struct server_view *view)
 {
     const struct master_area *master = region_master(region);
 

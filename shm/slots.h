@@ -68,7 +68,7 @@ void slot_seat_leave(struct region *region, uint32_t slot);
 
 /* Anyone. */
 void slot_view(const struct region *region, uint32_t slot, struct worker_view *view);
-void server_view(const struct region *region, struct server_view *view);
+void slots_server(const struct region *region, struct server_view *view);
 uint32_t slots_sessions(const struct region *region); /* all live workers together */
 /* Returns the fewest connections (sessions + pending) that any worker in WORKER_SERVING has;
  * UINT32_MAX when no worker serves. */

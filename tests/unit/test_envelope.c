@@ -69,12 +69,12 @@ static void assert_verdict(const char *text, const char *code, const char *field
 
     if (!code) {
         if (err)
-            fail_msg("%s: %s %s %s", text, reject_code_text(fault.code), fault.field,
+            fail_msg("%s: %s %s %s", text, envelope_reject_text(fault.code), fault.field,
                      fault.message);
         return;
     }
-    if (err != ERR_BAD || strcmp(reject_code_text(fault.code), code) != 0)
-        fail_msg("%s: %s instead of %s", text, reject_code_text(fault.code), code);
+    if (err != ERR_BAD || strcmp(envelope_reject_text(fault.code), code) != 0)
+        fail_msg("%s: %s instead of %s", text, envelope_reject_text(fault.code), code);
     assert_non_null(fault.message);
     if (!field)
         assert_null(fault.field);
@@ -279,7 +279,7 @@ static void a_binary_message_is_checked_for_utf8(void **state)
     (void)state;
     assert_int_equal(envelope_parse(&envelope, good, false, 10, &arena, &fault), OK);
     assert_int_equal(envelope_parse(&envelope, bad, false, 10, &arena, &fault), ERR_BAD);
-    assert_string_equal(reject_code_text(fault.code), "bad-json");
+    assert_string_equal(envelope_reject_text(fault.code), "bad-json");
 }
 
 /* A member, and the field that is at fault; NULL when it is good. */
@@ -469,14 +469,14 @@ static void recipients_are_counted_as_written(void **state)
         struct buf buf = many(count, 1, "");
         assert_int_equal(parse_slice(buf_slice(&buf)), count <= RECIPIENTS_MAX ? OK : ERR_BAD);
         if (count > RECIPIENTS_MAX) {
-            assert_string_equal(reject_code_text(fault.code), "too-many-recipients");
+            assert_string_equal(envelope_reject_text(fault.code), "too-many-recipients");
             assert_string_equal(fault.field, "to");
         }
         buf_fini(&buf);
         buf = many(count, 1, "\"cc\":\"user0\",");
         assert_int_equal(parse_slice(buf_slice(&buf)), count < RECIPIENTS_MAX ? OK : ERR_BAD);
         if (count == RECIPIENTS_MAX) {
-            assert_string_equal(reject_code_text(fault.code), "too-many-recipients");
+            assert_string_equal(envelope_reject_text(fault.code), "too-many-recipients");
             assert_string_equal(fault.field, "cc");
         }
         buf_fini(&buf);
@@ -684,11 +684,11 @@ static void a_uuid7_has_its_time_version_and_variant(void **state)
 static void each_reject_code_has_its_text(void **state)
 {
     (void)state;
-    assert_string_equal(reject_code_text(REJECT_BAD_JSON), "bad-json");
-    assert_string_equal(reject_code_text(REJECT_INTERNAL), "internal");
-    assert_string_equal(reject_code_text(REJECT_COUNT), "unknown");
+    assert_string_equal(envelope_reject_text(REJECT_BAD_JSON), "bad-json");
+    assert_string_equal(envelope_reject_text(REJECT_INTERNAL), "internal");
+    assert_string_equal(envelope_reject_text(REJECT_COUNT), "unknown");
     for (int code = REJECT_NONE; code < REJECT_COUNT; code++)
-        assert_non_null(reject_code_text((enum reject_code)code));
+        assert_non_null(envelope_reject_text((enum reject_code)code));
 }
 
 int main(void)

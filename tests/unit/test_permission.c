@@ -40,7 +40,7 @@ static struct grant *grant_of(const char *sub, const char *po)
 static void assert_fault(const struct envelope_fault *fault, enum reject_code code,
                          const char *field)
 {
-    assert_string_equal(reject_code_text(fault->code), reject_code_text(code));
+    assert_string_equal(envelope_reject_text(fault->code), envelope_reject_text(code));
     if (code == REJECT_NONE)
         return;
     assert_string_equal(fault->field, field);

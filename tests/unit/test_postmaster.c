@@ -96,7 +96,7 @@ static void rejected_has_every_code_and_only_what_is_known(void **state)
         char part[64];
         text = text_of(postmaster_rejected(odd, &rejection), "rejected");
         snprintf(part, sizeof part, "\"code\":\"%s\",\"message\":\"why\",\"state\":9}",
-                 reject_code_text((enum reject_code)code));
+                 envelope_reject_text((enum reject_code)code));
         assert_has(text, part);
     }
     text =

@@ -68,7 +68,7 @@ static void the_server_row_counts_reloads_and_restarts(void **state)
     slots_master_set(region, 42, "node-a");
     slots_config_applied(region);
     slots_count_restart(region);
-    server_view(region, &view);
+    slots_server(region, &view);
     assert_int_equal(view.master_pid, 42);
     assert_int_equal(view.config_generation, 2);
     assert_int_equal(view.restarts, 1);

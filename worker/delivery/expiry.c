@@ -8,7 +8,7 @@ static void ask_due(struct office *office);
 
 /* A bounded step. The next step is asked for only when this one has been answered, so that
  * everything else has its turn in between. */
-static void on_due_answered(void *arg, struct mailbox_due *due)
+static void on_expiry_answered(void *arg, struct mailbox_due *due)
 {
     struct office *office = arg;
 
@@ -24,7 +24,7 @@ static void on_due_answered(void *arg, struct mailbox_due *due)
 
 static void ask_due(struct office *office)
 {
-    office->expiry_asked = mailbox_due(office->mailbox, on_due_answered, office) == OK;
+    office->expiry_asked = mailbox_due(office->mailbox, on_expiry_answered, office) == OK;
 }
 
 void expiry_tick(struct office *office)

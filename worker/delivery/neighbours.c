@@ -9,7 +9,7 @@ bool neighbours_failed(struct neighbours *neighbours, const struct region *regio
     struct server_view server;
     bool failed;
 
-    server_view(region, &server);
+    slots_server(region, &server);
     failed = lost != neighbours->doorbells_lost || server.restarts != neighbours->restarts;
     neighbours->doorbells_lost = lost;
     neighbours->restarts = server.restarts;

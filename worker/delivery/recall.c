@@ -120,7 +120,7 @@ static void say_result(const struct recall *recall)
 
 /* ---- the mailboxes ---- */
 
-static void on_recalled(void *arg, struct mailbox_recalled *recalled);
+static void on_recall_answered(void *arg, struct mailbox_recalled *recalled);
 
 static void take_outcome(struct recall *recall, struct target *target,
                          enum mailbox_recall_outcome outcome)
@@ -136,7 +136,7 @@ static void go_on(struct recall *recall)
         struct target *target = &recall->targets[recall->next++];
         if (recall->office->mailbox &&
             mailbox_recall(recall->office->mailbox, target->address, recall->from, recall->id,
-                           on_recalled, target) == OK)
+                           on_recall_answered, target) == OK)
             recall->waiting++;
         else
             take_outcome(recall, target, MAILBOX_RECALL_UNKNOWN);
@@ -147,7 +147,7 @@ static void go_on(struct recall *recall)
     recall_free(recall);
 }
 
-static void on_recalled(void *arg, struct mailbox_recalled *recalled)
+static void on_recall_answered(void *arg, struct mailbox_recalled *recalled)
 {
     struct target *target = arg;
     struct recall *recall = target->recall;

@@ -163,7 +163,7 @@ static void begin(struct session *session, const struct mailbox_opened *opened)
     opening_free(session);
 }
 
-static void on_opened(void *arg, const struct mailbox_opened *opened)
+static void on_standing(void *arg, const struct mailbox_opened *opened)
 {
     struct session_opening *opening = arg;
     struct session *session = opening->session;
@@ -189,10 +189,10 @@ static void ask_standing(struct session *session)
 
     groups_session_opened(session); /* first: by `welcome` the session is in "#all" */
     if (office->mailbox && mailbox_is_up(office->mailbox) &&
-        whereabouts_enter(session, on_opened, session->opening) == OK)
+        whereabouts_enter(session, on_standing, session->opening) == OK)
         session->opening->asked = true;
     else
-        on_opened(session->opening, &unavailable);
+        on_standing(session->opening, &unavailable);
 }
 
 struct session *life_open(struct office *office, int fd, const struct session_claim *claim)

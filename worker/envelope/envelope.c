@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-const char *reject_code_text(enum reject_code code)
+const char *envelope_reject_text(enum reject_code code)
 {
     static const char *const texts[REJECT_COUNT] = { [REJECT_NONE] = "none",
 #define X(name, text, stat) [REJECT_##name] = text,

@@ -41,7 +41,7 @@ enum reject_code {
 #undef X
         REJECT_COUNT
 };
-const char *reject_code_text(enum reject_code code);
+const char *envelope_reject_text(enum reject_code code);
 
 enum envelope_type { TYPE_MAIL = 1, TYPE_SIGNAL = 2, TYPE_POST = 3, TYPE_CONTROL = 4 };
 

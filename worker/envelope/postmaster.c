@@ -108,7 +108,7 @@ static void add_refused(const struct postmaster_refusal *refused, size_t count)
     for (size_t i = 0; i < count; i++) {
         buf_add_text(&text, i ? ",{\"address\":" : "{\"address\":");
         json_add_string(&text, refused[i].address);
-        buf_addf(&text, ",\"code\":\"%s\"}", reject_code_text(refused[i].code));
+        buf_addf(&text, ",\"code\":\"%s\"}", envelope_reject_text(refused[i].code));
     }
     buf_add_char(&text, ']');
 }
@@ -126,7 +126,7 @@ struct msg *postmaster_accepted(struct slice to, struct slice id, int state,
 struct msg *postmaster_rejected(struct slice to, const struct postmaster_rejection *rejection)
 {
     postmaster_begin(to, "rejected");
-    add_text_member("code", slice_of(reject_code_text(rejection->code)));
+    add_text_member("code", slice_of(envelope_reject_text(rejection->code)));
     add_text_member("message", slice_of(rejection->message));
     if (rejection->id.data)
         add_text_member("inReplyTo", rejection->id);

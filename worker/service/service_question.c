@@ -86,7 +86,7 @@ static void take_failure(struct service_address *address)
         seat->in_doubt = true;
 }
 
-static void on_worked(void *arg, const struct mailbox_worked *worked)
+static void on_work_shared(void *arg, const struct mailbox_worked *worked)
 {
     struct service_address *address = arg;
     struct service *service = address->service;
@@ -166,7 +166,7 @@ enum err service_question_ask(struct service *service, struct service_address *a
 
     work.held = held;
     if (!err)
-        err = mailbox_work(service->office->mailbox, &work, on_worked, address);
+        err = mailbox_work(service->office->mailbox, &work, on_work_shared, address);
     free(held);
     address->acks_asked = (uint32_t)work.ack_count;
     address->dead_asked = work.dead.len;
