@@ -89,6 +89,7 @@
     X(tokens_expired)    /* close 4001 */                                                          \
     X(tokens_revoked)    /* close 4501 */                                                          \
     X(accept_paused)     /* times that accepting paused for want of descriptors or memory */       \
+    X(out_of_memory)     /* connections ended or refused because an allocation failed */           \
     X(rate_in)           /* gauge: messages_in in the last second */                               \
     X(rate_out)          /* gauge: messages_out in the last second */                              \
     X(workers_elsewhere) /* gauge: live workers of other nodes that each worker knows, added up */

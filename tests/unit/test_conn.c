@@ -32,6 +32,13 @@ static void on_deadline(struct conn *of)
     deadline_count++;
 }
 
+/* As an owner whose allocation fails: something is queued, and the connection ends. */
+static void on_room(struct conn *of)
+{
+    assert_int_equal(conn_answer(of, WS_TEXT, SLICE("the last")), OK);
+    conn_abort_no_memory(of);
+}
+
 static void on_closing(struct conn *of)
 {
     assert_ptr_equal(of, conn);
@@ -91,7 +98,11 @@ static void finish(void)
 static int setup(void **state)
 {
     static const struct conn_calls calls = {
-        .message = on_message, .deadline = on_deadline, .closing = on_closing, .gone = on_gone
+        .message = on_message,
+        .deadline = on_deadline,
+        .has_room = on_room,
+        .closing = on_closing,
+        .gone = on_gone,
     };
 
     (void)state;
@@ -133,6 +144,7 @@ static void send_text(const char *text, enum msg_kind kind, int level)
 {
     struct msg *msg = msg_new(slice_of(text), kind, level);
 
+    assert_non_null(conn);
     assert_int_equal(conn_send(conn, msg), OK);
     msg_unref(msg);
 }
@@ -142,6 +154,7 @@ static enum err send_bulk(size_t len, enum msg_kind kind, int level)
     struct msg *msg = msg_make(len, kind, level);
     enum err err;
 
+    assert_non_null(conn);
     memset(msg->data, 'x', len);
     err = conn_send(conn, msg);
     msg_unref(msg);
@@ -230,7 +243,7 @@ static void a_large_message_is_put_together(void **state)
     memset(text, 'm', len);
     buf_init(&frame, 1 << 20);
     frame_add(&frame, 0x80 | WS_TEXT, text, len);
-    while (sent < frame.len) {
+    while (sent < frame.len && conn) {
         sent += peer_try_send(&peer, frame.data + sent, frame.len - sent);
         turns(1);
     }
@@ -344,7 +357,7 @@ static void anything_at_all_keeps_a_peer_alive(void **state)
     peer_text(&peer, "still here");
     pass_ms(PING_MS - 2 * WHEEL_TICK_MS);
     expect_nothing(&peer);
-    assert_true(conn_is_open(conn));
+    assert_true(conn && conn_is_open(conn));
 }
 
 /* A worker that was stopped for a minute must not take its own silence for the peers'. */
@@ -355,7 +368,7 @@ static void after_a_stop_a_peer_has_its_whole_time_to_answer(void **state)
     tick();
     expect_frame(&peer, WS_PING, "");
     pass_ms(PONG_MS - 2 * WHEEL_TICK_MS);
-    assert_true(conn_is_open(conn));
+    assert_true(conn && conn_is_open(conn));
     pass_ms(4 * WHEEL_TICK_MS);
     expect_close(&peer, WS_CLOSE_GOING_AWAY);
 }
@@ -602,15 +615,17 @@ static void who_reads_no_answers_is_not_read_either(void **state)
         turns(3);
     }
     assert_true(sent < offered); /* the wire is full: the server stopped */
-    assert_true(conn->read_paused);
+    assert_non_null(conn);
+    assert_true(conn && conn->read_paused);
     assert_in_range(conn->outbox.answer_bytes, 1, host.answer_bytes_max + 2 * 64 * 1024);
-    assert_true(conn_is_open(conn));
+    assert_true(conn && conn_is_open(conn));
     /* The client finishes its last frame while it reads: everything it sent is answered. */
     while (sent % frame.len || received < sent / frame.len) {
         size_t at = sent % frame.len;
         if (at)
             sent += peer_try_send(&peer, frame.data + at, frame.len - at);
         turns(1);
+        assert_non_null(conn);
         while (peer_next(&peer, &got) == WS_TEXT)
             received++;
         peer.in.len = peer.at == peer.in.len ? 0 : peer.in.len;
@@ -626,7 +641,7 @@ static void a_reader_that_takes_nothing_is_closed_as_too_slow(void **state)
     struct slice got = { 0 };
 
     (void)state;
-    while (conn->outbox.bytes < 500000) {
+    while (conn && conn->outbox.bytes < 500000) {
         assert_int_equal(send_bulk(100000, MSG_MAIL, 0), OK);
         turns(1);
     }
@@ -634,9 +649,10 @@ static void a_reader_that_takes_nothing_is_closed_as_too_slow(void **state)
     pass_ms(20000);
     peer_frame(&peer, 0x80 | WS_PONG, "", 0);
     pass_ms(SLOW_MS - 20000 - 2 * WHEEL_TICK_MS);
-    assert_true(conn_is_open(conn));
+    assert_true(conn && conn_is_open(conn));
     pass_ms(4 * WHEEL_TICK_MS);
     assert_int_equal(closing_count, 1);
+    assert_non_null(conn);
     while (peer_next(&peer, &got) == WS_TEXT || conn->outbox.bytes) {
         assert_int_equal(got.len, 100000); /* what had partly left is finished */
         turns(1);
@@ -649,15 +665,15 @@ static void a_slow_reader_that_takes_something_stays(void **state)
 {
     (void)state;
     host.queue_bytes_max = 16 << 20;
-    while (conn->outbox.bytes < 8000000) {
+    while (conn && conn->outbox.bytes < 8000000) {
         assert_int_equal(send_bulk(50000, MSG_MAIL, 0), OK);
         turns(1);
     }
     for (int i = 0; i < 8; i++) {
         peer_frame(&peer, 0x80 | WS_PONG, "", 0);
         pass_ms(20000);
-        assert_true(conn_is_open(conn));
-        assert_true(conn->outbox.bytes > 0);
+        assert_true(conn && conn_is_open(conn));
+        assert_true(conn && conn->outbox.bytes > 0);
         peer_read(&peer); /* what the socket holds, which is a fraction of it */
         turns(1);
     }
@@ -674,9 +690,9 @@ static void the_slow_readers_time_begins_when_something_waits(void **state)
         continue;
     peer_frame(&peer, 0x80 | WS_PING, "", 0);
     turns(1);
-    assert_true(conn->outbox.bytes > 0);
+    assert_true(conn && conn->outbox.bytes > 0);
     pass_ms(SLOW_MS - PING_MS + 5000);
-    assert_true(conn_is_open(conn));
+    assert_true(conn && conn_is_open(conn));
     peer_frame(&peer, 0x80 | WS_PONG, "", 0);
     pass_ms(PING_MS - 5000 + 2 * WHEEL_TICK_MS);
     assert_int_equal(closing_count, 1);
@@ -686,23 +702,23 @@ static void a_full_queue_sheds_signals_and_refuses_mail(void **state)
 {
     (void)state;
     host.queue_bytes_max = 600000;
-    while (conn->outbox.bytes <
-           400000) { /* the socket is full of mail, and so is most of the queue */
+    while (conn && conn->outbox.bytes <
+                       400000) { /* the socket is full of mail, and so is most of the queue */
         assert_int_equal(send_bulk(50000, MSG_MAIL, 0), OK);
         turns(1);
     }
-    while (conn->outbox.bytes < 540000)
+    while (conn && conn->outbox.bytes < 540000)
         assert_int_equal(send_bulk(20000, MSG_SIGNAL, 3), OK);
     assert_int_equal(send_bulk(100000, MSG_SIGNAL, 2), ERR_FULL); /* sheds none of a higher level */
-    assert_true(conn->outbox.signal_bytes > 0);
+    assert_true(conn && conn->outbox.signal_bytes > 0);
     assert_int_equal(send_bulk(100000, MSG_SIGNAL, 4), OK);
-    assert_true(conn->outbox.bytes <= host.queue_bytes_max);
+    assert_true(conn && conn->outbox.bytes <= host.queue_bytes_max);
     assert_int_equal(send_bulk(100000, MSG_MAIL, -9), OK); /* mail goes before any signal */
-    assert_true(conn->outbox.bytes <= host.queue_bytes_max);
+    assert_true(conn && conn->outbox.bytes <= host.queue_bytes_max);
     while (send_bulk(50000, MSG_MAIL, 0) == OK)
-        assert_true(conn->outbox.bytes <= host.queue_bytes_max);
+        assert_true(conn && conn->outbox.bytes <= host.queue_bytes_max);
     assert_int_equal(conn->outbox.signal_bytes, 0);
-    assert_true(conn_is_open(conn));
+    assert_true(conn && conn_is_open(conn));
     assert_int_equal(send_bulk(50000, MSG_ANSWER, 0), OK); /* answers are never bounded here */
 }
 
@@ -716,6 +732,16 @@ static void raw_bytes_leave_before_everything_else(void **state)
     assert_memory_equal(peer.in.data, "HTTP/1.1 101\r\n\r\n", 16);
     peer.at = 16;
     expect_frame(&peer, WS_TEXT, "welcome");
+}
+
+static void a_connection_that_ends_while_it_is_written_is_freed_a_turn_later(void **state)
+{
+    (void)state;
+    conn_ask_for_room(conn, 1000);
+    turns(1);
+    assert_int_equal(closing_count, 1);
+    turns(1);
+    assert_int_equal(gone_count, 1);
 }
 
 int main(void)
@@ -753,6 +779,7 @@ int main(void)
         T(the_slow_readers_time_begins_when_something_waits),
         T(a_full_queue_sheds_signals_and_refuses_mail),
         T(raw_bytes_leave_before_everything_else),
+        T(a_connection_that_ends_while_it_is_written_is_freed_a_turn_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

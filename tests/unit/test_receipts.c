@@ -29,7 +29,7 @@ void payment_pay_all(struct office *at, struct mailbox_debts *debts)
     (void)debts;
 }
 
-void conn_abort(struct conn *conn)
+void conn_abort_no_memory(struct conn *conn)
 {
     (void)conn;
     redis.aborts++;
@@ -60,7 +60,8 @@ enum err mailbox_ack_asked(struct mailbox *mailbox, struct slice address, struct
     if (redis.down)
         return ERR_DOWN;
     assert_true(range_count <= RANGES_MAX);
-    memcpy(redis.ranges, ranges, range_count * sizeof *ranges);
+    if (range_count)
+        memcpy(redis.ranges, ranges, range_count * sizeof *ranges);
     redis.count = range_count;
     redis.cursor = seq;
     redis.asks++;
@@ -117,6 +118,7 @@ static void acks(struct seq seq)
 
 static void answers(bool ok, bool more)
 {
+    assert_non_null(session.receipts.job);
     on_ranges_acked(session.receipts.job, &(struct mailbox_acked){ .ok = ok, .more = more });
 }
 

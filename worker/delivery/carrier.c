@@ -36,7 +36,7 @@ static void mail_enqueue(struct session *session, struct msg *msg, struct seq se
     if (msg->flags & MSG_ASKS)
         receipts_expect(session, seq);
     if (conn_send_at(&session->conn, msg, position) == ERR_NOMEM)
-        conn_abort(&session->conn); /* the message is replayed after a reconnect */
+        conn_abort_no_memory(&session->conn); /* the message is replayed after a reconnect */
 }
 
 bool carrier_has_expired(const struct office *office, const struct mailbox_entry *entry)
@@ -65,7 +65,7 @@ static bool mail_take(struct reader *reader, const struct mailbox_entry *entry, 
     struct session *session = reader_session(reader);
 
     if (!msg) {
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
         return false;
     }
     msg->flags = entry->receipt ? MSG_ASKS : 0;
@@ -83,7 +83,7 @@ static void mail_replayed(struct reader *reader)
     if (msg)
         msg->level = reader->feed.level;
     if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
     msg_unref(msg);
 }
 

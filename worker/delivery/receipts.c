@@ -90,7 +90,7 @@ static void add_asked(struct session *session, struct mailbox_range range)
     if (job)
         add_range(job, range);
     else
-        conn_abort(&session->conn); /* no memory: after a reconnect the client acknowledges again */
+        conn_abort_no_memory(&session->conn); /* after a reconnect the client acknowledges again */
 }
 
 void receipts_note_ack(struct session *session, struct seq seq)
@@ -133,7 +133,8 @@ static void job_finish(struct receipts_job *job)
     struct session *session = job->session;
 
     job->count -= job->asked;
-    memmove(job->ranges, job->ranges + job->asked, job->count * sizeof *job->ranges);
+    if (job->count)
+        memmove(job->ranges, job->ranges + job->asked, job->count * sizeof *job->ranges);
     job->asked = 0;
     if (job->count || seq_compare(cursor_of(session, job), job->cursor_asked) > 0) {
         job_ask(job);

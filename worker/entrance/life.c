@@ -200,6 +200,7 @@ struct session *life_open(struct office *office, int fd, const struct session_cl
     struct session *session = make(office, claim);
 
     if (!session) {
+        stats_add(office->stats, STAT_out_of_memory, 1);
         close(fd);
         slot_seat_leave(office->region, office->slot);
         if (claim->origin_key)
@@ -208,7 +209,7 @@ struct session *life_open(struct office *office, int fd, const struct session_cl
     }
     session->origin_key = claim->origin_key;
     if (session_number_take(session)) {
-        log_error("session_not_opened", "reason=\"no room\"");
+        stats_add(office->stats, STAT_out_of_memory, 1);
         close(fd);
         session_free(session);
         return NULL;
@@ -220,7 +221,7 @@ struct session *life_open(struct office *office, int fd, const struct session_cl
     stats_add(office->stats, STAT_sessions_opened, 1);
     conn_hold(&session->conn);
     if (conn_send_raw(&session->conn, claim->answer))
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
     else
         ask_standing(session);
     return session;

@@ -79,7 +79,7 @@ static void offer_to_unsubscribed(struct groups *groups, struct session *session
     if (!lagging)
         lagging = subscription_new(session, parcel->group, SUBSCRIPTION_LAGGING);
     if (!lagging) {
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
         return;
     }
     subscription_start_live(lagging, groups->delivered_before);

@@ -54,7 +54,7 @@ static enum err say_unsubscribed(struct session *session, struct slice id,
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     msg->level = -9;
     if (conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }) == ERR_NOMEM)
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
     msg_unref(msg);
     return OK;
 }

@@ -181,7 +181,7 @@ static void subscription_enqueue(struct subscription *subscription, struct msg *
 
     stats_add(session->office->stats, STAT_group_deliveries, 1);
     if (conn_send_at(&session->conn, msg, position) == ERR_NOMEM)
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
 }
 
 static bool subscription_take(struct reader *reader, const struct mailbox_entry *entry,
@@ -193,7 +193,7 @@ static bool subscription_take(struct reader *reader, const struct mailbox_entry 
     if (msg)
         subscription_enqueue(subscription, msg, entry->seq);
     else
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
     return conn_is_open(&session->conn);
 }
 
@@ -218,7 +218,7 @@ static void say_replayed(struct subscription *subscription, bool recovered)
     if (msg)
         msg->level = feed->level;
     if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
     msg_unref(msg);
 }
 
@@ -365,7 +365,7 @@ void subscription_enqueue_plain(struct session *session, struct msg *msg, struct
     if (!err)
         stats_add(office->stats, STAT_group_deliveries, 1);
     else if (err == ERR_NOMEM)
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
     else if (err == ERR_FULL) { /* not stored: the close tells the client that a post was missed */
         stats_add(office->stats, STAT_slow_closed, 1);
         stats_add(office->stats, STAT_mail_undelivered, 1);

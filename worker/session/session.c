@@ -121,7 +121,7 @@ void session_relist(struct session *session)
 void session_say(struct session *session, struct msg *msg)
 {
     if (!msg || conn_send(&session->conn, msg) == ERR_NOMEM)
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
     msg_unref(msg);
 }
 

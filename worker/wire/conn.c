@@ -66,6 +66,14 @@ void conn_abort(struct conn *conn)
     conn_die(conn);
 }
 
+void conn_abort_no_memory(struct conn *conn)
+{
+    if (conn->state == CONN_DEAD)
+        return;
+    tally_stat(conn->host, STAT_out_of_memory, 1);
+    conn_die(conn);
+}
+
 static bool not_reading(const struct conn *conn)
 {
     return conn->read_paused || conn->held;
@@ -137,12 +145,12 @@ static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice 
     struct msg *msg = msg_new(payload, opcode == WS_CLOSE ? MSG_LAST : MSG_ANSWER, 0);
 
     if (!msg) {
-        conn_die(conn);
+        conn_abort_no_memory(conn);
         return;
     }
     msg->opcode = (uint8_t)opcode;
     if (queue_msg(conn, msg, (struct outbox_position){ 0 }))
-        conn_die(conn);
+        conn_abort_no_memory(conn);
     msg_unref(msg);
 }
 
@@ -303,6 +311,7 @@ static void on_data(struct conn *conn, const struct ws_event *event)
         return;
     }
     if (message_keep(conn, event->payload)) {
+        tally_stat(conn->host, STAT_out_of_memory, 1);
         conn_close_now(conn, WS_CLOSE_INTERNAL, SLICE("out of memory"));
         message_drop(conn);
         return;
@@ -344,7 +353,7 @@ static void leftover_keep(struct conn *conn, const uint8_t *data, size_t len)
     assert(len <= WS_LEFTOVER_MAX);
     conn->leftover = malloc(len);
     if (!conn->leftover) {
-        conn_die(conn);
+        conn_abort_no_memory(conn);
         return;
     }
     memcpy(conn->leftover, data, len);
@@ -524,6 +533,7 @@ static bool shed_for(struct conn *conn, const struct msg *msg)
 enum err conn_send(struct conn *conn, struct msg *msg)
 {
     bool bounded = msg->kind == MSG_SIGNAL || msg->kind == MSG_MAIL;
+    enum err err;
 
     if (conn->state != CONN_OPEN)
         return ERR_DOWN;
@@ -532,7 +542,10 @@ enum err conn_send(struct conn *conn, struct msg *msg)
             tally_stat(conn->host, STAT_signals_shed, 1);
         return ERR_FULL;
     }
-    return queue_msg(conn, msg, (struct outbox_position){ 0 });
+    err = queue_msg(conn, msg, (struct outbox_position){ 0 });
+    if (err && msg->kind == MSG_SIGNAL)
+        tally_stat(conn->host, STAT_signals_shed, 1);
+    return err;
 }
 
 enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position position)
@@ -622,8 +635,13 @@ void conn_host_flush(struct conn_host *host)
     while (todo) {
         struct conn *conn = todo;
         todo = conn->next_dead;
-        assert(!conn->is_dirty);
-        bury_conn(conn);
+        if (conn->is_dirty) { /* since it died while the first list was flushed */
+            conn->next_dead = host->dead;
+            host->dead = conn;
+            loop_again(host->loop);
+        } else {
+            bury_conn(conn);
+        }
     }
 }
 

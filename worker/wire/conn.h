@@ -104,9 +104,9 @@ void conn_host_flush(struct conn_host *host);
 enum err conn_start(struct conn *conn, struct conn_host *host, int fd);
 /* Decodes bytes that came behind the upgrade request. Call before the loop runs again. */
 void conn_feed(struct conn *conn, struct slice bytes);
-/* Queues a message, with a reference of its own. ERR_FULL: the queue is full and msg is not queued;
- * a signal is counted as shed, and the owner decides whether the connection ends for mail.
- * ERR_DOWN: closing. ERR_NOMEM. */
+/* Queues a message, with a reference of its own. ERR_FULL: the queue is full and msg is not queued.
+ * ERR_NOMEM: the same for want of memory. A signal is then counted as shed; for mail the owner
+ * decides whether the connection ends. ERR_DOWN: closing. */
 enum err conn_send(struct conn *conn, struct msg *msg);
 /* The same for a stored message, which leaves with `position` as its `seq`. The bound of the queue
  * does not apply: the owner keeps the queue short by conn_ask_for_room. */
@@ -132,6 +132,9 @@ void conn_close(struct conn *conn, uint16_t code, struct slice reason);
 void conn_close_now(struct conn *conn, uint16_t code, struct slice reason);
 /* Closes the socket at once; gone follows at the end of the turn. */
 void conn_abort(struct conn *conn);
+/* The same for want of memory, which is counted: a frame for the peer cannot be queued. The client
+ * connects again, and its mailbox has what the client missed. */
+void conn_abort_no_memory(struct conn *conn);
 /* Sets when calls->deadline is called; UINT64_MAX: never. */
 void conn_set_deadline(struct conn *conn, uint64_t at_ms);
 /* In CLOSING: sets when the socket is closed even if the peer has not answered. */
