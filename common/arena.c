@@ -21,6 +21,7 @@ void arena_reset(struct arena *arena)
         free(extra);
     }
     arena->used = 0;
+    arena->failed = false;
 }
 
 void arena_fini(struct arena *arena)
@@ -30,15 +31,21 @@ void arena_fini(struct arena *arena)
     arena->block = NULL;
 }
 
+static void *take_nothing(struct arena *arena)
+{
+    arena->failed = true;
+    return NULL;
+}
+
 static void *take_extra(struct arena *arena, size_t len)
 {
     struct arena_extra *extra;
 
     if (len > SIZE_MAX - sizeof *extra)
-        return NULL;
+        return take_nothing(arena);
     extra = malloc(sizeof *extra + len);
     if (!extra)
-        return NULL;
+        return take_nothing(arena);
     extra->next = arena->extra;
     arena->extra = extra;
     return extra->bytes;
@@ -49,7 +56,7 @@ void *arena_take(struct arena *arena, size_t len)
     size_t start = (arena->used + 15) & ~(size_t)15;
 
     if (!arena->block && !(arena->block = malloc(arena->size)))
-        return NULL;
+        return take_nothing(arena);
     if (start > arena->size || len > arena->size - start)
         return take_extra(arena, len);
     arena->used = start + len;

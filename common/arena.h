@@ -7,6 +7,7 @@
 #ifndef COMMON_ARENA_H
 #define COMMON_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena_extra;
@@ -14,6 +15,7 @@ struct arena {
     char *block;
     size_t used, size;
     struct arena_extra *extra; /* allocations that did not fit into block, newest first */
+    bool failed;               /* an arena_take has returned NULL since the last reset */
 };
 
 /* size: bytes of the block, which the first arena_take allocates. */

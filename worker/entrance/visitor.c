@@ -94,7 +94,7 @@ static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
     buf_init(&answer, 4096);
     http_answer_refusal(&answer, refusal);
     /* A fresh socket's buffer takes a few hundred bytes whole. */
-    if (send(visitor->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0 ||
+    if (answer.failed || send(visitor->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0 ||
         shutdown(visitor->fd, SHUT_WR) < 0 || crowded(visitor->visitors)) {
         buf_fini(&answer);
         part(visitor);
@@ -110,6 +110,12 @@ static void refuse_busy(struct visitor *visitor, const char *code, const char *m
     refuse(visitor,
            &(struct http_refusal){
                .status = 503, .code = code, .message = message, .retry_after_s = RETRY_AFTER_S });
+}
+
+static void refuse_no_memory(struct visitor *visitor)
+{
+    stats_add(visitor->visitors->office->stats, STAT_out_of_memory, 1);
+    refuse_busy(visitor, "internal", "out of memory");
 }
 
 static void refuse_bad(struct visitor *visitor, const char *message)
@@ -165,7 +171,8 @@ static bool origin_allowed(const struct office *office, const struct http_upgrad
     return false;
 }
 
-/* Checks origin and token. Returns a grant with one reference, or NULL with the visitor refused. */
+/* Checks origin and token. Returns a grant with one reference; NULL: the visitor has been refused,
+ * or memory is short. */
 static struct grant *check_token(struct visitor *visitor, const struct http_upgrade *upgrade)
 {
     struct office *office = visitor->visitors->office;
@@ -188,7 +195,7 @@ static struct grant *check_token(struct visitor *visitor, const struct http_upgr
     }
     fault = token.len ? token_verify(office->config, token, loop_unix_s(office->loop), &grant)
                       : TOKEN_ABSENT;
-    if (fault == TOKEN_GOOD)
+    if (fault == TOKEN_GOOD || fault == TOKEN_UNCHECKED)
         return grant;
     refuse(visitor,
            &(struct http_refusal){ .status = 401,
@@ -228,6 +235,12 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
     }
     buf_init(&answer, 1024);
     http_answer_upgrade(&answer, upgrade->key, upgrade->offers_v1 ? "postoffice.v1" : NULL);
+    if (answer.failed) {
+        buf_fini(&answer);
+        slot_seat_leave(office->region, office->slot);
+        refuse_no_memory(visitor);
+        return;
+    }
     leave(visitor);
     life_open(office, visitor->fd,
               &(struct session_claim){
@@ -272,7 +285,7 @@ static void check(struct visitor *visitor, size_t head_len)
     grant = check_token(visitor, &upgrade);
     if (!grant) {
         if (!visitor->answered)
-            refuse_busy(visitor, "internal", "out of memory");
+            refuse_no_memory(visitor);
         return;
     }
     if (upgrade.client_id.data && !grant_may_speak_for(grant, upgrade.client_id))
@@ -294,8 +307,10 @@ static ssize_t fill(struct visitor *visitor, size_t head_max)
 
     if (room > READ_STEP)
         room = READ_STEP;
-    if (buf_reserve(&visitor->head, room))
+    if (buf_reserve(&visitor->head, room)) {
+        stats_add(visitor->visitors->office->stats, STAT_out_of_memory, 1);
         return 0;
+    }
     do
         n = recv(visitor->fd, visitor->head.data + visitor->head.len, room, 0);
     while (n < 0 && errno == EINTR);
@@ -403,6 +418,7 @@ void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *pee
     struct visitor *visitor = calloc(1, sizeof *visitor);
 
     if (!visitor) {
+        stats_add(office->stats, STAT_out_of_memory, 1);
         close(fd);
         return;
     }

@@ -55,6 +55,8 @@ static enum err run_renew(struct session *session, const struct envelope *envelo
     if (!envelope->token.data)
         return envelope_reject(fault, REJECT_MISSING_FIELD, "token", "renew needs a fresh token");
     wrong = token_verify(office->config, envelope->token, loop_unix_s(office->loop), &grant);
+    if (wrong == TOKEN_UNCHECKED)
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (wrong != TOKEN_GOOD)
         return envelope_reject(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
     if (!may_replace_grant(session, grant)) {
@@ -150,7 +152,7 @@ static void send_history(struct session *session, struct slice id, const struct 
     }
     buf_add_char(out, ']');
     if (send_result(session, &fault))
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
 }
 
 static void history_read(void *arg, const struct mailbox_page *page)

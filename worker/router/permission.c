@@ -11,6 +11,8 @@ static enum err check_own_token(const struct permission_session *session,
     enum token_fault wrong;
 
     wrong = token_verify(session->config, envelope->token, session->now_s, &grant);
+    if (wrong == TOKEN_UNCHECKED)
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (wrong != TOKEN_GOOD)
         return envelope_reject(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
     if (!slice_equal(slice_make(grant->sub, grant->sub_len), envelope->from)) {

@@ -40,6 +40,7 @@ const char *token_fault_text(enum token_fault fault)
         [TOKEN_WRONG_AUDIENCE] = "token for another audience",
         [TOKEN_WRONG_ISSUER] = "token from another issuer",
         [TOKEN_REVOKED] = "token revoked",
+        [TOKEN_UNCHECKED] = "token not checked: out of memory",
     };
 
     return (unsigned)fault < TOKEN_FAULT_COUNT ? texts[fault] : "token refused";
@@ -116,12 +117,13 @@ enum err token_base64url_add(struct buf *out, const void *data, size_t len)
     return OK;
 }
 
-bool token_json_object(struct slice text, struct json_value *object)
+bool token_json_object(struct slice text, struct arena *arena, struct json_value *object)
 {
     struct json_fault fault;
+    enum err err = utf8_valid(text) ? json_check(text, TOKEN_JSON_DEPTH, object, &fault) : ERR_BAD;
 
-    return utf8_valid(text) && json_check(text, TOKEN_JSON_DEPTH, object, &fault) == OK &&
-           object->type == JSON_OBJECT;
+    arena->failed |= err == ERR_NOMEM;
+    return !err && object->type == JSON_OBJECT;
 }
 
 struct slice token_json_text(const struct json_value *value, struct arena *arena)

@@ -58,6 +58,7 @@ enum token_fault {
     TOKEN_WRONG_AUDIENCE,
     TOKEN_WRONG_ISSUER,
     TOKEN_REVOKED,
+    TOKEN_UNCHECKED, /* no memory: nothing is known of the token */
     TOKEN_FAULT_COUNT
 };
 /* Returns a short static text for people, such as "token expired", without any part of the

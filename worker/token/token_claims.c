@@ -144,7 +144,7 @@ static bool read_claims(struct claims *claims, struct slice json)
     struct json_value object, key, value;
     struct json_walk walk;
 
-    if (!token_json_object(json, &object))
+    if (!token_json_object(json, &claims->arena, &object))
         return false;
     json_walk_begin(&walk, &object);
     while (json_walk_member(&walk, &key, &value, NULL))
@@ -215,12 +215,14 @@ enum token_fault token_claims_read(const struct config *config, const struct tok
     struct grant *made = NULL;
 
     if (!claims)
-        return TOKEN_BAD_CLAIMS;
+        return TOKEN_UNCHECKED;
     claims_begin(claims, opened);
     if (read_claims(claims, slice_make(opened->payload, opened->payload_len)))
         fault = judge_claims(config, claims, now_s);
+    if (claims->arena.failed)
+        fault = TOKEN_UNCHECKED;
     if (fault == TOKEN_GOOD && !(made = grant_new(&claims->grant)))
-        fault = TOKEN_BAD_CLAIMS; /* out of memory: a token that cannot be checked is refused */
+        fault = TOKEN_UNCHECKED;
     if (fault == TOKEN_GOOD && token_revoked(config, made->jti)) {
         fault = TOKEN_REVOKED;
         grant_unref(made);

@@ -53,8 +53,8 @@ enum token_fault token_key_find(const struct config *config, struct slice kid, e
  * set behind the last byte, so that two different texts are never the same token. */
 bool token_base64url_decode(struct slice text, uint8_t *out, size_t out_size, size_t *out_len);
 enum err token_base64url_add(struct buf *out, const void *data, size_t len);
-/* Is text valid UTF-8 and one JSON object? */
-bool token_json_object(struct slice text, struct json_value *object);
+/* Is text valid UTF-8 and one JSON object? False with arena->failed set: memory is out. */
+bool token_json_object(struct slice text, struct arena *arena, struct json_value *object);
 /* Returns the string's characters, within the text or in the arena. data is NULL when value is no
  * string or memory is out. */
 struct slice token_json_text(const struct json_value *value, struct arena *arena);

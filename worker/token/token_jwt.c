@@ -59,7 +59,7 @@ static bool header_read(struct slice json, struct arena *arena, struct jwt_heade
     struct json_value object, key, value;
     struct json_walk walk;
 
-    if (!token_json_object(json, &object))
+    if (!token_json_object(json, arena, &object))
         return false;
     json_walk_begin(&walk, &object);
     while (json_walk_member(&walk, &key, &value, NULL))
@@ -118,6 +118,8 @@ static enum token_fault jwt_key_choose(const struct config *config, struct slice
     if (fault == TOKEN_GOOD && (*key)->kty != kty)
         fault = TOKEN_BAD_ALGORITHM;
 done:
+    if (arena.failed)
+        fault = TOKEN_UNCHECKED;
     arena_fini(&arena);
     return fault;
 }

@@ -38,7 +38,7 @@ static bool footer_read(struct slice json, struct arena *arena, struct slice *ki
     struct json_value object, key, value;
     struct json_walk walk;
 
-    if (!token_json_object(json, &object))
+    if (!token_json_object(json, arena, &object))
         return false;
     json_walk_begin(&walk, &object);
     while (json_walk_member(&walk, &key, &value, NULL))
@@ -61,23 +61,28 @@ static enum token_fault paseto_key_choose(const struct config *config, struct sl
     if (fault == TOKEN_GOOD && (*key)->kty != CONFIG_KTY_ED25519)
         fault = TOKEN_BAD_ALGORITHM; /* an HMAC secret is never used as a public key */
 done:
+    if (arena.failed)
+        fault = TOKEN_UNCHECKED;
     arena_fini(&arena);
     return fault;
 }
 
-static bool paseto_signature_good(const struct config_key *key, struct slice message,
-                                  struct slice footer, const uint8_t *signature)
+static enum token_fault paseto_check_signature(const struct config_key *key, struct slice message,
+                                               struct slice footer, const uint8_t *signature)
 {
     struct slice pieces[] = { SLICE(TOKEN_PASETO_HEADER), message, footer, SLICE("") };
+    enum token_fault fault = TOKEN_BAD_SIGNATURE;
     struct buf text;
-    bool good;
 
     buf_init(&text, 2 * (size_t)TOKEN_BYTES_MAX);
-    good = token_pae(pieces, 4, &text) == OK && key->len == crypto_sign_PUBLICKEYBYTES &&
-           crypto_sign_verify_detached(signature, (const uint8_t *)text.data, text.len,
-                                       key->bytes) == 0;
+    if (token_pae(pieces, 4, &text))
+        fault = TOKEN_UNCHECKED;
+    else if (key->len == crypto_sign_PUBLICKEYBYTES &&
+             crypto_sign_verify_detached(signature, (const uint8_t *)text.data, text.len,
+                                         key->bytes) == 0)
+        fault = TOKEN_GOOD;
     buf_fini(&text);
-    return good;
+    return fault;
 }
 
 /* Decodes body and footer; footer->data stays NULL when there is none. */
@@ -116,9 +121,7 @@ enum token_fault token_paseto_open(const struct config *config, struct slice tok
     if (fault != TOKEN_GOOD)
         return fault;
     opened->payload_len -= TOKEN_SIGNATURE_BYTES;
-    if (!paseto_signature_good(key, slice_make(opened->payload, opened->payload_len), footer,
-                               opened->payload + opened->payload_len))
-        return TOKEN_BAD_SIGNATURE;
     opened->iso_times = true;
-    return TOKEN_GOOD;
+    return paseto_check_signature(key, slice_make(opened->payload, opened->payload_len), footer,
+                                  opened->payload + opened->payload_len);
 }
