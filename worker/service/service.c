@@ -50,7 +50,11 @@ void service_news(struct office *office, struct slice text)
 {
     struct service_address *address = service_address_need(office->service, text);
 
-    if (address)
+    /* The sessions of the address are on other workers. Those of this host see the counter move and
+     * ask for themselves (delivery/neighbours.h), all ask every ASK_BEATS. */
+    if (!address)
+        stats_add(office->stats, STAT_doorbells_lost, 1);
+    else
         service_address_want(office->service, address);
 }
 

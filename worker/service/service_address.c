@@ -70,14 +70,16 @@ void service_address_want(struct service *service, struct service_address *addre
     service->wanted = address;
 }
 
-enum err service_address_acked(struct service_address *address, struct seq seq)
+enum err service_address_acks_reserve(struct service_address *address, size_t count)
 {
-    enum err err =
-        grow_reserve(&address->acks, &address->ack_size, address->ack_count + 1, 16, SIZE_MAX);
+    return grow_reserve(&address->acks, &address->ack_size, address->ack_count + count, 16,
+                        SIZE_MAX);
+}
 
-    if (!err)
-        address->acks[address->ack_count++] = seq;
-    return err;
+void service_address_acked(struct service_address *address, struct seq seq)
+{
+    assert(address->ack_count < address->ack_size);
+    address->acks[address->ack_count++] = seq;
 }
 
 void service_address_acks_told(struct service_address *address, uint32_t count)

@@ -7,6 +7,7 @@
  */
 #include "worker/service/service_parts.h"
 
+#include "shm/stats.h"
 #include "worker/reach/bus.h"
 #include "worker/reach/nodes.h"
 #include "worker/redis/redis.h"
@@ -48,6 +49,8 @@ static void on_bell_heard(void *arg, bool heard)
                      slice_make(bell->text + bell->address_len, bell->place_len));
         service_address_release(bell->service, address);
     }
+    if (!heard && !address)
+        stats_add(bell->service->office->stats, STAT_doorbells_lost, 1);
     free(bell);
 }
 

@@ -81,8 +81,10 @@ void service_address_release(struct service *service, struct service_address *ad
  * when that has been answered. */
 void service_address_want(struct service *service, struct service_address *address);
 void service_address_free(struct service_address *address);
-/* Remembers an acknowledgement for the next question. ERR_NOMEM. */
-enum err service_address_acked(struct service_address *address, struct seq seq);
+/* Makes room for so many more acknowledgements. ERR_NOMEM. */
+enum err service_address_acks_reserve(struct service_address *address, size_t count);
+/* Remembers an acknowledgement for the next question; its room is reserved. */
+void service_address_acked(struct service_address *address, struct seq seq);
 /* Redis has the first `count` acknowledgements. */
 void service_address_acks_told(struct service_address *address, uint32_t count);
 /* Remembers the place of a dead worker for the next question. */

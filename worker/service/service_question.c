@@ -34,6 +34,14 @@ static bool settle_doubt(struct service_address *address)
     return left;
 }
 
+/* Each seat's session is asked about once more: Redis gives again what the session does not hold.
+ */
+static void doubt_all(struct service_address *address)
+{
+    for (struct service_seat *seat = address->seats; seat; seat = seat->next)
+        seat->in_doubt = true;
+}
+
 static void ring_workers(struct service *service, struct service_address *address,
                          const struct mailbox_worked *worked)
 {
@@ -58,6 +66,20 @@ static void count_shared_out(struct office *office, const struct mailbox_worked 
     stats_add(office->stats, STAT_service_moved, worked->moved);
 }
 
+/* No session gets messages that are not ours: they count as acknowledged. Without memory for that
+ * they stay with the sessions that Redis chose, and the next beat asks again, in doubt. */
+static void acknowledge_unreadable(struct service_address *address,
+                                   const struct mailbox_worked *worked)
+{
+    if (service_address_acks_reserve(address, worked->unreadable_count)) {
+        address->failed = true;
+        doubt_all(address);
+        return;
+    }
+    for (size_t i = 0; i < worked->unreadable_count; i++)
+        service_address_acked(address, worked->unreadable[i]);
+}
+
 static void take_answer(struct service *service, struct service_address *address,
                         const struct mailbox_worked *worked)
 {
@@ -69,9 +91,7 @@ static void take_answer(struct service *service, struct service_address *address
     buf_drop(&address->dead, address->dead_asked);
     doubt = settle_doubt(address);
     count_shared_out(service->office, worked);
-    for (size_t i = 0; i < worked->unreadable_count; i++)
-        if (service_address_acked(address, worked->unreadable[i]))
-            break; /* no memory: the message stays with that session */
+    acknowledge_unreadable(address, worked);
     service_seat_give(service->office, worked);
     ring_workers(service, address, worked);
     address->again |= doubt || worked->more || address->ack_count;
@@ -82,8 +102,7 @@ static void take_answer(struct service *service, struct service_address *address
 static void take_failure(struct service_address *address)
 {
     address->failed = address->ring_all = true;
-    for (struct service_seat *seat = address->seats; seat; seat = seat->next)
-        seat->in_doubt = true;
+    doubt_all(address);
 }
 
 static void on_work_shared(void *arg, const struct mailbox_worked *worked)

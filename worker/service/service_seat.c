@@ -6,7 +6,6 @@
 #include "worker/mailbox/mailbox_read.h"
 #include "worker/service/service_parts.h"
 
-#include "common/log.h"
 #include "shm/stats.h"
 #include "worker/delivery/carrier.h"
 #include "worker/envelope/postmaster.h"
@@ -82,7 +81,7 @@ static void seat_give(struct session *session, const struct mailbox_entry *entry
     msg = msg_new(entry->body, MSG_MAIL, entry->level);
     if (!msg || service_held_add(&seat->held, entry->seq, entry->receipt) ||
         conn_send_at(&session->conn, msg, position))
-        conn_abort(&session->conn); /* its messages go to other sessions */
+        conn_abort_no_memory(&session->conn); /* its messages go to other sessions */
     else
         stats_add(session->office->stats, STAT_service_given, 1);
     msg_unref(msg);
@@ -106,7 +105,7 @@ static void service_say_replayed(struct session *session)
     struct msg *msg = postmaster_replayed(session_address(session), (struct seq){ 0, 0 });
 
     if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
-        conn_abort(&session->conn);
+        conn_abort_no_memory(&session->conn);
     msg_unref(msg);
 }
 
@@ -178,11 +177,11 @@ static void service_offer(struct session *session, struct seq seq, struct seq be
     service_read_on(session);
 }
 
-/* The messages that one `ack` acknowledges and that ask for a receipt. */
+/* The messages that one `ack` acknowledges, and among them those that ask for a receipt. */
 struct acknowledged {
     struct session *session;
-    struct seq *asked;
-    size_t asked_count;
+    struct seq *seqs, *asked;
+    size_t count, asked_count;
 };
 
 static void on_acknowledged(void *arg, const struct service_letter *letter)
@@ -191,30 +190,43 @@ static void on_acknowledged(void *arg, const struct service_letter *letter)
     struct session *session = all->session;
 
     session->cursor = seq_max(letter->seq, session->cursor);
+    all->seqs[all->count++] = letter->seq;
     if (letter->receipt)
         all->asked[all->asked_count++] = letter->seq;
-    if (service_address_acked(session->seat->address, letter->seq))
-        log_error("service_ack_lost",
-                  "reason=no-memory"); /* another session gets the message once more */
+}
+
+/* Receipts are owed first: a message whose receipt nobody owes must not be acknowledged. */
+static enum err acknowledge(struct session *session, const struct acknowledged *all)
+{
+    struct service_address *address = session->seat->address;
+
+    if (service_address_acks_reserve(address, all->count) ||
+        (all->asked_count && service_receipts_owe(session, all->asked, all->asked_count)))
+        return ERR_NOMEM;
+    for (size_t i = 0; i < all->count; i++)
+        service_address_acked(address, all->seqs[i]);
+    return OK;
 }
 
 static bool service_ack(struct session *session, struct seq seq)
 {
     struct service_seat *seat = session->seat;
     struct acknowledged all = { .session = session };
+    uint32_t held = seat->held.count;
     bool any = false;
 
-    if (!seat->address || seat->held.count == 0)
+    if (!seat->address || held == 0)
         return false;
-    all.asked = malloc(seat->held.count * sizeof *all.asked);
-    if (all.asked)
+    all.seqs = malloc((size_t)2 * held * sizeof *all.seqs);
+    if (all.seqs) {
+        all.asked = all.seqs + held;
         any = service_held_ack(&seat->held, seq, on_acknowledged, &all);
-    if (!all.asked ||
-        (all.asked_count && service_receipts_owe(session, all.asked, all.asked_count)))
-        conn_abort(&session->conn); /* no memory: other sessions get the messages */
-    free(all.asked);
-    if (any && session->seat)
-        service_address_want(session->office->service, session->seat->address);
+    }
+    if (!all.seqs || acknowledge(session, &all))
+        conn_abort_no_memory(&session->conn); /* other sessions get the messages */
+    else if (any)
+        service_address_want(session->office->service, seat->address);
+    free(all.seqs);
     return any;
 }
 
