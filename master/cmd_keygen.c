@@ -167,7 +167,13 @@ static int make_configured(const struct options *options)
     dir = config->auth.key_dir;
     if (!dir || !*dir)
         dir = asprintf(&beside, "%s/keys", config->dir) < 0 ? NULL : beside;
-    status = dir ? make_in(dir, config, options) : EXIT_FAILED;
+    if (dir) {
+        status = make_in(dir, config, options);
+    } else {
+        fputs("keygen: out of memory\n", stderr);
+        status = EXIT_FAILED;
+        beside = NULL; /* what asprintf leaves when it fails is no memory */
+    }
     free(beside);
     config_free(config);
     return status;

@@ -53,7 +53,10 @@ static void on_config_frame(struct worker *worker, struct slice packed)
     struct config *config = config_unpack(packed);
 
     if (!config) {
-        log_error("config_not_applied", "reason=\"not a packed config\"");
+        /* No memory. Old keys and revoked tokens must not stay in force: the worker leaves, and its
+         * successor starts with the new configuration. */
+        log_error("config_not_applied", "reason=\"out of memory\"");
+        worker_drain(worker, WS_CLOSE_DRAINING, (uint32_t)office->config->shutdown_s * 1000);
         return;
     }
     config_free(office->config);

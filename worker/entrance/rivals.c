@@ -129,8 +129,11 @@ static void turn_out(struct session *by, const struct rival *rival, const char *
     }
     if (rival->slot != office->slot) {
         /* rivals_check_replaced makes up for a kick that is lost with the connection to Redis. */
-        reach_kick(office->reach, rival->slot, rival->incarnation, rival->number,
-                   WS_CLOSE_REPLACED);
+        if (reach_kick(office->reach, rival->slot, rival->incarnation, rival->number,
+                       WS_CLOSE_REPLACED) == ERR_NOMEM) {
+            stats_add(office->stats, STAT_publishes_unheard, 1);
+            office->catch_up_again = true; /* the rivals meet once more */
+        }
         return;
     }
     session = session_by_number(office, rival->number);

@@ -164,7 +164,10 @@ void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms)
     struct timeval delay = { .tv_sec = (time_t)(delay_ms / 1000),
                              .tv_usec = (suseconds_t)(delay_ms % 1000 * 1000) };
 
-    event_add(&timer->event, &delay);
+    /* libevent's row of timers can grow. Without its clock a worker serves nobody: the master
+     * starts another. */
+    if (event_add(&timer->event, &delay) != 0)
+        abort();
 }
 
 void loop_timer_cancel(struct loop_timer *timer)

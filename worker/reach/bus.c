@@ -359,8 +359,7 @@ static enum err connect_both(struct bus *bus, struct loop *loop, const struct co
     bus->inbox = redis_new(loop, config, "inbox", &inbox_events);
     if (!bus->commands || !bus->inbox || set_channel(bus, slice_make(place, len)))
         return ERR_NOMEM;
-    redis_subscribe(bus->inbox, buf_slice(&bus->channel), on_bus_message, bus);
-    return OK;
+    return redis_subscribe(bus->inbox, buf_slice(&bus->channel), on_bus_message, bus);
 }
 
 struct bus *bus_new(struct loop *loop, const struct config *config, struct region *region,

@@ -533,17 +533,18 @@ struct redis *redis_new(struct loop *loop, const struct config *config, const ch
     return redis;
 }
 
-void redis_subscribe(struct redis *redis, struct slice channel,
-                     void (*message)(void *arg, struct slice payload), void *arg)
+enum err redis_subscribe(struct redis *redis, struct slice channel,
+                         void (*message)(void *arg, struct slice payload), void *arg)
 {
     assert(redis->state == DOWN && !redis->channel);
     redis->channel = malloc(channel.len + 1);
     if (!redis->channel)
-        abort(); /* only at the start of a worker: the master starts another */
+        return ERR_NOMEM;
     memcpy(redis->channel, channel.data, channel.len);
     redis->channel_len = channel.len;
     redis->message = message;
     redis->message_arg = arg;
+    return OK;
 }
 
 bool redis_is_up(const struct redis *redis)

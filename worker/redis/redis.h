@@ -66,9 +66,9 @@ enum err redis_command(struct redis *redis, const struct slice *args, size_t arg
 
 /* Makes the connection a subscriber of `channel`, again after each reconnect; up is called when
  * Redis has confirmed the subscription. message is called for each message; payload is borrowed for
- * the call. The channel is copied. Call once, before the first turn of the loop. */
-void redis_subscribe(struct redis *redis, struct slice channel,
-                     void (*message)(void *arg, struct slice payload), void *arg);
+ * the call. The channel is copied. Call once, before the first turn of the loop. ERR_NOMEM. */
+enum err redis_subscribe(struct redis *redis, struct slice channel,
+                         void (*message)(void *arg, struct slice payload), void *arg);
 
 /* Writes all queued commands. The owner calls this function at the end of each turn. */
 void redis_flush(struct redis *redis);

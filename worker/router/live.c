@@ -61,6 +61,9 @@ static bool deliver_to_session(struct session *session, struct msg *msg)
         stats_add(office->stats, STAT_slow_closed, 1);
         stats_add(office->stats, STAT_mail_undelivered, 1);
         conn_close_now(&session->conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
+    } else if (err == ERR_NOMEM && msg->kind == MSG_MAIL) {
+        stats_add(office->stats, STAT_mail_undelivered, 1);
+        conn_abort_no_memory(&session->conn);
     }
     return err == OK;
 }
@@ -143,8 +146,12 @@ static void publish_elsewhere(struct live *live, struct ticket *ticket)
     struct slice *addresses = arena_take(&office->arena, room * sizeof *addresses);
     uint32_t *indexes = arena_take(&office->arena, room * sizeof *indexes);
 
-    if (!addresses || !indexes)
-        return; /* the ticket names the recipients as not served */
+    if (!addresses || !indexes) {
+        if (!ticket) /* a ticket names the recipients as not served */
+            stats_add(office->stats, STAT_publishes_unheard,
+                      (uint64_t)__builtin_popcountll(live->workers));
+        return;
+    }
     for (uint64_t left = live->workers; left; left &= left - 1) {
         uint32_t slot = (uint32_t)__builtin_ctzll(left);
         size_t count = select_recipients(live, slot, addresses, indexes);

@@ -28,10 +28,12 @@ static enum stat_id reject_stat(enum reject_code code)
     return STAT_rejected_internal;
 }
 
-/* A sender is not to blame for its rate or for Redis: these count no error of the session. */
+/* A sender is not to blame for its rate, for Redis or for the worker's memory: these count no error
+ * of the session. */
 static bool is_senders_error(enum reject_code code)
 {
-    return code != REJECT_RATE_LIMITED && code != REJECT_STORAGE_UNAVAILABLE;
+    return code != REJECT_RATE_LIMITED && code != REJECT_STORAGE_UNAVAILABLE &&
+           code != REJECT_INTERNAL;
 }
 
 static void reject_message(struct session *session, const struct envelope_fault *fault,
