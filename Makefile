@@ -9,6 +9,7 @@
 #   make live           redis and mailbox against a Redis that is killed and starved (a part of e2e)
 #   make e2e            the real binary, a real Redis, real clients
 #   make SAN=address,undefined check e2e
+#   make torture        unit tests with allocations that fail
 #   make lint           clang-tidy, cppcheck, clang-format, shellcheck, luacheck
 #   make fuzz-NAME FUZZ_SECONDS=60
 #   make bench-idle bench-echo bench-mail bench-instructions
@@ -62,7 +63,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit layers corpora fuzz-programs scripts-test live e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-instructions
+.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-instructions
 
 all: $(BIN)
 
@@ -122,6 +123,38 @@ unit: $(UNIT:%=unit-%)
 
 unit-%: $(B)/tests/unit/%
 	@echo "== $<"; $<
+
+# Unit tests in which allocations of the product fail: tests/torture/torture.c says how.
+torture:
+	@$(MAKE) --no-print-directory -j$$(nproc) SAN=address,undefined torture-programs
+	@$(PYTHON) tests/torture/torture.py build/$(notdir $(firstword $(CC)))-address-undefined/tests/torture $(UNIT)
+
+torture-programs: $(UNIT:%=$(B)/tests/torture/%) $(B)/tests/torture/planted
+
+# Allocations of these objects go to torture.c.
+REDIRECT := objcopy --redefine-syms=tests/torture/symbols
+TORTURE := -Wl,--wrap=_cmocka_run_group_tests,--wrap=mkdtemp
+
+$(B)/tests/torture/libpostoffice.a: $(ARCHIVE) tests/torture/symbols
+	@mkdir -p $(@D)
+	$(Q)$(REDIRECT) $< $@
+
+$(B)/tests/torture/planted_redirected.o: $(B)/tests/torture/planted_parts.o tests/torture/symbols
+	$(Q)$(REDIRECT) $< $@
+
+$(B)/tests/torture/planted: $(B)/tests/torture/planted.o $(B)/tests/torture/planted_redirected.o $(B)/tests/torture/torture.o
+	$(call say,LINK $@)
+	$(Q)$(CC) $(POCFLAGS) $(POLDFLAGS) $(TORTURE) -o $@ $^ $(LIBS) -lcmocka
+
+$(B)/tests/torture/test_%.o: $(B)/tests/unit/test_%.o tests/torture/spared tests/torture/symbols
+	@mkdir -p $(@D)
+	$(Q)objcopy --redefine-syms=tests/torture/spared $(ALSO) $< $@
+
+$(B)/tests/torture/test_receipts.o: ALSO := --redefine-syms=tests/torture/symbols # it includes receipts.c
+
+$(B)/tests/torture/test_%: $(B)/tests/torture/test_%.o $(B)/tests/torture/torture.o $(B)/tests/torture/spared.o $(B)/tests/torture/libpostoffice.a
+	$(call say,LINK $@)
+	$(Q)$(CC) $(POCFLAGS) $(POLDFLAGS) $(TORTURE) -o $@ $^ $(LIBS) -lcmocka
 
 # The rooms, by includes and by the objects' symbols; the walks of ARCHITECTURE.md; and the tests of both.
 layers: $(OBJECTS)

@@ -261,6 +261,12 @@ static inline bool client_is_there(const struct client *client)
     return session_by_number(&office, client->number) != NULL;
 }
 
+/* May the session still be sent to? */
+static inline bool client_is_open(const struct client *client)
+{
+    return client_is_there(client) && conn_is_open(&client->session->conn);
+}
+
 /* The next text frame; "" when there is none. */
 static inline const char *hear(struct client *client)
 {

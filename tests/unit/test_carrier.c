@@ -110,6 +110,7 @@ static void enter_since(const char *since, const char *epoch, const struct stand
     assert_int_equal(slot_seat_take(office.region, SLOT), OK);
     alice.session = life_open(&office, peer_open(&alice.peer), &claim);
     grant_unref(claim.grant);
+    assert_non_null(alice.session);
     alice.number = alice.session->number;
     turns(2);
     opening_answer(BOX, stands);
@@ -374,8 +375,10 @@ static uint64_t offer_until_slow(void)
     memset(body, ' ', sizeof body - 1);
     memcpy(body, "{\"a\":1", 6);
     body[sizeof body - 2] = '}';
-    for (; conn_waiting(&alice.session->conn) < 256 * 1024; ms++)
+    for (; conn_waiting(&alice.session->conn) < 256 * 1024; ms++) {
         offer(ms + 1, ms, body);
+        assert_true(client_is_there(&alice));
+    }
     return ms;
 }
 

@@ -131,7 +131,7 @@ static void renew_moves_the_end_and_the_rights(void **state)
         assert_has(alice.said, part);
     }
     pass_ms(120000);
-    assert_true(conn_is_open(&alice.session->conn));
+    assert_true(client_is_open(&alice));
     say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"c1\"}");
     assert_has(hear_subject(&alice, "rejected"), "\"code\":\"forbidden-to\"");
 }

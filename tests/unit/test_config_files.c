@@ -74,6 +74,7 @@ static void a_key_has_its_length(void **state)
         write_file("keys/h.secret", text, size, 0600);
         if (len >= 32 && len <= 512) {
             struct config *config = load_good("{}");
+            assert_non_null(config);
             assert_int_equal(config->auth.keys[0].len, len);
             config_free(config);
         } else {
@@ -582,6 +583,7 @@ static void a_reload_never_waives_tokens_on_an_open_port(void **state)
     struct config *now = config_reloaded(before, after);
 
     (void)state;
+    assert_non_null(now);
     assert_string_equal(now->listen, "0.0.0.0");
     assert_true(now->auth.required);
     config_free(now);

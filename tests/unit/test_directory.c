@@ -82,6 +82,7 @@ static void an_entry_stays_while_somebody_holds_it(void **state)
     struct directory_entry *entry = directory_need(&directory, key_of(1), address_of(1));
 
     (void)state;
+    assert_non_null(entry);
     entry->holders = 2;
     directory_release(&directory, entry);
     assert_ptr_equal(directory_find(&directory, key_of(1), address_of(1)), entry);
@@ -103,6 +104,8 @@ static void addresses_with_the_same_hash_are_told_apart(void **state)
     (void)state;
     a = directory_need(&directory, key, SLICE("alice"));
     b = directory_need(&directory, key, SLICE("alice2"));
+    assert_non_null(a);
+    assert_non_null(b);
     assert_ptr_not_equal(a, b);
     assert_ptr_equal(directory_find(&directory, key, SLICE("alice")), a);
     assert_ptr_equal(directory_find(&directory, key, SLICE("alice2")), b);

@@ -264,15 +264,14 @@ static void mail_that_finds_no_room_ends_the_reader_and_is_told(void **state)
              (int)sizeof content, content);
     office.host.queue_bytes_max = 400000;
     client_leave(&bob2);
-    for (int i = 0; i < 20 && conn_is_open(&bob.session->conn); i++) {
+    for (int i = 0; i < 20 && client_is_open(&bob); i++) {
         peer_frame(&alice.peer, 0x80 | WS_TEXT, text.data, text.len);
         turns(4);
         hear(&alice);
-        assert_has(alice.said, i == 0 || conn_is_open(&bob.session->conn)
-                                   ? "\"subject\":\"accepted\""
-                                   : "\"code\":\"storage-unavailable\"");
+        assert_has(alice.said, i == 0 || client_is_open(&bob) ? "\"subject\":\"accepted\""
+                                                              : "\"code\":\"storage-unavailable\"");
     }
-    assert_false(conn_is_open(&bob.session->conn));
+    assert_false(client_is_open(&bob));
     assert_int_equal(counted(STAT_slow_closed), 1);
     assert_true(counted(STAT_mail_undelivered) > 1);
     assert_int_equal(counted(STAT_rejected_storage_unavailable), 1);
@@ -292,13 +291,13 @@ static void its_own_full_queue_ends_a_session_that_writes_to_itself(void **state
              "\"content\":\"%.*s\"}",
              (int)sizeof content, content);
     office.host.queue_bytes_max = 400000;
-    for (int i = 0; i < 20 && conn_is_open(&alice.session->conn); i++) {
+    for (int i = 0; i < 20 && client_is_open(&alice); i++) {
         peer_frame(&alice.peer, 0x80 | WS_TEXT, text.data, text.len);
         turns(4);
         while (*hear(&bob) || *hear(&bob2))
             turns(1);
     }
-    assert_false(conn_is_open(&alice.session->conn));
+    assert_false(client_is_open(&alice));
     buf_fini(&text);
 }
 

@@ -77,6 +77,7 @@ static void each_worker_has_scripts_of_its_own(void **state)
     char sha_one[SHA_HEX + 1], sha_two[SHA_HEX + 1];
 
     (void)state;
+    assert_true(one && two && odd);
     mailbox_script_sha(one, sha_one);
     mailbox_script_sha(two, sha_two);
     assert_string_not_equal(sha_one, sha_two);

@@ -115,6 +115,7 @@ static void goodbye_leaves_last(void **state)
     const char *text;
 
     (void)state;
+    assert_non_null(msg);
     assert_int_equal(msg->kind, MSG_LAST);
     text = text_of(msg, "goodbye");
     assert_has(text, "\"code\":4001,\"message\":\"token expired\"}");

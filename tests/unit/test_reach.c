@@ -146,6 +146,7 @@ static void what_waits_in_a_ring_is_taken_before_what_came_later_by_redis(void *
     struct client bob;
 
     (void)state;
+    assert_non_null(other);
     client_enter(&bob, "bob", "");
     assert_int_equal(relay_publish(other, SLOT, &to, 1, msg), OK);
     reach_catch_up(office.reach); /* no doorbell rang yet */

@@ -88,7 +88,7 @@ static bool is_replaced(void)
 {
     rivals_check_replaced(&office);
     turns(1);
-    return !conn_is_open(&alice.session->conn);
+    return !client_is_open(&alice);
 }
 
 /* The number of the session that the other worker is asked to close; 0: none. */

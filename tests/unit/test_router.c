@@ -171,7 +171,7 @@ static void what_cannot_be_read_is_answered_too(void **state)
     say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"],\"subject\":\"s\",\"type\":1,\"id\":\"m1\"}");
     rejected(&alice, "missing-field");
     assert_has(alice.said, "\"field\":\"content\"");
-    assert_true(conn_is_open(&alice.session->conn));
+    assert_true(client_is_open(&alice));
     assert_int_equal(counted(STAT_rejected_bad_json), 2);
     assert_int_equal(counted(STAT_rejected_missing_field), 1);
 }

@@ -73,6 +73,7 @@ static inline void forge_head(struct forge *forge, struct slice header, struct s
     token_base64url_add(&forge->token, header.data, header.len);
     buf_add_char(&forge->token, '.');
     token_base64url_add(&forge->token, claims.data, claims.len);
+    assert_false(forge->token.failed);
 }
 
 static inline struct slice forge_ed25519(struct forge *forge, const char *header,
