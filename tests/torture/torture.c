@@ -50,7 +50,7 @@ enum {
     PATHS_MAX = 1 << 16, /* a power of two; two paths that share a hash share their turns */
     PATH_FRAMES = 8,     /* two of this file and six of the product, so mostly none of the test */
     HANG_MS = 60 * 1000, /* the longest test takes 6 s on a machine with nothing else to do */
-    HANG_PLANTED_MS = 1000,
+    HANG_PLANTED_MS = 5 * 1000,
     SETUPS_MAX = 64,
     FOLDERS_MAX = 4,
     FAULTS_MAX = 3, /* of one test, in one mode: further ones most likely are the same */

@@ -27,7 +27,7 @@ PLANTED = {
 }
 
 # Started first, so that the last to end is a short one.
-LONG = ["test_config_files", "test_config", "test_router", "test_session", "test_token", "test_relay"]
+LONG = ["test_config_files", "test_config", "test_carrier", "test_keyfile", "test_session", "test_token"]
 
 
 def run(folder, name):

@@ -588,6 +588,7 @@ static void a_reload_never_waives_tokens_on_an_open_port(void **state)
     assert_true(now->auth.required);
     config_free(now);
     now = config_reloaded(after, after);
+    assert_non_null(now);
     assert_false(now->auth.required);
     config_free(now);
     config_free(after);

@@ -656,6 +656,7 @@ static void a_reader_that_takes_nothing_is_closed_as_too_slow(void **state)
     while (peer_next(&peer, &got) == WS_TEXT || conn->outbox.bytes) {
         assert_int_equal(got.len, 100000); /* what had partly left is finished */
         turns(1);
+        assert_non_null(conn);
     }
     assert_int_equal(peer.in.data[peer.at - got.len - 2] & 0x0f, WS_CLOSE);
     assert_int_equal((uint8_t)got.data[0] << 8 | (uint8_t)got.data[1], WS_CLOSE_TOO_SLOW);

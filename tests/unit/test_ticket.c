@@ -133,6 +133,7 @@ static void when_nobody_was_served_it_is_rejected_and_all_are_named(void **state
     struct ticket_part *part = ticket_wait(ticket, both, 2);
 
     (void)state;
+    assert_non_null(part);
     ticket_settle(ticket);
     ticket_heard(part, false);
     heard("rejected", "m1");
@@ -152,6 +153,7 @@ static void one_part_answers_for_all_its_recipients(void **state)
     struct ticket_part *part = ticket_wait(ticket, both, 2);
 
     (void)state;
+    assert_non_null(part);
     ticket_settle(ticket);
     ticket_heard(part, true);
     heard("accepted", "m1");

@@ -137,6 +137,7 @@ static void frames_behind_the_request_are_heard_after_the_101(void **state)
     peer_send(&visitor.peer, bytes.data, bytes.len);
     turns(3);
     text = answer(&visitor.peer);
+    assert_non_null(strstr(text, "\r\n\r\n"));
     visitor.peer.at = (size_t)(strstr(text, "\r\n\r\n") - text) + 4;
     hear_subject(&visitor, "welcome");
     for (int i = 0; i < 100; i++) {

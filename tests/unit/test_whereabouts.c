@@ -167,6 +167,7 @@ static void one_that_leaves_before_the_answer_takes_its_entry_out_all_the_same(v
     (void)state;
     client_open(&alice, "alice", "APP");
     turns(1);
+    assert_true(client_is_there(&alice));
     conn_abort(&alice.session->conn);
     turns(1);
     assert_arg(asked_next("HDEL", "{alice}:at"), 2, field_of(alice.number));
