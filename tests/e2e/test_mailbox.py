@@ -729,7 +729,7 @@ def test_a_cut_subscriber_misses_no_mail(server_with_own_redis, own_redis):
 
 
 def test_a_burst_of_mail_for_a_thousand_stalls_nobody_else(server):
-    post = server(1, FAST)
+    post = server(1)
     crowd = [f"r{number}" for number in range(1000)]
     burst = harness.scaled(40)
 
