@@ -226,8 +226,9 @@ static void start_host(struct echo *echo)
 
 int echo_run(uint16_t port)
 {
+    /* One a process: connections that are open at the end stay reachable. */
+    static struct echo echo;
     struct sigaction action = { .sa_handler = on_stop };
-    struct echo echo = { .loop = NULL };
     int fd = listen_on(port);
 
     if (fd < 0) {
