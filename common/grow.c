@@ -32,6 +32,7 @@ enum err grow_more_size(void *items, size_t item_size, size_t *size, size_t coun
         return ERR_NOMEM;
     memcpy(items, &grown, sizeof grown);
     *size = new_size;
+    /* cppcheck-suppress memleak ; the caller's pointer has the memory, by memcpy */
     return OK;
 }
 
