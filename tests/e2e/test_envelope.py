@@ -128,12 +128,14 @@ def test_what_is_at_the_edge_is_taken(post):
         for fields in ({"subject": "s" * 998}, {"subject": ""}, {"content": ""}, {"level": 9}, {"level": -9},
                        {"id": "i" * 64}, {"id": "aZ09._:-"}, {"contentType": 1000}, {"to": ["alice", "b" * 255]},
                        {"to": ["alice", "Ünïcödé \U0001f600"]}, {"to": ["alice", *[f"u{n}" for n in range(999)]]},
-                       {"x": json.loads("[" * 30 + "]" * 30)}, {"createTime": 0}, {"state": 3}):
+                       {"x": json.loads("[" * 30 + "]" * 30)}, {"createTime": 0}, {"state": 3},
+                       {"state": 6}, {"state": -1}, {"state": 10 ** 30}, {"lastUpdateTime": -1}):
             sent = clients.envelope("alice", "alice", "x")
             sent.update(fields)
             await alice.send_text(json.dumps(sent))
             got = await alice.take()
             assert got.get("id") == sent["id"], got
+            assert got["state"] == 0, "the server sets the state"
         await alice.close()
 
     run(scene())

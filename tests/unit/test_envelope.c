@@ -330,13 +330,15 @@ static const struct {
     { "\"createTime\":9223372036854775807", NULL },
     { "\"createTime\":9223372036854775808", "createTime" },
     { "\"lastUpdateTime\":\"now\"", "lastUpdateTime" },
+    { "\"lastUpdateTime\":-1", NULL },
     { "\"state\":0", NULL },
-    { "\"state\":5", NULL },
-    { "\"state\":6", "state" },
-    { "\"state\":8", "state" },
-    { "\"state\":9", NULL },
-    { "\"state\":10", "state" },
-    { "\"state\":-1", "state" },
+    { "\"state\":6", NULL },
+    { "\"state\":-1", NULL },
+    { "\"state\":100000000000000000000000000000000000000", NULL },
+    { "\"state\":1.0", "state" },
+    { "\"state\":1e2", "state" },
+    { "\"state\":\"1\"", "state" },
+    { "\"state\":null", "state" },
     { "\"token\":null", "token" },
     { "\"token\":\"\"", NULL },
     { "\"fromTag\":{}", "fromTag" },
@@ -373,6 +375,27 @@ static void each_optional_field_has_its_type_and_bounds(void **state)
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         snprintf(text, sizeof text, WITH("%s"), members[i].member);
         assert_verdict(text, members[i].field ? "bad-field" : NULL, members[i].field);
+    }
+}
+
+static void the_state_of_a_control_message_is_one_of_the_list(void **state)
+{
+    static const struct {
+        const char *value;
+        bool good;
+    } rows[] = {
+        { "0", true },  { "3", true },   { "5", true },   { "9", true },    { "6", false },
+        { "8", false }, { "10", false }, { "-1", false }, { "3.0", false },
+    };
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        /* Also when `state` stands before `type`. */
+        snprintf(text, sizeof text,
+                 "{\"state\":%s,%s,\"subject\":\"\",\"content\":\"\",\"type\":4}", rows[i].value,
+                 HEAD);
+        assert_verdict(text, rows[i].good ? NULL : "bad-field", rows[i].good ? NULL : "state");
     }
 }
 
@@ -706,6 +729,7 @@ int main(void)
         cmocka_unit_test(nesting_is_limited_to_32),
         cmocka_unit_test(a_binary_message_is_checked_for_utf8),
         cmocka_unit_test(each_optional_field_has_its_type_and_bounds),
+        cmocka_unit_test(the_state_of_a_control_message_is_one_of_the_list),
         cmocka_unit_test(each_required_field_has_its_type_and_bounds),
         cmocka_unit_test(a_subject_has_at_most_998_bytes),
         cmocka_unit_test(the_id_is_told_whatever_the_fault),

@@ -11,7 +11,7 @@
 
 #include <assert.h>
 
-enum kind { CARRIED, INTEGER, STATE, STRING, ID, ADDRESS, BASE64, STRINGS, OBJECTS };
+enum kind { CARRIED, INTEGER, STATE, REPLACED, STRING, ID, ADDRESS, BASE64, STRINGS, OBJECTS };
 
 enum { NOWHERE = 0 }; /* as an offset: the value is checked and carried, but not taken */
 
@@ -36,7 +36,8 @@ static const struct rule rules[FIELD_COUNT] = {
     [FIELD_TYPE] = { INTEGER, TYPE_MAIL, TYPE_CONTROL, KEEP(type), "must be an integer, 1 to 4" },
     [FIELD_TAGS] = { STRINGS, 0, 0, NOWHERE, "must be an array of strings" },
     [FIELD_LEVEL] = { INTEGER, -9, 9, KEEP(level), "must be an integer, -9 to 9" },
-    [FIELD_STATE] = { STATE, 0, 9, KEEP(state), "must be one of 0, 1, 2, 3, 4, 5, 9" },
+    [FIELD_STATE] = { STATE, 0, 9, KEEP(state),
+                      "must be an integer; on type 4 one of 0, 1, 2, 3, 4, 5, 9" },
     [FIELD_TOKEN] = { STRING, 0, INT64_MAX, KEEP(token), text_string },
     [FIELD_LIMIT] = { INTEGER, 1, INT64_MAX, KEEP(limit), "must be an integer, 1 or more" },
     [FIELD_EPOCH] = { STRING, 0, INT64_MAX, KEEP(epoch), text_string },
@@ -54,7 +55,7 @@ static const struct rule rules[FIELD_COUNT] = {
     [FIELD_CREATE_TIME] = { INTEGER, 0, INT64_MAX, KEEP(create_time), text_time },
     [FIELD_CONTENT_TYPE] = { INTEGER, 0, INT64_MAX, NOWHERE, "must be an integer, 0 or more" },
     [FIELD_ATTACHMENTS] = { OBJECTS, 0, 0, NOWHERE, "must be an array of objects" },
-    [FIELD_LAST_UPDATE_TIME] = { INTEGER, 0, INT64_MAX, NOWHERE, text_time },
+    [FIELD_LAST_UPDATE_TIME] = { REPLACED, 0, 0, NOWHERE, "must be an integer" },
 };
 
 static const struct slice names[FIELD_COUNT] = {
@@ -79,6 +80,9 @@ static const struct {
     [11] = { FIELD_CONTENT_TYPE, FIELD_ATTACHMENTS },
     [14] = { FIELD_LAST_UPDATE_TIME, FIELD_LAST_UPDATE_TIME },
 };
+
+/* Fields are taken in the order of their numbers, and the rule of `state` depends on `type`. */
+_Static_assert((int)FIELD_TYPE < (int)FIELD_STATE, "type is taken before state");
 
 const char *envelope_field_text(enum envelope_field field)
 {
@@ -163,6 +167,27 @@ static bool take_integer(const struct rule *rule, const struct json_value *value
     return true;
 }
 
+/* An integer of any size: the server replaces the value, so the value needs no bounds. */
+static bool is_integer(const struct json_value *value)
+{
+    struct slice text = value->text;
+
+    if (value->type != JSON_NUMBER)
+        return false;
+    for (size_t i = text.data[0] == '-'; i < text.len; i++)
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+    return true;
+}
+
+/* Only a message of type 4 keeps the state of its sender; of other types any integer is taken. */
+static bool take_state(const struct rule *rule, const struct json_value *value,
+                       struct envelope *envelope)
+{
+    return take_integer(rule, value, envelope) ||
+           (envelope->type != TYPE_CONTROL && is_integer(value));
+}
+
 /* Counts the array's elements; false when value is no array, or an element is of another type. */
 static bool count_elements(const struct json_value *array, enum json_type type, size_t *count)
 {
@@ -212,8 +237,11 @@ enum err envelope_field_take(struct envelope_parse *parse, enum envelope_field f
     case CARRIED:
         return OK;
     case INTEGER:
-    case STATE:
         return take_integer(rule, value, parse->envelope) ? OK : bad_field(parse, field);
+    case STATE:
+        return take_state(rule, value, parse->envelope) ? OK : bad_field(parse, field);
+    case REPLACED:
+        return is_integer(value) ? OK : bad_field(parse, field);
     case STRINGS:
         return count_elements(value, JSON_STRING, &count) ? OK : bad_field(parse, field);
     case OBJECTS:
