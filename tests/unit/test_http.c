@@ -86,6 +86,9 @@ static void a_good_request_is_taken_at_every_split(void **state)
     expect(WITH("X-Latin: caf\xe9"), 101);
     expect(WITH("Content-Length: 0"), 101);
     expect("GET / HTTP/1.2\r\n" REST "\r\n", 101);
+    expect(QUERY("since=18446744073709551615-18446744073709551615"), 101);
+    expect(QUERY("since=1"), 101);
+    expect(QUERY("since=now"), 101);
 }
 
 static void every_prefix_asks_for_more_and_no_more_is_read(void **state)
@@ -184,6 +187,15 @@ static const struct {
     { QUERY("since="), 400 },
     { QUERY("since"), 400 },
     { QUERY("since=1.5"), 400 },
+    { QUERY("since=-"), 400 },
+    { QUERY("since=--"), 400 },
+    { QUERY("since=-1"), 400 },
+    { QUERY("since=1-"), 400 },
+    { QUERY("since=1-1-1"), 400 },
+    { QUERY("since=18446744073709551616"), 400 },
+    { QUERY("since=1-18446744073709551616"), 400 },
+    { QUERY("since=NOW"), 400 },
+    { QUERY("since=now-1"), 400 },
     { QUERY("since=12345678901234567890123456789012345678901234567890123456789012345"), 400 },
 };
 

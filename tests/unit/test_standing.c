@@ -89,6 +89,32 @@ static void an_epoch_too_long_to_be_ours_matches_none(void **state)
     expect(standing_judge("now", &since, &mailbox), 0, false);
 }
 
+static void now_begins_behind_the_newest_and_misses_nothing(void **state)
+{
+    struct standing_since since;
+    struct mailbox_opened stale = mailbox;
+
+    (void)state;
+    stale.cursor_epoch_ok = false;
+    stale.lost = (struct seq){ 30, 0 };
+    assert_true(standing_since_read(&since, SLICE("now")));
+    expect(standing_judge("now", &since, &mailbox), 30, true);
+    standing_since_epoch(&since, SLICE("then"));
+    expect(standing_judge("now", &since, &stale), 30, true);
+}
+
+static void a_position_is_a_seq_or_now_or_absent(void **state)
+{
+    static const char *const bad[] = { "", "-", "1-", "-1", "1-1-1", "Now", "now ", "1.5" };
+    struct standing_since since;
+
+    (void)state;
+    assert_true(standing_since_read(&since, (struct slice){ 0 }) && !since.given);
+    assert_true(standing_since_read(&since, SLICE("7")) && since.given && !since.now);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(standing_since_read(&since, slice_of(bad[i])) || since.given);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +123,8 @@ int main(void)
         cmocka_unit_test(a_position_before_what_retention_removed_is_a_gap),
         cmocka_unit_test(a_position_of_other_data_begins_at_the_oldest),
         cmocka_unit_test(a_new_device_misses_nothing),
+        cmocka_unit_test(now_begins_behind_the_newest_and_misses_nothing),
+        cmocka_unit_test(a_position_is_a_seq_or_now_or_absent),
         cmocka_unit_test(an_epoch_too_long_to_be_ours_matches_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

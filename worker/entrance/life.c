@@ -48,7 +48,7 @@ static struct session_opening *opening_new(struct session *session,
     memcpy(opening->text, claim->address.data, claim->address.len);
     if (claim->early.len)
         memcpy(opening->text + claim->address.len, claim->early.data, claim->early.len);
-    opening->since.given = claim->since.data && seq_parse(claim->since, &opening->since.seq);
+    standing_since_read(&opening->since, claim->since); /* the door has checked the text */
     standing_since_epoch(&opening->since, claim->epoch);
     return opening;
 }
@@ -135,7 +135,9 @@ static enum err enter_tables(struct session *session)
  * doorbells. opened NULL: nothing is stored, or Redis is away. */
 static void begin(struct session *session, const struct mailbox_opened *opened)
 {
-    struct standing standing = { .epoch = "", .recovered = !session->opening->since.given };
+    struct standing standing = {
+        .epoch = "", .recovered = !session->opening->since.given || session->opening->since.now
+    };
     struct office *office = session->office;
 
     session->data_lost_count = office->data_lost_count;

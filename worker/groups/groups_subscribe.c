@@ -218,7 +218,7 @@ static void join_answered(void *arg, const struct mailbox_opened *joined)
 /* ---- asking ---- */
 
 static struct subscribing *subscribing_new(struct session *session, const struct envelope *envelope,
-                                           struct seq after)
+                                           const struct standing_since *since)
 {
     size_t joins_size = envelope->tag_count * sizeof(struct join);
     size_t names_len = 0;
@@ -232,8 +232,7 @@ static struct subscribing *subscribing_new(struct session *session, const struct
         return NULL;
     subscribing->asker = asker_of(session, envelope->id);
     subscribing->request = ++session->office->groups->requests;
-    subscribing->since =
-        (struct standing_since){ .given = envelope->references.data != NULL, .seq = after };
+    subscribing->since = *since;
     standing_since_epoch(&subscribing->since, envelope->epoch);
     name = (char *)subscribing->joins + joins_size;
     for (size_t i = 0; i < envelope->tag_count; i++) {
@@ -311,15 +310,16 @@ enum err groups_subscribe(struct session *session, const struct envelope *envelo
 {
     struct mailbox *mailbox = session->office->mailbox;
     struct subscribing *subscribing;
-    struct seq after = { 0 };
+    struct standing_since since;
 
     if (check_subscribe(session, envelope, fault))
         return ERR_BAD;
-    if (envelope->references.data && !seq_parse(envelope->references, &after))
-        return envelope_reject(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
+    if (!standing_since_read(&since, envelope->references))
+        return envelope_reject(fault, REJECT_BAD_FIELD, "references",
+                               "references must be a seq or now");
     if (mailbox && !mailbox_is_up(mailbox))
         return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
-    subscribing = subscribing_new(session, envelope, after);
+    subscribing = subscribing_new(session, envelope, &since);
     if (!subscribing)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (joins_prepare(session, subscribing, fault)) {

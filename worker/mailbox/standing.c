@@ -2,6 +2,13 @@
 
 #include <stdio.h>
 
+bool standing_since_read(struct standing_since *since, struct slice text)
+{
+    *since = (struct standing_since){ .now = slice_equal(text, SLICE("now")) };
+    since->given = since->now || (text.data && seq_parse(text, &since->seq));
+    return since->given || !text.data;
+}
+
 void standing_since_epoch(struct standing_since *since, struct slice epoch)
 {
     if (epoch.len < sizeof since->epoch)
@@ -18,6 +25,10 @@ struct standing standing_judge(const char *epoch, const struct standing_since *s
     bool epoch_known = since->given ? !*since->epoch || strcmp(since->epoch, epoch) == 0
                                     : !opened->known_device || opened->cursor_epoch_ok;
 
+    if (since->now) {
+        standing.cursor = opened->last;
+        return standing;
+    }
     standing.cursor = since->given ? since->seq : opened->cursor;
     if (!epoch_known || seq_compare(standing.cursor, opened->last) > 0) {
         standing.recovered = false; /* the position is of other data */

@@ -16,10 +16,14 @@ enum { STANDING_EPOCH_SIZE = 40 };
 /* The position that a client names (section 1: `since` and `epoch`). */
 struct standing_since {
     bool given;
-    struct seq seq;
+    bool now;       /* "now": whatever the newest message is; the epoch does not matter */
+    struct seq seq; /* when not `now` */
     char epoch[STANDING_EPOCH_SIZE]; /* "": not given */
 };
 
+/* Reads a seq or "now"; data NULL: not given. False for any other text: *since is then as if not
+ * given. */
+bool standing_since_read(struct standing_since *since, struct slice text);
 /* Copies the epoch as the client gave it; data NULL: not given. An epoch that is longer than any of
  * the server's is remembered as one that matches none. */
 void standing_since_epoch(struct standing_since *since, struct slice epoch);

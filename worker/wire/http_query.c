@@ -8,6 +8,7 @@
 #include "worker/wire/http.h"
 
 #include "common/base64.h"
+#include "common/seq.h"
 #include "common/utf8.h"
 
 /* X(member, name): the known headers. */
@@ -258,12 +259,12 @@ static enum err take_parameter(struct arena *arena, struct slice text, struct ht
     return OK;
 }
 
+/* A text that no session can begin at is refused here, not ignored by the session. */
 static bool is_since(struct slice since)
 {
-    for (size_t i = 0; i < since.len; i++)
-        if (since.data[i] != '-' && (since.data[i] < '0' || since.data[i] > '9'))
-            return false;
-    return since.len >= 1 && since.len <= 64;
+    struct seq seq;
+
+    return slice_equal(since, SLICE("now")) || seq_parse(since, &seq);
 }
 
 static enum err take_query(struct arena *arena, struct slice query, struct http_upgrade *upgrade,
@@ -277,7 +278,7 @@ static enum err take_query(struct arena *arena, struct slice query, struct http_
         query = end ? slice_make(end + 1, query.len - len - 1) : (struct slice){ NULL, 0 };
     }
     if (upgrade->since.data && !is_since(upgrade->since))
-        return bad_request(fault, "since is not a sequence number");
+        return bad_request(fault, "since must be a seq (MS-N or MS) or now");
     return OK;
 }
 
