@@ -77,12 +77,26 @@ static bool check_authority(const char *text)
     return text[len] == 0 || (text[len] == ':' && check_port(text + len + 1));
 }
 
+/* "*." allows every name below a host. The host must have a dot, or be localhost: whoever allows
+ * "*.com" means something else. */
+static bool check_below(const char *authority)
+{
+    const char *dot = strchr(authority, '.');
+    bool local = strncmp(authority, "localhost", 9) == 0 && (!authority[9] || authority[9] == ':');
+
+    return *authority != '[' && *authority != '.' && check_authority(authority) &&
+           (local || (dot && dot[1] && dot[1] != ':'));
+}
+
 bool check_origin(const char *text)
 {
     size_t scheme = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
+    const char *authority = text + scheme + 3;
 
-    return scheme > 0 && text[0] >= 'a' && strncmp(text + scheme, "://", 3) == 0 &&
-           check_authority(text + scheme + 3);
+    if (scheme == 0 || text[0] < 'a' || strncmp(text + scheme, "://", 3) != 0)
+        return false;
+    return strncmp(authority, "*.", 2) == 0 ? check_below(authority + 2)
+                                            : check_authority(authority);
 }
 
 bool check_cookie(const char *text)

@@ -101,8 +101,8 @@ const struct key config_keys[] = {
          "A file of revoked tokens' jti, one a line; # begins a comment. Read again by every reload.", .base = BASE_FILE),
     { .name = "auth.revoked", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.revoked) },
     { .name = "auth.origins", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.origins),
-      .check = check_origin, .allowed = "scheme://host[:port] in lower case, without a path",
-      .help = "Web pages of these origins may connect; empty: any, but a token from a cookie is then taken "
+      .check = check_origin, .allowed = "scheme://host[:port] or scheme://*.host[:port] in lower case, without a path",
+      .help = "Web pages of these origins may connect (\"*.\" is any name below the host); empty: any, but a token from a cookie is then taken "
               "only from the server's own host." },
 
     NUMBER("limits.messageBytes", limits.message_bytes, 1048576, 1024, 67108864, CONFIG_LIVE,

@@ -21,10 +21,47 @@ def post(redis):
     harness.remove_directory(directory)
 
 
+@pytest.fixture(scope="module")
+def origins(redis):
+    directory = harness.make_directory()
+    config = {"auth": {"origins": ["https://a.example:443", "http://b.example:80", "https://*.wild.example"]}}
+    server = harness.Server(directory, redis, 1, config).start()
+    yield server
+    server.stop()
+    server.judge()
+    harness.remove_directory(directory)
+
+
 def ask(post, text):
     with Raw(post.port) as raw:
         raw.send(text)
         return raw.answer()
+
+
+# ------------------------------------------------------------------------------------------------ the request
+
+@pytest.mark.parametrize("more", ["", "chat, "])
+def test_a_bearer_subprotocol_alone_is_refused_before_anybody_is_turned_out(post, more):
+    older = upgrade(post, "only", device="D")
+    older.message()
+    token = post.token("only")
+    answer = ask(post, request("/ws?device=D", over={"Sec-WebSocket-Protocol": f"{more}bearer.{token}"}))
+    assert answer.status == 400 and "postoffice.v1" in answer.json()["message"]
+    older.send(frame(9, b"still here"))
+    while older.frame() != (True, 10, b"still here"):
+        pass
+    answer = ask(post, request("/ws", over={"Sec-WebSocket-Protocol": f"bearer.{token}, postoffice.v1"}))
+    assert answer.status == 101 and answer.headers["sec-websocket-protocol"] == "postoffice.v1"
+    older.socket.close()
+
+
+@pytest.mark.parametrize("origin,status", [
+    ("https://a.example", 101), ("https://a.example:443", 101), ("http://b.example", 101), ("https://x.wild.example", 101),
+    ("https://y.x.wild.example", 101), ("https://wild.example", 403), ("https://evilwild.example", 403),
+    ("https://x.wild.example.evil", 403), ("https://x.wild.example:8443", 403), ("http://x.wild.example", 403),
+    ("https://a.example:80", 403), ("null", 403)])
+def test_origins_are_compared_as_browsers_write_them(origins, origin, status):
+    assert ask(origins, request(token=origins.token("alice"), over={"Origin": origin})).status == status
 
 
 # ------------------------------------------------------------------------------------------------ since

@@ -67,7 +67,7 @@ def test_a_token_may_be_in_the_configured_cookie(post):
 
 
 def test_the_header_counts_before_the_subprotocol_and_the_query(post):
-    over = {"Sec-WebSocket-Protocol": f"bearer.{made(post, 'bob')}"}
+    over = {"Sec-WebSocket-Protocol": f"postoffice.v1, bearer.{made(post, 'bob')}"}
     assert ask(post, made(post, "alice"), address="alice", over=over).status == 101
     assert ask(post, made(post, "alice"), address="bob", over=over).status == 403
 

@@ -28,11 +28,14 @@ static void check(const struct http_parser *parser, const char *head)
     arena_init(&arena, 256);
     buf_init(&out, 4096);
     if (http_check_upgrade(parser, head, false, &arena, &upgrade, &fault) == OK) {
-        must(upgrade.key.len == 24 && upgrade.host.len > 0 && memcmp(head, "GET /", 5) == 0);
+        must(upgrade.key.len == 24 && upgrade.host.len > 0);
+        must(memcmp(head + parser->method_at, "GET ", 4) == 0);
         must(!upgrade.client_id.data || utf8_valid(upgrade.client_id));
         must(!upgrade.client_id.len || !memchr(upgrade.client_id.data, 0, upgrade.client_id.len));
         http_cookie(upgrade.cookie, SLICE("a"));
         http_origin_is_host(upgrade.origin, upgrade.host);
+        must(!http_origin_matches(SLICE("https://*.a.b"), upgrade.origin) ||
+             slice_starts(upgrade.origin, SLICE("https://")));
         http_answer_upgrade(&out, upgrade.key, upgrade.offers_v1 ? "postoffice.v1" : NULL);
     } else {
         must(fault.status >= 400 && fault.code && fault.message);

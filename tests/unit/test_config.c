@@ -346,9 +346,10 @@ static void strings_keep_their_rules(void **state)
 
 static void origins_are_exact(void **state)
 {
-    static const char *const good[] = { "https://a.example", "http://localhost:3000",
-                                        "https://[::1]:8443", "app://x",
-                                        "chrome-extension://abcdefgh" };
+    static const char *const good[] = { "https://a.example",       "http://localhost:3000",
+                                        "https://[::1]:8443",      "app://x",
+                                        "https://*.a.example",     "https://*.a.example:443",
+                                        "http://*.localhost:3000", "chrome-extension://abcdefgh" };
     static const char *const bad[] = { "",
                                        "*",
                                        "null",
@@ -361,6 +362,15 @@ static void origins_are_exact(void **state)
                                        "https://a.example:65536",
                                        "https://A.example",
                                        "https://*.example",
+                                       "https://*.example:8443",
+                                       "https://*",
+                                       "https://*.",
+                                       "https://*..example",
+                                       "https://*a.example",
+                                       "https://a.*.example",
+                                       "https://*.a.example/",
+                                       "https://*.example.",
+                                       "https://*.[::1]",
                                        "https://u@a.example",
                                        "https://a?b",
                                        "://a",

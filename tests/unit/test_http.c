@@ -91,6 +91,46 @@ static void a_good_request_is_taken_at_every_split(void **state)
     expect(QUERY("since=now"), 101);
 }
 
+#define H "Host: a\r\n"
+#define U "Upgrade: websocket\r\n"
+#define C "Connection: Upgrade\r\n"
+#define K "Sec-WebSocket-Key: " KEY "\r\n"
+#define V "Sec-WebSocket-Version: 13\r\n"
+
+static void an_empty_line_before_the_request_is_ignored(void **state)
+{
+    (void)state;
+    expect("\r\n" GOOD, 101);
+    expect("\r\n\r\n\r\n" GOOD, 101);
+    expect("\r\nPOST /ws HTTP/1.1\r\n" REST "\r\n", 405);
+}
+
+static void the_absolute_form_names_the_host_itself(void **state)
+{
+    static const struct {
+        const char *target, *host;
+    } rows[] = {
+        { "http://a.example/ws", "a.example" },
+        { "HTTP://a.example:80/", "a.example:80" },
+        { "https://a.example", "a.example" },
+        { "https://[::1]:7502/ws?clientID=x", "[::1]:7502" },
+        { "http://a.example?clientID=x", "a.example" },
+    };
+    char text[512];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct judged judged;
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\n" H U C K V "\r\n", rows[i].target);
+        expect(text, 101);
+        judge_split(&judged, text, strlen(text), 9);
+        assert_true(slice_equal(judged.upgrade.host, slice_of(rows[i].host)));
+        if (strchr(rows[i].target, '?'))
+            assert_true(slice_equal(judged.upgrade.client_id, SLICE("x")));
+        judged_fini(&judged);
+    }
+}
+
 static void every_prefix_asks_for_more_and_no_more_is_read(void **state)
 {
     (void)state;
@@ -121,7 +161,10 @@ static const struct {
     const char *text;
     int status;
 } mutants[] = {
-    { "\r\n" GOOD, 400 },
+    { "\n" GOOD, 400 },
+    { "\r" GOOD, 400 },
+    { "\r\n\n" GOOD, 400 },
+    { "\r\n " GOOD, 400 },
     { " " GOOD, 400 },
     { "GET  / HTTP/1.1\r\n" REST "\r\n", 400 },
     { "GET /  HTTP/1.1\r\n" REST "\r\n", 400 },
@@ -137,7 +180,17 @@ static const struct {
     { "GET /\r\n" REST "\r\n", 400 },
     { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400 },
     { "\x16\x03\x01\x02", 400 },
-    { "GET http://example.com/ws HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET http:/ws HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET http:///ws HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET http://?a HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET http://u@a/ws HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET http://a/ws#b HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET ftp://a/ws HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET http HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET http://a/other HTTP/1.1\r\n" REST "\r\n", 404 },
+    { "GET http://a//ws HTTP/1.1\r\n" REST "\r\n", 404 },
+    { "GET http://a/ws?since=- HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET http://a/ws HTTP/1.1\r\n" U C K V "\r\n", 400 }, /* no Host */
     { "GET ws HTTP/1.1\r\n" REST "\r\n", 400 },
     { "GET /ws# HTTP/1.1\r\n" REST "\r\n", 400 },
     { "GET /w\x7fs HTTP/1.1\r\n" REST "\r\n", 400 },
@@ -174,7 +227,10 @@ static const struct {
     { WITH("Authorization: Bearer a\r\nAuthorization: Bearer b"), 400 },
     { WITH("Origin: http://a\r\nOrigin: http://b"), 400 },
     { WITH("Sec-WebSocket-Protocol: a b"), 400 },
-    { WITH("Sec-WebSocket-Protocol: bearer.a, bearer.b"), 400 },
+    { WITH("Sec-WebSocket-Protocol: bearer.a, bearer.b, postoffice.v1"), 400 },
+    { WITH("Sec-WebSocket-Protocol: bearer.a"), 400 },
+    { WITH("Sec-WebSocket-Protocol: bearer."), 400 },
+    { WITH("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: bearer.a"), 400 },
     { QUERY("clientID=a&clientID=a"), 400 },
     { QUERY("clientID=a&client%49D=b"), 400 },
     { QUERY("clientID=%00"), 400 },
@@ -232,12 +288,6 @@ static void expect_lines(const char *host, const char *upgrade, const char *conn
              version);
     expect(text, status);
 }
-
-#define H "Host: a\r\n"
-#define U "Upgrade: websocket\r\n"
-#define C "Connection: Upgrade\r\n"
-#define K "Sec-WebSocket-Key: " KEY "\r\n"
-#define V "Sec-WebSocket-Version: 13\r\n"
 
 static void a_missing_or_odd_header_gets_its_answer(void **state)
 {
@@ -403,6 +453,47 @@ static void only_an_origin_of_this_very_host_is_its_host(void **state)
     assert_false(http_origin_is_host(slice_make(NULL, 0), SLICE("a")));
 }
 
+static void an_origin_is_compared_with_its_default_port_and_below_a_host(void **state)
+{
+    static const struct {
+        const char *item, *origin;
+        bool allowed;
+    } rows[] = {
+        { "https://a.com", "https://a.com", true },
+        { "https://a.com:443", "https://a.com", true },
+        { "https://a.com", "https://a.com:443", true },
+        { "http://a.com:80", "http://a.com", true },
+        { "http://[::1]:80", "http://[::1]", true },
+        { "https://a.com:80", "https://a.com", false },
+        { "http://a.com:443", "http://a.com", false },
+        { "https://a.com", "http://a.com", false },
+        { "https://a.com:8443", "https://a.com", false },
+        { "app://x:80", "app://x", false },
+        { "app://x", "app://x", true },
+        { "https://*.a.com", "https://b.a.com", true },
+        { "https://*.a.com:443", "https://b.a.com", true },
+        { "https://*.a.com", "https://c.b.a.com", true },
+        { "https://*.a.com:8443", "https://b.a.com:8443", true },
+        { "https://*.a.com", "https://a.com", false },
+        { "https://*.a.com", "https://.a.com", false },
+        { "https://*.a.com", "https://ba.com", false },
+        { "https://*.a.com", "https://b.a.com.evil", false },
+        { "https://*.a.com", "https://b.a.com:8443", false },
+        { "https://*.a.com", "http://b.a.com", false },
+        { "https://*.a.com", "https://evil/b.a.com", false },
+        { "https://*.a.com", "https://u@b.a.com", false },
+        { "https://*.a.com", "https://evil:1.a.com", false },
+        { "https://*.a.com", "null", false },
+        { "https://a.com", "", false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (http_origin_matches(slice_of(rows[i].item), slice_of(rows[i].origin)) !=
+            rows[i].allowed)
+            fail_msg("%s by %s", rows[i].origin, rows[i].item);
+}
+
 static void assert_answer(struct buf *out, const char *expected)
 {
     assert_false(out->failed);
@@ -454,6 +545,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_request_is_taken_at_every_split),
+        cmocka_unit_test(an_empty_line_before_the_request_is_ignored),
+        cmocka_unit_test(the_absolute_form_names_the_host_itself),
+        cmocka_unit_test(an_origin_is_compared_with_its_default_port_and_below_a_host),
         cmocka_unit_test(every_prefix_asks_for_more_and_no_more_is_read),
         cmocka_unit_test(frames_behind_the_head_are_left_alone),
         cmocka_unit_test(no_mutant_of_a_good_request_is_upgraded),

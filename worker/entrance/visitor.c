@@ -166,7 +166,7 @@ static bool origin_allowed(const struct office *office, const struct http_upgrad
     if (!upgrade->origin.data) /* not a browser: it sends a token only on purpose */
         return !from_cookie;
     for (size_t i = 0; i < origins->count; i++)
-        if (slice_equal(upgrade->origin, slice_of(origins->items[i])))
+        if (http_origin_matches(slice_of(origins->items[i]), upgrade->origin))
             return true;
     return false;
 }

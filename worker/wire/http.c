@@ -4,14 +4,16 @@
  * One state machine, one pass: each byte is read once, whatever the pieces in which the head came,
  * and judged at once, so that a TLS hello or an HTTP/2 preface on this port is refused at its first
  * bytes. The parser is stricter than RFC 9112 where leniency has been a way to smuggle: lines end
- * in CR LF only, no folding, no white space before a colon, no control characters, nothing before
- * the request line.
+ * in CR LF only, no folding, no white space before a colon, no control characters, nothing but
+ * empty lines before the request line.
  *
  * The parser knows no header by name; http_query.c judges their values.
  */
 #include "worker/wire/http.h"
 
-enum state { /* the part of the head that the next byte belongs to */
+enum state {                /* the part of the head that the next byte belongs to */
+             IN_EMPTY_LINE, /* before the request line, RFC 9112 2.2 */
+             IN_EMPTY_LINE_LF,
              IN_METHOD,
              IN_TARGET,
              IN_VERSION,
@@ -29,7 +31,7 @@ static const struct http_fault faults[] = {
 #define BAD_METHOD (BROKEN + 0)
     { 400, "bad-request", "the method is not a token" },
 #define BAD_TARGET (BROKEN + 1)
-    { 400, "bad-request", "the request target must be a path in visible ASCII" },
+    { 400, "bad-request", "the request target must be a path or an http URI in visible ASCII" },
 #define BAD_VERSION (BROKEN + 2)
     { 400, "bad-request", "the request must be HTTP/1.1" },
 #define BAD_NAME (BROKEN + 3)
@@ -72,11 +74,12 @@ void http_parser_init(struct http_parser *parser, uint32_t head_max)
     parser->at = 0;
     parser->head_max = head_max;
     parser->line_at = 0;
+    parser->method_at = 0;
     parser->method_len = 0;
     parser->target_at = 0;
     parser->target_len = 0;
     parser->header_count = 0;
-    parser->state = IN_METHOD;
+    parser->state = IN_EMPTY_LINE;
     parser->minor_version = 0;
 }
 
@@ -86,19 +89,29 @@ static uint8_t take_method(struct http_parser *parser, uint8_t c)
 {
     if (is_token_char(c))
         return IN_METHOD;
-    if (c != ' ' || parser->at == 0)
+    if (c != ' ' || parser->at == parser->method_at)
         return BAD_METHOD;
-    parser->method_len = parser->at;
+    parser->method_len = parser->at - parser->method_at;
     parser->target_at = parser->at + 1;
     return IN_TARGET;
 }
 
-/* Origin form alone (RFC 9112 3.2.1). */
+/* Some clients end a request with one CR LF too many. */
+static uint8_t take_empty_line(struct http_parser *parser, uint8_t c)
+{
+    if (c == '\r')
+        return IN_EMPTY_LINE_LF;
+    parser->method_at = parser->at;
+    return take_method(parser, c);
+}
+
+/* Origin form, or absolute form (RFC 9112 3.2.1, 3.2.2), which only "http" can begin here;
+ * http_query.c judges the rest. */
 static uint8_t take_target(struct http_parser *parser, uint8_t c)
 {
     parser->target_len = parser->at - parser->target_at;
     if (parser->target_len == 0)
-        return c == '/' ? IN_TARGET : BAD_TARGET;
+        return c == '/' || c == 'h' || c == 'H' ? IN_TARGET : BAD_TARGET;
     if (c == ' ') {
         parser->line_at = parser->at + 1;
         return IN_VERSION;
@@ -170,6 +183,8 @@ static uint8_t take_line_feed(struct http_parser *parser, uint8_t c)
 {
     if (c != '\n')
         return BAD_LINE_END;
+    if (parser->state == IN_EMPTY_LINE_LF)
+        return IN_EMPTY_LINE;
     if (parser->state == IN_END_LF)
         return IN_BODY;
     parser->header_count++;
@@ -179,6 +194,8 @@ static uint8_t take_line_feed(struct http_parser *parser, uint8_t c)
 static uint8_t take_byte(struct http_parser *parser, uint8_t c)
 {
     switch (parser->state) {
+    case IN_EMPTY_LINE:
+        return take_empty_line(parser, c);
     case IN_METHOD:
         return take_method(parser, c);
     case IN_TARGET:

@@ -24,7 +24,7 @@ struct http_parser {
     uint32_t at; /* bytes parsed so far */
     uint32_t head_max;
     uint32_t line_at; /* offset at which the current line begins */
-    uint32_t method_len, target_at, target_len;
+    uint32_t method_at, method_len, target_at, target_len;
     uint32_t header_count;
     uint8_t state;
     uint8_t minor_version;
@@ -49,8 +49,9 @@ enum http_progress http_parse(struct http_parser *parser, const char *head, size
 
 /* The contents of a good upgrade request. Slices lie in the head or in the arena. */
 struct http_upgrade {
-    struct slice key;                                 /* Sec-WebSocket-Key */
-    struct slice host, origin, authorization, cookie; /* data NULL when absent */
+    struct slice key;  /* Sec-WebSocket-Key */
+    struct slice host; /* of an absolute target its authority, else the Host header */
+    struct slice origin, authorization, cookie; /* data NULL when absent */
     struct slice client_id, device, since, epoch,
         query_token;              /* percent-decoded; data NULL when absent */
     struct slice bearer_protocol; /* T of an offered "bearer.T" */
@@ -58,8 +59,9 @@ struct http_upgrade {
     struct slice extensions; /* Sec-WebSocket-Extensions, joined; for permessage-deflate later */
 };
 
-/* Checks a whole head in the order of docs/protocol.md section 1: method (405), path (404; any path
- * when any_path), version and upgrade (426), Host, key, bodies, duplicates, query (400). Out of
+/* Checks a whole head in the order of docs/protocol.md section 1: method (405), target (400), path
+ * (404; any path when any_path), version and upgrade (426), Host, key, bodies, duplicates,
+ * subprotocols, query (400). Out of
  * memory is a 503. OK with *upgrade, or ERR_BAD with *fault. */
 enum err http_check_upgrade(const struct http_parser *parser, const char *head, bool any_path,
                             struct arena *arena, struct http_upgrade *upgrade,
@@ -69,6 +71,9 @@ enum err http_check_upgrade(const struct http_parser *parser, const char *head, 
 struct slice http_cookie(struct slice header, struct slice name);
 /* Does Origin name this Host (without the scheme; a default port equals none)? */
 bool http_origin_is_host(struct slice origin, struct slice host);
+/* Does an item of auth.origins allow this Origin? The default port of http and https equals none. A
+ * host that begins with "*." stands for every name below the rest, and not for the rest itself. */
+bool http_origin_matches(struct slice item, struct slice origin);
 
 /* Appends the 101 answer; protocol NULL: none selected. */
 void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol);

@@ -284,28 +284,76 @@ static enum err take_query(struct arena *arena, struct slice query, struct http_
 
 /* --- the rules --- */
 
-static struct slice target_path(const struct request *request, struct slice *query)
-{
-    struct slice target =
-        slice_make(request->head + request->parser->target_at, request->parser->target_len);
-    const char *mark = memchr(target.data, '?', target.len);
+/* The request target, taken apart. */
+struct target {
+    struct slice authority; /* of the absolute form; data NULL: origin form */
+    struct slice path;      /* an empty path is "/" (RFC 9110 4.2.3) */
+    struct slice query;     /* data NULL: none */
+};
 
-    *query = (struct slice){ NULL, 0 };
-    if (mark) {
-        *query = slice_make(mark + 1, (size_t)(target.data + target.len - mark - 1));
-        target.len = (size_t)(mark - target.data);
+/* Could host be a name or address, perhaps with a port (RFC 9110 7.2)? Refuses bytes that no part
+ * of a host can hold. */
+static bool is_host(struct slice host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        uint8_t c = (uint8_t)host.data[i];
+        if (c <= ' ' || c >= 0x7f || strchr("\"#,/<>?@\\^`{|}", c))
+            return false;
     }
-    return target;
+    return host.len > 0;
+}
+
+/* Removes "http://" or "https://" and the authority from text. False when there is none. */
+static bool take_authority(struct slice *text, struct slice *authority)
+{
+    static const struct slice schemes[] = { { "http://", 7 }, { "https://", 8 } };
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (text->len >= schemes[i].len &&
+            slice_equal_nocase(slice_make(text->data, schemes[i].len), schemes[i]))
+            len = schemes[i].len;
+    if (len == 0)
+        return false;
+    *text = slice_make(text->data + len, text->len - len);
+    for (len = 0; len < text->len && text->data[len] != '/' && text->data[len] != '?';)
+        len++;
+    *authority = slice_make(text->data, len);
+    *text = slice_make(text->data + len, text->len - len);
+    return is_host(*authority);
+}
+
+/* False: neither a path nor an absolute http URI. */
+static bool target_read(const struct request *request, struct target *target)
+{
+    struct slice text =
+        slice_make(request->head + request->parser->target_at, request->parser->target_len);
+    const char *mark;
+
+    *target = (struct target){ 0 };
+    if (text.data[0] != '/' && !take_authority(&text, &target->authority))
+        return false;
+    mark = text.len ? memchr(text.data, '?', text.len) : NULL;
+    if (mark) {
+        target->query = slice_make(mark + 1, (size_t)(text.data + text.len - mark - 1));
+        text.len = (size_t)(mark - text.data);
+    }
+    target->path = text.len ? text : SLICE("/");
+    return true;
 }
 
 static enum err check_request_line(const struct request *request, bool any_path,
-                                   struct slice *query, struct http_fault *fault)
+                                   struct target *target, struct http_fault *fault)
 {
-    struct slice method = slice_make(request->head, request->parser->method_len);
-    struct slice path = target_path(request, query);
+    struct slice method =
+        slice_make(request->head + request->parser->method_at, request->parser->method_len);
+    struct slice path;
 
     if (!slice_equal(method, SLICE("GET")))
         return refuse_request(fault, 405, "method-not-allowed", "only GET is served here");
+    if (!target_read(request, target))
+        return bad_request(fault, "the request target must be a path or an http URI");
+    path = target->path;
     if (!any_path && !slice_equal(path, SLICE("/")) && !slice_equal(path, SLICE("/ws")))
         return refuse_request(fault, 404, "not-found", "connect to / or /ws");
     return OK;
@@ -324,18 +372,6 @@ static enum err check_upgrade_wanted(const struct request *request, struct http_
     if (!request->lines[HEADER_version])
         return refuse_request(fault, 426, "upgrade-required", "Sec-WebSocket-Version is missing");
     return OK;
-}
-
-/* Could host be a name or address, perhaps with a port (RFC 9110 7.2)? Refuses bytes that no part
- * of a host can hold. */
-static bool is_host(struct slice host)
-{
-    for (size_t i = 0; i < host.len; i++) {
-        uint8_t c = (uint8_t)host.data[i];
-        if (c <= ' ' || c >= 0x7f || strchr("\"#,/<>?@\\^`{|}", c))
-            return false;
-    }
-    return host.len > 0;
 }
 
 /* 4.2.1: sixteen bytes in base64. */
@@ -407,15 +443,18 @@ static enum err take_protocols(const struct request *request, struct http_upgrad
             if (take_protocol(offer, upgrade, fault))
                 return ERR_BAD;
     }
+    /* A browser drops a connection that selects none of the subprotocols it offered. */
+    if (upgrade->bearer_protocol.data && !upgrade->offers_v1)
+        return bad_request(fault, "bearer.T is never selected: offer postoffice.v1 too");
     return OK;
 }
 
 /* Takes single headers as they are, and the lines of list headers joined. */
-static enum err take_headers(const struct request *request, struct http_upgrade *upgrade,
-                             struct http_fault *fault)
+static enum err take_headers(const struct request *request, const struct target *target,
+                             struct http_upgrade *upgrade, struct http_fault *fault)
 {
     upgrade->key = request->first[HEADER_key];
-    upgrade->host = request->first[HEADER_host];
+    upgrade->host = target->authority.data ? target->authority : request->first[HEADER_host];
     upgrade->origin = request->first[HEADER_origin];
     upgrade->authorization = request->first[HEADER_authorization];
     upgrade->cookie = join(request, HEADER_cookie, "; ");
@@ -431,19 +470,19 @@ enum err http_check_upgrade(const struct http_parser *parser, const char *head, 
                             struct http_fault *fault)
 {
     struct request request = { .parser = parser, .head = head, .arena = arena };
-    struct slice query;
+    struct target target;
     enum err err;
 
     *upgrade = (struct http_upgrade){ 0 };
     sort_headers(&request);
-    err = check_request_line(&request, any_path, &query, fault);
+    err = check_request_line(&request, any_path, &target, fault);
     if (!err)
         err = check_upgrade_wanted(&request, fault);
     if (!err)
         err = check_fields(&request, fault);
     if (!err)
-        err = take_headers(&request, upgrade, fault);
-    return err ? err : take_query(arena, query, upgrade, fault);
+        err = take_headers(&request, &target, upgrade, fault);
+    return err ? err : take_query(arena, target.query, upgrade, fault);
 }
 
 /* --- cookies and origins --- */
@@ -471,15 +510,66 @@ static struct slice without_port(struct slice authority, struct slice port)
     return authority;
 }
 
+/* An Origin (RFC 6454 6.2), or an item of auth.origins. */
+struct origin {
+    struct slice scheme, authority; /* the authority without the scheme's default port */
+};
+
+/* False for "null" and for text without "://". */
+static bool origin_read(struct slice text, struct origin *origin)
+{
+    size_t len = 0;
+
+    while (len + 3 <= text.len && memcmp(text.data + len, "://", 3) != 0)
+        len++;
+    if (len == 0 || len + 3 > text.len)
+        return false;
+    origin->scheme = slice_make(text.data, len);
+    origin->authority = slice_make(text.data + len + 3, text.len - len - 3);
+    if (slice_equal(origin->scheme, SLICE("http")))
+        origin->authority = without_port(origin->authority, SLICE(":80"));
+    else if (slice_equal(origin->scheme, SLICE("https")))
+        origin->authority = without_port(origin->authority, SLICE(":443"));
+    return origin->authority.len > 0;
+}
+
 bool http_origin_is_host(struct slice origin, struct slice host)
 {
-    static const struct slice http = { "http://", 7 }, https = { "https://", 8 };
-    bool secure = origin.data && slice_starts(origin, https);
-    struct slice scheme = secure ? https : http, port = secure ? SLICE(":443") : SLICE(":80");
-    struct slice named;
+    bool secure = slice_starts(origin, SLICE("https://"));
+    struct origin named;
 
-    if (!origin.data || !host.data || !slice_starts(origin, scheme))
-        return false; /* "null" and other schemes name no host */
-    named = without_port(slice_make(origin.data + scheme.len, origin.len - scheme.len), port);
-    return named.len > 0 && slice_equal_nocase(named, without_port(host, port));
+    /* Other schemes than these name no host. */
+    if (!origin.data || !host.data || (!secure && !slice_starts(origin, SLICE("http://"))) ||
+        !origin_read(origin, &named))
+        return false;
+    return slice_equal_nocase(named.authority,
+                              without_port(host, secure ? SLICE(":443") : SLICE(":80")));
+}
+
+/* Is authority one or more labels and then suffix, as "a.b.example.com" is with ".example.com"? */
+static bool is_below(struct slice authority, struct slice suffix)
+{
+    size_t labels_len = authority.len - suffix.len;
+
+    if (authority.len <= suffix.len ||
+        !slice_equal(slice_make(authority.data + labels_len, suffix.len), suffix))
+        return false;
+    for (size_t i = 0; i < labels_len; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789.-_", authority.data[i]) ||
+            !authority.data[i])
+            return false;
+    return true;
+}
+
+bool http_origin_matches(struct slice item, struct slice origin)
+{
+    struct origin allowed, named;
+
+    if (!origin_read(item, &allowed) || !origin_read(origin, &named) ||
+        !slice_equal(allowed.scheme, named.scheme))
+        return false;
+    if (slice_starts(allowed.authority, SLICE("*.")))
+        return is_below(named.authority,
+                        slice_make(allowed.authority.data + 1, allowed.authority.len - 1));
+    return slice_equal(allowed.authority, named.authority);
 }
