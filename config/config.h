@@ -67,8 +67,10 @@ struct config {
         char *key_dir, *revoked_file; /* absolute */
         int64_t leeway_s;
         struct config_list origins; /* empty: any */
-        struct config_list revoked; /* the jtis read from revoked_file, sorted by strcmp */
-        struct config_key *keys;    /* from auth.keys and auth.keyDir; kid is unique */
+        /* Read from revoked_file, sorted by strcmp: jtis; and "SUB\nSECONDS", each sub once, whose
+         * tokens are revoked when issued before (INT64_MAX: all of them). */
+        struct config_list revoked, revoked_subs;
+        struct config_key *keys; /* from auth.keys and auth.keyDir; kid is unique */
         size_t key_count;
     } auth;
 

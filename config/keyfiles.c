@@ -1,5 +1,5 @@
 /*
- * The keys that verify tokens, and the revocation list: files that the configuration names.
+ * The keys that verify tokens: files that the configuration names.
  *
  * A key file holds one line of standard base64. No report ever quotes a file's contents: a file
  * that should be public may hold a secret by mistake.
@@ -8,7 +8,6 @@
 #include "config/parts.h"
 
 #include "common/base64.h"
-#include "common/grow.h"
 #include "common/log.h"
 
 #include <dirent.h>
@@ -22,8 +21,6 @@
 enum {
     KEYS_MAX = 1000,
     KEY_FILE_BYTES_MAX = 1024, /* 512 bytes in base64 and a newline are 685 */
-    REVOKED_BYTES_MAX = 64 << 20,
-    JTI_BYTES_MAX = 1024,
 };
 
 static const char kty_names[][8] = { [CONFIG_KTY_ED25519] = "ed25519", [CONFIG_KTY_HMAC] = "hmac" };
@@ -331,90 +328,4 @@ void keyfiles_load(struct draft *draft)
             "found no key in \"%s\", and tokens are required: the server will not start; "
             "`websocket-server keygen` makes one",
             draft->config->auth.key_dir);
-}
-
-/* ---- auth.revoked ---- */
-
-static int compare_jtis(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The line without white space around it; empty for a comment. */
-static struct slice revoked_line(const char *start, const char *end)
-{
-    while (start < end && (*start == ' ' || *start == '\t'))
-        start++;
-    while (end > start && strchr(" \t\r", end[-1]) && end[-1])
-        end--;
-    return slice_make(start, *start == '#' && start < end ? 0 : (size_t)(end - start));
-}
-
-static bool add_revoked(struct config_list *list, size_t *room, struct slice jti)
-{
-    if (grow_reserve(&list->items, room, list->count + 1, 64, SIZE_MAX))
-        return false;
-    list->items[list->count] = strndup(jti.data, jti.len);
-    return list->items[list->count] && ++list->count;
-}
-
-static void read_revoked(struct draft *draft, struct spot spot, struct slice text)
-{
-    struct config_list *list = &draft->config->auth.revoked;
-    const char *at = text.data, *end = text.data + text.len;
-    size_t room = 0;
-
-    for (size_t line = 1; at < end; line++) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at));
-        struct slice jti = revoked_line(at, newline ? newline : end);
-        if (jti.len > JTI_BYTES_MAX || memchr(jti.data, 0, jti.len)) {
-            report_error(draft->report, spot,
-                         "found in line %zu of \"%s\" a NUL or %zu bytes, allowed one "
-                         "jti of at most %d bytes",
-                         line, draft->config->auth.revoked_file, jti.len, JTI_BYTES_MAX);
-            return;
-        }
-        if (jti.len && !add_revoked(list, &room, jti)) {
-            report_error(draft->report, spot, "out of memory");
-            return;
-        }
-        at = newline ? newline + 1 : end;
-    }
-}
-
-/* Sorts the list and removes repetitions, so that a look-up can bisect and two equal sets are equal
- * lists. */
-static void sort_revoked(struct config_list *list)
-{
-    size_t kept = 0;
-
-    if (list->count)
-        qsort(list->items, list->count, sizeof *list->items, compare_jtis);
-    for (size_t i = 0; i < list->count; i++) {
-        if (kept && strcmp(list->items[kept - 1], list->items[i]) == 0)
-            free(list->items[i]);
-        else
-            list->items[kept++] = list->items[i];
-    }
-    list->count = kept;
-}
-
-void keyfiles_load_revoked(struct draft *draft)
-{
-    const char *path = draft->config->auth.revoked_file, *reason;
-    struct spot spot = draft_spot(draft, "auth.revoked");
-    struct buf text;
-
-    if (!*path)
-        return;
-    reason = file_read(path, REVOKED_BYTES_MAX, &text, NULL);
-    if (reason) {
-        report_error(draft->report, spot,
-                     "found \"%s\" unreadable (%s), allowed a file of one jti a line", path,
-                     reason);
-        return;
-    }
-    read_revoked(draft, spot, buf_slice(&text));
-    sort_revoked(&draft->config->auth.revoked);
-    buf_fini(&text);
 }

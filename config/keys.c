@@ -98,8 +98,10 @@ const struct key config_keys[] = {
     NUMBER("auth.leewaySeconds", auth.leeway_s, 5, 0, 60, CONFIG_LIVE,
            "How far clocks may differ when exp, nbf and iat are checked."),
     TEXT("auth.revoked", auth.revoked_file, "", CONFIG_LIVE,
-         "A file of revoked tokens' jti, one a line; # begins a comment. Read again by every reload.", .base = BASE_FILE),
+         "A file of what is revoked, one a line: a token's jti, or sub:ADDRESS (all tokens of the address; with "
+         "before:TIME those issued before). # begins a comment. Read again by every reload.", .base = BASE_FILE),
     { .name = "auth.revoked", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.revoked) },
+    { .name = "auth.revoked", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.revoked_subs) },
     { .name = "auth.origins", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.origins),
       .check = check_origin, .allowed = "scheme://host[:port] or scheme://*.host[:port] in lower case, without a path",
       .help = "Web pages of these origins may connect (\"*.\" is any name below the host); empty: any, but a token from a cookie is then taken "

@@ -106,6 +106,8 @@ static size_t size_guess(const struct config *config)
 
     for (size_t i = 0; i < config->auth.revoked.count; i++)
         size += strlen(config->auth.revoked.items[i]) + 8;
+    for (size_t i = 0; i < config->auth.revoked_subs.count; i++)
+        size += strlen(config->auth.revoked_subs.items[i]) + 8;
     return size;
 }
 

@@ -2,7 +2,7 @@
  * How a config is put together, for the files of config/ alone:
  *
  *   load.c (which file) -> read.c (its values, the environment's) -> resolve.c (what several keys
- * mean together) -> keyfiles.c (the files they name)
+ * mean together) -> keyfiles.c, revoked.c (the files they name)
  *
  * Every stage reports its problems and goes on, so that one run shows all of them.
  */
@@ -44,7 +44,9 @@ void resolve_draft(struct draft *draft);
 
 /* keyfiles.c */
 void keyfiles_load(struct draft *draft);
-void keyfiles_load_revoked(struct draft *draft);
+
+/* revoked.c */
+void revoked_load(struct draft *draft);
 
 /* redis_uri.c. OK, or ERR_BAD with a static *reason. The former contents of *redis are freed either
  * way. */

@@ -63,11 +63,12 @@ static int print_grant(const struct grant *grant)
 static int judge_token(const struct config *config, struct slice token)
 {
     struct grant *grant = NULL;
-    enum token_fault fault = token_verify(config, token, clock_unix_s(), &grant);
+    const char *reason;
+    enum token_fault fault = token_judge(config, token, clock_unix_s(), &grant, &reason);
     int status;
 
     if (fault != TOKEN_GOOD) {
-        fprintf(stderr, "token verify: %s\n", token_fault_text(fault));
+        fprintf(stderr, "token verify: %s\n", reason);
         return EXIT_REFUSED;
     }
     status = print_grant(grant);

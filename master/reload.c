@@ -136,6 +136,13 @@ static void put_in_force(struct server *server, struct config *config, bool swap
     config_free(before);
 }
 
+void reload_log_revoked(const struct config *config)
+{
+    if (*config->auth.revoked_file)
+        log_info("revoked_read", "tokens=%zu addresses=%zu", config->auth.revoked.count,
+                 config->auth.revoked_subs.count);
+}
+
 void reload(struct server *server)
 {
     struct config_change changes[CHANGES_MAX];
@@ -159,6 +166,7 @@ void reload(struct server *server)
     log_info("config_reloaded", "applied=%s swapped=%s needs_restart=%s",
              names_text(&lists.names[CONFIG_LIVE]), names_text(&lists.names[CONFIG_SWAP]),
              names_text(&lists.names[CONFIG_RESTART]));
+    reload_log_revoked(server->config);
     for (int i = 0; i <= CONFIG_RESTART; i++)
         buf_fini(&lists.names[i]);
     config_free(loaded);

@@ -137,6 +137,7 @@ static void man(struct server *server)
     log_info("server_started", "version=%s node=%s listen=%s port=%lld workers=%u",
              POSTOFFICE_VERSION, server->node, server->config->listen,
              (long long)server->config->socket_port, crew->wanted);
+    reload_log_revoked(server->config);
 }
 
 /* ---- serving ---- */

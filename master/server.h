@@ -33,6 +33,9 @@ void reload(struct server *server);
  * all workers too. ERR_SYSTEM: the old file stays in use. */
 enum err reload_log_file(struct server *server, const char *path);
 
+/* Says in the log how much auth.revoked revokes; nothing when the key names no file. */
+void reload_log_revoked(const struct config *config);
+
 /* Can a config that is good in itself serve? False, with a line in why, when there is no key or no
  * user. */
 bool reload_may_serve(const struct config *config, char *why, size_t why_size);

@@ -169,6 +169,39 @@ def test_a_revoked_token_opens_nothing_and_ends_what_it_opened(server):
     run(scene())
 
 
+def test_a_revoked_address_is_out_whatever_its_token_says(server):
+    post = server(2, start=False)
+    revoked = post.directory / "revoked"
+    revoked.write_text("# nobody yet\n")
+    post.write_config({"auth": {"revoked": "revoked"}})
+    post.start()
+    now = int(time.time())
+
+    async def scene():
+        alice = [await open_on(post, slot, "alice", PythonClient.open, device=str(slot)) for slot in (0, 1)]
+        old = await PythonClient.open(post, "bob", device="old", token=post.keys.outside("bob", iat=now - 100.5))
+        new = await PythonClient.open(post, "bob", device="new", token=post.keys.outside("bob", iat=now - 1))
+        revoked.write_text(f"J1 # left\nsub:alice # left too\nsub:bob before:{now - 50}\n")
+        post.reload()
+        for session in (*alice, old):
+            goodbye, code = await session.closed()
+            assert code == 4501 and goodbye["code"] == 4501
+        await new.settle()
+        assert status_of(post, post.token("alice")) == 401
+        assert status_of(post, post.keys.outside("bob", iat=now - 51), "bob") == 401
+        assert status_of(post, post.keys.outside("bob", jti="J1"), "bob") == 401
+        assert status_of(post, post.keys.outside("bob", iat=now), "bob&device=x") == 101
+        # Junk keeps everything as it was.
+        revoked.write_text("J1 left\n")
+        post.process.send_signal(signal.SIGHUP)
+        harness.wait_until(lambda: "config_kept" in post.log(), "the junk is refused")
+        assert status_of(post, post.token("alice")) == 401
+
+    run(scene())
+    assert "event=revoked_read tokens=1 addresses=2" in post.log()
+    assert "auth.revoked" in post.log() and "line 1" in post.log()
+
+
 def test_a_swap_key_replaces_the_workers_without_refusing_anybody(server):
     post = server(2)
 

@@ -214,6 +214,22 @@ def test_wrong_forms_algorithms_keys_and_signatures_are_refused(post):
     assert len(set(messages.values())) > 1
 
 
+@pytest.mark.parametrize("claim,value", [("exp", "soon"), ("exp", 1), ("exp", 1e300), ("nbf", time.time() + 900.5), ("iat", []),
+                                         ("aud", "another"), ("iss", "another"), ("jti", 7), ("po", []), ("sub", "#team")])
+def test_a_refusal_names_the_claim(post, claim, value):
+    answer = ask(post, made(post, **{claim: value}) if claim != "sub" else made(post, value))
+    assert answer.status == 401
+    assert f"claim {claim}" in answer.headers["www-authenticate"]
+    assert answer.bearer_error() == "invalid_token"
+
+
+def test_times_with_a_fraction_or_an_exponent_are_numbers(post):
+    now = time.time()
+    for claims in ({"exp": now + 60.5}, {"exp": 1e10}, {"nbf": now - 0.25, "iat": now - 0.75}, {"iat": 1.5e9}):
+        assert ask(post, made(post, **claims)).status == 101, claims
+    assert ask(post, made(post, exp=now - 60.5)).status == 401
+
+
 def test_a_token_for_somebody_else_is_403(post):
     assert ask(post, made(post, "alice"), address="bob").status == 403
     assert ask(post, made(post, "alice"), address="alicex").status == 403

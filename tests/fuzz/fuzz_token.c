@@ -30,12 +30,14 @@ static struct config_key keys[] = {
       .not_after = INT64_MAX },
 };
 static char audience[] = "po", revoked_jti[] = "revoked", *revoked[] = { revoked_jti };
+static char revoked_sub[] = "left\n1790000000", *revoked_subs[] = { revoked_sub };
 static struct config config = {
     .auth = { .allow_unending = true,
               .leeway_s = 5,
               .keys = keys,
               .key_count = 2,
-              .revoked = { revoked, 1 } },
+              .revoked = { revoked, 1 },
+              .revoked_subs = { revoked_subs, 1 } },
 };
 
 static void must(bool truth)
@@ -56,7 +58,7 @@ static void check_grant(const struct grant *grant)
     struct slice sub = slice_make(grant->sub, grant->sub_len);
 
     must(strlen(grant->sub) == grant->sub_len && address_may_speak(sub));
-    must(strlen(grant->jti) <= TOKEN_JTI_BYTES_MAX && !token_revoked(&config, grant->jti));
+    must(strlen(grant->jti) <= TOKEN_JTI_BYTES_MAX && !token_grant_revoked(&config, grant));
     must(grant->expires_at > NOW - 5);
     check_list(&grant->send);
     check_list(&grant->groups);

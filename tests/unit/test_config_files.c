@@ -171,7 +171,7 @@ static void revocations_are_sorted_and_comments_are_not(void **state)
     struct config *config;
 
     (void)state;
-    write_text("gone.txt", "# gone\n\n zeta \r\nalpha\nzeta\n   # more\nmid dle");
+    write_text("gone.txt", "# gone\n\n zeta \r\nalpha # left\nzeta\n   # more\n\"mid dle\"");
     config = load_good("{\"auth\":{\"revoked\":\"gone.txt\"}}");
     assert_int_equal(config->auth.revoked.count, 3);
     assert_string_equal(config->auth.revoked.items[0], "alpha");
@@ -184,6 +184,66 @@ static void revocations_are_sorted_and_comments_are_not(void **state)
     assert_has(errors(), "line 2");
     write_text("gone.txt", "");
     config_free(load_good("{\"auth\":{\"revoked\":\"gone.txt\"}}"));
+}
+
+static void addresses_are_revoked_from_their_time_on(void **state)
+{
+    struct config *config;
+
+    (void)state;
+    write_text("gone.txt", "\xef\xbb\xbfsub:bob # left\nsub:bob before:5\r\nsub:bo before:7\n"
+                           "sub:bo\tbefore:2026-11-27T09:00:00Z\n\"sub:jti # \"\n"
+                           "sub:\"Al # B\" before:0 # x\nj#1\nsub:a#b");
+    config = load_good("{\"auth\":{\"revoked\":\"gone.txt\"}}");
+    assert_int_equal(config->auth.revoked.count, 2);
+    assert_string_equal(config->auth.revoked.items[0], "j#1");
+    assert_string_equal(config->auth.revoked.items[1], "sub:jti # ");
+    assert_int_equal(config->auth.revoked_subs.count, 4);
+    assert_string_equal(config->auth.revoked_subs.items[0], "Al # B\n0");
+    assert_string_equal(config->auth.revoked_subs.items[1], "a#b\n9223372036854775807");
+    assert_string_equal(config->auth.revoked_subs.items[2], "bo\n1795770000");
+    assert_string_equal(config->auth.revoked_subs.items[3], "bob\n9223372036854775807");
+    config_free(config);
+}
+
+static void junk_in_the_revocations_is_an_error_that_names_the_line(void **state)
+{
+    static const char *const junk[] = {
+        "J1 left",
+        "J1 # left\nJ1 left",
+        "\"J1",
+        "\"J1\"x",
+        "\"\"",
+        "\xff",
+        "a\x01",
+        "sub:",
+        "sub: bob",
+        "sub:#team",
+        "sub:postmaster",
+        "sub:bob 5",
+        "sub:bob before:",
+        "sub:bob before: 5",
+        "sub:bob before:soon",
+        "sub:bob before:-1",
+        "sub:bob before:1.5",
+        "sub:bob before:1790000000000",
+        "sub:bob before:99999999999999999999",
+        "sub:bob before:2026-02-30T09:00:00Z",
+        "sub:bob before:2026-11-27",
+        "sub:bob before:2026-11-27T09:00:00+01:00",
+        "sub:bob before:5 before:6",
+        "sub:Al B",
+    };
+    char line[16];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof junk / sizeof junk[0]; i++) {
+        write_text("gone.txt", junk[i]);
+        refused("{\"auth\":{\"revoked\":\"gone.txt\"}}", "auth.revoked");
+        snprintf(line, sizeof line, "line %d", strchr(junk[i], '\n') ? 2 : 1);
+        assert_has(errors(), line);
+        assert_null(strstr(errors(), "J1"));
+    }
 }
 
 /* ---- Redis ---- */
@@ -607,6 +667,8 @@ int main(void)
         TEST(listed_keys_are_read_and_checked),
         TEST(a_listed_key_may_lie_in_the_directory),
         TEST(revocations_are_sorted_and_comments_are_not),
+        TEST(addresses_are_revoked_from_their_time_on),
+        TEST(junk_in_the_revocations_is_an_error_that_names_the_line),
         TEST(redis_uris_are_taken_apart),
         TEST(bad_uris_are_refused_and_no_password_is_shown),
         TEST(the_first_source_counts_or_the_one_in_use),

@@ -81,7 +81,7 @@ static void sub_must_be_an_address_that_may_speak(void **state)
     CHECK(rows);
 }
 
-static void times_are_whole_seconds_with_the_leeway(void **state)
+static void times_are_seconds_with_the_leeway(void **state)
 {
     static const struct row rows[] = {
         { "{\"sub\":\"a\"}", TOKEN_BAD_CLAIMS },
@@ -96,8 +96,24 @@ static void times_are_whole_seconds_with_the_leeway(void **state)
         { "{\"sub\":\"a\",\"exp\":9223372036854775807}", TOKEN_BAD_CLAIMS },
         { "{\"sub\":\"a\",\"exp\":9223372036854775808}", TOKEN_BAD_CLAIMS },
         { "{\"sub\":\"a\",\"exp\":18446744073709551617}", TOKEN_BAD_CLAIMS },
-        { "{\"sub\":\"a\",\"exp\":1790000060.0}", TOKEN_BAD_CLAIMS },
-        { "{\"sub\":\"a\",\"exp\":1.9e9}", TOKEN_BAD_CLAIMS },
+        { "{\"sub\":\"a\",\"exp\":1790000060.0}", TOKEN_GOOD },
+        { "{\"sub\":\"a\",\"exp\":1790000060.999999999999999999999}", TOKEN_GOOD },
+        { "{\"sub\":\"a\",\"exp\":1789999995.9}", TOKEN_EXPIRED },
+        { "{\"sub\":\"a\",\"exp\":1.9e9}", TOKEN_GOOD },
+        { "{\"sub\":\"a\",\"exp\":1.79E+9}", TOKEN_GOOD },
+        { "{\"sub\":\"a\",\"exp\":1.789999996e9}", TOKEN_GOOD },
+        { "{\"sub\":\"a\",\"exp\":1.789999995e9}", TOKEN_EXPIRED },
+        { "{\"sub\":\"a\",\"exp\":17900000605e-1}", TOKEN_GOOD },
+        { "{\"sub\":\"a\",\"exp\":1790000060e0}", TOKEN_GOOD },
+        { "{\"sub\":\"a\",\"exp\":0.00179e12}", TOKEN_GOOD },
+        { "{\"sub\":\"a\",\"exp\":1e-400}", TOKEN_EXPIRED },
+        { "{\"sub\":\"a\",\"exp\":0e999999999999}", TOKEN_EXPIRED },
+        { "{\"sub\":\"a\",\"exp\":-0.0}", TOKEN_EXPIRED },
+        { "{\"sub\":\"a\",\"exp\":-0.5}", TOKEN_BAD_CLAIMS },
+        { "{\"sub\":\"a\",\"exp\":-1.9e9}", TOKEN_BAD_CLAIMS },
+        { "{\"sub\":\"a\",\"exp\":1e300}", TOKEN_BAD_CLAIMS },
+        { "{\"sub\":\"a\",\"exp\":1e999999999999}", TOKEN_BAD_CLAIMS },
+        { "{\"sub\":\"a\",\"exp\":1790000000000000000000e-12}", TOKEN_GOOD },
         { "{\"sub\":\"a\",\"exp\":\"1790000060\"}", TOKEN_BAD_CLAIMS },
         { "{\"sub\":\"a\",\"exp\":\"2036-01-01T00:00:00Z\"}", TOKEN_BAD_CLAIMS },
         { "{\"sub\":\"a\",\"exp\":null}", TOKEN_BAD_CLAIMS },
@@ -107,7 +123,9 @@ static void times_are_whole_seconds_with_the_leeway(void **state)
         { "{\"sub\":\"a\"," EXP ",\"nbf\":\"x\"}", TOKEN_BAD_CLAIMS },
         { "{\"sub\":\"a\"," EXP ",\"iat\":1790000005}", TOKEN_GOOD },
         { "{\"sub\":\"a\"," EXP ",\"iat\":1790000006}", TOKEN_NOT_YET },
-        { "{\"sub\":\"a\"," EXP ",\"iat\":1.5}", TOKEN_BAD_CLAIMS },
+        { "{\"sub\":\"a\"," EXP ",\"iat\":1.5}", TOKEN_GOOD },
+        { "{\"sub\":\"a\"," EXP ",\"iat\":1790000005.9}", TOKEN_GOOD },
+        { "{\"sub\":\"a\"," EXP ",\"nbf\":1.790000006e9}", TOKEN_NOT_YET },
         { "{\"sub\":\"a\",\"exp\":1,\"nbf\":1999999999}", TOKEN_EXPIRED },
     };
 
@@ -174,6 +192,66 @@ static void audience_and_issuer_count_when_configured(void **state)
     forge.config.auth.audience = none;
     forge.config.auth.issuer = idp;
     CHECK(issuer);
+}
+
+static void a_refusal_names_the_claim(void **state)
+{
+    static const struct {
+        const char *claims, *named;
+    } rows[] = {
+        { "{" EXP "}", "claim sub" },
+        { "{\"sub\":7," EXP "}", "claim sub" },
+        { "{\"sub\":\"#all\"," EXP "}", "claim sub" },
+        { "{\"sub\":\"a\"}", "claim exp" },
+        { "{\"sub\":\"a\",\"exp\":\"1\"}", "claim exp" },
+        { "{\"sub\":\"a\",\"exp\":1}", "claim exp" },
+        { "{\"sub\":\"a\"," EXP ",\"nbf\":true}", "claim nbf" },
+        { "{\"sub\":\"a\"," EXP ",\"nbf\":1999999999}", "claim nbf" },
+        { "{\"sub\":\"a\"," EXP ",\"iat\":[]}", "claim iat" },
+        { "{\"sub\":\"a\"," EXP ",\"iat\":1999999999}", "claim iat" },
+        { "{\"sub\":\"a\"," EXP ",\"jti\":1}", "claim jti" },
+        { "{\"sub\":\"a\"," EXP ",\"iss\":1}", "claim iss" },
+        { "{\"sub\":\"a\"," EXP ",\"aud\":1}", "claim aud" },
+        { "{\"sub\":\"a\"," EXP ",\"aud\":\"else\"}", "claim aud" },
+        { "{\"sub\":\"a\"," EXP ",\"po\":1}", "claim po" },
+        { "{\"sub\":\"a\"," EXP ",\"po\":{\"send\":1}}", "claim po.send" },
+        { "{\"sub\":\"a\"," EXP ",\"po\":{\"admin\":1}}", "claim po.admin" },
+    };
+    static char audience[] = "po";
+
+    (void)state;
+    forge.config.auth.audience = audience;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct slice token = forge_ed25519(&forge, HEADER_E1, slice_of(rows[i].claims));
+        struct grant *grant = NULL;
+        const char *reason;
+        assert_int_not_equal(token_judge(&forge.config, token, NOW, &grant, &reason), TOKEN_GOOD);
+        if (!strstr(reason, rows[i].named))
+            fail_msg("%s: %s", rows[i].claims, reason);
+    }
+}
+
+static void a_revoked_sub_is_refused_from_its_time_on(void **state)
+{
+    static char all[] = "a\n9223372036854775807", old[] = "ab\n1790000000", other[] = "b\n5";
+    static char *sorted[] = { all, old, other };
+    static const struct row rows[] = {
+        { "{\"sub\":\"a\"," EXP "}", TOKEN_REVOKED },
+        { "{\"sub\":\"a\"," EXP ",\"iat\":1790000001}", TOKEN_REVOKED },
+        { "{\"sub\":\"\\u0061\"," EXP "}", TOKEN_REVOKED },
+        { "{\"sub\":\"ab\"," EXP "}", TOKEN_REVOKED }, /* does not say when it was issued */
+        { "{\"sub\":\"ab\"," EXP ",\"iat\":1789999999.9}", TOKEN_REVOKED },
+        { "{\"sub\":\"ab\"," EXP ",\"iat\":1790000000}", TOKEN_GOOD },
+        { "{\"sub\":\"b\"," EXP ",\"iat\":5}", TOKEN_GOOD },
+        { "{\"sub\":\"b\"," EXP ",\"iat\":4}", TOKEN_REVOKED },
+        { "{\"sub\":\"A\"," EXP "}", TOKEN_GOOD },
+        { "{\"sub\":\"abc\"," EXP "}", TOKEN_GOOD },
+        { "{\"sub\":\"c\"," EXP "}", TOKEN_GOOD },
+    };
+
+    (void)state;
+    forge.config.auth.revoked_subs = (struct config_list){ sorted, 3 };
+    CHECK(rows);
 }
 
 static void a_revoked_jti_is_refused(void **state)
@@ -431,10 +509,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(claims_are_one_json_object_without_duplicates),
         TEST(sub_must_be_an_address_that_may_speak),
-        TEST(times_are_whole_seconds_with_the_leeway),
+        TEST(times_are_seconds_with_the_leeway),
         TEST(a_token_may_be_unending_only_where_that_is_allowed),
         TEST(audience_and_issuer_count_when_configured),
         TEST(a_revoked_jti_is_refused),
+        TEST(a_refusal_names_the_claim),
+        TEST(a_revoked_sub_is_refused_from_its_time_on),
         TEST(po_has_types_and_bounds),
         TEST(a_token_without_po_sends_to_users_and_nothing_more),
         TEST(patterns_say_who_and_never_the_reserved),

@@ -180,6 +180,7 @@ static struct grant *check_token(struct visitor *visitor, const struct http_upgr
     struct slice token = find_token(office, upgrade, &from_cookie);
     struct grant *grant = NULL;
     enum token_fault fault;
+    const char *reason;
 
     if (!origin_allowed(office, upgrade, from_cookie)) {
         refuse(visitor, &(struct http_refusal){ .status = 403,
@@ -188,19 +189,23 @@ static struct grant *check_token(struct visitor *visitor, const struct http_upgr
         return NULL;
     }
     if (!office->config->auth.required && token.len == 0) {
-        if (upgrade->client_id.data)
+        if (!upgrade->client_id.data)
+            refuse_bad(visitor, "clientID is needed where no token is");
+        else if (token_sub_revoked(office->config, upgrade->client_id, INT64_MIN))
+            refuse(visitor, &(struct http_refusal){ .status = 403,
+                                                    .code = "forbidden-address",
+                                                    .message = "this address is revoked" });
+        else
             return grant_default(upgrade->client_id);
-        refuse_bad(visitor, "clientID is needed where no token is");
         return NULL;
     }
-    fault = token.len ? token_verify(office->config, token, loop_unix_s(office->loop), &grant)
-                      : TOKEN_ABSENT;
+    fault = token_judge(office->config, token, loop_unix_s(office->loop), &grant, &reason);
     if (fault == TOKEN_GOOD || fault == TOKEN_UNCHECKED)
         return grant;
     refuse(visitor,
            &(struct http_refusal){ .status = 401,
                                    .code = "bad-token",
-                                   .message = token_fault_text(fault),
+                                   .message = reason,
                                    .bearer_error = fault == TOKEN_ABSENT ? "invalid_request"
                                                                          : "invalid_token" });
     return NULL;

@@ -49,16 +49,18 @@ static enum err run_renew(struct session *session, const struct envelope *envelo
 {
     struct office *office = session->office;
     struct grant *grant = NULL;
+    const char *reason;
     enum token_fault wrong;
     struct buf *out;
 
     if (!envelope->token.data)
         return envelope_reject(fault, REJECT_MISSING_FIELD, "token", "renew needs a fresh token");
-    wrong = token_verify(office->config, envelope->token, loop_unix_s(office->loop), &grant);
+    wrong =
+        token_judge(office->config, envelope->token, loop_unix_s(office->loop), &grant, &reason);
     if (wrong == TOKEN_UNCHECKED)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (wrong != TOKEN_GOOD)
-        return envelope_reject(fault, REJECT_BAD_TOKEN, "token", token_fault_text(wrong));
+        return envelope_reject(fault, REJECT_BAD_TOKEN, "token", reason);
     if (!may_replace_grant(session, grant)) {
         grant_unref(grant);
         return envelope_reject(fault, REJECT_BAD_TOKEN, "token",

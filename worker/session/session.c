@@ -245,8 +245,8 @@ void session_check_revoked(struct office *office)
 {
     for (uint32_t i = 0; i < office->session_used; i++) {
         struct session *session = office->sessions[i];
-        if (!session || !conn_is_open(&session->conn) || !*session->grant->jti ||
-            !token_revoked(office->config, session->grant->jti))
+        if (!session || !conn_is_open(&session->conn) ||
+            !token_grant_revoked(office->config, session->grant))
             continue;
         stats_add(office->stats, STAT_tokens_revoked, 1);
         session_say_goodbye(session, WS_CLOSE_REVOKED, "token revoked", 0);

@@ -175,7 +175,7 @@ void session_renew(struct session *session, struct grant *grant);
 void session_set_deadline(struct session *session);
 /* For conn_calls: the deadline has come. */
 void session_on_deadline(struct conn *conn);
-/* After a reload: ends the sessions whose token has been revoked. */
+/* After a reload: ends the sessions whose token, or the address of whose token, is revoked. */
 void session_check_revoked(struct office *office);
 
 /* ---- leaving ---- */

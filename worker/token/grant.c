@@ -61,6 +61,7 @@ struct grant *grant_new(const struct grant_parts *parts)
     *grant = (struct grant){ .refs = 1,
                              .sub_len = parts->sub.len,
                              .expires_at = parts->expires_at,
+                             .issued_at = parts->issued_at,
                              .broadcast = parts->broadcast,
                              .admin = parts->admin };
     grant->sub = fill_text(&filler, parts->sub);
@@ -81,6 +82,7 @@ struct grant *grant_default(struct slice sub)
         return NULL;
     parts->sub = sub;
     parts->expires_at = INT64_MAX;
+    parts->issued_at = INT64_MIN;
     parts->send.items[parts->send.count++] = SLICE("*");
     grant = grant_new(parts);
     free(parts);

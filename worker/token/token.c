@@ -46,23 +46,39 @@ const char *token_fault_text(enum token_fault fault)
     return (unsigned)fault < TOKEN_FAULT_COUNT ? texts[fault] : "token refused";
 }
 
-enum token_fault token_verify(const struct config *config, struct slice token, int64_t now_s,
-                              struct grant **grant)
+/* The signature is checked, and nothing else. */
+static enum token_fault open_token(const struct config *config, struct slice token, int64_t now_s,
+                                   struct token_opened *opened)
 {
-    struct token_opened opened;
-    enum token_fault fault;
-
     if (token.len == 0)
         return TOKEN_ABSENT;
     if (token.len > TOKEN_BYTES_MAX)
         return TOKEN_MALFORMED;
     if (slice_starts(token, SLICE(TOKEN_PASETO_HEADER)))
-        fault = token_paseto_open(config, token, now_s, &opened);
-    else
-        fault = token_jwt_open(config, token, now_s, &opened);
+        return token_paseto_open(config, token, now_s, opened);
+    return token_jwt_open(config, token, now_s, opened);
+}
+
+enum token_fault token_judge(const struct config *config, struct slice token, int64_t now_s,
+                             struct grant **grant, const char **reason)
+{
+    struct token_opened opened;
+    enum token_fault fault = open_token(config, token, now_s, &opened);
+
+    *reason = NULL;
     if (fault == TOKEN_GOOD)
-        fault = token_claims_read(config, &opened, now_s, grant);
+        fault = token_claims_read(config, &opened, now_s, grant, reason);
+    if (!*reason)
+        *reason = token_fault_text(fault);
     return fault;
+}
+
+enum token_fault token_verify(const struct config *config, struct slice token, int64_t now_s,
+                              struct grant **grant)
+{
+    const char *reason;
+
+    return token_judge(config, token, now_s, grant, &reason);
 }
 
 static const struct config_key *key_named(const struct config *config, struct slice kid)
@@ -153,6 +169,32 @@ bool token_revoked(const struct config *config, const char *jti)
 
     return *jti && revoked->count &&
            bsearch(jti, revoked->items, revoked->count, sizeof *revoked->items, compare_jti);
+}
+
+/* An item is "SUB\nSECONDS", and no sub has a newline: the items are sorted by sub. */
+static int compare_sub(const void *sub, const void *item)
+{
+    const struct slice *address = sub;
+    const char *text = *(const char *const *)item;
+    int order = strncmp(address->data, text, address->len);
+
+    return order ? order : '\n' - (unsigned char)text[address->len];
+}
+
+bool token_sub_revoked(const struct config *config, struct slice sub, int64_t issued_at)
+{
+    const struct config_list *subs = &config->auth.revoked_subs;
+    char **item = subs->count && sub.len
+                      ? bsearch(&sub, subs->items, subs->count, sizeof *subs->items, compare_sub)
+                      : NULL;
+
+    return item && issued_at < strtoll(*item + sub.len + 1, NULL, 10);
+}
+
+bool token_grant_revoked(const struct config *config, const struct grant *grant)
+{
+    return token_revoked(config, grant->jti) ||
+           token_sub_revoked(config, slice_make(grant->sub, grant->sub_len), grant->issued_at);
 }
 
 void token_keypair(uint8_t public_key[32], uint8_t seed[32])

@@ -30,6 +30,7 @@ struct grant {
     size_t sub_len;
     char *jti;                              /* "" when none */
     int64_t expires_at;                     /* Unix seconds; INT64_MAX: unending */
+    int64_t issued_at;                      /* Unix seconds; INT64_MIN: the token does not say */
     struct config_list send, groups, relay; /* patterns */
     bool broadcast, admin;
 };
@@ -70,7 +71,15 @@ const char *token_fault_text(enum token_fault fault);
  * fault: a token that cannot be checked is refused. */
 enum token_fault token_verify(const struct config *config, struct slice token, int64_t now_s,
                               struct grant **grant);
+/* The same. After a fault *reason is a static text for people that names the claim at fault,
+ * without any part of the token. */
+enum token_fault token_judge(const struct config *config, struct slice token, int64_t now_s,
+                             struct grant **grant, const char **reason);
 bool token_revoked(const struct config *config, const char *jti);
+/* Is the address revoked, for tokens of this age? issued_at as in a grant. */
+bool token_sub_revoked(const struct config *config, struct slice sub, int64_t issued_at);
+/* Is the grant's token revoked, by its jti or by its sub? */
+bool token_grant_revoked(const struct config *config, const struct grant *grant);
 
 /* For the command line and tests: makes keys and tokens. */
 enum token_format { TOKEN_JWT_EDDSA, TOKEN_JWT_HS256, TOKEN_PASETO };

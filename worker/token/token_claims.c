@@ -22,8 +22,22 @@ struct claims {
     bool has_expiry, has_not_before, has_issued_at, has_audience;
     int64_t not_before, issued_at;
     bool iso_times;
+    const char *reason; /* the claim at fault; NULL: none */
     struct arena arena;
 };
+
+/* Notes which claim is at fault. Returns false. */
+static bool blame(struct claims *claims, const char *reason)
+{
+    claims->reason = reason;
+    return false;
+}
+
+static enum token_fault blame_as(struct claims *claims, enum token_fault fault, const char *reason)
+{
+    claims->reason = reason;
+    return fault;
+}
 
 static bool read_time(const struct claims *claims, const struct json_value *value, int64_t *time_s)
 {
@@ -31,8 +45,7 @@ static bool read_time(const struct claims *claims, const struct json_value *valu
         /* No time is written with an escape, so the text between the quotes is the string. */
         return value->type == JSON_STRING && !value->escaped &&
                token_time_parse(slice_make(value->text.data + 1, value->text.len - 2), time_s);
-    /* Integers only: a fraction of a second says nothing here, and 1e300 has no meaning. */
-    return value->type == JSON_NUMBER && json_int(value, time_s) && *time_s >= 0 &&
+    return value->type == JSON_NUMBER && token_seconds_parse(value->text, time_s) &&
            *time_s <= NUMERIC_DATE_MAX;
 }
 
@@ -69,15 +82,20 @@ static bool read_po_member(struct claims *claims, const struct json_value *key,
     struct grant_parts *grant = &claims->grant;
 
     if (json_key_equal(key, SLICE("send")))
-        return read_patterns(claims, value, &grant->send);
+        return read_patterns(claims, value, &grant->send) ||
+               blame(claims, "claim po.send is no list of patterns");
     if (json_key_equal(key, SLICE("groups")))
-        return read_patterns(claims, value, &grant->groups);
+        return read_patterns(claims, value, &grant->groups) ||
+               blame(claims, "claim po.groups is no list of patterns");
     if (json_key_equal(key, SLICE("relay")))
-        return read_patterns(claims, value, &grant->relay);
+        return read_patterns(claims, value, &grant->relay) ||
+               blame(claims, "claim po.relay is no list of patterns");
     if (json_key_equal(key, SLICE("broadcast")))
-        return read_flag(value, &grant->broadcast);
+        return read_flag(value, &grant->broadcast) ||
+               blame(claims, "claim po.broadcast is neither true nor false");
     if (json_key_equal(key, SLICE("admin")))
-        return read_flag(value, &grant->admin);
+        return read_flag(value, &grant->admin) ||
+               blame(claims, "claim po.admin is neither true nor false");
     return true;
 }
 
@@ -87,7 +105,7 @@ static bool read_po(struct claims *claims, const struct json_value *object)
     struct json_walk walk;
 
     if (object->type != JSON_OBJECT)
-        return false;
+        return blame(claims, "claim po is no object");
     json_walk_begin(&walk, object);
     while (json_walk_member(&walk, &key, &value, NULL))
         if (!read_po_member(claims, &key, &value))
@@ -120,22 +138,28 @@ static bool read_claim(struct claims *claims, const struct json_value *key,
     struct grant_parts *grant = &claims->grant;
 
     if (json_key_equal(key, SLICE("sub")))
-        return (grant->sub = token_json_text(value, &claims->arena)).data;
+        return (grant->sub = token_json_text(value, &claims->arena)).data ||
+               blame(claims, "claim sub is no text");
     if (json_key_equal(key, SLICE("jti")))
-        return (grant->jti = token_json_text(value, &claims->arena)).data &&
-               grant->jti.len <= TOKEN_JTI_BYTES_MAX;
+        return ((grant->jti = token_json_text(value, &claims->arena)).data &&
+                grant->jti.len <= TOKEN_JTI_BYTES_MAX) ||
+               blame(claims, "claim jti is no text of at most 128 bytes");
     if (json_key_equal(key, SLICE("iss")))
-        return (claims->issuer = token_json_text(value, &claims->arena)).data;
+        return (claims->issuer = token_json_text(value, &claims->arena)).data ||
+               blame(claims, "claim iss is no text");
     if (json_key_equal(key, SLICE("aud")))
-        return read_audience(claims, value);
+        return read_audience(claims, value) || blame(claims, "claim aud is neither text nor list");
     if (json_key_equal(key, SLICE("po")))
         return read_po(claims, value);
     if (json_key_equal(key, SLICE("exp")))
-        return (claims->has_expiry = read_time(claims, value, &grant->expires_at));
+        return (claims->has_expiry = read_time(claims, value, &grant->expires_at)) ||
+               blame(claims, "claim exp is no time");
     if (json_key_equal(key, SLICE("nbf")))
-        return (claims->has_not_before = read_time(claims, value, &claims->not_before));
+        return (claims->has_not_before = read_time(claims, value, &claims->not_before)) ||
+               blame(claims, "claim nbf is no time");
     if (json_key_equal(key, SLICE("iat")))
-        return (claims->has_issued_at = read_time(claims, value, &claims->issued_at));
+        return (claims->has_issued_at = read_time(claims, value, &claims->issued_at)) ||
+               blame(claims, "claim iat is no time");
     return true;
 }
 
@@ -145,12 +169,16 @@ static bool read_claims(struct claims *claims, struct slice json)
     struct json_walk walk;
 
     if (!token_json_object(json, &claims->arena, &object))
-        return false;
+        return blame(claims, "the claims are no JSON object");
     json_walk_begin(&walk, &object);
     while (json_walk_member(&walk, &key, &value, NULL))
         if (!read_claim(claims, &key, &value))
             return false;
-    return claims->grant.sub.data && address_may_speak(claims->grant.sub);
+    if (!claims->grant.sub.data)
+        return blame(claims, "claim sub is missing");
+    if (claims->has_issued_at)
+        claims->grant.issued_at = claims->issued_at;
+    return address_may_speak(claims->grant.sub) || blame(claims, "claim sub is no user address");
 }
 
 static bool audience_fits(struct claims *claims, struct slice ours)
@@ -181,25 +209,28 @@ static enum token_fault judge_claims(const struct config *config, struct claims 
     int64_t leeway_s = config->auth.leeway_s;
 
     if (!claims->has_expiry && !config->auth.allow_unending)
-        return TOKEN_BAD_CLAIMS;
+        return blame_as(claims, TOKEN_BAD_CLAIMS, "claim exp is missing");
     /* At exp itself the token has expired (RFC 7519 4.1.4). */
     if (claims->has_expiry && now_s - leeway_s >= claims->grant.expires_at)
-        return TOKEN_EXPIRED;
+        return blame_as(claims, TOKEN_EXPIRED, "token expired: claim exp is past");
     if (claims->has_not_before && now_s + leeway_s < claims->not_before)
-        return TOKEN_NOT_YET;
+        return blame_as(claims, TOKEN_NOT_YET, "token not valid yet: claim nbf is in the future");
     if (claims->has_issued_at && now_s + leeway_s < claims->issued_at)
-        return TOKEN_NOT_YET;
+        return blame_as(claims, TOKEN_NOT_YET, "token not valid yet: claim iat is in the future");
     if (wanted(config->auth.audience) && !audience_fits(claims, slice_of(config->auth.audience)))
-        return TOKEN_WRONG_AUDIENCE;
+        return blame_as(claims, TOKEN_WRONG_AUDIENCE,
+                        "token for another audience: claim aud does not name this server");
     if (wanted(config->auth.issuer) &&
         !(claims->issuer.data && slice_equal(claims->issuer, slice_of(config->auth.issuer))))
-        return TOKEN_WRONG_ISSUER;
+        return blame_as(claims, TOKEN_WRONG_ISSUER,
+                        "token from another issuer: claim iss is not the one wanted");
     return TOKEN_GOOD;
 }
 
 static void claims_begin(struct claims *claims, const struct token_opened *opened)
 {
     claims->grant.expires_at = INT64_MAX;
+    claims->grant.issued_at = INT64_MIN;
     claims->grant.jti = SLICE("");
     claims->grant.send.items[0] = SLICE("*");
     claims->grant.send.count = 1;
@@ -208,7 +239,7 @@ static void claims_begin(struct claims *claims, const struct token_opened *opene
 }
 
 enum token_fault token_claims_read(const struct config *config, const struct token_opened *opened,
-                                   int64_t now_s, struct grant **grant)
+                                   int64_t now_s, struct grant **grant, const char **reason)
 {
     struct claims *claims = calloc(1, sizeof *claims); /* 12 KiB of lists: not for the stack */
     enum token_fault fault = TOKEN_BAD_CLAIMS;
@@ -223,12 +254,15 @@ enum token_fault token_claims_read(const struct config *config, const struct tok
         fault = TOKEN_UNCHECKED;
     if (fault == TOKEN_GOOD && !(made = grant_new(&claims->grant)))
         fault = TOKEN_UNCHECKED;
-    if (fault == TOKEN_GOOD && token_revoked(config, made->jti)) {
-        fault = TOKEN_REVOKED;
+    if (fault == TOKEN_GOOD && token_grant_revoked(config, made)) {
+        fault = blame_as(claims, TOKEN_REVOKED,
+                         token_revoked(config, made->jti) ? "token revoked: claim jti"
+                                                          : "token revoked: claim sub");
         grant_unref(made);
     }
     if (fault == TOKEN_GOOD)
         *grant = made;
+    *reason = fault == TOKEN_UNCHECKED ? NULL : claims->reason;
     arena_fini(&claims->arena);
     free(claims);
     return fault;

@@ -39,9 +39,9 @@ enum token_fault token_jwt_open(const struct config *config, struct slice token,
                                 struct token_opened *opened);
 enum token_fault token_paseto_open(const struct config *config, struct slice token, int64_t now_s,
                                    struct token_opened *opened);
-/* TOKEN_GOOD with one reference in *grant. */
+/* TOKEN_GOOD with one reference in *grant; else *reason names the claim. */
 enum token_fault token_claims_read(const struct config *config, const struct token_opened *opened,
-                                   int64_t now_s, struct grant **grant);
+                                   int64_t now_s, struct grant **grant, const char **reason);
 
 /* Finds the key that kid names, or when kid.data is NULL the only key of that kind.
  * TOKEN_UNKNOWN_KEY when there is none, or its notAfter is past. A named key may be of another
@@ -64,6 +64,9 @@ enum err token_pae(const struct slice *pieces, size_t count, struct buf *out);
 void token_hmac(const uint8_t *key, size_t key_len, struct slice text,
                 uint8_t out[TOKEN_HMAC_BYTES]);
 
+/* A JSON number as seconds (a NumericDate, RFC 7519 2): a fraction is cut off, an exponent carried
+ * out. False for less than 0 and for more than INT64_MAX. */
+bool token_seconds_parse(struct slice number, int64_t *unix_s);
 /* RFC 3339 with upper-case T and a zone; a fraction is cut off. Times before 1970 and times that no
  * calendar has (30 February, a leap second) are refused. */
 bool token_time_parse(struct slice text, int64_t *unix_s);
@@ -79,7 +82,7 @@ struct grant_list {
 };
 struct grant_parts {
     struct slice sub, jti;
-    int64_t expires_at;
+    int64_t expires_at, issued_at;
     struct grant_list send, groups, relay;
     bool broadcast, admin;
 };

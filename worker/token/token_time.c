@@ -1,5 +1,6 @@
 /*
- * ISO 8601 as PASETO writes its times: the profile of RFC 3339, strictly, to and from Unix seconds.
+ * Times of tokens, to and from Unix seconds: a JWT's numbers, and ISO 8601 as PASETO writes it,
+ * which is the profile of RFC 3339, strictly.
  *
  * The calendar is computed here because libc's parsers are lenient (blanks, short fields, the local
  * zone).
@@ -7,6 +8,52 @@
 #include "worker/token/token_inside.h"
 
 #include <time.h>
+
+/* 10 to the power of exponent, as far as a number of seconds can have digits. */
+enum { EXPONENT_MAX = 10000 };
+
+/* Reads what stands behind the mantissa: nothing, or an exponent. */
+static int read_exponent(const char *at, const char *end)
+{
+    bool negative;
+    int exponent = 0;
+
+    if (at == end)
+        return 0;
+    at++; /* e or E */
+    negative = *at == '-';
+    for (at += *at == '-' || *at == '+'; at < end; at++)
+        if (exponent < EXPONENT_MAX)
+            exponent = exponent * 10 + (*at - '0');
+    return negative ? -exponent : exponent;
+}
+
+bool token_seconds_parse(struct slice number, int64_t *unix_s)
+{
+    const char *at = number.data, *end = at + number.len, *digits_end = at, *point = NULL;
+    bool negative = *at == '-';
+    int64_t value = 0;
+    int whole; /* how many digits count, from the first one on; past the last digit zeros */
+
+    for (at += negative; digits_end < end && *digits_end != 'e' && *digits_end != 'E'; digits_end++)
+        if (*digits_end == '.')
+            point = digits_end;
+    whole = (int)((point ? point : digits_end) - at) + read_exponent(digits_end, end);
+    for (; at < digits_end; at++) {
+        if (*at == '.')
+            continue;
+        if (negative && *at != '0')
+            return false;
+        if (whole-- > 0 && (__builtin_mul_overflow(value, 10, &value) ||
+                            __builtin_add_overflow(value, *at - '0', &value)))
+            return false;
+    }
+    for (; value && whole > 0; whole--)
+        if (__builtin_mul_overflow(value, 10, &value))
+            return false;
+    *unix_s = value;
+    return true;
+}
 
 struct reader {
     const char *at, *end;
