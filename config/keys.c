@@ -130,7 +130,7 @@ const struct key config_keys[] = {
     NUMBER("limits.connectionsPerIP", limits.connections_per_ip, 0, 0, 4000000, CONFIG_LIVE,
            "Connections from one IP address; past it 503. 0: no limit."),
     NUMBER("limits.pendingHandshakes", limits.pending_handshakes, 4096, 16, 1000000, CONFIG_LIVE,
-           "Connections of one worker that have not finished their request head."),
+           "Connections of one worker that have not finished their request head; past it the oldest gets 503."),
     NUMBER("limits.errorsPerMinute", limits.errors_per_minute, 0, 0, 1000000, CONFIG_LIVE,
            "Rejected messages of one session; past it close 4503. 0: no limit."),
 

@@ -22,7 +22,8 @@
     X(handshake_426)                                                                               \
     X(handshake_431)                                                                               \
     X(handshake_503)                                                                               \
-    X(handshake_cut) /* the peer was gone before an answer */                                      \
+    X(handshake_cut)        /* the peer was gone before an answer */                               \
+    X(handshakes_displaced) /* slow heads that gave way to newer connections, with 503 */          \
     X(bytes_in)                                                                                    \
     X(bytes_out)                                                                                   \
     X(messages_in)  /* envelopes from clients, refused ones included */                            \

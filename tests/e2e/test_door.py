@@ -38,6 +38,26 @@ def ask(post, text):
         return raw.answer()
 
 
+# ------------------------------------------------------------------------------------------------ half-open requests
+
+def test_slow_heads_keep_nobody_out(server):
+    post = server(1, {"limits": {"pendingHandshakes": 50}})
+    slow = []
+    for _ in range(200):
+        slow.append(Raw(post.port))
+        slow[-1].send(b"GET /ws HTTP/1.1\r\nHost: x\r\n")
+        if len(slow) % 20 == 0:  # whoever comes with a whole head gets in at once
+            upgrade(post, f"fast{len(slow)}").socket.close()
+    harness.wait_until(lambda: post.total("handshakes_displaced") >= 150, "the oldest gave way")
+    answer = slow[0].answer()
+    assert answer.status == 503 and "retry-after" in answer.headers and answer.json()["code"] == "busy"
+    assert post.total("handshakes_displaced") == post.total("handshake_503") <= 160
+    slow[-1].send(request(token=post.token("late"))[len("GET /ws HTTP/1.1\r\n"):].replace("Host", "X-Host", 1))
+    assert slow[-1].answer().status == 101, "the newest may still finish"
+    for raw in slow:
+        raw.socket.close()
+
+
 # ------------------------------------------------------------------------------------------------ the request
 
 @pytest.mark.parametrize("more", ["", "chat, "])

@@ -377,7 +377,7 @@ static void a_full_house_is_told_before_the_token(void **state)
     ask(REQUEST("/?clientID=alice&token=rubbish", ""), 401);
 }
 
-static void too_many_who_have_not_asked_yet_are_sent_away(void **state)
+static void of_too_many_who_have_not_asked_yet_the_oldest_gives_way(void **state)
 {
     struct peer waiting[16];
 
@@ -385,14 +385,24 @@ static void too_many_who_have_not_asked_yet_are_sent_away(void **state)
     office.config->limits.pending_handshakes = 16;
     for (int i = 0; i < 16; i++)
         arrive(&waiting[i]);
-    arrive(&visitor.peer);
-    expect_status(&visitor.peer, 503);
-    for (int i = 0; i < 16; i++) {
+    ask(REQUEST("/?clientID=alice", ""), 101);
+    expect_status(&waiting[0], 503);
+    assert_has(answer(&waiting[0]), "Retry-After: ");
+    assert_int_equal(counted(STAT_handshakes_displaced), 1);
+    for (int i = 1; i < 16; i++)
         expect_nothing(&waiting[i]);
+    /* One in the middle leaves: there is room again, also beside the refused one that lingers. */
+    peer_close(&waiting[7]);
+    turns(1);
+    peer_close(&visitor.peer);
+    arrive(&visitor.peer);
+    expect_nothing(&visitor.peer);
+    assert_int_equal(counted(STAT_handshakes_displaced), 1);
+    for (int i = 0; i < 16; i++)
         peer_close(&waiting[i]);
-    }
     turns(1);
     assert_int_equal(visitors.count, 1);
+    assert_int_equal(visitors.waiting_count, 1);
 }
 
 static void the_refused_do_not_pile_up(void **state)
@@ -403,12 +413,14 @@ static void the_refused_do_not_pile_up(void **state)
     office.config->limits.pending_handshakes = 16;
     for (int i = 0; i < 100; i++) {
         arrive(&waiting[i]);
-        assert_in_range(visitors.count, 1, 32);
+        assert_in_range(visitors.count, 1, 33);
+        assert_in_range(visitors.waiting_count, 1, 16);
         if (i >= 16)
-            expect_status(&waiting[i], 503);
+            expect_status(&waiting[i - 16], 503);
     }
-    for (int i = 0; i < 16; i++)
+    for (int i = 84; i < 100; i++)
         expect_nothing(&waiting[i]);
+    assert_int_equal(counted(STAT_handshakes_displaced), 84);
     for (int i = 0; i < 100; i++)
         peer_close(&waiting[i]);
     turns(1);
@@ -495,7 +507,7 @@ int main(void)
         T(origins_are_kept_out_when_they_are_listed),
         T(a_cookie_counts_only_from_the_servers_own_pages),
         T(a_full_house_is_told_before_the_token),
-        T(too_many_who_have_not_asked_yet_are_sent_away),
+        T(of_too_many_who_have_not_asked_yet_the_oldest_gives_way),
         T(the_refused_do_not_pile_up),
         T(everybody_is_turned_away_when_the_worker_leaves),
         T(connections_of_one_address_are_counted),

@@ -19,22 +19,57 @@ enum {
 };
 
 struct visitor {
-    struct visitor *next, **at; /* of visitors->all; in visitors->dead next alone counts */
+    struct visitor *next, **at;    /* of visitors->all; in visitors->dead next alone counts */
+    struct visitor *older, *newer; /* while waiting: the neighbours by age */
     struct loop_watch watch;
     struct wheel_node timer;
     struct visitors *visitors;
     struct buf head;
     uint64_t origin_key;
     int fd;
+    bool waiting;   /* for the rest of the head */
     bool answered;  /* refused: bytes are dropped until the peer's end of file */
     bool uncounted; /* past limits.connectionsPerIP */
     struct http_parser parser;
 };
 
+static void waiting_begin(struct visitor *visitor)
+{
+    struct visitors *visitors = visitor->visitors;
+
+    visitor->waiting = true;
+    visitor->older = visitors->newest;
+    if (visitor->older)
+        visitor->older->newer = visitor;
+    else
+        visitors->oldest = visitor;
+    visitors->newest = visitor;
+    visitors->waiting_count++;
+}
+
+static void waiting_end(struct visitor *visitor)
+{
+    struct visitors *visitors = visitor->visitors;
+
+    if (!visitor->waiting)
+        return;
+    visitor->waiting = false;
+    if (visitor->older)
+        visitor->older->newer = visitor->newer;
+    else
+        visitors->oldest = visitor->newer;
+    if (visitor->newer)
+        visitor->newer->older = visitor->older;
+    else
+        visitors->newest = visitor->older;
+    visitors->waiting_count--;
+}
+
 static void leave(struct visitor *visitor)
 {
     struct visitors *visitors = visitor->visitors;
 
+    waiting_end(visitor);
     loop_unwatch(&visitor->watch);
     wheel_cancel(&visitor->timer);
     *visitor->at = visitor->next;
@@ -75,10 +110,11 @@ static void count_refusal(struct stats_row *stats, int status)
     stats_add(stats, STAT_handshake_400, 1);
 }
 
-/* With so many visitors, refused ones that linger included, no more may linger. */
+/* With so many refused visitors that linger, no more may linger. */
 static bool crowded(const struct visitors *visitors)
 {
-    return visitors->count > 2 * (uint64_t)visitors->office->config->limits.pending_handshakes;
+    return visitors->count - visitors->waiting_count >
+           (uint64_t)visitors->office->config->limits.pending_handshakes;
 }
 
 /* Answers, shuts our side down, and waits for the peer's end of file, so that no reset overtakes
@@ -88,6 +124,7 @@ static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
     struct office *office = visitor->visitors->office;
     struct buf answer;
 
+    waiting_end(visitor);
     visitor->answered = true; /* whatever comes of it: a visitor is refused once */
     count_refusal(office->stats, refusal->status);
     log_debug("handshake_refused", "status=%d code=%s", refusal->status, refusal->code);
@@ -417,6 +454,17 @@ static void count_origin(struct visitor *visitor, const struct sockaddr *peer)
     visitor->uncounted = origins_count(office->region, key) > (uint64_t)limit;
 }
 
+/* One visitor more waits. */
+static void make_way(struct visitors *visitors)
+{
+    struct office *office = visitors->office;
+
+    if (visitors->waiting_count <= (uint64_t)office->config->limits.pending_handshakes)
+        return;
+    stats_add(office->stats, STAT_handshakes_displaced, 1);
+    refuse_busy(visitors->oldest, "busy", "too many connections are being opened");
+}
+
 void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *peer)
 {
     struct office *office = visitors->office;
@@ -443,10 +491,8 @@ void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *pee
     visitors->all = visitor;
     visitors->count++;
     count_origin(visitor, peer);
-    if (visitors->count > (uint64_t)office->config->limits.pending_handshakes) {
-        refuse_busy(visitor, "busy", "too many connections are being opened");
-        return;
-    }
+    waiting_begin(visitor);
+    make_way(visitors);
     wheel_set(&visitors->wheel, &visitor->timer,
               loop_now_ms(office->loop) + (uint64_t)office->config->limits.handshake_s * 1000);
 }

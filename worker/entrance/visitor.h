@@ -2,6 +2,10 @@
  * A visitor: a connection that has not been upgraded yet. A visitor has limits.handshakeSeconds and
  * limits.headerBytes to show its token, and leaves as a session or with a refusal
  * (docs/protocol.md, sections 1 and 2).
+ *
+ * At most limits.pendingHandshakes visitors wait for the rest of their head. Past that the visitor
+ * that has waited longest gives way, so that slow heads keep nobody out who comes with a whole
+ * head. Refused visitors that linger do not count as waiting; as many of them are kept at most.
  */
 #ifndef WORKER_VISITOR_H
 #define WORKER_VISITOR_H
@@ -16,9 +20,10 @@ struct visitor;
 struct visitors {
     struct office *office;
     struct wheel wheel;
-    struct visitor *all;  /* doubly linked by next, at */
-    struct visitor *dead; /* to be freed at the end of the turn */
-    uint32_t count;
+    struct visitor *all;             /* doubly linked by next, at */
+    struct visitor *dead;            /* to be freed at the end of the turn */
+    struct visitor *oldest, *newest; /* of those whose head is awaited; NULL: none */
+    uint32_t count, waiting_count;   /* of all; of those whose head is awaited */
 };
 
 void visitors_init(struct visitors *visitors, struct office *office);
