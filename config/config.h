@@ -76,7 +76,8 @@ struct config {
 
     struct {
         int64_t message_bytes, header_bytes, handshake_s, ping_s, pong_s, recipients;
-        int64_t messages_per_s, burst; /* messages_per_s 0: no limit */
+        int64_t messages_per_s, burst;  /* of an address, on a worker; messages_per_s 0: no limit */
+        int64_t acks_per_s, acks_burst; /* likewise */
         int64_t queue_bytes, slow_consumer_s,
             connections_per_ip;     /* connections_per_ip 0: no limit */
         int64_t pending_handshakes; /* a worker */
@@ -88,6 +89,7 @@ struct config {
         int64_t per_address, groups_per_session;
         bool copy_to_sender;
         int64_t per_service, service_credit;
+        int64_t replacements_per_s; /* of an address and of a device, on a worker; 0: no limit */
     } sessions;
 
     struct config_list service_addresses; /* patterns, as a token's */

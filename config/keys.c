@@ -120,9 +120,13 @@ const struct key config_keys[] = {
     NUMBER("limits.recipients", limits.recipients, 1000, 1, 10000, CONFIG_LIVE,
            "Addresses in to and cc of one message; past it too-many-recipients."),
     NUMBER("limits.messagesPerSecond", limits.messages_per_s, 100, 0, 1000000, CONFIG_LIVE,
-           "Messages a second from one session; past it rate-limited. 0: no limit."),
+           "Messages a second from one address on a worker, over all its sessions; past it rate-limited. 0: no limit."),
     NUMBER("limits.burst", limits.burst, 200, 1, 1000000, CONFIG_LIVE,
-           "Messages that one session may send at once after a pause."),
+           "Messages that one address may send at once after a pause."),
+    NUMBER("limits.acksPerSecond", limits.acks_per_s, 1000, 0, 1000000, CONFIG_LIVE,
+           "The same for acknowledgements (ack), which do not count as messages. 0: no limit."),
+    NUMBER("limits.acksBurst", limits.acks_burst, 10000, 1, 1000000, CONFIG_LIVE,
+           "Acknowledgements that one address may send at once after a pause."),
     NUMBER("limits.queueBytes", limits.queue_bytes, 1048576, 65536, 1073741824, CONFIG_LIVE,
            "Unsent bytes that wait for one session; past it signals are shed, lowest level first."),
     NUMBER("limits.slowConsumerSeconds", limits.slow_consumer_s, 30, 1, 3600, CONFIG_LIVE,
@@ -144,6 +148,10 @@ const struct key config_keys[] = {
            "The same for an address of serviceAddresses."),
     NUMBER("sessions.serviceCredit", sessions.service_credit, 64, 1, 1000, CONFIG_LIVE,
            "Messages that one session of a service address may have without having acknowledged them."),
+
+    NUMBER("sessions.replacementsPerSecond", sessions.replacements_per_s, 1, 0, 1000, CONFIG_LIVE,
+           "How often sessions of one device, or of one address, may turn each other out on a worker, after a few "
+           "times at once; past it a new session of it gets 429. 0: no limit."),
 
     { .name = "serviceAddresses", .type = KEY_LIST, .apply = CONFIG_SWAP, AT(service_addresses),
       .check = check_service, .allowed = "a user address, or a prefix of some ending in *",

@@ -20,6 +20,7 @@
     X(handshake_405)                                                                               \
     X(handshake_408)                                                                               \
     X(handshake_426)                                                                               \
+    X(handshake_429) /* sessions of a device or address that turn each other out too fast */       \
     X(handshake_431)                                                                               \
     X(handshake_503)                                                                               \
     X(handshake_cut)        /* the peer was gone before an answer */                               \
@@ -39,6 +40,7 @@
     X(rejected_forbidden_to)                                                                       \
     X(rejected_bad_token)                                                                          \
     X(rejected_rate_limited)                                                                       \
+    X(acks_limited) /* acknowledgements among rejected_rate_limited */                             \
     X(rejected_mailbox_full)                                                                       \
     X(rejected_storage_unavailable)                                                                \
     X(rejected_unknown_command)                                                                    \

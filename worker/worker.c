@@ -25,6 +25,7 @@
 #include "worker/router/live.h"
 #include "worker/router/router.h"
 #include "worker/service/service.h"
+#include "worker/session/allowance.h"
 #include "worker/session/session.h"
 #include "worker/token/token.h"
 #include "worker/worker_parts.h"
@@ -179,6 +180,7 @@ static void on_beat(void *arg)
     uint64_t out = stats_get(office->stats, STAT_messages_out);
 
     slot_beat(office->region, office->slot, loop_now_ms(office->loop));
+    allowances_tick(office);
     if (office->mailbox) {
         mailbox_tick(office->mailbox);
         service_beat(office);
@@ -378,6 +380,7 @@ static void close_office(struct worker *worker)
     conn_host_flush(&office->host);
     gate_free(worker->gate);
     groups_free(office->groups);
+    allowances_free(office);
     sessions_writer_free(office->table);
     directory_fini(&office->directory);
     arena_fini(&office->arena);

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import select
 import time
 
 import pytest
@@ -56,6 +57,95 @@ def test_slow_heads_keep_nobody_out(server):
     assert slow[-1].answer().status == 101, "the newest may still finish"
     for raw in slow:
         raw.socket.close()
+
+
+# ------------------------------------------------------------------------------------------------ rates of an address
+
+def pour(post, address, device, count):
+    """Sends signals to itself as fast as it can; returns the number that came back. The others were rejected."""
+    raw = upgrade(post, address, device=device)
+    text = json.dumps(clients.envelope(address, address, "x", type=2))
+    raw.send(b"".join(frame(1, text) for _ in range(count)))
+    came = rejected = 0
+    while came + rejected < count:
+        message = json.loads(raw.message())
+        came += message["from"] == address
+        rejected += message["subject"] == "rejected"
+    raw.socket.close()
+    return came
+
+
+def test_who_reconnects_gets_no_fresh_bucket(server):
+    post = server(1, {"limits": {"messagesPerSecond": 20, "burst": 40}})
+    began = time.monotonic()
+    came = sum(pour(post, "rush", f"D{number % 3}", 100) for number in range(30))
+    allowed = 40 + 20 * (time.monotonic() - began)
+    assert 40 <= came <= allowed + 2
+    assert post.total("rejected_rate_limited") >= 3000 - allowed - 2
+    assert pour(post, "other", "D", 40) == 40, "another address has a bucket of its own"
+
+
+def test_acknowledgements_have_a_bound_of_their_own(server):
+    post = server(1, {"limits": {"messagesPerSecond": 1, "burst": 2, "acksPerSecond": 10, "acksBurst": 30}})
+
+    async def scene():
+        alice = await PythonClient.open(post, "alice")
+        answers = [await alice.order("ack", references="1-0") for _ in range(30)]
+        assert {answer["subject"] for answer in answers} == {"result"}
+        mail = await alice.send("alice", "still", type=1)
+        await alice.said("accepted", inReplyTo=mail["id"])
+        late = [await alice.send("postmaster", type=4, subject="ack", references="1-0") for _ in range(200)]
+        limited = await alice.said("rejected", code="rate-limited")
+        assert limited["retryAfter"] > 0 and limited["inReplyTo"] in [one["id"] for one in late]
+        assert "acksPerSecond" in limited["message"]
+        await alice.close()
+
+    run(scene())
+    assert post.total("acks_limited") > 0
+
+
+def turned_out(raw):
+    """Has the server said goodbye to this session?"""
+    while select.select([raw.socket], [], [], 0)[0]:
+        data = raw.socket.recv(65536)
+        if not data or b"goodbye" in data:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("devices,most", [(1, 4), (9, 16)])
+def test_clients_that_turn_each_other_out_have_a_floor(server, devices, most):
+    """Tabs of one device, or more devices than sessions.perAddress, that all come back at once."""
+    post = server(2)
+    end = time.monotonic() + 3
+    token, inside, refused = post.token("tabs"), {}, 0
+    while time.monotonic() < end:
+        for number in range(max(devices, 2)):
+            if number in inside:
+                if not turned_out(inside[number]):
+                    continue
+                inside.pop(number).socket.close()
+            raw = Raw(post.port)
+            raw.send(request(f"/ws?device=D{number % devices}", token=token))
+            answer = raw.answer()
+            if answer.status == 101:
+                inside[number] = raw
+            else:
+                assert answer.status == 429 and int(answer.headers["retry-after"]) >= 1
+                refused += 1
+                raw.socket.close()
+    assert post.total("replaced") <= 2 * (most + 4), "on each of two workers: a few at once, then one a second"
+    assert refused == post.total("handshake_429") > 20
+    for raw in inside.values():
+        raw.socket.close()
+
+
+def test_without_tokens_a_page_of_another_origin_is_nobody(server):
+    post = server(1, {"auth": {"required": False, "origins": ["http://localhost:3000"]}, "listen": "127.0.0.1"})
+    for origin, status in [(None, 101), (f"http://127.0.0.1:{post.port}", 101), ("http://localhost:3000", 101),
+                           ("https://evil.example", 403), ("null", 403), ("http://127.0.0.1:1", 403)]:
+        over = {"Host": f"127.0.0.1:{post.port}", **({"Origin": origin} if origin else {})}
+        assert ask(post, request("/ws?clientID=anybody", over=over)).status == status, origin
 
 
 # ------------------------------------------------------------------------------------------------ the request

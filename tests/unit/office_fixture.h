@@ -19,6 +19,7 @@
 #include "worker/router/live.h"
 #include "worker/router/router.h"
 #include "worker/entrance/life.h"
+#include "worker/session/allowance.h"
 #include "worker/session/session.h"
 #include "worker/token/token.h"
 #include "worker/entrance/visitor.h"
@@ -147,6 +148,7 @@ static inline void office_close(void)
     reach_free(office.reach);
     bus_free(office.bus);
     groups_free(office.groups);
+    allowances_free(&office);
     assert_int_equal(office.host.open_count, 0);
     assert_int_equal(office.directory.entry_count, 0);
     assert_int_equal(slots_sessions(office.region), 0);

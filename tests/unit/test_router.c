@@ -181,7 +181,7 @@ static void too_many_messages_are_rejected_by_name(void **state)
     (void)state;
     office.config->limits.messages_per_s = 10;
     office.config->limits.burst = 2;
-    alice.session->limiter.left_k = 2000;
+    alice.session->allowance->messages.left_k = 2000;
     for (int i = 0; i < 2; i++) {
         say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
         hear_subject(&alice, "accepted");
@@ -190,6 +190,30 @@ static void too_many_messages_are_rejected_by_name(void **state)
     rejected(&alice, "rate-limited");
     assert_has(alice.said, "\"retryAfter\":100");
     clock_ms += 100;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
+    hear_subject(&alice, "accepted");
+}
+
+static void acknowledgements_do_not_count_as_messages(void **state)
+{
+    static const char ack[] = "{\"from\":\"alice\",\"to\":[\"postmaster\"],\"subject\":\"ack\","
+                              "\"references\":\"1-0\",\"type\":4,\"id\":\"m1\"}";
+
+    (void)state;
+    office.config->limits.messages_per_s = 10;
+    office.config->limits.burst = 1;
+    office.config->limits.acks_per_s = 10;
+    office.config->limits.acks_burst = 3;
+    alice.session->allowance->messages.left_k = 1000;
+    alice.session->allowance->acks.left_k = 3000;
+    for (int i = 0; i < 3; i++) {
+        say(&alice, ack);
+        rejected(&alice, "storage-unavailable"); /* there is no Redis: judged, and not limited */
+    }
+    say(&alice, ack);
+    rejected(&alice, "rate-limited");
+    assert_has(alice.said, "limits.acksPerSecond");
+    assert_int_equal(counted(STAT_acks_limited), 1);
     say(&alice, "{\"from\":\"alice\",\"to\":[\"bob\"]," LETTER ",\"type\":1,\"id\":\"m1\"}");
     hear_subject(&alice, "accepted");
 }
@@ -228,6 +252,7 @@ int main(void)
         T(the_other_receipts_are_the_servers_to_send),
         T(what_cannot_be_read_is_answered_too),
         T(too_many_messages_are_rejected_by_name),
+        T(acknowledgements_do_not_count_as_messages),
         T(too_many_errors_end_the_session_when_that_is_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

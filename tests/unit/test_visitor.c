@@ -341,6 +341,47 @@ static void origins_are_kept_out_when_they_are_listed(void **state)
     ask(REQUEST("/?clientID=alice", ""), 101); /* no browser */
 }
 
+static void without_tokens_only_the_hosts_own_pages_and_listed_ones_come_in(void **state)
+{
+    struct config_list *origins = &office.config->auth.origins;
+
+    (void)state;
+    ask(REQUEST("/?clientID=alice", "Origin: https://evil.example\r\n"), 403);
+    ask(REQUEST("/?clientID=alice", "Origin: null\r\n"), 403);
+    ask(REQUEST("/?clientID=alice", "Origin: http://post.example\r\n"), 101);
+    ask(REQUEST("/?clientID=alice", "Origin: http://post.example:81\r\n"), 403);
+    ask(REQUEST("/?clientID=alice", ""), 101);
+    origins->items = calloc(1, sizeof *origins->items);
+    origins->items[0] = strdup("http://localhost:3000");
+    origins->count = 1;
+    ask(REQUEST("/?clientID=alice", "Origin: http://localhost:3000\r\n"), 101);
+    ask(REQUEST("/?clientID=alice", "Origin: http://post.example\r\n"), 101);
+    ask(REQUEST("/?clientID=alice", "Origin: https://evil.example\r\n"), 403);
+}
+
+/* Of two clients of one device that come back at once, each turns the other out. */
+static void a_device_that_turns_itself_out_too_often_is_told_to_wait(void **state)
+{
+    struct client tabs[DEVICE_REPLACEMENTS_AT_ONCE + 1];
+
+    (void)state;
+    for (int i = 0; i <= DEVICE_REPLACEMENTS_AT_ONCE; i++) {
+        tabs[i] = (struct client){ .peer.fd = -1 };
+        ask(REQUEST("/?clientID=alice&device=TAB", ""), 101);
+        tabs[i].peer = visitor.peer;
+        visitor.peer = (struct peer){ .fd = -1 };
+    }
+    ask(REQUEST("/?clientID=alice&device=TAB", ""), 429);
+    assert_has(answer(&visitor.peer), "Retry-After: 1\r\n");
+    assert_int_equal(counted(STAT_handshake_429), 1);
+    assert_int_equal(counted(STAT_replaced), DEVICE_REPLACEMENTS_AT_ONCE);
+    ask(REQUEST("/?clientID=alice&device=APP", ""), 101);
+    pass_ms(1000);
+    ask(REQUEST("/?clientID=alice&device=TAB", ""), 101);
+    for (int i = 0; i <= DEVICE_REPLACEMENTS_AT_ONCE; i++)
+        peer_close(&tabs[i].peer);
+}
+
 static void a_cookie_counts_only_from_the_servers_own_pages(void **state)
 {
     struct buf token, request;
@@ -506,6 +547,8 @@ int main(void)
         T(a_token_that_was_not_needed_still_names_its_sub),
         T(origins_are_kept_out_when_they_are_listed),
         T(a_cookie_counts_only_from_the_servers_own_pages),
+        T(without_tokens_only_the_hosts_own_pages_and_listed_ones_come_in),
+        T(a_device_that_turns_itself_out_too_often_is_told_to_wait),
         T(a_full_house_is_told_before_the_token),
         T(of_too_many_who_have_not_asked_yet_the_oldest_gives_way),
         T(the_refused_do_not_pile_up),

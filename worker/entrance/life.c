@@ -12,6 +12,7 @@
 #include "worker/groups/groups.h"
 #include "worker/mailbox/mailbox_enter.h"
 #include "worker/service/service.h"
+#include "worker/session/allowance.h"
 #include "worker/session/service_turn.h"
 #include "worker/mailbox/mailbox.h"
 
@@ -76,6 +77,12 @@ static struct session *make(struct office *office, const struct session_claim *c
         free(session);
         return NULL;
     }
+    session->allowance = allowance_hold(office, sessions_key(office->region, claim->address));
+    if (!session->allowance) {
+        free(session->opening);
+        free(session);
+        return NULL;
+    }
     session->office = office;
     session->supply = &carrier_supply;
     session->grant = grant_ref(claim->grant);
@@ -83,8 +90,6 @@ static struct session *make(struct office *office, const struct session_claim *c
     session->since_ns = whereabouts_since_ns(session);
     session->device_len = (uint8_t)claim->device.len;
     memcpy(session->device, claim->device.data, claim->device.len);
-    limiter_init(&session->limiter, (uint32_t)office->config->limits.burst,
-                 loop_now_ms(office->loop));
     return session;
 }
 
@@ -102,6 +107,7 @@ static void session_free(struct session *session)
         origins_remove(office->region, office->slot, session->origin_key);
     slot_seat_leave(office->region, office->slot);
     opening_free(session);
+    allowance_release(office, session->allowance);
     receipts_forget(session);
     reader_fini(&session->reader);
     groups_session_gone(session);

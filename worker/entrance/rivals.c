@@ -6,6 +6,7 @@
 #include "worker/reach/remote.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/reach/bus.h"
+#include "worker/session/allowance.h"
 
 #include <stdatomic.h>
 
@@ -159,17 +160,22 @@ static bool meet_device(struct session *session, const struct rival *self, struc
                         size_t *count)
 {
     size_t left = 0;
-    bool newest = true;
+    bool newest = true, turned_out = false;
 
     for (size_t i = 0; i < *count; i++) {
         if (!same_device(&rivals[i], self))
             rivals[left++] = rivals[i];
-        else if (older(&rivals[i], self))
-            turn_out(session, &rivals[i], newer_text);
-        else
+        else if (!older(&rivals[i], self))
             newest = false;
+        else {
+            turn_out(session, &rivals[i], newer_text);
+            turned_out = true;
+        }
     }
     *count = left;
+    if (turned_out)
+        allowance_note_device_replaced(session->office, session_address(session),
+                                       session_device(session));
     return newest;
 }
 
@@ -204,13 +210,18 @@ static size_t others_max(const struct session *session)
 static void meet_all(struct session *session, const struct rival *self, struct rival *rivals,
                      size_t count)
 {
+    bool turned_out = false;
+
     while (count > others_max(session)) {
         size_t oldest = oldest_of(rivals, count);
         if (!older(&rivals[oldest], self))
-            return;
+            break;
         turn_out(session, &rivals[oldest], many_text);
+        turned_out = true;
         rivals[oldest] = rivals[--count];
     }
+    if (turned_out)
+        allowance_note_replaced(session->office, session_address(session));
 }
 
 bool rivals_meet(struct session *session, const struct at_session *others, size_t other_count)

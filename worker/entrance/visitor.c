@@ -5,6 +5,7 @@
 #include "shm/origins.h"
 #include "shm/slots.h"
 #include "worker/entrance/life.h"
+#include "worker/session/allowance.h"
 #include "worker/token/token.h"
 
 #include <errno.h>
@@ -99,7 +100,7 @@ static void count_refusal(struct stats_row *stats, int status)
     } counters[] = {
         { 401, STAT_handshake_401 }, { 403, STAT_handshake_403 }, { 404, STAT_handshake_404 },
         { 405, STAT_handshake_405 }, { 408, STAT_handshake_408 }, { 426, STAT_handshake_426 },
-        { 431, STAT_handshake_431 }, { 503, STAT_handshake_503 },
+        { 429, STAT_handshake_429 }, { 431, STAT_handshake_431 }, { 503, STAT_handshake_503 },
     };
 
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
@@ -191,21 +192,29 @@ static struct slice find_token(const struct office *office, const struct http_up
     return upgrade->query_token;
 }
 
+static bool origin_listed(const struct config_list *origins, struct slice origin)
+{
+    for (size_t i = 0; i < origins->count; i++)
+        if (http_origin_matches(slice_of(origins->items[i]), origin))
+            return true;
+    return false;
+}
+
 /* Section 6, Origins. */
 static bool origin_allowed(const struct office *office, const struct http_upgrade *upgrade,
                            bool from_cookie)
 {
-    const struct config_list *origins = &office->config->auth.origins;
+    const struct config *config = office->config;
+    bool own = http_origin_is_host(upgrade->origin, upgrade->host);
 
-    if (origins->count == 0)
-        return !from_cookie ||
-               (upgrade->origin.data && http_origin_is_host(upgrade->origin, upgrade->host));
-    if (!upgrade->origin.data) /* not a browser: it sends a token only on purpose */
+    if (!upgrade->origin.data) /* not a browser: a token is sent only on purpose */
         return !from_cookie;
-    for (size_t i = 0; i < origins->count; i++)
-        if (http_origin_matches(slice_of(origins->items[i]), upgrade->origin))
-            return true;
-    return false;
+    /* Without tokens, a page of any origin in a browser on this machine could be anybody. */
+    if (!config->auth.required)
+        return own || origin_listed(&config->auth.origins, upgrade->origin);
+    if (config->auth.origins.count == 0)
+        return !from_cookie || own;
+    return origin_listed(&config->auth.origins, upgrade->origin);
 }
 
 /* Checks origin and token. Returns a grant with one reference; NULL: the visitor has been refused,
@@ -263,6 +272,34 @@ static bool check_names(struct visitor *visitor, const struct http_upgrade *upgr
     return !message;
 }
 
+static struct slice address_of(const struct http_upgrade *upgrade, const struct grant *grant)
+{
+    return upgrade->client_id.data ? upgrade->client_id : slice_make(grant->sub, grant->sub_len);
+}
+
+static struct slice device_of(const struct http_upgrade *upgrade)
+{
+    return upgrade->device.data ? upgrade->device : SLICE("");
+}
+
+/* Two clients of one device that both come back at once turn each other out as fast as they can:
+ * the one inside stays for a while, and the other is told when to come. */
+static bool replaces_too_fast(struct visitor *visitor, const struct http_upgrade *upgrade,
+                              const struct grant *grant)
+{
+    uint32_t wait_ms = allowance_replacement_wait(visitor->visitors->office,
+                                                  address_of(upgrade, grant), device_of(upgrade));
+
+    if (wait_ms == 0)
+        return false;
+    refuse(visitor, &(struct http_refusal){ .status = 429,
+                                            .code = "replaced-too-often",
+                                            .message = "sessions of this device, or of this "
+                                                       "address, turn each other out too fast",
+                                            .retry_after_s = (wait_ms + 999) / 1000 });
+    return true;
+}
+
 /* The visitor takes a seat and becomes a session, which takes over the descriptor and the count in
  * origins. */
 static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, struct grant *grant,
@@ -286,9 +323,8 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
     leave(visitor);
     life_open(office, visitor->fd,
               &(struct session_claim){
-                  .address = upgrade->client_id.data ? upgrade->client_id
-                                                     : slice_make(grant->sub, grant->sub_len),
-                  .device = upgrade->device.data ? upgrade->device : SLICE(""),
+                  .address = address_of(upgrade, grant),
+                  .device = device_of(upgrade),
                   .grant = grant,
                   .origin_key = visitor->origin_key,
                   .answer = buf_slice(&answer),
@@ -335,7 +371,7 @@ static void check(struct visitor *visitor, size_t head_len)
                &(struct http_refusal){ .status = 403,
                                        .code = "forbidden-address",
                                        .message = "the token does not cover this clientID" });
-    else
+    else if (!replaces_too_fast(visitor, &upgrade, grant))
         let_in(visitor, &upgrade, grant, head_len);
     grant_unref(grant);
 }

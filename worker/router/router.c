@@ -7,6 +7,7 @@
 #include "worker/router/live.h"
 #include "worker/router/permission.h"
 #include "worker/router/store.h"
+#include "worker/session/allowance.h"
 #include "worker/token/token.h"
 
 enum { RETRY_STORAGE_MS = 1000 };
@@ -146,29 +147,49 @@ static enum err route_message(struct session *session, struct envelope *envelope
     return send_message(session, envelope, fault);
 }
 
+/* Acknowledgements have a bucket of their own: a reader that acknowledges each message of a replay
+ * must still be able to send. */
+static uint32_t take_allowance(struct session *session, const struct envelope *envelope,
+                               struct envelope_fault *limited)
+{
+    struct office *office = session->office;
+    bool is_ack =
+        envelope && envelope_is_command(envelope) && slice_equal(envelope->subject, SLICE("ack"));
+    uint32_t wait_ms = is_ack ? allowance_take_ack(office, session->allowance)
+                              : allowance_take_message(office, session->allowance);
+
+    if (wait_ms == 0)
+        return 0;
+    if (is_ack)
+        stats_add(office->stats, STAT_acks_limited, 1);
+    *limited = (struct envelope_fault){
+        .code = REJECT_RATE_LIMITED,
+        .message = is_ack ? "too many acknowledgements: limits.acksPerSecond"
+                          : "too many messages: limits.messagesPerSecond",
+    };
+    return wait_ms;
+}
+
 void router_message(struct conn *conn, enum ws_opcode opcode, struct slice payload)
 {
     struct session *session = session_of(conn);
     struct office *office = session->office;
     const struct config *config = office->config;
     struct envelope envelope;
-    struct envelope_fault fault;
+    struct envelope_fault fault, limited;
     uint32_t wait_ms;
     enum err err;
 
     stats_add(office->stats, STAT_messages_in, 1);
     arena_reset(&office->arena);
-    wait_ms = limiter_take(&session->limiter, (uint32_t)config->limits.messages_per_s,
-                           (uint32_t)config->limits.burst, loop_now_ms(office->loop));
     err = envelope_parse(&envelope, payload, opcode == WS_TEXT, (size_t)config->limits.recipients,
                          &office->arena, &fault);
+    /* Behind the parsing, which tells acknowledgements apart and finds the id of what is rejected.
+     */
+    wait_ms = take_allowance(session, err ? NULL : &envelope, &limited);
     if (wait_ms) {
-        /* Parsed all the same, so that the sender learns which message was rejected. */
-        struct slice id = err ? fault.id : envelope.id;
-        fault = (struct envelope_fault){ .code = REJECT_RATE_LIMITED,
-                                         .message = "too many messages: limits.messagesPerSecond",
-                                         .id = id };
-        reject_message(session, &fault, wait_ms);
+        limited.id = err ? fault.id : envelope.id;
+        reject_message(session, &limited, wait_ms);
         return;
     }
     if (!err) {

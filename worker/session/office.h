@@ -16,6 +16,7 @@
 
 #include <stdint.h>
 
+struct allowances;
 struct bus;
 struct doorbell;
 struct groups;
@@ -62,10 +63,11 @@ struct office {
                               * wall clock is taken for it; 0: no Redis is configured */
     uint32_t questions;      /* far_signal.c: questions to Redis without an answer */
 
-    struct groups *groups;   /* with subscribers here */
-    struct service *service; /* this worker's part in service addresses */
-    struct sent *sent;       /* sent.c: entries of this turn; NULL: none yet */
-    bool expiry_asked;       /* expiry.c: a question is on its way */
+    struct allowances *allowances; /* session/allowance.c; NULL: none yet */
+    struct groups *groups;         /* with subscribers here */
+    struct service *service;       /* this worker's part in service addresses */
+    struct sent *sent;             /* sent.c: entries of this turn; NULL: none yet */
+    bool expiry_asked;             /* expiry.c: a question is on its way */
 
     /* catch_up.c. Any room may set catch_up_again: a mailbox or a log could not be read though
      * Redis is there, so all sessions catch up again in a few seconds. */

@@ -15,8 +15,8 @@
 #include "worker/session/office.h"
 #include "worker/token/token.h"
 #include "worker/wire/conn.h"
-#include "worker/wire/limiter.h"
 
+struct allowance;
 struct receipts_job;
 struct service_seat;
 struct session_opening;
@@ -79,7 +79,7 @@ struct session {
 
     uint32_t errors; /* rejected messages in the minute that began at errors_at_ms */
     uint64_t errors_at_ms;
-    struct limiter limiter;
+    struct allowance *allowance; /* of the address, on this worker */
 
     struct session_opening *opening;       /* NULL once the session has begun */
     struct ticket *tickets, *tickets_last; /* answers that are not known yet, oldest first */

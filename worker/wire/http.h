@@ -79,13 +79,13 @@ bool http_origin_matches(struct slice item, struct slice origin);
 void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol);
 /* Appends a whole refusal: status line, Content-Type, Content-Length, Connection: close, the
  * headers that the status demands (401 WWW-Authenticate: Bearer error="bearer_error",
- * error_description="message"; 405 Allow; 426 Sec-WebSocket-Version and Upgrade; 503 Retry-After:
- * retry_after_s), JSON body. */
+ * error_description="message"; 405 Allow; 426 Sec-WebSocket-Version and Upgrade; 429 and 503
+ * Retry-After: retry_after_s), JSON body. */
 struct http_refusal {
     int status;
     const char *code, *message;
     const char *bearer_error; /* 401 */
-    unsigned retry_after_s;   /* 503 */
+    unsigned retry_after_s;   /* 429, 503 */
 };
 void http_answer_refusal(struct buf *out, const struct http_refusal *refusal);
 

@@ -99,6 +99,7 @@ static void add_status_headers(struct buf *out, const struct http_refusal *refus
     case 426: /* RFC 6455 4.2.2, RFC 9110 15.5.22 */
         buf_add_text(out, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
         break;
+    case 429:
     case 503:
         buf_addf(out, "Retry-After: %u\r\n", refusal->retry_after_s);
         break;

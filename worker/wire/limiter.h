@@ -1,12 +1,13 @@
-/* A token bucket in 16 bytes: limits the messages of a session. Pure. */
+/* A token bucket in 16 bytes: limits how often something may happen. Pure. */
 #ifndef WORKER_LIMITER_H
 #define WORKER_LIMITER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct limiter {
     uint64_t at_ms;  /* when left_k was computed */
-    uint32_t left_k; /* thousandths of a message */
+    uint32_t left_k; /* thousandths of a message (or of whatever is limited) */
 };
 
 /* Fills the bucket. */
@@ -14,5 +15,11 @@ void limiter_init(struct limiter *limiter, uint32_t burst, uint64_t now_ms);
 /* Takes one message out of the bucket. Returns 0, or, with nothing taken, the milliseconds until
  * the next message may be taken. per_s 0: no limit. */
 uint32_t limiter_take(struct limiter *limiter, uint32_t per_s, uint32_t burst, uint64_t now_ms);
+/* Returns what limiter_take would return, and takes nothing. */
+uint32_t limiter_wait(const struct limiter *limiter, uint32_t per_s, uint32_t burst,
+                      uint64_t now_ms);
+/* Would a fresh bucket be no different? */
+bool limiter_is_full(const struct limiter *limiter, uint32_t per_s, uint32_t burst,
+                     uint64_t now_ms);
 
 #endif

@@ -1,0 +1,138 @@
+/* What an address may do on a worker lives on when its sessions end, and no longer than needed. */
+#include "office_fixture.h"
+
+#include "worker/session/allowance.h"
+
+static struct address_key key_of(unsigned number)
+{
+    char address[16];
+
+    return sessions_key(office.region, slice_make(address, (size_t)snprintf(address, sizeof address,
+                                                                            "a%u", number)));
+}
+
+static int setup(void **state)
+{
+    office_setup(state);
+    office.config->limits.messages_per_s = 10;
+    office.config->limits.burst = 20;
+    office.config->limits.acks_per_s = 5;
+    office.config->limits.acks_burst = 10;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    office_close();
+    return 0;
+}
+
+static unsigned drain(struct allowance *allowance)
+{
+    unsigned taken = 0;
+
+    while (allowance_take_message(&office, allowance) == 0)
+        taken++;
+    return taken;
+}
+
+static void a_bucket_outlives_its_holders_until_it_is_full(void **state)
+{
+    struct allowance *allowance = allowance_hold(&office, key_of(1));
+
+    (void)state;
+    assert_int_equal(drain(allowance), 20);
+    allowance_release(&office, allowance);
+    pass_ms(1000);
+    allowances_tick(&office);
+    allowance = allowance_hold(&office, key_of(1));
+    assert_int_equal(drain(allowance), 10);
+    allowance_release(&office, allowance);
+    pass_ms(2000);
+    allowances_tick(&office);
+    allowance = allowance_hold(&office, key_of(1));
+    assert_int_equal(drain(allowance), 20);
+    allowance_release(&office, allowance);
+}
+
+static void two_holders_share_one_bucket_and_addresses_do_not(void **state)
+{
+    struct allowance *first = allowance_hold(&office, key_of(1));
+    struct allowance *second = allowance_hold(&office, key_of(1));
+    struct allowance *other = allowance_hold(&office, key_of(2));
+
+    (void)state;
+    assert_ptr_equal(first, second);
+    assert_int_equal(drain(first), 20);
+    assert_int_equal(drain(other), 20);
+    allowance_release(&office, first);
+    assert_int_equal(drain(second), 0);
+    allowance_release(&office, second);
+    allowance_release(&office, other);
+}
+
+static void acknowledgements_have_a_bucket_of_their_own(void **state)
+{
+    struct allowance *allowance = allowance_hold(&office, key_of(1));
+
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(allowance_take_ack(&office, allowance), 0);
+    assert_int_equal(allowance_take_ack(&office, allowance), 200);
+    assert_int_equal(drain(allowance), 20);
+    allowance_release(&office, allowance);
+}
+
+/* Whoever may speak for many addresses cannot make the worker remember more than so many. */
+static void not_more_than_so_many_are_kept_without_a_holder(void **state)
+{
+    struct allowance *allowance;
+
+    (void)state;
+    for (unsigned i = 0; i < ALLOWANCES_IDLE_MAX + 100; i++) {
+        allowance = allowance_hold(&office, key_of(i));
+        assert_non_null(allowance);
+        assert_int_equal(drain(allowance), 20);
+        allowance_release(&office, allowance);
+    }
+    allowance = allowance_hold(&office, key_of(99)); /* dropped as the oldest */
+    assert_int_equal(drain(allowance), 20);
+    allowance_release(&office, allowance);
+    allowance = allowance_hold(&office, key_of(ALLOWANCES_IDLE_MAX + 99));
+    assert_int_equal(drain(allowance), 0);
+    allowance_release(&office, allowance);
+}
+
+static void replacements_have_a_floor_for_the_device_and_for_the_address(void **state)
+{
+    (void)state;
+    for (int i = 0; i < DEVICE_REPLACEMENTS_AT_ONCE; i++) {
+        assert_int_equal(allowance_replacement_wait(&office, SLICE("alice"), SLICE("TAB")), 0);
+        allowance_note_device_replaced(&office, SLICE("alice"), SLICE("TAB"));
+    }
+    assert_int_equal(allowance_replacement_wait(&office, SLICE("alice"), SLICE("TAB")), 1000);
+    assert_int_equal(allowance_replacement_wait(&office, SLICE("alice"), SLICE("APP")), 0);
+    assert_int_equal(allowance_replacement_wait(&office, SLICE("alice"), SLICE("")), 0);
+    assert_int_equal(allowance_replacement_wait(&office, SLICE("bob"), SLICE("TAB")), 0);
+    pass_ms(1000);
+    assert_int_equal(allowance_replacement_wait(&office, SLICE("alice"), SLICE("TAB")), 0);
+    for (int i = 0; i < ADDRESS_REPLACEMENTS_AT_ONCE; i++)
+        allowance_note_replaced(&office, SLICE("alice"));
+    assert_int_equal(allowance_replacement_wait(&office, SLICE("alice"), SLICE("APP")), 1000);
+    office.config->sessions.replacements_per_s = 0;
+    assert_int_equal(allowance_replacement_wait(&office, SLICE("alice"), SLICE("APP")), 0);
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_bucket_outlives_its_holders_until_it_is_full),
+        T(two_holders_share_one_bucket_and_addresses_do_not),
+        T(acknowledgements_have_a_bucket_of_their_own),
+        T(not_more_than_so_many_are_kept_without_a_holder),
+        T(replacements_have_a_floor_for_the_device_and_for_the_address),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
