@@ -4,14 +4,15 @@
  */
 #include "common/control.h"
 
-#include "common/clock.h"
-
+#include <assert.h>
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { STALL_MS_MAX = 2000, READ_BYTES = 4096 };
+enum { READ_BYTES = 4096 };
 
 struct head {
     uint32_t len; /* of the payload */
@@ -39,69 +40,189 @@ static void attach_fd(struct msghdr *message, union rights *rights, int fd)
     memcpy(CMSG_DATA(cmsg), &fd, sizeof fd);
 }
 
-/* After EAGAIN: waits until the socket has room again, at most until give_up_ms
- * (CLOCK_MONOTONIC). */
-static enum err wait_for_room(int fd, uint64_t give_up_ms)
+enum err control_send(int fd, enum control_type type, struct slice payload)
 {
-    struct pollfd wait = { .fd = fd, .events = POLLOUT };
-    uint64_t now = clock_monotonic_ms();
+    char bytes[sizeof(struct head) + CONTROL_SMALL_MAX];
+    struct head head = { .len = (uint32_t)payload.len, .type = (uint32_t)type };
+    ssize_t n;
 
-    if (now >= give_up_ms)
+    if (payload.len > CONTROL_SMALL_MAX)
         return ERR_FULL;
-    if (poll(&wait, 1, (int)(give_up_ms - now)) < 0 && errno != EINTR)
+    memcpy(bytes, &head, sizeof head);
+    if (payload.len)
+        memcpy(bytes + sizeof head, payload.data, payload.len);
+    do
+        n = send(fd, bytes, sizeof head + payload.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)(sizeof head + payload.len))
+        return OK;
+    return n < 0 && (errno == EAGAIN || errno == ENOBUFS) ? ERR_FULL : ERR_DOWN;
+}
+
+/* ---- the bytes of a frame ---- */
+
+struct control_payload {
+    size_t refs, len;
+    char bytes[];
+};
+
+struct control_payload *control_payload_new(struct slice bytes)
+{
+    size_t size = sizeof(struct control_payload) + bytes.len;
+    struct control_payload *payload;
+
+    if (bytes.len > CONTROL_BYTES_MAX)
+        return NULL;
+    payload = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (payload == MAP_FAILED)
+        return NULL;
+    (void)madvise(payload, size, MADV_WIPEONFORK);
+    (void)madvise(payload, size, MADV_DONTDUMP);
+    payload->refs = 1;
+    payload->len = bytes.len;
+    if (bytes.len)
+        memcpy(payload->bytes, bytes.data, bytes.len);
+    return payload;
+}
+
+void control_payload_unref(struct control_payload *payload)
+{
+    if (!payload || --payload->refs > 0)
+        return;
+    explicit_bzero(payload->bytes, payload->len);
+    munmap(payload, sizeof *payload + payload->len);
+}
+
+/* ---- the queue ---- */
+
+static const struct control_frame no_frame = { .fd_pass = -1 };
+
+static void frame_fini(struct control_frame *frame)
+{
+    control_payload_unref(frame->payload);
+    if (frame->fd_pass >= 0)
+        close(frame->fd_pass);
+    *frame = no_frame;
+}
+
+void control_queue_init(struct control_queue *queue)
+{
+    *queue = (struct control_queue){ .leaving = no_frame };
+    for (size_t i = 0; i < CONTROL_QUEUE_KINDS; i++)
+        queue->waiting[i] = no_frame;
+}
+
+void control_queue_fini(struct control_queue *queue)
+{
+    frame_fini(&queue->leaving);
+    for (size_t i = 0; i < CONTROL_QUEUE_KINDS; i++)
+        frame_fini(&queue->waiting[i]);
+}
+
+enum err control_queue_put(struct control_queue *queue, enum control_type type,
+                           struct control_payload *payload, int fd_pass)
+{
+    struct control_frame *frame = &queue->waiting[type - CONTROL_CONFIG];
+    int fd = -1;
+
+    assert(type >= CONTROL_CONFIG && type < CONTROL_CONFIG + CONTROL_QUEUE_KINDS);
+    if (fd_pass >= 0 && (fd = fcntl(fd_pass, F_DUPFD_CLOEXEC, 3)) < 0)
         return ERR_SYSTEM;
+    frame_fini(frame);
+    if (payload)
+        payload->refs++;
+    *frame = (struct control_frame){ .type = type, .payload = payload, .fd_pass = fd };
     return OK;
 }
 
-static enum err send_all(int fd, struct iovec *parts, size_t part_count, int fd_pass)
+static bool is_answered(enum control_type type)
 {
-    struct msghdr message = { .msg_iov = parts, .msg_iovlen = part_count };
-    uint64_t give_up_ms = clock_monotonic_ms() + STALL_MS_MAX;
+    return type == CONTROL_CONFIG || type == CONTROL_LOG;
+}
+
+/* Moves the next frame that may leave into `leaving`. */
+static bool take_next(struct control_queue *queue)
+{
+    for (size_t i = 0; i < CONTROL_QUEUE_KINDS; i++) {
+        struct control_frame *frame = &queue->waiting[i];
+        if (!frame->type || (queue->unanswered && is_answered(frame->type)))
+            continue;
+        queue->leaving = *frame;
+        queue->sent = 0;
+        queue->unanswered = queue->unanswered || is_answered(frame->type);
+        *frame = no_frame;
+        return true;
+    }
+    return false;
+}
+
+/* One sendmsg. Returns the bytes that left, or -1 with errno. */
+static ssize_t send_some(struct control_queue *queue, int fd, struct head *head)
+{
+    struct control_payload *payload = queue->leaving.payload;
+    size_t body_sent = queue->sent > sizeof *head ? queue->sent - sizeof *head : 0;
+    size_t head_sent = queue->sent - body_sent;
+    struct iovec parts[2] = {
+        { (char *)head + head_sent, sizeof *head - head_sent },
+        { payload ? payload->bytes + body_sent : NULL, payload ? payload->len - body_sent : 0 },
+    };
+    struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
     union rights rights;
 
-    if (fd_pass >= 0)
-        attach_fd(&message, &rights, fd_pass);
-    for (;;) {
-        ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0) {
-            enum err err;
-            if (errno == EINTR)
-                continue;
-            if (errno != EAGAIN && errno != ENOBUFS)
-                return ERR_DOWN;
-            err = wait_for_room(fd, give_up_ms);
-            if (err)
-                return err;
+    if (queue->sent == 0 && queue->leaving.fd_pass >= 0)
+        attach_fd(&message, &rights, queue->leaving.fd_pass);
+    return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* OK: the frame has left; ERR_AGAIN: not now; ERR_DOWN. */
+static enum err send_leaving(struct control_queue *queue, int fd)
+{
+    struct control_payload *payload = queue->leaving.payload;
+    struct head head = { .len = payload ? (uint32_t)payload->len : 0,
+                         .type = (uint32_t)queue->leaving.type };
+
+    while (queue->sent < sizeof head + head.len) {
+        ssize_t n = send_some(queue, fd, &head);
+        if (n >= 0) {
+            queue->sent += (size_t)n;
             continue;
         }
-        message.msg_control = NULL; /* the descriptor went with the first byte */
-        message.msg_controllen = 0;
-        give_up_ms = clock_monotonic_ms() + STALL_MS_MAX;
-        while (message.msg_iovlen > 0 && (size_t)n >= message.msg_iov->iov_len) {
-            n -= (ssize_t)message.msg_iov->iov_len;
-            message.msg_iov++;
-            message.msg_iovlen--;
-        }
-        if (message.msg_iovlen == 0)
-            return OK;
-        message.msg_iov->iov_base = (char *)message.msg_iov->iov_base + n;
-        message.msg_iov->iov_len -= (size_t)n;
+        if (errno == EINTR)
+            continue;
+        queue->blocked = errno == EAGAIN;
+        /* Without memory in the kernel the caller's next flush tries again. */
+        return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS
+                   ? ERR_AGAIN
+                   : ERR_DOWN;
     }
+    frame_fini(&queue->leaving);
+    return OK;
 }
 
-enum err control_send(int fd, enum control_type type, struct slice payload, int fd_pass)
+enum err control_queue_flush(struct control_queue *queue, int fd)
 {
-    struct head head = { .len = (uint32_t)payload.len, .type = (uint32_t)type };
-    union {
-        const char *borrowed;
-        void *base; /* struct iovec has no const; sendmsg only reads */
-    } body = { .borrowed = payload.data };
-    struct iovec parts[2] = { { &head, sizeof head }, { body.base, payload.len } };
-
-    if (payload.len > CONTROL_BYTES_MAX)
-        return ERR_FULL;
-    return send_all(fd, parts, payload.len ? 2 : 1, fd_pass);
+    queue->blocked = false;
+    while (queue->leaving.type || take_next(queue)) {
+        enum err err = send_leaving(queue, fd);
+        if (err)
+            return err == ERR_AGAIN ? OK : err;
+    }
+    return OK;
 }
+
+void control_queue_applied(struct control_queue *queue)
+{
+    queue->unanswered = queue->leaving.type && is_answered(queue->leaving.type);
+}
+
+void control_queue_fds(const struct control_queue *queue, int fds[CONTROL_QUEUE_KINDS + 1])
+{
+    fds[CONTROL_QUEUE_KINDS] = queue->leaving.fd_pass;
+    for (size_t i = 0; i < CONTROL_QUEUE_KINDS; i++)
+        fds[i] = queue->waiting[i].fd_pass;
+}
+
+/* ---- reading ---- */
 
 void control_reader_init(struct control_reader *reader)
 {
@@ -116,6 +237,13 @@ void control_reader_fini(struct control_reader *reader)
     if (fd >= 0)
         close(fd);
     buf_fini(&reader->input);
+}
+
+void control_wipe(struct control_reader *reader)
+{
+    if (reader->taken > sizeof(struct head))
+        explicit_bzero(reader->input.data + sizeof(struct head),
+                       reader->taken - sizeof(struct head));
 }
 
 int control_take_fd(struct control_reader *reader)
@@ -153,6 +281,27 @@ static enum err front_frame(const struct control_reader *reader, struct head *he
         head->type > CONTROL_APPLIED)
         return ERR_BAD;
     return reader->input.len - sizeof *head >= head->len ? OK : ERR_AGAIN;
+}
+
+/* Makes room for the whole frame that has begun. The bytes may hold secrets, so they move to a
+ * larger block by hand: realloc would leave a copy in the block that it frees. */
+static enum err reserve_frame(struct control_reader *reader)
+{
+    struct buf *input = &reader->input, larger;
+    struct head head;
+    enum err err;
+
+    if (!peek_head(reader, &head) || input->size >= sizeof head + head.len + READ_BYTES)
+        return OK;
+    buf_init(&larger, input->size_max);
+    err = buf_reserve(&larger, sizeof head + head.len + READ_BYTES);
+    if (err)
+        return err;
+    buf_add(&larger, input->data, input->len);
+    explicit_bzero(input->data, input->len);
+    buf_fini(input);
+    *input = larger;
+    return OK;
 }
 
 static void keep_fd(struct control_reader *reader, struct msghdr *message)
@@ -207,7 +356,10 @@ enum err control_fill(struct control_reader *reader, int fd)
         enum err err = front_frame(reader, &head);
         if (err == ERR_BAD || (err == OK && got_some))
             return err;
-        err = read_socket(reader, fd);
+        if (err == ERR_AGAIN)
+            err = reserve_frame(reader);
+        if (err == OK || err == ERR_AGAIN)
+            err = read_socket(reader, fd);
         if (err == ERR_AGAIN || (err == ERR_DOWN && got_some))
             return OK; /* the end of file is still there at the next call */
         if (err)

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "master/spawn.h"
 #include "shm/slots.h"
+#include "shm/stats.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -41,10 +42,12 @@ static void vacate(struct seat *seat, enum seat_state state)
     if (seat->control_fd >= 0)
         close(seat->control_fd);
     control_reader_fini(&seat->reader);
+    control_queue_fini(&seat->queue);
     *seat = (struct seat){
         .state = state, .control_fd = -1, .replaced_by = -1, .backoff_ms = backoff_ms
     };
     control_reader_init(&seat->reader);
+    control_queue_init(&seat->queue);
 }
 
 void crew_init(struct crew *crew, struct region *region, const struct config *config,
@@ -58,6 +61,7 @@ void crew_init(struct crew *crew, struct region *region, const struct config *co
     for (int i = 0; i < WORKERS_MAX; i++) {
         crew->seats[i].control_fd = -1;
         control_reader_init(&crew->seats[i].reader);
+        control_queue_init(&crew->seats[i].queue);
         vacate(&crew->seats[i], SEAT_EMPTY);
     }
     crew->watched_ms = crew->awake_ms = clock_monotonic_ms();
@@ -108,31 +112,45 @@ static void kill_seat(struct seat *seat)
     seat->killed = true;
 }
 
-static void tell_worker(struct crew *crew, int slot, enum control_type type, struct slice payload,
-                        int fd_pass)
+static void flush_queue(struct crew *crew, int slot, enum err err)
 {
     struct seat *seat = &crew->seats[slot];
-    enum err err =
-        seat->control_fd < 0 ? ERR_DOWN : control_send(seat->control_fd, type, payload, fd_pass);
 
     if (!err)
+        err = seat->control_fd < 0 ? ERR_DOWN : control_queue_flush(&seat->queue, seat->control_fd);
+    if (!err)
         return;
-    log_warn("worker_deaf", "pid_of_worker=%d slot=%d control=%d error=%s", (int)seat->pid, slot,
-             (int)type, err_name(err));
+    log_warn("worker_deaf", "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot,
+             err_name(err));
     kill_seat(seat);
+}
+
+static void tell_worker(struct crew *crew, int slot, enum control_type type,
+                        struct control_payload *payload, int fd_pass)
+{
+    flush_queue(crew, slot, control_queue_put(&crew->seats[slot].queue, type, payload, fd_pass));
 }
 
 void crew_tell(struct crew *crew, enum control_type type, struct slice payload, int fd_pass)
 {
-    for (int i = 0; i < WORKERS_MAX; i++)
-        if (alive(&crew->seats[i]))
-            tell_worker(crew, i, type, payload, fd_pass);
+    struct control_payload *shared = payload.len ? control_payload_new(payload) : NULL;
+
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        if (!alive(&crew->seats[i]))
+            continue;
+        if (payload.len && !shared)
+            flush_queue(crew, i, ERR_NOMEM);
+        else
+            tell_worker(crew, i, type, shared, fd_pass);
+    }
+    control_payload_unref(shared);
 }
 
 static void drain_worker(struct crew *crew, int slot, uint16_t close_code, uint32_t deadline_ms)
 {
     struct seat *seat = &crew->seats[slot];
     struct control_drain order = { .close_code = close_code, .deadline_ms = deadline_ms };
+    struct control_payload *payload;
 
     if (!alive(seat)) {
         vacate(seat, SEAT_EMPTY);
@@ -142,7 +160,12 @@ static void drain_worker(struct crew *crew, int slot, uint16_t close_code, uint3
              slot, close_code, deadline_ms);
     seat->state = SEAT_DRAINING;
     seat->kill_ms = clock_monotonic_ms() + deadline_ms + KILL_AFTER_MS;
-    tell_worker(crew, slot, CONTROL_DRAIN, slice_make(&order, sizeof order), -1);
+    payload = control_payload_new(slice_make(&order, sizeof order));
+    if (payload)
+        tell_worker(crew, slot, CONTROL_DRAIN, payload, -1);
+    else
+        flush_queue(crew, slot, ERR_NOMEM);
+    control_payload_unref(payload);
 }
 
 static uint32_t patience_ms(const struct crew *crew)
@@ -153,6 +176,7 @@ static uint32_t patience_ms(const struct crew *crew)
 void crew_drain_all(struct crew *crew, uint16_t close_code, uint32_t deadline_ms)
 {
     crew->wanted = 0;
+    crew->ending = true;
     for (int i = 0; i < WORKERS_MAX; i++)
         if (crew->seats[i].state != SEAT_EMPTY && crew->seats[i].state != SEAT_DRAINING)
             drain_worker(crew, i, close_code, deadline_ms);
@@ -178,8 +202,11 @@ static size_t private_fds(const struct crew *crew, int *fds)
 
     for (size_t i = 0; i < sizeof crew->private_fds / sizeof crew->private_fds[0]; i++)
         fds[count++] = crew->private_fds[i];
-    for (int i = 0; i < WORKERS_MAX; i++)
+    for (int i = 0; i < WORKERS_MAX; i++) {
         fds[count++] = crew->seats[i].control_fd;
+        control_queue_fds(&crew->seats[i].queue, fds + count);
+        count += CONTROL_QUEUE_KINDS + 1;
+    }
     return count;
 }
 
@@ -191,7 +218,8 @@ static void start_worker(struct crew *crew, int slot, uint64_t now_ms)
                                    .listen_fd = crew->listen_fd,
                                    .config = crew->config,
                                    .node = crew->node };
-    int fds[WORKERS_MAX + 3];
+    int fds[sizeof crew->private_fds / sizeof crew->private_fds[0] +
+            (size_t)WORKERS_MAX * (CONTROL_QUEUE_KINDS + 2)];
     size_t fd_count = private_fds(crew, fds);
     struct spawned spawned;
 
@@ -258,7 +286,7 @@ static void bury_worker(struct crew *crew, int slot, int status, uint64_t now_ms
              (uint32_t)slot); /* first, so that the sessions are absent from here on */
     log_exit(seat, slot, status, told, decision.delay_ms);
     if (told) {
-        crew->unclean = crew->unclean || WIFSIGNALED(status);
+        crew->unclean = crew->unclean || (crew->ending && WIFSIGNALED(status));
     } else {
         slots_count_restart(crew->region);
         count_early_death(crew, fatal);
@@ -386,6 +414,26 @@ static void watch_worker(struct crew *crew, int slot, uint64_t now_ms)
     }
 }
 
+/* Another process has written where only the master may. */
+static void mend_region(struct crew *crew)
+{
+    uint64_t words = region_take_mended(crew->region);
+
+    if (!words)
+        return;
+    log_error("shared_memory_mended", "words=%llu", (unsigned long long)words);
+    stats_add_master(crew->region, STAT_shared_mended, words);
+}
+
+/* The kernel had no memory for a frame: no event says when there is some. */
+static void retry_flush(struct crew *crew, int slot)
+{
+    const struct control_queue *queue = &crew->seats[slot].queue;
+
+    if (queue->leaving.type && !queue->blocked)
+        flush_queue(crew, slot, OK);
+}
+
 /* When the master itself has not run for a while (a stopped container, a machine asleep), nor have
  * the workers: their silence counts from now on. */
 static void watch_all(struct crew *crew, uint64_t now_ms)
@@ -393,9 +441,12 @@ static void watch_all(struct crew *crew, uint64_t now_ms)
     if (now_ms - crew->watched_ms > UINT64_C(3) * WATCH_MS)
         crew->awake_ms = now_ms;
     crew->watched_ms = now_ms;
+    mend_region(crew);
     for (int i = 0; i < WORKERS_MAX; i++)
-        if (alive(&crew->seats[i]) && !crew->seats[i].killed)
+        if (alive(&crew->seats[i]) && !crew->seats[i].killed) {
             watch_worker(crew, i, now_ms);
+            retry_flush(crew, i);
+        }
 }
 
 void crew_tick(struct crew *crew, uint64_t now_ms)
@@ -439,8 +490,11 @@ int crew_wait_ms(const struct crew *crew, uint64_t now_ms)
 
 void crew_poll_prepare(const struct crew *crew, struct pollfd *fds)
 {
-    for (int i = 0; i < WORKERS_MAX; i++)
-        fds[i] = (struct pollfd){ .fd = crew->seats[i].control_fd, .events = POLLIN };
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        const struct seat *seat = &crew->seats[i];
+        fds[i] = (struct pollfd){ .fd = seat->control_fd,
+                                  .events = (short)(POLLIN | (seat->queue.blocked ? POLLOUT : 0)) };
+    }
 }
 
 static void worker_ready(struct crew *crew, int slot)
@@ -451,6 +505,13 @@ static void worker_ready(struct crew *crew, int slot)
     if (seat->state == SEAT_STARTING)
         seat->state = SEAT_SERVING;
     log_info("worker_ready", "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
+}
+
+static void worker_applied(struct crew *crew, int slot)
+{
+    log_debug("worker_applied", "slot=%d", slot);
+    control_queue_applied(&crew->seats[slot].queue);
+    flush_queue(crew, slot, OK);
 }
 
 static void hear_worker(struct crew *crew, int slot)
@@ -464,7 +525,7 @@ static void hear_worker(struct crew *crew, int slot)
         if (type == CONTROL_READY)
             worker_ready(crew, slot);
         else if (type == CONTROL_APPLIED)
-            log_debug("worker_applied", "slot=%d", slot);
+            worker_applied(crew, slot);
     }
     if (!err)
         return;
@@ -480,7 +541,12 @@ static void hear_worker(struct crew *crew, int slot)
 
 void crew_poll_done(struct crew *crew, const struct pollfd *fds)
 {
-    for (int i = 0; i < WORKERS_MAX; i++)
-        if (fds[i].revents && fds[i].fd >= 0 && fds[i].fd == crew->seats[i].control_fd)
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        if (!fds[i].revents || fds[i].fd < 0 || fds[i].fd != crew->seats[i].control_fd)
+            continue;
+        if (fds[i].revents & POLLOUT)
+            flush_queue(crew, i, OK);
+        if (fds[i].revents & ~POLLOUT)
             hear_worker(crew, i);
+    }
 }

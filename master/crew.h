@@ -21,6 +21,7 @@ struct seat {
     pid_t pid;      /* 0: no process */
     int control_fd; /* -1: none */
     struct control_reader reader;
+    struct control_queue queue; /* frames that wait for the worker */
     uint32_t backoff_ms;
     uint64_t due_ms;      /* WAITING: when to fork */
     uint64_t started_ms;  /* when the process was forked */
@@ -45,7 +46,8 @@ struct crew {
     bool served;           /* some worker has served once */
     uint32_t early_deaths; /* before that */
     bool gave_up;          /* no worker has served, and none will: the start has failed */
-    bool unclean;          /* a worker that was told to leave had to be killed, or crashed */
+    bool ending;           /* the server stops: crew_drain_all was called */
+    bool unclean;          /* while the server stopped, a worker had to be killed, or crashed */
     uint64_t watched_ms;   /* the watchdog's last check */
     uint64_t awake_ms;     /* silence before this time does not count: the whole machine slept */
 };
@@ -58,8 +60,9 @@ void crew_fini(struct crew *crew);
 void crew_want(struct crew *crew, uint32_t wanted);
 /* Marks every worker for replacement; each replacement serves before the old worker leaves. */
 void crew_swap(struct crew *crew);
-/* Sends a control frame to each worker. A worker that cannot take the frame is killed and replaced:
- * no worker may go on with old rules. */
+/* Sends a control frame to each worker, without waiting for any: a worker that does not read gets
+ * the newest frame of each type when the worker reads again. A worker for whom nothing can be kept
+ * is killed and replaced: no worker may go on with old rules. */
 void crew_tell(struct crew *crew, enum control_type type, struct slice payload, int fd_pass);
 /* Drains all workers; no new worker starts. */
 void crew_drain_all(struct crew *crew, uint16_t close_code, uint32_t deadline_ms);

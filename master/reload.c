@@ -5,11 +5,10 @@
 #include "master/server.h"
 
 #include "common/log.h"
+#include "master/logfile.h"
 #include "master/privileges.h"
 #include "shm/slots.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,12 +31,13 @@ bool reload_may_serve(const struct config *config, char *why, size_t why_size)
 
 enum err reload_log_file(struct server *server, const char *path)
 {
+    char why[256];
     int fd = -1;
 
     if (path[0]) {
-        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0640);
+        fd = logfile_open(path, why, sizeof why);
         if (fd < 0) {
-            log_error("log_not_opened", "file=\"%s\" error=\"%s\"", path, strerror(errno));
+            log_error("log_not_opened", "file=\"%s\" error=\"%s\"", path, why);
             return ERR_SYSTEM;
         }
     }

@@ -13,6 +13,7 @@
 #include "master/rlimits.h"
 #include "master/signals.h"
 #include "shm/slots.h"
+#include "shm/stats.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { ANNOUNCE_AFTER_MS = 5000 };
+enum { ANNOUNCE_AFTER_MS = 5000, SETTLE_MS = 1000 };
 
 /* ---- starting ---- */
 
@@ -33,6 +34,8 @@ static struct config *load_first_config(const struct options *options)
 
     config_report_init(&report);
     config = config_load(&options->source, &report);
+    if (config) /* from here on standard error never waits; a start that fails says why, and may */
+        log_take_stderr();
     fputs(buf_text(&report.warnings), stderr);
     fputs(buf_text(&report.errors), stderr);
     config_report_fini(&report);
@@ -208,6 +211,19 @@ static void wait_for_news(struct server *server)
     answer_signals(server);
 }
 
+/* Once a second: what the log owes the operator. */
+static void settle_log(struct server *server, uint64_t now_ms)
+{
+    uint64_t dropped = log_lines_dropped();
+
+    if (now_ms - server->settled_ms < SETTLE_MS)
+        return;
+    server->settled_ms = now_ms;
+    log_settle();
+    stats_add_master(server->region, STAT_log_lines_lost, dropped - server->lines_counted);
+    server->lines_counted = dropped;
+}
+
 static int run_master(struct server *server)
 {
     bool clean;
@@ -218,6 +234,7 @@ static int run_master(struct server *server)
             break;
         wait_for_news(server);
         announce(server, clock_monotonic_ms());
+        settle_log(server, clock_monotonic_ms());
     } while (true);
     clean = !server->failed && !server->crew.unclean;
     log_info("server_stopped", "clean=%s", clean ? "yes" : "no");

@@ -18,8 +18,10 @@ struct server {
     int listen_fd, signal_fd, daemon_fd;
     int log_fd; /* -1: standard error */
     char node[256];
-    bool announced;    /* the log and the daemon's caller know that connections are accepted */
-    uint64_t since_ms; /* the start */
+    uint64_t settled_ms;    /* the last log_settle */
+    uint64_t lines_counted; /* of log_lines_dropped, in the counter log_lines_lost */
+    bool announced;         /* the log and the daemon's caller know that connections are accepted */
+    uint64_t since_ms;      /* the start */
     bool stopping, hurried, failed;
 };
 

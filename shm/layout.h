@@ -117,15 +117,30 @@ struct layout {
     size_t dense; /* memory used when the slab of one worker is full */
 };
 
+/* What the master has written into its part, in the master's private memory: the shared words are
+ * for readers, and the master never believes them. */
+struct master_truth {
+    struct shared_header header;
+    struct master_area area;
+};
+
 struct region {
     uint8_t *base;
-    int fd;
+    int fd;                     /* -1 in a worker: there the walls of region_protect stand */
+    struct master_truth *truth; /* of region_create; NULL in region_attach's */
+    uint64_t mended;            /* words mended since region_take_mended */
     int doorbells[WORKERS_MAX]; /* eventfds, one a slot; -1 in region_attach's */
     struct layout layout;
 };
 
 /* Pure. sessions_max is at most 1 << BUCKET_BITS_MAX. */
 struct layout region_layout(uint32_t sessions_max);
+/* Master only: compares the master's part of shared memory with the truth, and writes words that
+ * differ again. */
+void region_mend(struct region *region);
+/* Master only: writes one word of the master's area, and the truth about the word. */
+void region_keep_u32(struct region *region, shared_u32 *word, uint32_t value);
+void region_keep_u64(struct region *region, shared_u64 *word, uint64_t value);
 /* Master only, for memory of a dead worker: fills with zeros and gives the memory back. */
 void region_clear(struct region *region, size_t at, size_t len);
 /* Master only, for a dead worker: empties its part of the session table, and of the origins. */
@@ -148,6 +163,12 @@ static inline const struct shared_header *region_header(const struct region *reg
 static inline struct master_area *region_master(const struct region *region)
 {
     return region_at(region, region->layout.master_at);
+}
+
+static inline struct master_area *region_truth(const struct region *region)
+{
+    assert(region->truth); /* only the master asks */
+    return &region->truth->area;
 }
 
 static inline size_t worker_page_at(const struct layout *layout, uint32_t slot)

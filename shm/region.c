@@ -25,6 +25,9 @@ static const size_t MIB = UINT64_C(1) << 20;
 static const char region_magic[16] = "PostOffice shm";
 
 /* No process can shrink the file: a read behind the end of a shortened file is a SIGBUS. */
+_Static_assert(sizeof(struct shared_header) % 4 == 0 && sizeof(struct master_area) % 4 == 0,
+               "mended by words");
+
 enum { REGION_SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 
 static uint32_t bits_for(uint64_t count, uint32_t bits_min, uint32_t bits_max)
@@ -185,6 +188,7 @@ static bool write_header(struct region *region, char *why, size_t why_size)
     header->size = region->layout.size;
     if (getrandom(header->hash_key, sizeof header->hash_key, 0) != sizeof header->hash_key)
         return say_why(why, why_size, "getrandom: %s", strerror(errno));
+    region->truth->header = *header;
     return true;
 }
 
@@ -228,7 +232,10 @@ struct region *region_create(uint32_t sessions_max, char *why, size_t why_size)
         say_why(why, why_size, "out of memory");
         return NULL;
     }
-    if (fits(&region->layout, why, why_size) &&
+    region->truth = calloc(1, sizeof *region->truth);
+    if (!region->truth)
+        say_why(why, why_size, "out of memory");
+    if (region->truth && fits(&region->layout, why, why_size) &&
         make_file(&region->fd, &region->layout, why, why_size) &&
         map_file(region, PROT_READ | PROT_WRITE, why, why_size) &&
         make_doorbells(region, why, why_size) && write_header(region, why, why_size))
@@ -290,28 +297,115 @@ void region_close(struct region *region)
     for (uint32_t slot = 0; slot < WORKERS_MAX; slot++)
         if (region->doorbells[slot] >= 0)
             close(region->doorbells[slot]);
+    free(region->truth);
     free(region);
 }
 
-static bool make_writable(struct region *region, size_t at, size_t len)
+/* ---- the walls of a worker ---- */
+
+/* Opens the memfd again, for reading only. -1: there is no /proc. */
+static int open_read_only(int fd)
 {
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static bool map_again(const struct region *region, size_t at, size_t len, int protection, int fd)
+{
+    uint8_t *base = region->base + at;
+
+    return mmap(base, len, protection, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, (off_t)at) !=
+           MAP_FAILED;
+}
+
+static bool make_writable(struct region *region, size_t at, size_t len, bool sealed)
+{
+    if (sealed)
+        return map_again(region, at, len, PROT_READ | PROT_WRITE, region->fd);
     return mprotect(region->base + at, len, PROT_READ | PROT_WRITE) == 0;
+}
+
+static bool make_read_only(struct region *region, bool *sealed)
+{
+    int fd = open_read_only(region->fd);
+
+    *sealed = fd >= 0 && map_again(region, 0, region->layout.size, PROT_READ, fd);
+    if (fd >= 0)
+        close(fd);
+    return *sealed || mprotect(region->base, region->layout.size, PROT_READ) == 0;
 }
 
 enum err region_protect(struct region *region, uint32_t slot)
 {
     const struct layout *l = &region->layout;
+    bool sealed;
 
-    if (mprotect(region->base, l->size, PROT_READ) != 0 ||
-        !make_writable(region, worker_page_at(l, slot), LAYOUT_PAGE) ||
-        !make_writable(region, l->map_at, l->slabs_at - l->map_at) ||
-        !make_writable(region, slab_at(l, slot), l->slab_size) ||
-        !make_writable(region, column_at(l, slot), l->column_size) ||
-        !make_writable(region, ring_heads_at(l, slot), LAYOUT_PAGE) ||
-        !make_writable(region, ring_tails_at(l, slot), LAYOUT_PAGE) ||
-        !make_writable(region, ring_bytes_at(l, slot, 0), (size_t)WORKERS_MAX * RING_BYTES))
+    if (!make_read_only(region, &sealed) ||
+        !make_writable(region, worker_page_at(l, slot), LAYOUT_PAGE, sealed) ||
+        !make_writable(region, l->map_at, l->slabs_at - l->map_at, sealed) ||
+        !make_writable(region, slab_at(l, slot), l->slab_size, sealed) ||
+        !make_writable(region, column_at(l, slot), l->column_size, sealed) ||
+        !make_writable(region, ring_heads_at(l, slot), LAYOUT_PAGE, sealed) ||
+        !make_writable(region, ring_tails_at(l, slot), LAYOUT_PAGE, sealed) ||
+        !make_writable(region, ring_bytes_at(l, slot, 0), (size_t)WORKERS_MAX * RING_BYTES, sealed))
         return ERR_SYSTEM;
+    (void)madvise(region->base, l->size, MADV_DONTDUMP);
+    close(region->fd);
+    region->fd = -1;
     return OK;
+}
+
+/* ---- the master's part ---- */
+
+void region_keep_u32(struct region *region, shared_u32 *word, uint32_t value)
+{
+    size_t at = (uintptr_t)word - (uintptr_t)region_master(region);
+
+    atomic_store((shared_u32 *)((uint8_t *)region_truth(region) + at), value);
+    atomic_store(word, value);
+}
+
+void region_keep_u64(struct region *region, shared_u64 *word, uint64_t value)
+{
+    size_t at = (uintptr_t)word - (uintptr_t)region_master(region);
+
+    atomic_store((shared_u64 *)((uint8_t *)region_truth(region) + at), value);
+    atomic_store(word, value);
+}
+
+static uint64_t mend_words(void *shared, const void *truth, size_t len)
+{
+    shared_u32 *words = shared;
+    uint64_t mended = 0;
+
+    for (size_t i = 0; i < len / sizeof *words; i++) {
+        uint32_t right;
+        memcpy(&right, (const uint8_t *)truth + i * sizeof right, sizeof right);
+        if (atomic_load(&words[i]) == right)
+            continue;
+        atomic_store(&words[i], right);
+        mended++;
+    }
+    return mended;
+}
+
+void region_mend(struct region *region)
+{
+    region->mended +=
+        mend_words(region_at(region, 0), &region->truth->header, sizeof region->truth->header) +
+        mend_words(region_master(region), &region->truth->area, sizeof region->truth->area);
+}
+
+uint64_t region_take_mended(struct region *region)
+{
+    uint64_t mended;
+
+    region_mend(region);
+    mended = region->mended;
+    region->mended = 0;
+    return mended;
 }
 
 void region_clear(struct region *region, size_t at, size_t len)

@@ -25,9 +25,14 @@ struct region *region_create(uint32_t sessions_max, char *why, size_t why_size);
 struct region *region_attach(int fd, char *why, size_t why_size);
 /* Unmaps the region and closes its descriptors. NULL is allowed. */
 void region_close(struct region *region);
-/* In a worker after the fork: makes read-only everything that other workers and the master write.
- * ERR_SYSTEM with errno. */
+/* In a worker after the fork: makes read-only everything that other workers and the master write,
+ * and closes the descriptor, so that nothing in this process can lift the wall again (mprotect is
+ * refused for a mapping of a descriptor that was opened for reading). Without /proc mprotect alone
+ * makes the wall. ERR_SYSTEM with errno. */
 enum err region_protect(struct region *region, uint32_t slot);
+/* Master only: mends words of the master's part that another process has overwritten, and returns
+ * how many have been mended since the last call. */
+uint64_t region_take_mended(struct region *region);
 int region_fd(const struct region *region);
 size_t region_size(const struct region *region);
 uint32_t region_sessions_max(const struct region *region);

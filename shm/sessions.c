@@ -405,8 +405,7 @@ void sessions_purge(struct region *region, uint32_t slot)
         high_water = layout->rows_max;
     for (uint32_t i = 0; i < high_water; i++)
         clear_map_bit(region, slot, get_word(&sessions[i].key_lo));
-    region_clear(region, slab_at(layout, slot), layout->slab_sessions_at);
-    region_clear(region, slab_at(layout, slot) + layout->slab_sessions_at,
-                 sizeof(struct shared_session) * high_water);
+    /* The whole slab: the high-water mark is a word of the dead worker, and may be wrong. */
+    region_clear(region, slab_at(layout, slot), layout->slab_size);
     put_link(&page->sessions_high_water, 0);
 }

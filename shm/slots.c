@@ -65,42 +65,51 @@ void slots_master_set(struct region *region, int32_t pid, const char *node)
     struct master_area *master = region_master(region);
     size_t len = strnlen(node, NODE_BYTES - 1);
 
-    memcpy(master->node, node, len);
-    master->node[len] = '\0';
-    write_u32(&master->pid, (uint32_t)pid);
-    write_u64(&master->started_ms, clock_monotonic_ms());
-    write_u64(&master->config_generation, 1);
-    atomic_store(&master->incarnation_last, random_run());
+    memcpy(region_truth(region)->node, node, len);
+    memcpy(master->node, region_truth(region)->node, NODE_BYTES);
+    region_keep_u32(region, &master->pid, (uint32_t)pid);
+    region_keep_u64(region, &master->started_ms, clock_monotonic_ms());
+    region_keep_u64(region, &master->config_generation, 1);
+    region_keep_u64(region, &master->incarnation_last, random_run());
+}
+
+static void count_up(struct region *region, shared_u64 *word, uint64_t before)
+{
+    region_keep_u64(region, word, before + 1);
 }
 
 void slots_config_applied(struct region *region)
 {
-    atomic_fetch_add(&region_master(region)->config_generation, 1);
+    count_up(region, &region_master(region)->config_generation,
+             region_truth(region)->config_generation);
 }
 
 void slots_count_restart(struct region *region)
 {
-    atomic_fetch_add(&region_master(region)->restarts, 1);
+    count_up(region, &region_master(region)->restarts, region_truth(region)->restarts);
 }
 
 uint64_t slot_begin(struct region *region, uint32_t slot)
 {
     struct master_area *master = region_master(region);
     struct master_row *row = master_row(region, slot);
-    uint64_t incarnation = atomic_fetch_add(&master->incarnation_last, 1) + 1;
+    const struct master_area *truth = region_truth(region);
+    uint64_t incarnation = truth->incarnation_last + 1;
 
-    assert(slot_incarnation(region, slot) == 0); /* one live process a slot */
-    write_u32(&row->pid, 0);
-    write_u64(&row->started_ms, clock_monotonic_ms());
-    if (slot >= read_u32(&master->slots_used))
-        atomic_store(&master->slots_used, slot + 1);
-    atomic_store(&row->incarnation, incarnation);
+    assert(truth->rows[slot].incarnation == 0); /* one live process a slot */
+    region_mend(region);
+    region_keep_u64(region, &master->incarnation_last, incarnation);
+    region_keep_u32(region, &row->pid, 0);
+    region_keep_u64(region, &row->started_ms, clock_monotonic_ms());
+    if (slot >= truth->slots_used)
+        region_keep_u32(region, &master->slots_used, slot + 1);
+    region_keep_u64(region, &row->incarnation, incarnation);
     return incarnation;
 }
 
 void slot_set_pid(struct region *region, uint32_t slot, int32_t pid)
 {
-    write_u32(&master_row(region, slot)->pid, (uint32_t)pid);
+    region_keep_u32(region, &master_row(region, slot)->pid, (uint32_t)pid);
 }
 
 static void clear_row(struct region *region, uint32_t slot)
@@ -119,9 +128,10 @@ void slot_end(struct region *region, uint32_t slot)
 {
     struct master_row *row = master_row(region, slot);
 
-    atomic_store(&row->incarnation,
-                 0); /* from here on the worker's sessions and claims read as absent */
-    write_u32(&row->pid, 0);
+    /* From here on the worker's sessions and claims read as absent. */
+    region_keep_u64(region, &row->incarnation, 0);
+    region_keep_u32(region, &row->pid, 0);
+    region_mend(region);
     sessions_purge(region, slot);
     origins_purge(region, slot);
     rings_purge(region, slot);
@@ -268,7 +278,7 @@ uint32_t slots_sessions(const struct region *region)
     return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
 }
 
-uint32_t slots_least_loaded(const struct region *region)
+uint32_t slots_least_loaded(const struct region *region, uint64_t now_ms)
 {
     uint32_t used = region_slots_used(region);
     uint32_t least = UINT32_MAX;
@@ -277,7 +287,8 @@ uint32_t slots_least_loaded(const struct region *region)
         const struct worker_page *page = region_worker(region, slot);
         uint32_t load;
 
-        if (state_of(slot_incarnation(region, slot), read_u32(&page->state)) != WORKER_SERVING)
+        if (state_of(slot_incarnation(region, slot), read_u32(&page->state)) != WORKER_SERVING ||
+            read_u64(&page->heartbeat_ms) + SLOT_FRESH_MS < now_ms)
             continue;
         load = read_u32(&page->sessions) + read_u32(&page->pending);
         if (load < least)

@@ -43,6 +43,12 @@ void stats_add(struct stats_row *row, enum stat_id stat, uint64_t n)
     atomic_store_explicit(counter, read_counter(counter) + n, memory_order_relaxed);
 }
 
+void stats_add_master(struct region *region, enum stat_id stat, uint64_t n)
+{
+    region_keep_u64(region, &region_master(region)->retired[stat],
+                    region_truth(region)->retired[stat] + n);
+}
+
 void stats_set(struct stats_row *row, enum stat_id stat, uint64_t value)
 {
     atomic_store_explicit(&row->counters[stat], value, memory_order_relaxed);
@@ -88,17 +94,16 @@ uint64_t stats_sum(const struct region *region, enum stat_id stat)
 void stats_retire(struct region *region, uint32_t slot)
 {
     struct master_area *master = region_master(region);
+    const struct master_area *truth = region_truth(region);
     struct stats_row *row = stats_row(region, slot);
 
-    atomic_fetch_add(&master->fold_version, 1);
+    region_keep_u64(region, &master->fold_version, truth->fold_version + 1);
     for (enum stat_id stat = 0; stat < STAT_COUNT; stat++) {
         uint64_t value = read_counter(&row->counters[stat]);
 
         if (!is_gauge(stat))
-            atomic_store_explicit(&master->retired[stat],
-                                  read_counter(&master->retired[stat]) + value,
-                                  memory_order_release);
+            stats_add_master(region, stat, value);
         atomic_store_explicit(&row->counters[stat], 0, memory_order_release);
     }
-    atomic_fetch_add(&master->fold_version, 1);
+    region_keep_u64(region, &master->fold_version, truth->fold_version + 1);
 }

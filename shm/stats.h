@@ -93,6 +93,8 @@
     X(tokens_revoked)    /* close 4501 */                                                          \
     X(accept_paused)     /* times that accepting paused for want of descriptors or memory */       \
     X(out_of_memory)     /* connections ended or refused because an allocation failed */           \
+    X(log_lines_lost)    /* lines of the log that could not leave at once */                       \
+    X(shared_mended)     /* words of shared memory that the master had to write again */           \
     X(rate_in)           /* gauge: messages_in in the last second */                               \
     X(rate_out)          /* gauge: messages_out in the last second */                              \
     X(workers_elsewhere) /* gauge: live workers of other nodes that each worker knows, added up */
@@ -111,6 +113,8 @@ struct stats_row;
 struct stats_row *stats_row(struct region *region, uint32_t slot);
 void stats_add(struct stats_row *row, enum stat_id stat, uint64_t n);
 void stats_set(struct stats_row *row, enum stat_id stat, uint64_t value); /* gauges */
+/* Master only: counts something that no worker counts. */
+void stats_add_master(struct region *region, enum stat_id stat, uint64_t n);
 uint64_t stats_get(const struct stats_row *row, enum stat_id stat);
 /* Returns the sum over all live workers and the retired row; for a gauge over live workers only. */
 uint64_t stats_sum(const struct region *region, enum stat_id stat);

@@ -158,6 +158,7 @@ static void on_tick(void *arg)
     struct office *office = &worker->office;
     uint64_t now_ms = loop_now_ms(office->loop);
 
+    slot_beat(office->region, office->slot, now_ms);
     wheel_run(&office->host.wheel, now_ms);
     gate_tick(worker->gate, now_ms);
     if (term_flag)
@@ -179,7 +180,6 @@ static void on_beat(void *arg)
     uint64_t in = stats_get(office->stats, STAT_messages_in);
     uint64_t out = stats_get(office->stats, STAT_messages_out);
 
-    slot_beat(office->region, office->slot, loop_now_ms(office->loop));
     allowances_tick(office);
     if (office->mailbox) {
         mailbox_tick(office->mailbox);
@@ -194,6 +194,8 @@ static void on_beat(void *arg)
             catch_up_all(office);
         }
     }
+    log_settle();
+    stats_set(office->stats, STAT_log_lines_lost, log_lines_dropped());
     stats_set(office->stats, STAT_rate_in, in - worker->last_in);
     stats_set(office->stats, STAT_rate_out, out - worker->last_out);
     worker->last_in = in;

@@ -65,7 +65,6 @@ static void on_config_frame(struct worker *worker, struct slice packed)
     if (office->mailbox)
         mailbox_configure(office->mailbox, config);
     session_check_revoked(office);
-    control_send(worker->control_fd, CONTROL_APPLIED, SLICE(""), -1);
 }
 
 /* ---- draining ---- */
@@ -115,6 +114,13 @@ static void on_log_frame(struct worker *worker)
         close(fd);
 }
 
+/* The master sends the next configuration or log only after this answer, so two answers never wait
+ * together, and the socket has room. */
+static void answer_applied(struct worker *worker)
+{
+    control_send(worker->control_fd, CONTROL_APPLIED, SLICE(""));
+}
+
 static void on_control_frame(struct worker *worker, enum control_type type, struct slice payload)
 {
     struct control_drain order;
@@ -122,6 +128,8 @@ static void on_control_frame(struct worker *worker, enum control_type type, stru
     switch (type) {
     case CONTROL_CONFIG:
         on_config_frame(worker, payload);
+        control_wipe(&worker->control);
+        answer_applied(worker);
         break;
     case CONTROL_DRAIN:
         if (payload.len != sizeof order)
@@ -131,6 +139,7 @@ static void on_control_frame(struct worker *worker, enum control_type type, stru
         break;
     case CONTROL_LOG:
         on_log_frame(worker);
+        answer_applied(worker);
         break;
     case CONTROL_READY:
     case CONTROL_APPLIED:
@@ -173,7 +182,7 @@ void worker_serve(struct worker *worker)
     worker->serving = true;
     loop_timer_cancel(&worker->start_late);
     slot_set_state(office->region, office->slot, WORKER_SERVING);
-    control_send(worker->control_fd, CONTROL_READY, SLICE(""), -1);
+    control_send(worker->control_fd, CONTROL_READY, SLICE(""));
     log_info("worker_serving", "redis=%s", reach_redis_text(reach_redis(office->reach)));
 }
 

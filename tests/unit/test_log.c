@@ -155,6 +155,65 @@ static void a_strangers_text_is_cut_within_its_room(void **state)
     }
 }
 
+static void a_full_pipe_costs_the_line_and_not_the_process(void **state)
+{
+    char filling[4096] = { 0 };
+    uint64_t before = log_lines_dropped();
+    int blocking[2];
+
+    (void)state;
+    assert_int_equal(pipe2(blocking, O_CLOEXEC), 0);
+    fcntl(blocking[0], F_SETFL, O_NONBLOCK);
+    fcntl(blocking[1], F_SETFL, O_NONBLOCK);
+    while (write(blocking[1], filling, sizeof filling) > 0)
+        ;
+    fcntl(blocking[1], F_SETFL, 0); /* as a shell's pipe is */
+    log_set_fd(blocking[1]);
+    for (int i = 0; i < 10; i++)
+        log_info("lost", "%s", "");
+    assert_int_equal(log_lines_dropped() - before, 10);
+    while (read(blocking[0], filling, sizeof filling) > 0)
+        ;
+    log_settle();
+    memset(line, 0, sizeof line);
+    assert_true(read(blocking[0], line, sizeof line - 1) > 0);
+    assert_non_null(strstr(line, "event=log_lines_lost lines_lost_before=10"));
+    log_settle(); /* says the count once */
+    assert_int_equal(read(blocking[0], line, sizeof line), -1);
+    log_set_fd(ends[1]);
+    close(blocking[0]);
+    close(blocking[1]);
+}
+
+static unsigned lines_of(const char *event)
+{
+    unsigned count = 0;
+
+    for (const char *at = written(); (at = strstr(at, event)); at++)
+        count++;
+    return count;
+}
+
+static void a_line_that_comes_at_rate_is_written_once_a_second_with_its_count(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3000; i++) {
+        log_rarely(LOG_WARN, "", "storm", "n=%d", i);
+        log_rarely(LOG_WARN, "OOM", "kinds", "n=%d", i);
+        log_rarely(LOG_WARN, "READONLY", "kinds", "n=%d", i);
+    }
+    assert_int_equal(lines_of("event="), 3); /* a kind hides no other kind */
+    log_settle();
+    assert_int_equal(lines_of("event="), 0);
+    usleep(1050 * 1000);
+    log_rarely(LOG_WARN, "", "storm", "n=%d", 3000);
+    assert_non_null(strstr(written(), "event=storm held_back=2999 n=3000"));
+    log_settle();
+    written();
+    assert_non_null(strstr(line, "event=log_lines_held_back of=kinds kind=OOM lines=2999"));
+    assert_null(strstr(line, "of=storm"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +225,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(logging_leaves_errno_alone, begin, end),
         cmocka_unit_test(a_strangers_text_cannot_forge_a_line),
         cmocka_unit_test(a_strangers_text_is_cut_within_its_room),
+        cmocka_unit_test_setup_teardown(a_full_pipe_costs_the_line_and_not_the_process, begin, end),
+        cmocka_unit_test_setup_teardown(
+            a_line_that_comes_at_rate_is_written_once_a_second_with_its_count, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,7 @@ static void a_row_tells_how_its_worker_is_until_it_ends(void **state)
     slot_set_pid(region, 7, 123);
     slot_view(region, 7, &view);
     assert_int_equal(view.state, WORKER_STARTING);
-    assert_int_equal(slots_least_loaded(region), UINT32_MAX);
+    assert_int_equal(slots_least_loaded(region, 99), UINT32_MAX);
     slot_set_state(region, 7, WORKER_SERVING);
     slot_beat(region, 7, 99);
     slot_set_pending(region, 7, 2);
@@ -51,13 +51,59 @@ static void a_row_tells_how_its_worker_is_until_it_ends(void **state)
     assert_int_equal(view.state, WORKER_SERVING);
     assert_int_equal(view.heartbeat_ms, 99);
     assert_int_equal(view.sessions, 1);
-    assert_int_equal(slots_least_loaded(region), 3);
+    assert_int_equal(slots_least_loaded(region, 99 + SLOT_FRESH_MS), 3);
+    /* A worker that has stopped takes no connection: nobody leaves one to it. */
+    assert_int_equal(slots_least_loaded(region, 100 + SLOT_FRESH_MS), UINT32_MAX);
     slot_end(region, 7);
     slot_view(region, 7, &view);
     assert_int_equal(view.state, WORKER_ABSENT);
     assert_int_equal(view.sessions, 0);
     assert_int_equal(slots_sessions(region), 0);
     assert_true(slot_begin(region, 7) != first);
+}
+
+static void a_scribble_over_the_masters_part_is_mended_and_counted(void **state)
+{
+    struct server_view view;
+    uint64_t first, second;
+
+    (void)state;
+    slots_master_set(region, 42, "node-a");
+    first = slot_begin(region, 3);
+    stats_add(stats_row(region, 3), STAT_accepted, 5);
+    assert_int_equal(region_take_mended(region), 0);
+    memset(region_at(region, 0), 0xff, sizeof(struct shared_header));
+    memset(region_at(region, region->layout.master_at), 0xff, sizeof(struct master_area));
+    slot_end(region, 3);
+    second = slot_begin(region, 3);
+    assert_int_equal(second, first + 1);
+    assert_int_equal(slot_incarnation(region, 3), second);
+    assert_int_equal(slot_incarnation(region, 4), 0);
+    assert_int_equal(stats_sum(region, STAT_accepted), 5);
+    slots_server(region, &view);
+    assert_int_equal(view.master_pid, 42);
+    assert_string_equal(view.node, "node-a");
+    assert_true(region_take_mended(region) > 0);
+    assert_int_equal(region_take_mended(region), 0);
+}
+
+static void no_worker_can_lift_its_walls(void **state)
+{
+    int status;
+    pid_t child;
+
+    (void)state;
+    slot_begin(region, 1);
+    child = fork();
+    if (child == 0) {
+        size_t at = region->layout.master_at;
+        bool ok = region_protect(region, 1) == OK && region_fd(region) == -1 &&
+                  mprotect(region->base + at, LAYOUT_PAGE, PROT_READ | PROT_WRITE) != 0;
+        slot_beat(region, 1, 77); /* its own page is writable */
+        _exit(ok ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
 }
 
 static void the_server_row_counts_reloads_and_restarts(void **state)
@@ -161,6 +207,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_REGION(a_row_tells_how_its_worker_is_until_it_ends),
         WITH_REGION(the_server_row_counts_reloads_and_restarts),
+        WITH_REGION(a_scribble_over_the_masters_part_is_mended_and_counted),
+        WITH_REGION(no_worker_can_lift_its_walls),
         WITH_REGION(there_are_as_many_seats_as_configured_and_the_dead_give_theirs_back),
         WITH_REGION(racing_workers_never_hold_one_seat_too_many),
         cmocka_unit_test(incarnations_tell_one_run_of_the_server_from_another),

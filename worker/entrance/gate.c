@@ -77,8 +77,8 @@ static bool should_yield(struct gate *gate)
 {
     struct office *office = gate->office;
     uint32_t mine = office->host.open_count + gate->visitors.count;
-    uint32_t least = slots_least_loaded(office->region);
     uint64_t now_ms = loop_now_ms(office->loop);
+    uint32_t least = slots_least_loaded(office->region, now_ms);
     bool calm = now_ms >= gate->active_at_ms + CALM_MS + YIELD_MS && !gate->gave_way;
 
     gate->active_at_ms = now_ms;
@@ -104,7 +104,7 @@ static bool accept_one(struct gate *gate)
             return false;
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             stats_add(office->stats, STAT_accept_paused, 1);
-            log_warn("accept_paused", "errno=%d ms=%d", errno, EMERGENCY_MS);
+            log_rarely(LOG_WARN, "", "accept_paused", "errno=%d ms=%d", errno, EMERGENCY_MS);
             pause_accepting(gate, EMERGENCY_MS);
             return false;
         }

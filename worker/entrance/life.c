@@ -154,7 +154,7 @@ static void begin(struct session *session, const struct mailbox_opened *opened)
         session->cursor = standing.cursor;
     }
     if (enter_tables(session)) {
-        log_error("session_not_opened", "reason=\"no room\"");
+        log_rarely(LOG_ERROR, "", "session_not_opened", "reason=\"no room\"");
         conn_abort(&session->conn);
         return;
     }

@@ -46,7 +46,7 @@ unsigned groups_deliver(struct office *office, const struct directory_entry *ent
         parcels_deliver_some(groups, UINT32_MAX); /* no log holds the post for later */
     parcel = parcels_new();
     if (!parcel) {
-        log_error("group_message_dropped", "reason=no-memory bytes=%u", msg->len);
+        log_rarely(LOG_ERROR, "", "group_message_dropped", "reason=no-memory bytes=%u", msg->len);
         return 0;
     }
     parcels_put(parcel, group, msg, (struct seq){ 0 });
@@ -84,7 +84,8 @@ void groups_session_opened(struct session *session)
     if (groups->all && groups->all->listed)
         return;
     if (group_need(groups, SLICE("#all"), &groups->all)) {
-        log_warn("all_not_joined", "reason=\"no room\""); /* the next session tries again */
+        log_rarely(LOG_WARN, "", "all_not_joined",
+                   "reason=\"no room\""); /* the next session tries again */
         return;
     }
     if (office->mailbox && mailbox_is_up(office->mailbox))

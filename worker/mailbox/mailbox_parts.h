@@ -70,9 +70,6 @@ enum mailbox_state {
     MAILBOX_UP
 };
 
-/* Kinds of trouble that are logged once a second each. */
-enum { TROUBLE_KINDS = 10 };
-
 /* Commands without an answer (row.h), in the order of the calls. */
 struct op;
 TAILQ_HEAD(op_list, op);
@@ -119,7 +116,6 @@ struct mailbox {
     struct mailbox_entry *entries; /* room for one page */
     size_t entries_size;
     struct mailbox_counts counts;
-    uint64_t warned_ms[TROUBLE_KINDS];
 };
 
 /* The row is sent only while less than this waits for the socket, so that neither a turn of the

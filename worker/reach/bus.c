@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "shm/slots.h"
 #include "worker/redis/redis.h"
+#include "worker/redis/redis_error.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +56,8 @@ static void deliver_frame(const struct bus_frame *frame, const struct bus_events
     struct msg *msg = msg_new(frame->body, frame->msg_kind, frame->level);
 
     if (!msg) {
-        log_error("bus_message_dropped", "reason=no-memory bytes=%zu", frame->body.len);
+        log_rarely(LOG_ERROR, "", "bus_message_dropped", "reason=no-memory bytes=%zu",
+                   frame->body.len);
         return;
     }
     msg->flags = frame->msg_flags;
@@ -73,7 +75,7 @@ enum err bus_dispatch(struct slice bytes, struct slice *recipients, struct bus_p
     struct bus_frame frame;
 
     if (bus_decode(bytes, recipients, positions, BUS_RECIPIENTS_MAX, &frame)) {
-        log_warn("bus_bad", "bytes=%zu", bytes.len);
+        log_rarely(LOG_WARN, "", "bus_bad", "bytes=%zu", bytes.len);
         return ERR_BAD;
     }
     switch (frame.kind) {
@@ -123,7 +125,8 @@ static void count_answer(struct bus *bus, const struct redis_reply *reply)
         return;
     stats_add(bus->stats, STAT_publishes_unheard, 1);
     if (reply->type == REDIS_ERROR) /* NOPERM, READONLY, LOADING, …: a person must mend Redis */
-        log_warn("publish_refused", "error=%s", log_quote(&text, reply->text));
+        log_rarely(LOG_WARN, "", "publish_refused", "error=%s",
+                   redis_error_quote(&text, reply->text));
 }
 
 /* The other worker's connection may be up all the while, so the other worker notices nothing: the

@@ -18,6 +18,7 @@
 
 #include "common/log.h"
 #include "worker/io/dial.h"
+#include "worker/redis/redis_error.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -70,10 +71,8 @@ void redis_fail(struct redis *redis, const char *what, const char *detail)
 void redis_fail_text(struct redis *redis, const char *what, struct slice text)
 {
     char detail[100];
-    size_t len = text.len < sizeof detail - 1 ? text.len : sizeof detail - 1;
 
-    memcpy(detail, text.data, len);
-    detail[len] = 0;
+    redis_error_clean(detail, sizeof detail, text);
     redis_fail(redis, what, detail);
 }
 
