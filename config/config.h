@@ -38,7 +38,7 @@ enum config_kty { CONFIG_KTY_ED25519, CONFIG_KTY_HMAC };
 struct config_key {
     char kid[65]; /* 1 to 64 of A-Z a-z 0-9 _ - . */
     enum config_kty kty;
-    uint8_t *bytes; /* 32 of an Ed25519 public key, or 32 to 512 of an HMAC secret */
+    uint8_t *bytes; /* 32 of an Ed25519 public key, or 32 to 512 of an HMAC secret (secret.c) */
     size_t len;
     int64_t not_after; /* Unix seconds; INT64_MAX: no end */
 };
@@ -163,6 +163,10 @@ size_t config_diff(const struct config *before, const struct config *after,
 /* Returns the config that is in force after a reload: a copy of `after` in which every key that
  * needs a restart has the value of `before`. Owned by the caller; NULL when out of memory. */
 struct config *config_reloaded(const struct config *before, const struct config *after);
+
+/* In a worker, after the fork: locks the memory of the inherited secrets again. A limit that is too
+ * low is logged once in a process and its children, and is no error. */
+void config_lock_secrets(void);
 
 /* The number of workers wanted: config->workers, or one a core when that is 0. */
 uint32_t config_worker_count(const struct config *config);

@@ -27,7 +27,7 @@ static const char *read_all(int fd, size_t size_max, struct buf *out)
     }
 }
 
-const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t *mode)
+const char *file_read(const char *path, size_t size_max, struct buf *out, struct stat *found)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat status;
@@ -51,8 +51,8 @@ const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t
     close(fd);
     if (reason)
         file_wipe(out);
-    else if (mode)
-        *mode = status.st_mode;
+    else if (found)
+        *found = status;
     return reason;
 }
 

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     KEYS_MAX = 1000,
@@ -47,13 +48,44 @@ static bool length_good(enum config_kty kty, size_t len, const char **allowed)
     return len >= KEY_HMAC_BYTES_MIN && len <= KEY_HMAC_BYTES_MAX;
 }
 
+/* A server that reads the file as its owner, or as root, needs no right of the group. A file of
+ * another owner (root's, as containers mount secrets) is read by the right of the group. */
+static mode_t readers(const struct stat *status)
+{
+    bool group_needed = geteuid() != 0 && geteuid() != status->st_uid;
+
+    return status->st_mode & (group_needed ? S_IROTH : S_IRGRP | S_IROTH);
+}
+
+/* May nobody else read the secret, or put another key in the place of this one? */
+static bool is_guarded(struct draft *draft, struct spot spot, const char *path, enum config_kty kty,
+                       const struct stat *status)
+{
+    if (kty == CONFIG_KTY_HMAC && readers(status)) {
+        report_error(draft->report, spot,
+                     "found \"%s\" readable by others (mode %03o), allowed to its owner alone: run "
+                     "chmod 600 %s",
+                     path, (unsigned)status->st_mode & 0777, path);
+        return false;
+    }
+    if (status->st_mode & S_IWOTH) {
+        report_error(draft->report, spot,
+                     "found \"%s\" writable by others (mode %03o), allowed to its owner alone: run "
+                     "chmod go-w %s",
+                     path, (unsigned)status->st_mode & 0777, path);
+        return false;
+    }
+    return true;
+}
+
 static bool read_key_file(struct draft *draft, struct spot spot, const char *path,
                           struct config_key *key)
 {
     struct buf text;
-    mode_t mode = 0;
-    const char *allowed, *reason = file_read(path, KEY_FILE_BYTES_MAX, &text, &mode);
+    struct stat status;
+    const char *allowed, *reason = file_read(path, KEY_FILE_BYTES_MAX, &text, &status);
     uint8_t bytes[KEY_FILE_BYTES_MAX];
+    size_t len;
     bool good;
 
     length_good(key->kty, 0, &allowed);
@@ -62,21 +94,18 @@ static bool read_key_file(struct draft *draft, struct spot spot, const char *pat
                      path, reason, allowed);
         return false;
     }
-    good = base64_decode(trim_end(&text), bytes, sizeof bytes, &key->len) &&
-           length_good(key->kty, key->len, &allowed);
+    good = base64_decode(trim_end(&text), bytes, sizeof bytes, &len) &&
+           length_good(key->kty, len, &allowed);
     file_wipe(&text);
     if (!good)
         report_error(draft->report, spot, "found \"%s\" with something else, allowed %s", path,
                      allowed);
-    else if (!(key->bytes = malloc(key->len)))
+    else if (!is_guarded(draft, spot, path, key->kty, &status))
+        good = false;
+    else if (!key_bytes_set(key, bytes, len))
         report_error(draft->report, spot, "out of memory");
-    else
-        memcpy(key->bytes, bytes, key->len);
     explicit_bzero(bytes, sizeof bytes);
-    if (good && key->kty == CONFIG_KTY_HMAC && (mode & (S_IRGRP | S_IROTH)))
-        report_warning(draft->report, spot, "found \"%s\" readable by others, better chmod 600",
-                       path);
-    return key->bytes != NULL;
+    return good && key->bytes;
 }
 
 static struct config_key *key_of_kid(const struct config *config, const char *kid)
@@ -94,9 +123,7 @@ static bool same_material(const struct config_key *a, const struct config_key *b
 
 static void drop_key(struct config_key *key)
 {
-    if (key->bytes)
-        explicit_bzero(key->bytes, key->len);
-    free(key->bytes);
+    key_bytes_free(key);
 }
 
 /* Adds the key to the config, and takes key->bytes. listed: how many of the config's keys come from

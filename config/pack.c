@@ -221,12 +221,7 @@ static void get_key(struct reader *r, struct config_key *key)
              (key->kty == CONFIG_KTY_ED25519 && bytes.len != KEY_ED25519_BYTES);
     if (r->bad)
         return;
-    key->bytes = malloc(bytes.len);
-    r->bad = !key->bytes;
-    if (!key->bytes)
-        return;
-    memcpy(key->bytes, bytes.data, bytes.len);
-    key->len = bytes.len;
+    r->bad = !key_bytes_set(key, bytes.data, bytes.len);
 }
 
 static void get_store(struct reader *r, struct config *config)
@@ -300,10 +295,7 @@ static void list_fini(struct config_list *list)
 static void store_fini(struct config *config)
 {
     for (size_t i = 0; i < config->auth.key_count; i++) {
-        struct config_key *key = &config->auth.keys[i];
-        if (key->bytes)
-            explicit_bzero(key->bytes, key->len);
-        free(key->bytes);
+        key_bytes_free(&config->auth.keys[i]);
     }
     free(config->auth.keys);
     config->auth.keys = NULL;
@@ -336,6 +328,15 @@ void config_free(struct config *config)
 
 /* ---- a reload ---- */
 
+/* A row with secrets gets its room at once, for the same reason as in config_pack. */
+static void reserve_row(struct buf *row, const struct key *key, const struct config *config)
+{
+    if (key->type == KEY_STORE)
+        buf_reserve(row, 4096 + config->auth.key_count * (KEY_HMAC_BYTES_MAX + 128));
+    else if (key->type == KEY_SOURCES)
+        buf_reserve(row, 4096);
+}
+
 static bool row_differs(const struct key *key, const struct config *a, const struct config *b)
 {
     struct buf left, right;
@@ -343,6 +344,8 @@ static bool row_differs(const struct key *key, const struct config *a, const str
 
     buf_init(&left, PACKED_BYTES_MAX);
     buf_init(&right, PACKED_BYTES_MAX);
+    reserve_row(&left, key, a);
+    reserve_row(&right, key, b);
     put_row(&left, key, a);
     put_row(&right, key, b);
     differs = left.failed || right.failed || !slice_equal(buf_slice(&left), buf_slice(&right));
@@ -389,6 +392,7 @@ static bool take_row(const struct key *key, const struct config *from, struct co
     struct buf row;
 
     buf_init(&row, PACKED_BYTES_MAX);
+    reserve_row(&row, key, from);
     put_row(&row, key, from);
     r = (struct reader){ buf_slice(&row).data, buf_slice(&row).data + row.len, row.failed };
     config_key_fini(key, to);

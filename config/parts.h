@@ -13,6 +13,7 @@
 #include "config/report.h"
 #include "config/tree.h"
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /* A config that is being read. */
@@ -57,12 +58,21 @@ void redis_uri_fini(struct config_redis *redis);
 
 /* file.c: reads the whole of a regular file into out, which file_wipe frees. Returns NULL, or the
  * reason (a static text, or strerror's); then out needs no file_wipe. */
-const char *file_read(const char *path, size_t size_max, struct buf *out, mode_t *mode);
+const char *file_read(const char *path, size_t size_max, struct buf *out, struct stat *status);
 /* Returns base/path, or a copy of path when absolute, owned by the caller; NULL when out of
  * memory. */
 char *file_join(const char *base, const char *path);
 /* Frees a buffer that may hold a secret, overwritten with zeros first. */
 void file_wipe(struct buf *buf);
+
+/* secret.c: a copy of at most KEY_HMAC_BYTES_MAX bytes in locked memory; NULL when out of memory.
+ * secret_free overwrites the copy; NULL is allowed. */
+uint8_t *secret_new(const void *bytes, size_t len);
+void secret_free(uint8_t *secret);
+/* Gives the key a copy of bytes, in locked memory when key->kty says that they are secret. False
+ * when out of memory. */
+bool key_bytes_set(struct config_key *key, const void *bytes, size_t len);
+void key_bytes_free(struct config_key *key);
 
 /* pack.c: frees the value of one row, secrets wiped. */
 void config_key_fini(const struct key *key, struct config *config);

@@ -50,14 +50,14 @@ static void vacate(struct seat *seat, enum seat_state state)
     control_queue_init(&seat->queue);
 }
 
-void crew_init(struct crew *crew, struct region *region, const struct config *config,
-               const char *node, int listen_fd)
+void crew_init(struct crew *crew, struct region *region, struct config *config, const char *node,
+               int listen_fd)
 {
     *crew = (struct crew){ .region = region,
                            .config = config,
                            .node = node,
                            .listen_fd = listen_fd,
-                           .private_fds = { -1, -1, -1 } };
+                           .private_fds = { -1, -1, -1, -1 } };
     for (int i = 0; i < WORKERS_MAX; i++) {
         crew->seats[i].control_fd = -1;
         control_reader_init(&crew->seats[i].reader);

@@ -38,10 +38,10 @@ struct crew {
     uint32_t wanted;
     /* The start of a new worker; borrowed. */
     struct region *region;
-    const struct config *config;
+    struct config *config;
     const char *node;
     int listen_fd;
-    int private_fds[3]; /* the master's own, closed in workers; -1: none */
+    int private_fds[4]; /* the master's own, closed in workers; -1: none */
     /* The past. */
     bool served;           /* some worker has served once */
     uint32_t early_deaths; /* before that */
@@ -52,8 +52,8 @@ struct crew {
     uint64_t awake_ms;     /* silence before this time does not count: the whole machine slept */
 };
 
-void crew_init(struct crew *crew, struct region *region, const struct config *config,
-               const char *node, int listen_fd);
+void crew_init(struct crew *crew, struct region *region, struct config *config, const char *node,
+               int listen_fd);
 void crew_fini(struct crew *crew);
 
 /* Sets the number of workers; the next crew_tick starts or drains workers. */

@@ -122,3 +122,8 @@ enum err privileges_drop(const struct privileges *privileges, const char **step)
         return ERR_BAD;
     return OK;
 }
+
+void privileges_hide(void)
+{
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}

@@ -31,4 +31,8 @@ enum err privileges_resolve(const struct config *config, struct privileges *priv
  * ERR_BAD when root could be regained; *step is a static name of the step that failed. */
 enum err privileges_drop(const struct privileges *privileges, const char **step);
 
+/* Lets no process of the same user read this one's memory (ptrace, /proc/PID/mem), nor a core dump
+ * hold it. Root may still. */
+void privileges_hide(void);
+
 #endif

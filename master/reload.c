@@ -5,6 +5,7 @@
 #include "master/server.h"
 
 #include "common/log.h"
+#include "master/keyguard.h"
 #include "master/logfile.h"
 #include "master/privileges.h"
 #include "shm/slots.h"
@@ -26,7 +27,8 @@ bool reload_may_serve(const struct config *config, char *why, size_t why_size)
                  config->auth.key_dir);
         return false;
     }
-    return privileges_resolve(config, &privileges, why, why_size) == OK;
+    return privileges_resolve(config, &privileges, why, why_size) == OK &&
+           keyguard_check(config, &privileges, why, why_size);
 }
 
 enum err reload_log_file(struct server *server, const char *path)

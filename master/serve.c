@@ -10,8 +10,10 @@
 #include "common/log.h"
 #include "master/daemon.h"
 #include "master/listener.h"
+#include "master/privileges.h"
 #include "master/rlimits.h"
 #include "master/signals.h"
+#include "master/status_door.h"
 #include "shm/slots.h"
 #include "shm/stats.h"
 
@@ -135,6 +137,9 @@ static void man(struct server *server)
     crew->private_fds[0] = server->pidfile.fd;
     crew->private_fds[1] = server->signal_fd;
     crew->private_fds[2] = server->daemon_fd;
+    if (geteuid() != 0)
+        server->door_fd = status_door_open();
+    crew->private_fds[3] = server->door_fd;
     crew_want(crew, config_worker_count(server->config));
     server->since_ms = clock_monotonic_ms();
     log_info("server_started", "version=%s node=%s listen=%s port=%lld workers=%u",
@@ -202,12 +207,15 @@ static void answer_signals(struct server *server)
 
 static void wait_for_news(struct server *server)
 {
-    struct pollfd fds[1 + WORKERS_MAX] = { { .fd = server->signal_fd, .events = POLLIN } };
+    struct pollfd fds[2 + WORKERS_MAX] = { { .fd = server->signal_fd, .events = POLLIN },
+                                           { .fd = server->door_fd, .events = POLLIN } };
 
-    crew_poll_prepare(&server->crew, fds + 1);
-    if (poll(fds, 1 + WORKERS_MAX, crew_wait_ms(&server->crew, clock_monotonic_ms())) < 0)
+    crew_poll_prepare(&server->crew, fds + 2);
+    if (poll(fds, 2 + WORKERS_MAX, crew_wait_ms(&server->crew, clock_monotonic_ms())) < 0)
         return; /* EINTR cannot be, signals are blocked; ENOMEM passes */
-    crew_poll_done(&server->crew, fds + 1);
+    crew_poll_done(&server->crew, fds + 2);
+    if (fds[1].revents)
+        status_door_serve(server->door_fd, server->region);
     answer_signals(server);
 }
 
@@ -250,6 +258,8 @@ static void close_all(struct server *server)
         close(server->listen_fd);
     if (server->signal_fd >= 0)
         close(server->signal_fd);
+    if (server->door_fd >= 0)
+        close(server->door_fd);
     pidfile_leave(&server->pidfile);
     if (server->log_fd >= 0) {
         log_set_fd(STDERR_FILENO);
@@ -279,12 +289,16 @@ int serve(const struct options *options)
                              .listen_fd = -1,
                              .signal_fd = -1,
                              .daemon_fd = -1,
+                             .door_fd = -1,
                              .log_fd = -1 };
     int status = EXIT_FAILED;
 
     /* Descriptors that the caller left open are closed: no worker shall hold them all its life. */
     close_range(3, ~0U, 0);
     signals_block();
+    if (geteuid() !=
+        0) /* root's memory is safe from the workers' user; status needs the open way */
+        privileges_hide();
     server.config = load_first_config(options);
     if (!server.config)
         return EXIT_USAGE;

@@ -16,7 +16,8 @@ struct server {
     struct pidfile pidfile;
     struct crew crew;
     int listen_fd, signal_fd, daemon_fd;
-    int log_fd; /* -1: standard error */
+    int door_fd; /* of `status`; -1: status comes by /proc */
+    int log_fd;  /* -1: standard error */
     char node[256];
     uint64_t settled_ms;    /* the last log_settle */
     uint64_t lines_counted; /* of log_lines_dropped, in the counter log_lines_lost */

@@ -35,6 +35,7 @@ static _Noreturn void run_child(const struct worker_start *start, const int *pri
     log_set_worker((int)start->slot);
     if (!become_unprivileged(start->config))
         exit(WORKER_EXIT_FATAL);
+    privileges_hide();
     exit(worker_run(start));
 }
 

@@ -3,6 +3,7 @@
 #include "master/cmd_source.h"
 #include "master/pidfile.h"
 #include "master/server.h"
+#include "master/status_door.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -80,7 +81,7 @@ static int open_region(pid_t pid)
     snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
     dir = opendir(path);
     if (!dir)
-        return -1;
+        return errno == EACCES ? status_door_ask(pid) : -1;
     errno = ENOENT;
     while (fd < 0 && (entry = readdir(dir)))
         if (is_region(dirfd(dir), entry->d_name))

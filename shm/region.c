@@ -303,12 +303,12 @@ void region_close(struct region *region)
 
 /* ---- the walls of a worker ---- */
 
-/* Opens the memfd again, for reading only. -1: there is no /proc. */
-static int open_read_only(int fd)
+/* There must be a /proc. */
+int region_open_read_only(const struct region *region)
 {
     char path[32];
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", region->fd);
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
@@ -329,7 +329,7 @@ static bool make_writable(struct region *region, size_t at, size_t len, bool sea
 
 static bool make_read_only(struct region *region, bool *sealed)
 {
-    int fd = open_read_only(region->fd);
+    int fd = region_open_read_only(region);
 
     *sealed = fd >= 0 && map_again(region, 0, region->layout.size, PROT_READ, fd);
     if (fd >= 0)

@@ -33,6 +33,8 @@ enum err region_protect(struct region *region, uint32_t slot);
 /* Master only: mends words of the master's part that another process has overwritten, and returns
  * how many have been mended since the last call. */
 uint64_t region_take_mended(struct region *region);
+/* Returns a descriptor that only reads, owned by the caller; -1 with errno. */
+int region_open_read_only(const struct region *region);
 int region_fd(const struct region *region);
 size_t region_size(const struct region *region);
 uint32_t region_sessions_max(const struct region *region);

@@ -266,7 +266,6 @@ static const struct conn_calls session_calls = {
 static enum err open_office(struct worker *worker, const struct worker_start *start)
 {
     struct office *office = &worker->office;
-    struct buf packed;
 
     office->region = start->region;
     office->slot = start->slot;
@@ -274,16 +273,12 @@ static enum err open_office(struct worker *worker, const struct worker_start *st
     office->node = start->node;
     office->stats = stats_row(start->region, start->slot);
     arena_init(&office->arena, ARENA_SIZE);
-    buf_init(&packed, CONTROL_BYTES_MAX);
-    if (config_pack(start->config, &packed) == OK)
-        office->config =
-            config_unpack(buf_slice(&packed)); /* a copy of its own, replaced by reloads */
-    buf_fini(&packed);
+    office->config = start->config;
+    config_lock_secrets();
     office->loop = loop_new();
     office->table = sessions_writer_new(start->region, start->slot);
     office->groups = groups_new(office);
-    if (!office->config || !office->loop || !office->table || !office->groups ||
-        directory_init(&office->directory))
+    if (!office->loop || !office->table || !office->groups || directory_init(&office->directory))
         return ERR_NOMEM;
     conn_host_init(&office->host, office->loop, office->stats, &session_calls, office);
     worker_apply_config(office);

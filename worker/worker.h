@@ -15,10 +15,11 @@ struct worker_start {
     struct region *region;
     uint32_t slot;
     uint64_t incarnation;
-    int listen_fd;               /* shared by all workers, non-blocking, owned by the master */
-    int control_fd;              /* this worker's end of the socketpair, non-blocking */
-    const struct config *config; /* borrowed; the worker keeps a copy of its own */
-    const char *node;            /* this host's name */
+    int listen_fd;         /* shared by all workers, non-blocking, owned by the master */
+    int control_fd;        /* this worker's end of the socketpair, non-blocking */
+    struct config *config; /* in force at the fork; the worker's own from then on, so that there is
+                              no second copy of its secrets */
+    const char *node;      /* this host's name */
 };
 
 /* Serves until told to drain, or until the master is gone. Returns the exit status: 0 after a

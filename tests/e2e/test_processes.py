@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -208,3 +209,96 @@ def test_a_worker_that_once_left_by_a_signal_does_not_spoil_the_end(server):
     assert f"pid_of_worker={pid} slot=1 signal=9" in post.log()
     post.process.terminate()
     assert post.process.wait(harness.DEADLINE) == 0
+
+
+# ----------------------------------------------------------------------------------- secrets and rights
+
+
+def start_as_nobody(post):
+    """Starts the server without root; its files are nobody's."""
+    for path in (post.directory, *post.directory.rglob("*")):
+        shutil.chown(path, "nobody", "nogroup")
+    with open(post.log_file, "ab") as log:
+        post.process = subprocess.Popen([harness.BINARY, "serve", "--config", str(post.config_file)], env=post.env,
+                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=post.directory,
+                                        user="nobody", group="nogroup", extra_groups=[])
+    post.wait_serving()
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a server as somebody else")
+
+
+@needs_root
+def test_without_root_no_process_of_the_same_user_can_read_the_servers_memory(server):
+    post = server(1, start=False)
+    start_as_nobody(post)
+    for pid in (post.process.pid, *post.worker_pids().values()):
+        seen = subprocess.run(["cat", f"/proc/{pid}/maps"], capture_output=True, user="nobody", group="nogroup",
+                              extra_groups=[], check=False)
+        assert seen.returncode != 0 and not seen.stdout, "the memory is shut"
+    result = subprocess.run([harness.BINARY, "status", "--json", "--pid-file", str(post.pid_file)],
+                            capture_output=True, user="nobody", group="nogroup", extra_groups=[], check=False)
+    assert result.returncode == 0, result.stderr
+    assert harness.json.loads(result.stdout)["workers"][0]["state"] == "serving"
+    result = subprocess.run([harness.BINARY, "status", "--pid", str(post.process.pid)], capture_output=True, text=True,
+                            user="daemon", group="daemon", extra_groups=[], check=False)
+    assert result.returncode == 1 and "denied" in result.stderr, "other users get nothing"
+    assert post.stop() == 0
+
+
+def occurrences(pid, needle):
+    """How often the bytes stand in the memory of a process."""
+    count = 0
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            span, access, _, _, _, *name = line.split()
+            if "r" not in access or (name and name[0].startswith(("[v", "/memfd"))):
+                continue
+            start, end = (int(part, 16) for part in span.split("-"))
+            with contextlib.suppress(OSError, OverflowError, ValueError):
+                memory.seek(start)
+                count += memory.read(end - start).count(needle)
+    return count
+
+
+def locked_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(re.search(r"VmLck:\s+(\d+)", status.read()).group(1))
+
+
+@needs_root
+def test_a_secret_stands_once_in_each_process_locked_also_after_reloads(server):
+    post = server(2)
+    raw = upgrade(post, "alice")  # the secret has been used
+    for round_number in range(3):
+        harness.wait_until(lambda: post.log().count("event=worker_applied") == 2 * round_number, "all have applied")
+        for pid in (post.process.pid, *post.worker_pids().values()):
+            assert occurrences(pid, post.keys.secret) == 1, f"pid {pid}, round {round_number}"
+            assert locked_kib(pid) > 0
+        post.reload(limits={"messageBytes": 70000 + round_number})
+    raw.socket.close()
+
+
+@needs_root
+@pytest.mark.parametrize("spoil, cure", [
+    (lambda keys: keys.chmod(0o777), "chmod go-w"),
+    (lambda keys: shutil.chown(keys, "nobody"), "chown root"),
+    (lambda keys: (shutil.chown(keys, "root", "nogroup"), keys.chmod(0o775)), "chmod go-w"),
+    (lambda keys: shutil.chown(keys / "main.pub", "nobody"), "chown root"),
+    (lambda keys: (keys / "outside.secret").chmod(0o644), "chmod 600"),
+])
+def test_keys_that_the_workers_can_write_or_others_read_are_refused(server, spoil, cure):
+    post = server(1)
+    spoil(post.keys_directory)
+    generation = post.status()["configGeneration"]
+    post.process.send_signal(signal.SIGHUP)
+    harness.wait_until(lambda: f"run {cure} " in post.log(), "the error has the command")
+    assert post.status()["configGeneration"] == generation
+    assert post.stop() == 0
+    result = harness.command("serve", "--config", post.config_file, check=False)
+    assert result.returncode == 2
+    command = re.search(rf"run ({cure} /\S+)", result.stderr).group(1)
+    subprocess.run(command.split(), check=True)
+    post.log_file.unlink()  # `stop` looks there
+    post.start()
+    assert post.stop() == 0

@@ -26,13 +26,66 @@ static void key_files_in_the_directory_are_keys(void **state)
     assert_lacks(warnings(), "keygen");
     assert_lacks(warnings(), "chmod");
     config_free(config);
-    write_file("keys/second.secret", B32, strlen(B32), 0644);
-    config_free(load_good("{}"));
-    assert_has(warnings(), "second.secret");
     config_free(load_good("{\"auth\":{\"keyDir\":\"\"}}")); /* none */
     assert_has(warnings(), "keygen");
     config_free(load_good("{\"auth\":{\"keyDir\":\"nowhere\"}}"));
     assert_has(warnings(), "nowhere");
+}
+
+static void refuse_mode(const char *name, mode_t mode, const char *command)
+{
+    write_file(name, B32, strlen(B32), mode);
+    refused("{}", command);
+    assert_has(errors(), name);
+    assert_lacks(errors(), "AAECA");
+}
+
+/* Whoever reads a secret, or writes any key, can make tokens. */
+static void
+a_key_that_others_can_read_or_write_is_refused_with_the_command_that_mends_it(void **state)
+{
+    (void)state;
+    make_folder("keys");
+    refuse_mode("keys/s.secret", 0644, "run chmod 600 /");
+    refuse_mode("keys/s.secret", 0640, "run chmod 600 /");
+    refuse_mode("keys/s.secret", 0604, "run chmod 600 /");
+    refuse_mode("keys/s.secret", 0602, "run chmod go-w /");
+    write_file("keys/s.secret", B32, strlen(B32), 0400);
+    config_free(load_good("{}"));
+    refuse_mode("keys/p.pub", 0666, "run chmod go-w /");
+    write_file("keys/p.pub", B32, strlen(B32), 0644); /* public halves are for everybody */
+    config_free(load_good("{}"));
+    write_file("keys/other", B32, strlen(B32), 0644);
+    refused("{\"auth\":{\"keyDir\":\"\",\"keys\":[{\"kid\":\"k\",\"kty\":\"hmac\","
+            "\"secretFile\":\"keys/other\"}]}}",
+            "run chmod 600 /");
+}
+
+static void a_secret_is_wiped_and_its_room_is_used_again(void **state)
+{
+    enum { COUNT = 20 };
+    uint8_t bytes[512], *secrets[COUNT], *again;
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        memset(bytes, i + 1, sizeof bytes);
+        secrets[i] = secret_new(bytes, sizeof bytes);
+        assert_non_null(secrets[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        memset(bytes, i + 1, sizeof bytes);
+        assert_memory_equal(secrets[i], bytes, sizeof bytes);
+    }
+    secret_free(secrets[3]);
+    memset(bytes, 0, sizeof bytes);
+    assert_memory_equal(secrets[3], bytes, sizeof bytes);
+    again = secret_new("x", 1);
+    assert_non_null(again);
+    secrets[3] = again;
+    for (int i = 0; i < COUNT; i++)
+        secret_free(secrets[i]);
+    secret_free(NULL);
+    assert_null(secret_new(bytes, sizeof bytes + 1));
 }
 
 static void a_key_file_that_is_none_is_named_and_not_shown(void **state)
@@ -661,6 +714,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(key_files_in_the_directory_are_keys),
+        TEST(a_key_that_others_can_read_or_write_is_refused_with_the_command_that_mends_it),
+        TEST(a_secret_is_wiped_and_its_room_is_used_again),
         TEST(a_key_file_that_is_none_is_named_and_not_shown),
         TEST(a_key_has_its_length),
         TEST(a_fifo_or_a_folder_is_no_key),

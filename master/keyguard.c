@@ -1,0 +1,93 @@
+#include "master/keyguard.h"
+
+#include <dirent.h>
+#include <grp.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+enum { GROUPS_MAX = 64 };
+
+struct guard {
+    const struct privileges *privileges;
+    gid_t groups[GROUPS_MAX];
+    int group_count;
+    char *why;
+    size_t why_size;
+};
+
+static bool in_group(const struct guard *guard, gid_t gid)
+{
+    for (int i = 0; i < guard->group_count; i++)
+        if (guard->groups[i] == gid)
+            return true;
+    return false;
+}
+
+/* May the workers' user write? An owner may, whatever the mode says now. Without root the workers'
+ * user is the one who starts the server and made the keys, so only everybody else is asked about.
+ */
+static bool may_write(const struct guard *guard, const struct stat *status)
+{
+    if (guard->privileges->drop && status->st_uid == guard->privileges->uid)
+        return true;
+    if (guard->privileges->drop && in_group(guard, status->st_gid))
+        return (status->st_mode & S_IWGRP) != 0;
+    return (status->st_mode & S_IWOTH) != 0;
+}
+
+static bool path_is_guarded(const struct guard *guard, const char *path)
+{
+    const struct privileges *privileges = guard->privileges;
+    bool owned;
+    struct stat status;
+
+    if (stat(path, &status) || !may_write(guard, &status))
+        return true; /* an absent folder holds no key */
+    owned = privileges->drop && status.st_uid == privileges->uid;
+    snprintf(guard->why, guard->why_size,
+             "auth.keyDir: \"%s\" can be written by %s%s, which could make its own keys: run "
+             "%s %s",
+             path, privileges->drop ? "the workers' user " : "everybody",
+             privileges->drop ? privileges->user : "", owned ? "chown root" : "chmod go-w", path);
+    return false;
+}
+
+static bool is_key(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot && *name != '.' && (strcmp(dot, ".pub") == 0 || strcmp(dot, ".secret") == 0);
+}
+
+static bool files_are_guarded(const struct guard *guard, const char *folder)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    bool good = true;
+
+    while (dir && good && (entry = readdir(dir))) {
+        char path[4096];
+        if (is_key(entry->d_name) &&
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path)
+            good = path_is_guarded(guard, path);
+    }
+    if (dir)
+        closedir(dir);
+    return good;
+}
+
+bool keyguard_check(const struct config *config, const struct privileges *privileges, char *why,
+                    size_t why_size)
+{
+    const char *folder = config->auth.key_dir;
+    struct guard guard = {
+        .privileges = privileges, .group_count = GROUPS_MAX, .why = why, .why_size = why_size
+    };
+
+    if (!*folder || config->auth.key_count == 0)
+        return true;
+    if (!privileges->drop ||
+        getgrouplist(privileges->user, privileges->gid, guard.groups, &guard.group_count) < 0)
+        guard.group_count = privileges->drop ? GROUPS_MAX : 0; /* more groups: the first ones */
+    return path_is_guarded(&guard, folder) && files_are_guarded(&guard, folder);
+}
