@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 
 enum { REDIS_PORT = 6379, REDIS_DB_MAX = 1000000, REDIS_HOST_MAX = 253 };
@@ -132,6 +133,9 @@ static const char *parse_user(struct slice text, struct config_redis *redis)
     return redis->password ? NULL : "the password is not percent-encoded as it must be";
 }
 
+static const char no_options[] = "options behind '?' or '#' are not supported: timeouts are "
+                                 "redis.commandTimeoutMs, redis.reconnectMinMs";
+
 static const char *parse_url(const char *rest, struct config_redis *redis)
 {
     const char *at = strrchr(rest, '@'), *slash;
@@ -140,6 +144,8 @@ static const char *parse_url(const char *rest, struct config_redis *redis)
 
     if (reason)
         return reason;
+    if (memchr(authority.data, '?', authority.len) || memchr(authority.data, '#', authority.len))
+        return no_options;
     slash = memchr(authority.data, '/', authority.len);
     if (slash) {
         struct slice db = slice_of(slash + 1);
@@ -152,9 +158,13 @@ static const char *parse_url(const char *rest, struct config_redis *redis)
 
 static const char *parse_path(const char *path, struct config_redis *redis)
 {
+    const char *options = strchr(path, '?');
+
     redis->kind = CONFIG_REDIS_UNIX;
     if (!*path)
         return "the path is missing";
+    if (options && strchr(options, '='))
+        return no_options;
     if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
         return "the path is longer than a unix socket's may be";
     free(redis->path);
@@ -162,8 +172,35 @@ static const char *parse_path(const char *path, struct config_redis *redis)
     return redis->path ? NULL : "out of memory";
 }
 
+static bool has_scheme(const char *uri, const char *scheme)
+{
+    size_t len = strlen(scheme);
+
+    return strncasecmp(uri, scheme, len) == 0 && strncmp(uri + len, "://", 3) == 0;
+}
+
+/* Says what is wrong with a uri that begins with a scheme, but not with "redis://"; NULL when the
+ * uri has none. */
+static const char *fault_of_scheme(const char *uri)
+{
+    if (has_scheme(uri, "redis"))
+        return "the scheme must be written in small letters: redis://";
+    if (has_scheme(uri, "rediss") || has_scheme(uri, "valkeys"))
+        return "TLS to Redis is not supported";
+    if (has_scheme(uri, "unix") || has_scheme(uri, "redis-socket") ||
+        has_scheme(uri, "redis+unix") || strncasecmp(uri, "unix:", 5) == 0)
+        return "a unix socket is written unix:PATH, in small letters";
+    if (has_scheme(uri, "redis-sentinel") || has_scheme(uri, "redis+sentinel"))
+        return "Redis Sentinel is not supported: name the master";
+    if (strstr(uri, "://"))
+        return "the scheme is not redis://";
+    return NULL;
+}
+
 static const char *parse_uri_into(const char *uri, struct config_redis *redis)
 {
+    const char *scheme_fault;
+
     redis->user = strdup("");
     redis->password = strdup("");
     redis->path = strdup("");
@@ -175,10 +212,13 @@ static const char *parse_uri_into(const char *uri, struct config_redis *redis)
     if (strncmp(uri, "unix:", 5) == 0)
         return parse_path(uri + 5, redis);
     redis->kind = CONFIG_REDIS_TCP;
-    if (strncmp(uri, "rediss://", 9) == 0)
-        return "TLS to Redis is not supported";
     if (strncmp(uri, "redis://", 8) == 0)
         return parse_url(uri + 8, redis);
+    scheme_fault = fault_of_scheme(uri);
+    if (scheme_fault)
+        return scheme_fault;
+    if (strchr(uri, '?') || strchr(uri, '#'))
+        return no_options;
     return parse_authority(slice_of(uri), true, redis);
 }
 

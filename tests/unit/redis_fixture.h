@@ -262,6 +262,8 @@ static inline void answer_by_itself(struct served *served, struct asked *asked)
         answer(asked, "+", "OK");
     else if (strcmp(text, "SUBSCRIBE") == 0)
         answer(asked, "[ssi]", "subscribe", first, 1LL);
+    else if (strcmp(text, "INFO") == 0)
+        answer(asked, "s", "# Memory\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n");
     else if (strcmp(text, "SCRIPT") == 0)
         answer_sha(asked);
     else if (strcmp(text, "PUBLISH") == 0)

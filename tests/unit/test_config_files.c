@@ -405,6 +405,38 @@ static void bad_uris_are_refused_and_no_password_is_shown(void **state)
             "\"redis://me:***@h:***\"");
 }
 
+/* Each is written so by other programs; the operator reads what is wrong with it. */
+static void a_redis_uri_of_another_form_is_told_apart(void **state)
+{
+    static const char *const cases[][2] = {
+        { "REDIS://h:1", "small letters: redis://" },
+        { "Redis://me:hunter2@h", "small letters: redis://" },
+        { "REDISS://h", "TLS" },
+        { "valkeys://h", "TLS" },
+        { "redis://h?timeout=5", "options behind" },
+        { "redis://h:1?timeout=5", "options behind" },
+        { "redis://h:1/0?timeout=5&x=y", "options behind" },
+        { "redis://me:hunter2@h:1/0#x", "options behind" },
+        { "h:1?timeout=5", "options behind" },
+        { "unix:/s?db=1", "options behind" },
+        { "unix:///s?db=1", "options behind" },
+        { "UNIX:/s", "unix:PATH" },
+        { "redis+unix:///s", "unix:PATH" },
+        { "redis-sentinel://h:1/x", "Sentinel" },
+        { "http://h:1", "the scheme is not redis://" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[256];
+
+        snprintf(text, sizeof text, "{\"dataSource\":{\"redis\":{\"x\":{\"uri\":\"%s\"}}}}",
+                 cases[i][0]);
+        refused(text, cases[i][1]);
+        assert_lacks(errors(), "hunter2");
+    }
+}
+
 static void the_first_source_counts_or_the_one_in_use(void **state)
 {
     struct config *config;
@@ -725,6 +757,7 @@ int main(void)
         TEST(addresses_are_revoked_from_their_time_on),
         TEST(junk_in_the_revocations_is_an_error_that_names_the_line),
         TEST(redis_uris_are_taken_apart),
+        TEST(a_redis_uri_of_another_form_is_told_apart),
         TEST(bad_uris_are_refused_and_no_password_is_shown),
         TEST(the_first_source_counts_or_the_one_in_use),
         TEST(the_file_is_looked_for_where_it_is_said),

@@ -324,6 +324,35 @@ static void a_refused_password_is_not_in_the_log(void **state)
     assert_null(strstr(log_so_far(), PASSWORD));
 }
 
+/* An operator who gives a password to a Redis without one reads what to do, and not "ERR". */
+static void a_login_that_cannot_be_says_what_is_wrong(void **state)
+{
+    static char password[] = PASSWORD;
+    static const char *const cases[][2] = {
+        { "-ERR AUTH <password> called without any password configured for the default user. Are "
+          "you sure your configuration is correct?\r\n",
+          "Redis has no password" },
+        { "-ERR Client sent AUTH, but no password is set\r\n", "Redis has no password" },
+        { "-ERR wrong number of arguments for 'auth' command\r\n", "older than 6" },
+        { "-ERR invalid password\r\n", "the password is wrong" },
+        { "-WRONGPASS invalid username-password pair or user is disabled.\r\n", "WRONGPASS" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        teardown(state);
+        setup(state);
+        config.redis.password = password;
+        begin();
+        connect_by_hand();
+        say_raw(cases[i][0]);
+        turns(2);
+        assert_true(tried_and_down());
+        if (!strstr(log_so_far(), cases[i][1]))
+            fail_msg("%s: %s", cases[i][0], log_so_far());
+    }
+}
+
 static void a_user_who_may_not_ping_is_logged_in_all_the_same(void **state)
 {
     (void)state;
@@ -792,6 +821,7 @@ int main(void)
         T(nothing_is_queued_before_it_is_up),
         T(every_refusal_ends_the_attempt_and_names_itself),
         T(a_refused_password_is_not_in_the_log),
+        T(a_login_that_cannot_be_says_what_is_wrong),
         T(a_user_who_may_not_ping_is_logged_in_all_the_same),
         T(commands_of_a_turn_leave_together_and_are_answered_in_order),
         T(an_argument_may_hold_any_byte),

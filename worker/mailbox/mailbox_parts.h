@@ -95,6 +95,8 @@ struct mailbox {
     enum mailbox_state state;
     bool announced; /* events.up was called last, not events.down */
     char fault[320];
+    char policy_logged[24]; /* the maxmemory-policy that was warned of last */
+    bool volatile_logged;   /* that Redis keeps nothing on disk was warned of */
 
     struct row row;
     struct ask_list asks; /* the mailbox's own questions without an answer (ask.h) */
@@ -121,6 +123,10 @@ struct mailbox {
 /* The row is sent only while less than this waits for the socket, so that neither a turn of the
  * loop nor the connection's buffer grows further by it. */
 enum { BACKLOG_BYTES_MAX = 4 << 20 };
+
+/* mailbox_redis.c: asks Redis about its settings. The answers warn of settings that lose mail, and
+ * set mailbox->fault for a Redis that cannot be used. */
+enum err mailbox_ask_redis(struct mailbox *mailbox);
 
 /* mailbox_trouble.c: an error of Redis is counted, and logged once a second for each kind. */
 void mailbox_trouble(struct mailbox *mailbox, struct slice text);

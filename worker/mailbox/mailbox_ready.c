@@ -219,6 +219,8 @@ void mailbox_prepare(struct mailbox *mailbox)
         struct slice args[3] = { SLICE("SCRIPT"), SLICE("LOAD"), slice_of(mailbox->scripts[i]) };
         err = ask_send(mailbox, args, 3, on_script_loaded, i);
     }
+    if (!err)
+        err = mailbox_ask_redis(mailbox);
     if (!err && mailbox->fsync)
         err = ask_settings(mailbox);
     if (!err)

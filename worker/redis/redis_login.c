@@ -10,14 +10,41 @@
 
 #include <stdio.h>
 
+/* Returns what a person must mend, for errors of AUTH that are not refusals of a password; NULL for
+ * others. The texts are those of Redis 5 to 7.2. */
+static const char *auth_cure(struct slice error)
+{
+    static const struct {
+        const char *part, *cure;
+    } cures[] = {
+        { "without any password configured",
+          "Redis has no password: take it out of dataSource, or set one in Redis" },
+        { "no password is set",
+          "Redis has no password: take it out of dataSource, or set one in Redis" },
+        { "ERR wrong number of arguments",
+          "this Redis is older than 6 and has no users: name a password alone" },
+        { "ERR invalid password", "the password is wrong" },
+    };
+
+    for (size_t i = 0; i < sizeof cures / sizeof cures[0]; i++)
+        if (error.len && memmem(error.data, error.len, cures[i].part, strlen(cures[i].part)))
+            return cures[i].cure;
+    return NULL;
+}
+
 /* Keeps only the code of the error (WRONGPASS, NOAUTH, …). The rest may quote the command with its
  * password: a server whose AUTH was renamed answers "unknown command 'AUTH', with args beginning
  * with: …". */
 static void fail_auth(struct redis *redis, struct slice text)
 {
+    const char *cure = auth_cure(text);
     char code[32] = "";
     size_t len = 0;
 
+    if (cure) {
+        redis_fail(redis, "login refused", cure);
+        return;
+    }
     while (len < text.len && len < sizeof code - 1 && text.data[len] >= 'A' &&
            text.data[len] <= 'Z')
         len++;
