@@ -30,14 +30,14 @@ enum {
 /* The last second of the year 9999: a later time is one in milliseconds. */
 #define BEFORE_MAX INT64_C(253402300799)
 
-static bool is_blank(char c)
+static bool is_white(char c)
 {
     return c == ' ' || c == '\t' || c == '\r';
 }
 
 static struct slice skip_blanks(struct slice text)
 {
-    while (text.len && is_blank(*text.data))
+    while (text.len && is_white(*text.data))
         text = slice_make(text.data + 1, text.len - 1);
     return text;
 }
@@ -49,13 +49,13 @@ static bool take_text(struct slice *text, struct slice *taken)
     bool quoted = text->len && *text->data == '"';
     size_t len = quoted;
 
-    while (len < text->len && (quoted ? text->data[len] != '"' : !is_blank(text->data[len])))
+    while (len < text->len && (quoted ? text->data[len] != '"' : !is_white(text->data[len])))
         len++;
     if (quoted && len == text->len)
         return false;
     *taken = slice_make(text->data + quoted, len - quoted);
     *text = slice_make(text->data + len + quoted, text->len - len - quoted);
-    return !text->len || is_blank(*text->data);
+    return !text->len || is_white(*text->data);
 }
 
 static bool take_prefix(struct slice *text, struct slice prefix)
@@ -145,7 +145,7 @@ static const char *read_sub(struct revoked *revoked, struct slice text)
     return add_item(revoked->subs, &revoked->sub_room, item);
 }
 
-static const char *read_line(struct revoked *revoked, struct slice text)
+static const char *read_revocation(struct revoked *revoked, struct slice text)
 {
     struct slice jti;
 
@@ -171,10 +171,10 @@ static struct slice line_text(struct slice line)
     for (size_t i = 0; i < line.len; i++) {
         quoted ^= line.data[i] == '"' &&
                   (quoted || i == 0 || slice_equal(slice_make(line.data, i), SLICE("sub:")));
-        if (line.data[i] == '#' && !quoted && (i == 0 || is_blank(line.data[i - 1])))
+        if (line.data[i] == '#' && !quoted && (i == 0 || is_white(line.data[i - 1])))
             line.len = i;
     }
-    while (line.len && is_blank(line.data[line.len - 1]))
+    while (line.len && is_white(line.data[line.len - 1]))
         line.len--;
     return line;
 }
@@ -188,7 +188,7 @@ static void read_lines(struct draft *draft, struct slice text)
     for (size_t line = 1; text.len; line++) {
         const char *newline = memchr(text.data, '\n', text.len);
         size_t len = newline ? (size_t)(newline - text.data) : text.len, used = len + !!newline;
-        const char *wrong = read_line(&revoked, line_text(slice_make(text.data, len)));
+        const char *wrong = read_revocation(&revoked, line_text(slice_make(text.data, len)));
         if (wrong) {
             report_error(draft->report, draft_spot(draft, "auth.revoked"),
                          "found in line %zu of \"%s\" %s, allowed JTI, sub:ADDRESS or "
