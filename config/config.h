@@ -81,6 +81,8 @@ struct config {
         int64_t queue_bytes, slow_consumer_s,
             connections_per_ip;     /* connections_per_ip 0: no limit */
         int64_t pending_handshakes; /* a worker */
+        int64_t commands_waiting;   /* of a session */
+        int64_t recall_entries;     /* of the sender's log, a recall */
         int64_t errors_per_minute;  /* rejected messages a minute; past the limit close 4503; 0: no
                                        limit */
     } limits;

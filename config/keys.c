@@ -135,6 +135,11 @@ const struct key config_keys[] = {
            "Connections from one IP address; past it 503. 0: no limit."),
     NUMBER("limits.pendingHandshakes", limits.pending_handshakes, 4096, 16, 1000000, CONFIG_LIVE,
            "Connections of one worker that have not finished their request head; past it the oldest gets 503."),
+    NUMBER("limits.commandsWaiting", limits.commands_waiting, 64, 0, 10000, CONFIG_LIVE,
+           "history, recall and presence commands of one session that wait while another is carried out; past it "
+           "rate-limited."),
+    NUMBER("limits.recallEntries", limits.recall_entries, 10000, 1, 1000000, CONFIG_LIVE,
+           "Entries of a sender's log that one recall searches, the newest first; past it not-found."),
     NUMBER("limits.errorsPerMinute", limits.errors_per_minute, 0, 0, 1000000, CONFIG_LIVE,
            "Rejected messages of one session; past it close 4503. 0: no limit."),
 

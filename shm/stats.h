@@ -80,6 +80,8 @@
     X(mailbox_retried)   /* appends sent again because the answer was lost */                      \
     X(mailbox_errors)    /* commands on mailboxes that Redis refused */                            \
     X(mailbox_bad)       /* entries in mailboxes that are not the server's, left out */            \
+    X(pages_waited)      /* pages of mailboxes and logs that waited for others to come */          \
+    X(commands_waited)   /* commands that waited for another command of their session */           \
     X(places_dropped)    /* workers in an answer that were ignored: above 4,096, or no memory */   \
     X(ghosts_left)       /* sessions whose end could not be written to Redis */                    \
     X(redis_reconnects)                                                                            \

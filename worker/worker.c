@@ -217,6 +217,8 @@ static void count_mailbox(struct office *office)
         stats_add(office->stats, STAT_mailbox_errors, counts.errors);
     if (counts.bad)
         stats_add(office->stats, STAT_mailbox_bad, counts.bad);
+    if (counts.pages_waited)
+        stats_add(office->stats, STAT_pages_waited, counts.pages_waited);
     if (counts.places_dropped)
         stats_add(office->stats, STAT_places_dropped, counts.places_dropped);
 }

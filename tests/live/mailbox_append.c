@@ -204,7 +204,7 @@ static void test_two_workers(void)
     }
     check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED), "two workers, one mailbox");
     unsigned chained = 0;
-    check(read_all(1, "pair", 1000) == sent_count, "all are there");
+    check(read_all(1, "pair") == sent_count, "all are there");
     for (unsigned i = 0; i < sent_count; i++) {
         unsigned low = 0, high = seen_count - 1;
         while (low < high) {

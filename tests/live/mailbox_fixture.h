@@ -354,14 +354,14 @@ static inline bool page_came(void)
     return page.came;
 }
 
-static inline unsigned read_all(unsigned worker, const char *address, unsigned size)
+static inline unsigned read_all(unsigned worker, const char *address)
 {
     struct seq after = { 0, 0 };
 
     seen_count = 0;
     do {
         page.came = false;
-        if (mailbox_read(workers[worker].mailbox, slice_of(address), after, size, on_page, NULL))
+        if (mailbox_read(workers[worker].mailbox, slice_of(address), after, on_page, NULL))
             return 0;
         if (!wait_for(page_came, 5000) || !page.ok)
             return 0;
@@ -386,7 +386,7 @@ static inline bool stored_in_order(const char *address)
 {
     unsigned at = 0;
 
-    if (read_all(0, address, 500) == 0)
+    if (read_all(0, address) == 0)
         return false;
     for (unsigned i = 0; i < sent_count; i++)
         if (sent[i].outcome == MAILBOX_STORED &&

@@ -16,6 +16,7 @@ static const char *const names[] = {
     [SCRIPT_APPEND_MANY] = "append_many",
     [SCRIPT_OPEN] = "open",
     [SCRIPT_ACK] = "ack",
+    [SCRIPT_PAGE] = "page",
     [SCRIPT_THREAD] = "thread",
     [SCRIPT_TICK] = "tick",
     [SCRIPT_NEWEST] = "newest",

@@ -188,7 +188,7 @@ static inline void client_enter_stored(struct client *client, const char *addres
     opening_answer(key, &(struct stands){ .opened_us = opened_us });
     hear_welcome(client);
     turns(1);
-    answer(asked_next("XRANGE", key), "[]");
+    answer(asked_next("XRANGE", key), "[is]", 0LL, "");
     turns(3);
     hear_subject(client, "replayed");
 }

@@ -146,9 +146,23 @@ static inline bool ends_with(struct slice text, const char *ending)
     return text.len >= len && memcmp(text.data + text.len - len, ending, len) == 0;
 }
 
+/* The direction of a question for a page (page.lua): XRANGE or XREVRANGE; else "". */
+static inline struct slice asked_page(const struct asked *asked)
+{
+    struct slice direction = asked_arg(asked, 4);
+    bool is_page =
+        slice_equal(asked_arg(asked, 0), SLICE("EVALSHA")) &&
+        (slice_equal(direction, SLICE("XRANGE")) || slice_equal(direction, SLICE("XREVRANGE")));
+
+    return is_page ? direction : slice_make("", 0);
+}
+
+/* A question for a page has the name of its direction. */
 static inline bool is_asked(const struct asked *asked, const char *name, const char *key_ending)
 {
-    return slice_equal(asked_arg(asked, 0), slice_of(name)) &&
+    struct slice page = asked_page(asked);
+
+    return slice_equal(page.len ? page : asked_arg(asked, 0), slice_of(name)) &&
            ends_with(asked_key(asked), key_ending);
 }
 
@@ -273,7 +287,7 @@ static inline void answer_by_itself(struct served *served, struct asked *asked)
     else if (is_asked(asked, "EVALSHA", "{#all}:box"))
         answer(asked, "[issss]", 0LL, "", "0-0", "0-0", "0-0");
     else if (is_asked(asked, "XRANGE", "{#all}:box"))
-        answer(asked, "[]");
+        answer(asked, "[is]", 0LL, "");
     else if (is_asked(asked, "HDEL", "{#all}:at"))
         answer(asked, "i", 1LL);
     served->subscribes |= strcmp(text, "SUBSCRIBE") == 0;

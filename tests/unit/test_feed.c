@@ -170,7 +170,7 @@ static void an_empty_mailbox_is_read_all_the_same(void **state)
 
     (void)state;
     assert_int_equal(feed_start(&feed, none, none), FEED_READ);
-    assert_int_equal(feed_page(&feed, none, 0, true, 0, true), FEED_REPLAYED);
+    assert_int_equal(feed_page(&feed, none, true, true), FEED_REPLAYED);
     assert_int_equal(feed.state, FEED_LIVE);
 }
 
@@ -178,7 +178,7 @@ static void an_empty_mailbox_is_read_all_the_same(void **state)
 static void begin_at(struct feed *feed, struct seq seq)
 {
     assert_int_equal(feed_start(feed, seq, seq), FEED_READ);
-    assert_int_equal(feed_page(feed, none, 0, true, 0, true), FEED_REPLAYED);
+    assert_int_equal(feed_page(feed, none, true, true), FEED_REPLAYED);
 }
 
 static void a_backlog_is_read_page_by_page_then_live(void **state)
@@ -188,10 +188,10 @@ static void a_backlog_is_read_page_by_page_then_live(void **state)
 
     (void)state;
     assert_int_equal(feed_start(&feed, at(10), at(100)), FEED_READ);
-    assert_int_equal(feed_page(&feed, at(42), 32, false, 3200, true), FEED_READ);
-    assert_int_equal(feed_page(&feed, at(74), 32, false, 3200, false), FEED_WAIT); /* no room now */
+    assert_int_equal(feed_page(&feed, at(42), false, true), FEED_READ);
+    assert_int_equal(feed_page(&feed, at(74), false, false), FEED_WAIT); /* no room now */
     assert_int_equal(feed_room(&feed), FEED_READ);
-    assert_int_equal(feed_page(&feed, at(100), 26, true, 2600, true), FEED_REPLAYED);
+    assert_int_equal(feed_page(&feed, at(100), true, true), FEED_REPLAYED);
     assert_true(feed_offer(&feed, at(101), at(100), true, &step));
     assert_int_equal(step, FEED_NOTHING);
     assert_seq(feed.queued, at(101));
@@ -208,8 +208,8 @@ static void live_messages_during_a_replay_are_read_not_queued(void **state)
     feed_start(&feed, none, at(5));
     assert_false(feed_offer(&feed, at(6), at(5), true, &step));
     assert_int_equal(step, FEED_NOTHING);
-    assert_int_equal(feed_page(&feed, at(5), 5, true, 500, true), FEED_READ); /* 6 came since */
-    assert_int_equal(feed_page(&feed, at(6), 1, true, 100, true), FEED_REPLAYED);
+    assert_int_equal(feed_page(&feed, at(5), true, true), FEED_READ); /* 6 came since */
+    assert_int_equal(feed_page(&feed, at(6), true, true), FEED_REPLAYED);
     assert_false(feed_offer(&feed, at(6), at(5), true, &step)); /* the doorbell, late */
     assert_int_equal(step, FEED_NOTHING);
 }
@@ -225,7 +225,7 @@ static void a_gap_is_filled_from_the_mailbox(void **state)
     assert_int_equal(step, FEED_READ);
     assert_false(feed_offer(&feed, at(11), at(10), true, &step)); /* it comes after all */
     assert_int_equal(step, FEED_NOTHING);
-    assert_int_equal(feed_page(&feed, at(12), 2, true, 200, true), FEED_NOTHING);
+    assert_int_equal(feed_page(&feed, at(12), true, true), FEED_NOTHING);
     assert_int_equal(feed.state, FEED_LIVE);
     assert_true(feed_offer(&feed, at(13), at(12), true, &step));
 }
@@ -242,7 +242,7 @@ static void a_full_connection_waits_and_goes_on_from_the_mailbox(void **state)
     assert_false(feed_offer(&feed, at(2), at(1), true, &step)); /* in order: not before 1 */
     assert_int_equal(step, FEED_NOTHING);
     assert_int_equal(feed_room(&feed), FEED_READ);
-    assert_int_equal(feed_page(&feed, at(2), 2, true, 200, true), FEED_NOTHING);
+    assert_int_equal(feed_page(&feed, at(2), true, true), FEED_NOTHING);
     assert_seq(feed.queued, at(2));
 }
 
@@ -256,7 +256,7 @@ static void what_was_removed_is_not_waited_for(void **state)
     begin_at(&feed, at(1));
     feed_offer(&feed, at(3), at(2), true, &step);
     assert_int_equal(step, FEED_READ);
-    assert_int_equal(feed_page(&feed, none, 0, true, 0, true), FEED_NOTHING);
+    assert_int_equal(feed_page(&feed, none, true, true), FEED_NOTHING);
     assert_int_equal(feed.state, FEED_LIVE);
     assert_seq(feed.queued, at(1));
 }
@@ -271,8 +271,8 @@ static void a_message_stored_behind_an_empty_page_is_read(void **state)
     begin_at(&feed, at(1));
     assert_int_equal(feed_check(&feed, true), FEED_READ);
     assert_false(feed_offer(&feed, at(2), at(1), true, &step));
-    assert_int_equal(feed_page(&feed, none, 0, true, 0, true), FEED_READ);
-    assert_int_equal(feed_page(&feed, at(2), 1, true, 10, true), FEED_NOTHING);
+    assert_int_equal(feed_page(&feed, none, true, true), FEED_READ);
+    assert_int_equal(feed_page(&feed, at(2), true, true), FEED_NOTHING);
 }
 
 static void a_failed_page_is_made_up_for_by_a_check(void **state)
@@ -283,19 +283,7 @@ static void a_failed_page_is_made_up_for_by_a_check(void **state)
     assert_int_equal(feed_start(&feed, none, at(9)), FEED_READ);
     feed_failed(&feed);
     assert_int_equal(feed_check(&feed, true), FEED_READ);
-    assert_int_equal(feed_page(&feed, at(9), 9, true, 900, true), FEED_REPLAYED);
-}
-
-static void pages_shrink_when_entries_are_large(void **state)
-{
-    struct feed feed;
-
-    (void)state;
-    feed_start(&feed, none, at(1000));
-    feed_page(&feed, at(32), 32, false, 32 << 20, true);
-    assert_int_equal(feed.page_count, 1);
-    feed_page(&feed, at(33), 1, false, 300, true);
-    assert_true(feed.page_count > 100);
+    assert_int_equal(feed_page(&feed, at(9), true, true), FEED_REPLAYED);
 }
 
 int main(void)
@@ -315,7 +303,6 @@ int main(void)
         cmocka_unit_test(what_was_removed_is_not_waited_for),
         cmocka_unit_test(a_message_stored_behind_an_empty_page_is_read),
         cmocka_unit_test(a_failed_page_is_made_up_for_by_a_check),
-        cmocka_unit_test(pages_shrink_when_entries_are_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,7 +122,7 @@ static void only_fields_of_sessions_are_sessions(void **state)
 static void a_foreign_entry_is_left_out_counted_and_read_over(void **state)
 {
     struct redis_reply reply =
-        answer("*3\r\n"
+        answer("*5\r\n:1\r\n$3\r\n3-0\r\n"
                "*2\r\n$3\r\n1-0\r\n*10\r\n$1\r\nf\r\n$1\r\na\r\n$1\r\ni\r\n$1\r\nm\r\n"
                "$1\r\nb\r\n$2\r\n{}\r\n$1\r\nx\r\n$2\r\n99\r\n$1\r\nl\r\n$2\r\n-3\r\n"
                "*2\r\n$3\r\n2-0\r\n*2\r\n$5\r\nhello\r\n$5\r\nworld\r\n"
@@ -132,6 +132,7 @@ static void a_foreign_entry_is_left_out_counted_and_read_over(void **state)
     (void)state;
     assert_true(mailbox_page_parse(&mailbox, &reply, &page));
     assert_int_equal(page.count, 1);
+    assert_false(page.end);
     assert_int_equal(page.entries[0].expires_at, 99);
     assert_int_equal(page.entries[0].level, -3);
     assert_int_equal(page.last.ms, 3);

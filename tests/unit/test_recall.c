@@ -135,7 +135,7 @@ static void the_log_is_looked_through_a_bounded_part_at_a_time(void **state)
 {
     (void)state;
     recall();
-    answer(asked_next("EVALSHA", "{alice}:sent"), "[is]", 0LL, "1790-7");
+    answer(asked_next("EVALSHA", "{alice}:sent"), "[isii]", 0LL, "1790-7", 32LL, 4000LL);
     turns(2);
     assert_arg(asked_next("EVALSHA", "{alice}:sent"), 5, "1790-6"); /* from before it on back */
     log_answer("bob");
@@ -285,6 +285,36 @@ static void an_empty_log_entry_is_a_recall_of_nothing(void **state)
     assert_has(hear_subject(&alice, "result"), "\"recalled\":[],\"notRecalled\":[]");
 }
 
+static void one_recall_of_a_session_is_under_way(void **state)
+{
+    (void)state;
+    recall();
+    recall();
+    assert_int_equal(asked_count(), 1);
+    answer(asked_next("EVALSHA", "{alice}:sent"), "[isii]", 0LL, "", 2LL, 20LL);
+    turns(2);
+    hear_rejected("not-found");
+    assert_int_equal(asked_count(), 1);
+}
+
+static void the_search_ends_by_entries_and_by_bytes(void **state)
+{
+    (void)state;
+    office.config->limits.recall_entries = 64;
+    recall();
+    for (unsigned i = 0; i < 2; i++) {
+        assert_arg(asked_next("EVALSHA", "{alice}:sent"), 7, "262144");
+        answer(asked_next("EVALSHA", "{alice}:sent"), "[isii]", 0LL, "9-0", 32LL, 900LL);
+        turns(2);
+    }
+    assert_has(hear_rejected("not-found"), "among the latest");
+    recall();
+    answer(asked_next("EVALSHA", "{alice}:sent"), "[isii]", 0LL, "9-0", 1LL, 17LL << 20);
+    turns(2);
+    assert_has(hear_rejected("not-found"), "among the latest");
+    assert_int_equal(asked_count(), 0);
+}
+
 static void a_worker_that_ends_leaves_no_recall_behind(void **state)
 {
     (void)state;
@@ -315,6 +345,8 @@ int main(void)
         T(who_asked_may_be_gone_by_the_answer),
         T(who_asked_may_be_gone_by_the_logs_answer_too),
         T(an_empty_log_entry_is_a_recall_of_nothing),
+        T(one_recall_of_a_session_is_under_way),
+        T(the_search_ends_by_entries_and_by_bytes),
         T(a_worker_that_ends_leaves_no_recall_behind),
     };
 

@@ -125,7 +125,7 @@ static enum err mail_ask(struct reader *reader)
         return ERR_NOMEM;
     *question = (struct page_question){ session->office, session->number };
     err = mailbox_read(session->office->mailbox, session_address(session), reader->feed.queued,
-                       reader->feed.page_count, mail_page_arrived, question);
+                       mail_page_arrived, question);
     if (err)
         free(question);
     return err;

@@ -1,20 +1,30 @@
 /*
- * The recipients of a message stand in the sender's log (sent.c). Each recipient's mailbox is then
- * asked, a few at a time; one script removes the message and says what it found. The session is
- * named by its number: the recall goes on when the session has ended meanwhile.
+ * The recipients of a message stand in the sender's log (sent.c). The log is searched from its
+ * newest entry on, a bounded part at a time and in all: a recall of an id that was never sent must
+ * not read a log of any size. Each recipient's mailbox is then asked, a few at a time; one script
+ * removes the message and says what it found.
+ *
+ * A recall is an errand: one of a session is under way. The session is named by its number: a
+ * recall that is under way goes on when the session has ended meanwhile.
  */
 #include "worker/delivery/recall.h"
 
 #include "common/json.h"
+#include "config/config.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/delivery/payment.h"
 #include "worker/delivery/sent.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/mailbox/mailbox_receipts.h"
+#include "worker/session/errands.h"
 
 #include <stdlib.h>
 
-enum { AT_ONCE = 32 }; /* mailboxes that are asked at a time */
+enum {
+    AT_ONCE = 32,             /* mailboxes that are asked at a time */
+    SEARCH_BYTES = 16 << 20,  /* of the sender's log, in all */
+    ANSWER_BYTES = 64 * 1024, /* expected of the result */
+};
 
 struct recall;
 
@@ -25,10 +35,11 @@ struct target {
 };
 
 struct recall {
+    struct errand errand;
     struct office *office;
-    uint64_t number; /* of the session that asks, which may have ended by the answer */
-    struct buf text; /* the command's id, the message's id, the sender, the recipients */
-    struct slice command_id, id, from, addresses;
+    struct buf text; /* the message's id, the sender, the recipients */
+    struct slice id, from;
+    uint64_t entries_searched, bytes_searched;
     struct target *targets;
     size_t count; /* of targets; behind them stands the sender itself, whose devices got copies */
     size_t next, waiting;
@@ -41,35 +52,21 @@ static void recall_free(struct recall *recall)
     free(recall);
 }
 
+static void recall_drop(struct errand *errand)
+{
+    recall_free((struct recall *)(void *)errand);
+}
+
+/* The answer has been queued. */
+static void recall_end(struct recall *recall)
+{
+    struct asker asker = recall->errand.asker;
+
+    recall_free(recall);
+    errands_done(&asker);
+}
+
 /* ---- the answer ---- */
-
-/* The session that asked; NULL: it has ended, or is closing. */
-static struct session *recall_session(const struct recall *recall)
-{
-    return session_open_by_number(recall->office, recall->number);
-}
-
-static void say_rejected(const struct recall *recall, enum reject_code code, const char *message)
-{
-    struct session *session = recall_session(recall);
-
-    stats_add(
-        recall->office->stats,
-        code == REJECT_NOT_FOUND ? STAT_rejected_not_found : STAT_rejected_storage_unavailable, 1);
-    if (!session)
-        return;
-    session_say(session,
-                postmaster_rejected(session_address(session),
-                                    &(struct postmaster_rejection){
-                                        .code = code,
-                                        .message = message,
-                                        .field = code == REJECT_NOT_FOUND ? "inReplyTo" : NULL,
-                                        .id = recall->command_id,
-                                        .retry_after_ms = code == REJECT_NOT_FOUND ? 0 : 1000,
-                                    }));
-    if (code == REJECT_NOT_FOUND)
-        session_count_error(session);
-}
 
 static const char *code_of(enum mailbox_recall_outcome outcome)
 {
@@ -104,12 +101,12 @@ static void add_targets(struct buf *out, const struct recall *recall, bool recal
 
 static void say_result(const struct recall *recall)
 {
-    struct session *session = recall_session(recall);
+    struct session *session = asker_session(&recall->errand.asker);
     struct buf *out;
 
     if (!session)
         return;
-    out = postmaster_begin_result(session_address(session), recall->command_id);
+    out = postmaster_begin_result(session_address(session), asker_id(&recall->errand.asker));
     buf_add_text(out, ",\"recalled\":[");
     add_targets(out, recall, true);
     buf_add_text(out, "],\"notRecalled\":[");
@@ -130,7 +127,7 @@ static void take_outcome(struct recall *recall, struct target *target,
         stats_add(recall->office->stats, STAT_mail_recalled, 1);
 }
 
-static void go_on(struct recall *recall)
+static void recall_go_on(struct recall *recall)
 {
     while (recall->waiting < AT_ONCE && recall->next <= recall->count) {
         struct target *target = &recall->targets[recall->next++];
@@ -144,7 +141,7 @@ static void go_on(struct recall *recall)
     if (recall->waiting)
         return;
     say_result(recall);
-    recall_free(recall);
+    recall_end(recall);
 }
 
 static void on_recall_answered(void *arg, struct mailbox_recalled *recalled)
@@ -155,12 +152,12 @@ static void on_recall_answered(void *arg, struct mailbox_recalled *recalled)
     take_outcome(recall, target, recalled->outcome);
     payment_pay_all(recall->office, &recalled->debts);
     recall->waiting--;
-    go_on(recall);
+    recall_go_on(recall);
 }
 
 /* ---- the sender's log ---- */
 
-static void on_sent(void *arg, const struct mailbox_sent *sent);
+static void log_searched(void *arg, const struct mailbox_sent *sent);
 
 static size_t count_lines(struct slice text)
 {
@@ -183,8 +180,7 @@ static bool take_recipients(struct recall *recall, struct slice lines)
     if (recall->text.failed || !recall->targets)
         return false;
     data = recall->text.data;
-    recall->command_id = slice_make(data, recall->command_id.len);
-    recall->id = slice_make(data + recall->command_id.len, recall->id.len);
+    recall->id = slice_make(data, recall->id.len);
     recall->from = slice_make(recall->id.data + recall->id.len, recall->from.len);
     for (size_t from = at; from < recall->text.len; from++) {
         const char *end = memchr(data + from, '\n', recall->text.len - from);
@@ -200,28 +196,57 @@ static bool take_recipients(struct recall *recall, struct slice lines)
 
 static bool read_log(struct recall *recall, struct seq before)
 {
-    return recall->office->mailbox && mailbox_find_sent(recall->office->mailbox, recall->from,
-                                                        recall->id, before, on_sent, recall) == OK;
+    return recall->office->mailbox &&
+           mailbox_find_sent(recall->office->mailbox, recall->from, recall->id, before,
+                             log_searched, recall) == OK;
 }
 
-static void on_sent(void *arg, const struct mailbox_sent *sent)
+static bool may_search_on(struct recall *recall, const struct mailbox_sent *sent)
+{
+    recall->entries_searched += sent->entries;
+    recall->bytes_searched += sent->bytes;
+    return sent->more && recall->bytes_searched < SEARCH_BYTES &&
+           recall->entries_searched < (uint64_t)recall->office->config->limits.recall_entries;
+}
+
+static void say_not_found(struct recall *recall, const struct mailbox_sent *sent)
+{
+    errands_reject(&recall->errand.asker, REJECT_NOT_FOUND, "inReplyTo",
+                   sent->more ? "no message with this id is among the latest that were sent"
+                              : "no message with this id was sent");
+}
+
+static void log_searched(void *arg, const struct mailbox_sent *sent)
 {
     struct recall *recall = arg;
+    bool searched;
 
     if (sent->ok && sent->found && take_recipients(recall, sent->recipients)) {
-        go_on(recall);
+        recall_go_on(recall);
         return;
     }
-    if (sent->ok && !sent->found && sent->more && read_log(recall, sent->last))
+    searched = sent->ok && !sent->found && !may_search_on(recall, sent);
+    if (sent->ok && !sent->found && !searched && read_log(recall, sent->last))
         return;
-    if (sent->ok && !sent->found && !sent->more)
-        say_rejected(recall, REJECT_NOT_FOUND, "no message with this id was sent");
+    if (searched)
+        say_not_found(recall, sent);
     else
-        say_rejected(recall, REJECT_STORAGE_UNAVAILABLE, "Redis is away");
-    recall_free(recall);
+        errands_reject(&recall->errand.asker, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+    recall_end(recall);
 }
 
 /* ---- the command ---- */
+
+static void recall_begin(struct errand *errand, struct session *session)
+{
+    struct recall *recall = (struct recall *)(void *)errand;
+
+    sent_flush(session->office); /* the message may have been sent in this turn */
+    if (read_log(recall, (struct seq){ 0, 0 }))
+        return;
+    errands_reject(&errand->asker, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+    recall_end(recall);
+}
 
 static struct recall *recall_new(struct session *session, const struct envelope *envelope)
 {
@@ -230,18 +255,20 @@ static struct recall *recall_new(struct session *session, const struct envelope 
     if (!recall)
         return NULL;
     recall->office = session->office;
-    recall->number = session->number;
-    buf_init(&recall->text, 1 << 20);
-    buf_add_slice(&recall->text, envelope->id);
+    buf_init(&recall->text, 1 << 24);
     buf_add_slice(&recall->text, envelope->in_reply_to);
     buf_add_slice(&recall->text, envelope->from);
     if (recall->text.failed) {
         recall_free(recall);
         return NULL;
     }
-    recall->command_id = slice_make(recall->text.data, envelope->id.len);
-    recall->id = slice_make(recall->text.data + envelope->id.len, envelope->in_reply_to.len);
+    recall->id = slice_make(recall->text.data, envelope->in_reply_to.len);
     recall->from = slice_make(recall->id.data + recall->id.len, envelope->from.len);
+    recall->errand = (struct errand){ .asker = asker_of(session, envelope->id),
+                                      .bytes = sizeof *recall + recall->text.size,
+                                      .answer_bytes = ANSWER_BYTES,
+                                      .begin = recall_begin,
+                                      .drop = recall_drop };
     return recall;
 }
 
@@ -273,12 +300,8 @@ enum err recall_command(struct session *session, const struct envelope *envelope
                                "no message with this id was sent");
     if (!mailbox_is_up(office->mailbox))
         return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
-    sent_flush(office); /* the message may have been sent in this turn */
     recall = recall_new(session, envelope);
     if (!recall)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
-    if (read_log(recall, (struct seq){ 0, 0 }))
-        return OK;
-    recall_free(recall);
-    return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+    return errands_command(session, &recall->errand, fault);
 }

@@ -13,6 +13,7 @@
 #include "worker/mailbox/mailbox_enter.h"
 #include "worker/service/service.h"
 #include "worker/session/allowance.h"
+#include "worker/session/errands.h"
 #include "worker/session/service_turn.h"
 #include "worker/mailbox/mailbox.h"
 
@@ -109,6 +110,7 @@ static void session_free(struct session *session)
     opening_free(session);
     allowance_release(office, session->allowance);
     receipts_forget(session);
+    errands_free(session);
     reader_fini(&session->reader);
     groups_session_gone(session);
     grant_unref(session->grant);
@@ -253,6 +255,7 @@ void life_on_room(struct conn *conn)
 
     session->supply->has_room(session);
     groups_on_room(session);
+    errands_on_room(session);
 }
 
 void life_on_closing(struct conn *conn)
@@ -264,6 +267,7 @@ void life_on_closing(struct conn *conn)
     whereabouts_leave(session);
     groups_session_closing(session);
     tickets_orphan(session);
+    errands_close(session);
 }
 
 void life_on_gone(struct conn *conn)

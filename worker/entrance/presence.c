@@ -2,6 +2,10 @@
  * Sessions of this host stand in the session table, sessions of other hosts in each address's
  * `:at`. A field of `:at` counts only while its worker lives. With no other host alive, or with
  * Redis away, the answer comes from the table alone.
+ *
+ * An inquiry is an errand: one of a session is under way, and the inquiry owns its addresses. An
+ * address that is named several times is found by sorting, so that no list of addresses costs the
+ * square of its length.
  */
 #include "worker/entrance/presence.h"
 
@@ -11,18 +15,30 @@
 #include "worker/reach/nodes.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"
-#include "worker/session/asker.h"
+#include "worker/session/errands.h"
 
 #include <stdlib.h>
 
-enum { PLACES_MAX = 128, DEVICES_MAX = 2 * PLACES_MAX, ONLINE_BYTES_MAX = 16 << 20 };
+enum { PLACES_MAX = 128, DEVICES_MAX = 2 * PLACES_MAX, ONLINE_BYTES_MAX = 64 << 20 };
+/* Expected of the answer, an address. */
+enum { ANSWER_BYTES = 64 };
 
-/* A `presence` command that waits for answers. */
+/* A `presence` command that waits for its turn, or for answers. */
 struct inquiry {
-    struct asker asker;
+    struct errand errand;
     struct buf online; /* the members of the answer's `online` so far */
     size_t waiting; /* addresses without an answer, plus 1 while addresses are still being asked */
+    size_t count;   /* of addresses: each once, in the order of the command */
+    struct slice addresses[]; /* their bytes lie behind */
 };
+
+static void inquiry_drop(struct errand *errand)
+{
+    struct inquiry *inquiry = (struct inquiry *)(void *)errand;
+
+    buf_fini(&inquiry->online);
+    free(inquiry);
+}
 
 /* One address of an inquiry, while Redis is asked. */
 struct inquiry_address {
@@ -70,7 +86,8 @@ static void add_address(struct buf *out, struct office *office, struct slice add
 
 static struct msg *make_result(const struct session *session, const struct inquiry *inquiry)
 {
-    struct buf *out = postmaster_begin_result(session_address(session), asker_id(&inquiry->asker));
+    struct buf *out =
+        postmaster_begin_result(session_address(session), asker_id(&inquiry->errand.asker));
 
     buf_add_text(out, ",\"online\":{");
     buf_add_slice(out, buf_slice(&inquiry->online));
@@ -82,15 +99,16 @@ static struct msg *make_result(const struct session *session, const struct inqui
 /* An address has its answer, or all have been asked. The last of these sends the result. */
 static void inquiry_settle(struct inquiry *inquiry)
 {
+    struct asker asker = inquiry->errand.asker;
     struct session *session;
 
     if (--inquiry->waiting)
         return;
-    session = asker_session(&inquiry->asker);
+    session = asker_session(&asker);
     if (session)
         session_say(session, make_result(session, inquiry));
-    buf_fini(&inquiry->online);
-    free(inquiry);
+    inquiry_drop(&inquiry->errand);
+    errands_done(&asker);
 }
 
 /* ---- asking ---- */
@@ -100,7 +118,7 @@ static void sessions_answered(void *arg, bool ok, const struct at_session *sessi
     struct inquiry_address *asked = arg;
     struct inquiry *inquiry = asked->inquiry;
 
-    add_address(&inquiry->online, inquiry->asker.office,
+    add_address(&inquiry->online, inquiry->errand.asker.office,
                 slice_make(asked->address, asked->address_len), sessions, ok ? count : 0);
     free(asked);
     inquiry_settle(inquiry);
@@ -115,7 +133,7 @@ static bool ask_sessions(struct inquiry *inquiry, struct slice address)
         return false;
     *asked = (struct inquiry_address){ .inquiry = inquiry, .address_len = (uint8_t)address.len };
     memcpy(asked->address, address.data, address.len);
-    if (mailbox_where(inquiry->asker.office->mailbox, address, sessions_answered, asked)) {
+    if (mailbox_where(inquiry->errand.asker.office->mailbox, address, sessions_answered, asked)) {
         free(asked);
         return false;
     }
@@ -123,29 +141,23 @@ static bool ask_sessions(struct inquiry *inquiry, struct slice address)
     return true;
 }
 
-static bool is_repeated(const struct envelope *envelope, size_t i)
-{
-    for (size_t j = 0; j < i; j++)
-        if (slice_equal(envelope->tags[i], envelope->tags[j]))
-            return true;
-    return false;
-}
-
 /* Addresses that only the session table can answer for are added at once. */
-static void ask_all(struct inquiry *inquiry, const struct envelope *envelope)
+static void inquiry_begin(struct errand *errand, struct session *session)
 {
-    struct office *office = inquiry->asker.office;
+    struct inquiry *inquiry = (struct inquiry *)(void *)errand;
+    struct office *office = session->office;
     bool elsewhere = nodes_any(office->nodes) && mailbox_is_up(office->mailbox);
 
+    inquiry->waiting = 1;
     if (elsewhere)
         nodes_beat(office->nodes); /* Redis answers in order: first, which workers live now */
-    for (size_t i = 0; i < envelope->tag_count; i++) {
-        struct slice address = envelope->tags[i];
-        if (is_repeated(envelope, i) || (elsewhere && ask_sessions(inquiry, address)))
-            continue;
-        add_address(&inquiry->online, office, address, NULL, 0);
-    }
+    for (size_t i = 0; i < inquiry->count; i++)
+        if (!elsewhere || !ask_sessions(inquiry, inquiry->addresses[i]))
+            add_address(&inquiry->online, office, inquiry->addresses[i], NULL, 0);
+    inquiry_settle(inquiry);
 }
+
+/* ---- the command ---- */
 
 /* Asking about an address takes the same right as writing to it. */
 static enum err check_addresses(const struct session *session, const struct envelope *envelope,
@@ -165,14 +177,73 @@ static enum err check_addresses(const struct session *session, const struct enve
     return OK;
 }
 
-static struct inquiry *inquiry_new(const struct session *session, struct slice id)
+/* Equal addresses become neighbours, in the order of the command: the tags lie in one array. */
+static int compare_tags(const void *a, const void *b)
 {
-    struct inquiry *inquiry = malloc(sizeof *inquiry);
+    const struct slice *const *one = a, *const *other = b;
+    size_t len = (*one)->len < (*other)->len ? (*one)->len : (*other)->len;
+    int order = memcmp((*one)->data, (*other)->data, len);
 
+    if (order == 0 && (*one)->len != (*other)->len)
+        order = (*one)->len < (*other)->len ? -1 : 1;
+    return order ? order : *one < *other ? -1 : *one > *other;
+}
+
+/* Marks repeated tags by a length of 0; no address is empty. ERR_NOMEM. */
+static enum err drop_repeated(struct office *office, struct slice *tags, size_t count)
+{
+    struct slice **sorted = arena_take(&office->arena, (count + 1) * sizeof *sorted);
+    struct slice *kept = NULL;
+
+    if (!sorted)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &tags[i];
+    qsort(sorted, count, sizeof *sorted, compare_tags);
+    for (size_t i = 0; i < count; i++) {
+        if (kept && slice_equal(*kept, *sorted[i]))
+            sorted[i]->len = 0;
+        else
+            kept = sorted[i];
+    }
+    return OK;
+}
+
+static void copy_addresses(struct inquiry *inquiry, const struct slice *tags, size_t count)
+{
+    char *at = (char *)(inquiry->addresses + count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (tags[i].len == 0)
+            continue;
+        memcpy(at, tags[i].data, tags[i].len);
+        inquiry->addresses[inquiry->count++] = slice_make(at, tags[i].len);
+        at += tags[i].len;
+    }
+}
+
+/* NULL when out of memory. */
+static struct inquiry *inquiry_new(struct session *session, const struct envelope *envelope)
+{
+    size_t count = envelope->tag_count, bytes = sizeof(struct inquiry);
+    struct inquiry *inquiry;
+
+    if (drop_repeated(session->office, envelope->tags, count))
+        return NULL;
+    for (size_t i = 0; i < count; i++)
+        bytes += sizeof(struct slice) + envelope->tags[i].len;
+    inquiry = malloc(bytes);
     if (!inquiry)
         return NULL;
-    *inquiry = (struct inquiry){ .asker = asker_of(session, id), .waiting = 1 };
+    *inquiry = (struct inquiry){
+        .errand = { .asker = asker_of(session, envelope->id),
+                    .bytes = bytes,
+                    .answer_bytes = (uint32_t)count * ANSWER_BYTES,
+                    .begin = inquiry_begin,
+                    .drop = inquiry_drop },
+    };
     buf_init(&inquiry->online, ONLINE_BYTES_MAX);
+    copy_addresses(inquiry, envelope->tags, count);
     return inquiry;
 }
 
@@ -183,10 +254,8 @@ enum err presence_run(struct session *session, const struct envelope *envelope,
 
     if (check_addresses(session, envelope, fault))
         return ERR_BAD;
-    inquiry = inquiry_new(session, envelope->id);
+    inquiry = inquiry_new(session, envelope);
     if (!inquiry)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
-    ask_all(inquiry, envelope);
-    inquiry_settle(inquiry);
-    return OK;
+    return errands_command(session, &inquiry->errand, fault);
 }

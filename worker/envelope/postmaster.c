@@ -6,9 +6,9 @@
 
 #include <assert.h>
 
-/* No answer needs more: the longest are a `result` and `refused` with limits.recipients addresses.
- */
-enum { ANSWER_BYTES_MAX = 16 << 20, KEPT_BYTES_MAX = 64 << 10 };
+/* No answer needs more: the longest is the `result` of a `history` with one message of
+ * limits.messageBytes (64 MiB at most) and a page of others. */
+enum { ANSWER_BYTES_MAX = 68 << 20, KEPT_BYTES_MAX = 64 << 10 };
 
 /* One buffer for all answers, so that an answer costs one allocation: its message. */
 static struct buf text = { .size_max = ANSWER_BYTES_MAX };

@@ -22,7 +22,7 @@ struct config;
 struct buf *postmaster_begin(struct slice to, const char *subject);
 /* The same for the `result` of the command with this id (empty: the command has none). */
 struct buf *postmaster_begin_result(struct slice to, struct slice id);
-/* Ends the answer that postmaster_begin began. NULL also when it grew too large (16 MiB). */
+/* Ends the answer that postmaster_begin began. NULL also when it grew too large (68 MiB). */
 struct msg *postmaster_end(enum msg_kind kind);
 
 struct postmaster_welcome {

@@ -12,6 +12,11 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+/* Pages at a time, over all groups of the worker. A page becomes parcels, and may be one message of
+ * limits.messageBytes: without this bound a thousand groups that read on at once would pass the
+ * bound on parcels by a thousand such messages. */
+enum { LOG_PAGES_MAX = 8 };
+
 static struct group *reader_group(struct reader *reader)
 {
     return (struct group *)((char *)reader - offsetof(struct group, reader));
@@ -69,7 +74,10 @@ static void group_log_page_arrived(void *arg, const struct mailbox_page *page)
 {
     struct group_question *question = arg;
     struct group *group = question->group;
+    struct groups *groups = group->groups;
 
+    assert(groups->log_pages);
+    groups->log_pages--;
     if (group_question_close(question)) /* a group that is listed has members and stays */
         reader_page(&group_log_reader, &group->reader, page);
 }
@@ -77,22 +85,30 @@ static void group_log_page_arrived(void *arg, const struct mailbox_page *page)
 static enum err group_log_ask(struct reader *reader)
 {
     struct group *group = reader_group(reader);
-    struct office *office = group->groups->office;
+    struct groups *groups = group->groups;
+    struct office *office = groups->office;
     struct group_question *question;
     enum err err;
 
     if (!office->mailbox)
         return ERR_DOWN;
+    if (groups->log_pages == LOG_PAGES_MAX) {
+        reader->feed.state = FEED_WAITING; /* until group_log_read_waiting */
+        groups->some_wait = true;
+        return OK;
+    }
     question = group_question_new(group);
     if (!question)
         return ERR_NOMEM;
     err = mailbox_read(office->mailbox, group_address(group), reader->feed.queued,
-                       reader->feed.page_count, group_log_page_arrived, question);
-    if (err)
+                       group_log_page_arrived, question);
+    if (err) {
         group_question_close(question);
-    else
-        stats_add(office->stats, STAT_group_pages, 1);
-    return err;
+        return err;
+    }
+    groups->log_pages++;
+    stats_add(office->stats, STAT_group_pages, 1);
+    return OK;
 }
 
 void group_log_check(struct group *group)
@@ -131,6 +147,8 @@ void group_log_read_waiting(struct groups *groups)
 {
     struct group *group;
 
+    if (groups->log_pages == LOG_PAGES_MAX)
+        return;
     groups->some_wait = false;
     for (group = TAILQ_FIRST(&groups->list); group; group = TAILQ_NEXT(group, link))
         reader_room(&group_log_reader, &group->reader);

@@ -87,7 +87,8 @@ struct groups {
     struct subscription *next_subscriber; /* the next to be served; NULL: all have been */
     uint32_t next_session;                /* the same of `#all`: an index in office->sessions */
 
-    bool some_wait; /* groups whose reader waits for room for parcels */
+    uint32_t log_pages; /* on their way to the readers of groups */
+    bool some_wait;     /* groups whose reader waits for room for parcels, or for such a page */
     bool refreshing, some_pages_failed;
     uint64_t refresh_round;
     uint64_t page_turns, requests;

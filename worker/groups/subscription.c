@@ -276,7 +276,7 @@ static enum err subscription_ask(struct reader *reader)
         return ERR_NOMEM;
     *question = (struct page_question){ office, session->number, subscription->number };
     err = mailbox_read(office->mailbox, group_address(subscription->group), reader->feed.queued,
-                       reader->feed.page_count, subscription_page_arrived, question);
+                       subscription_page_arrived, question);
     if (err) {
         free(question);
         return err;

@@ -33,7 +33,7 @@ struct call {
     struct mailbox *mailbox;
     enum script script; /* SCRIPT_NONE: a plain command */
     unsigned key_count;
-    unsigned wanted;                  /* entries of a page: for the answer */
+    unsigned wanted;                  /* bytes that a page may have: for the answer */
     size_t count;                     /* CALL_ARGS_MAX: one was too many */
     size_t piece_start;               /* in mailbox->text, between call_text and call_text_end */
     struct slice args[CALL_ARGS_MAX]; /* data NULL: the next piece of mailbox->text */

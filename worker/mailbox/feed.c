@@ -1,11 +1,5 @@
 #include "worker/mailbox/feed.h"
 
-enum {
-    PAGE_COUNT_FIRST = 32,
-    PAGE_COUNT_MAX = 256,
-    PAGE_BYTES = 64 * 1024, /* a page aims at this size */
-};
-
 static bool is_behind(const struct feed *feed)
 {
     return seq_compare(feed->newest, feed->queued) > 0;
@@ -29,7 +23,7 @@ static enum feed_step reach_end(struct feed *feed)
 
 enum feed_step feed_start(struct feed *feed, struct seq after, struct seq newest)
 {
-    *feed = (struct feed){ .queued = after, .newest = newest, .page_count = PAGE_COUNT_FIRST };
+    *feed = (struct feed){ .queued = after, .newest = newest };
     /* A page is read even when newest is not behind `after`: a message that was stored after the
      * log was asked, and before the session could be found, has rung no doorbell here. */
     return next_page(feed, true);
@@ -37,11 +31,7 @@ enum feed_step feed_start(struct feed *feed, struct seq after, struct seq newest
 
 void feed_start_live(struct feed *feed, struct seq at)
 {
-    *feed = (struct feed){ .queued = at,
-                           .newest = at,
-                           .page_count = PAGE_COUNT_FIRST,
-                           .state = FEED_LIVE,
-                           .has_replayed = true };
+    *feed = (struct feed){ .queued = at, .newest = at, .state = FEED_LIVE, .has_replayed = true };
 }
 
 bool feed_offer(struct feed *feed, struct seq seq, struct seq before, bool has_room,
@@ -66,21 +56,9 @@ enum feed_step feed_check(struct feed *feed, bool has_room)
     return feed->state == FEED_LIVE ? next_page(feed, has_room) : FEED_NOTHING;
 }
 
-/* The next page asks for as many entries as PAGE_BYTES hold, at the size of these. */
-static void adapt_page_count(struct feed *feed, unsigned count, uint64_t bytes)
-{
-    uint64_t each = count ? bytes / count + 1 : 1, fits = PAGE_BYTES / each;
-
-    if (count == 0)
-        return;
-    feed->page_count = (uint16_t)(fits < 1 ? 1 : fits > PAGE_COUNT_MAX ? PAGE_COUNT_MAX : fits);
-}
-
-enum feed_step feed_page(struct feed *feed, struct seq last, unsigned count, bool end,
-                         uint64_t bytes, bool has_room)
+enum feed_step feed_page(struct feed *feed, struct seq last, bool end, bool has_room)
 {
     feed->queued = seq_max(feed->queued, last);
-    adapt_page_count(feed, count, bytes);
     if (!end)
         return next_page(feed, has_room);
     /* The page ended the log when Redis read the page. A message that was offered since may lie

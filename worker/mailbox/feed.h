@@ -30,7 +30,6 @@ struct feed {
     struct seq newest_when_asked; /* `newest` when the page that is awaited was asked for */
     struct feed_acks acks;
     uint64_t numbers;    /* messages queued so far */
-    uint16_t page_count; /* entries to ask for next; follows the size of the entries */
     uint8_t state;
     bool has_replayed; /* the end of the log has been reached once */
     int8_t level;      /* the lowest of the backlog: `replayed` must not overtake the backlog */
@@ -39,7 +38,7 @@ struct feed {
 /* What the owner of the feed does next. */
 enum feed_step {
     FEED_NOTHING,
-    FEED_READ,     /* ask for feed->page_count entries after feed->queued; then feed_page */
+    FEED_READ,     /* ask for the page after feed->queued; then feed_page */
     FEED_WAIT,     /* call feed_room when there is room */
     FEED_REPLAYED, /* the backlog has been queued: tell the client */
 };
@@ -58,9 +57,8 @@ bool feed_offer(struct feed *feed, struct seq seq, struct seq before, bool has_r
 /* The log may hold more than was offered (doorbells may have been lost). */
 enum feed_step feed_check(struct feed *feed, bool has_room);
 /* A page has come, and its entries have been queued or skipped. last: the newest of the entries
- * (zero: there were none); end: the log held no more; bytes: the size of the entries' bodies. */
-enum feed_step feed_page(struct feed *feed, struct seq last, unsigned count, bool end,
-                         uint64_t bytes, bool has_room);
+ * (zero: there were none); end: the log held no more. */
+enum feed_step feed_page(struct feed *feed, struct seq last, bool end, bool has_room);
 /* The page that was asked for will not come. feed_check makes the feed read again. */
 void feed_failed(struct feed *feed);
 /* There is room again. */

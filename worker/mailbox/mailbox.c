@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "worker/mailbox/ask.h"
 #include "worker/mailbox/call.h"
+#include "worker/mailbox/mailbox_pages.h"
 #include "worker/mailbox/mailbox_replica.h"
 
 #include <stdlib.h>
@@ -145,6 +146,7 @@ struct mailbox *mailbox_new(struct redis *redis, const struct config *config, st
     mailbox->redis = redis;
     mailbox->events = *events;
     row_init(&mailbox->row);
+    mailbox_pages_init(&mailbox->pages);
     TAILQ_INIT(&mailbox->asks);
     buf_init(&mailbox->text, CALL_TEXT_BYTES_MAX);
     mailbox->fsync = strcmp(config->mailbox.durability, "fsync") == 0;
@@ -167,6 +169,7 @@ void mailbox_free(struct mailbox *mailbox)
         return;
     mailbox->state = MAILBOX_DOWN;
     row_fini(mailbox);
+    mailbox_pages_fini(mailbox);
     ask_drop_all(mailbox);
     for (enum script i = 0; i < SCRIPT_COUNT; i++)
         free(mailbox->scripts[i]);

@@ -41,8 +41,8 @@ bool mailbox_append_parse(struct slice text, struct mailbox_appended *appended, 
 
 /* One entry of a stream: [SEQ, [name, value, …]]. False: of a foreign shape. */
 bool mailbox_entry_parse(const struct redis_reply *reply, struct mailbox_entry *entry);
-/* An array of entries; false when reply is none, or out of memory. Foreign entries are left out and
- * counted. */
+/* The answer of page.lua and thread.lua. False: of another shape, or out of memory. Foreign entries
+ * are left out and counted. */
 bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply,
                         struct mailbox_page *page);
 

@@ -19,6 +19,7 @@ extern const char mailbox_lua_join[];
 extern const char mailbox_lua_lease[];
 extern const char mailbox_lua_newest[];
 extern const char mailbox_lua_open[];
+extern const char mailbox_lua_page[];
 extern const char mailbox_lua_recall[];
 extern const char mailbox_lua_service[];
 extern const char mailbox_lua_thread[];

@@ -72,24 +72,26 @@ bool mailbox_entry_parse(const struct redis_reply *reply, struct mailbox_entry *
     return entry->body.data && entry->from.data && entry->id.data;
 }
 
+/* MORE, LAST, then the entries. */
 bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply,
                         struct mailbox_page *page)
 {
+    int64_t more = mailbox_answer_number(reply, 0);
+
     *page = (struct mailbox_page){ .ok = false };
-    if (reply->type != REDIS_ARRAY ||
-        grow_reserve(&mailbox->entries, &mailbox->entries_size, reply->count, 1, SIZE_MAX))
+    if (more < 0 || reply->count < 2 ||
+        grow_reserve(&mailbox->entries, &mailbox->entries_size, reply->count - 2, 1, SIZE_MAX))
         return false;
-    for (size_t i = 0; i < reply->count; i++) {
+    (void)mailbox_answer_seq(reply, 1, &page->last); /* "": stays zero */
+    for (size_t i = 2; i < reply->count; i++) {
         struct redis_reply element = redis_reply_at(reply, i);
         if (mailbox_entry_parse(&element, &mailbox->entries[page->count]))
             page->count++;
         else
             mailbox->counts.bad++;
-        struct seq seq; /* a foreign entry counts as read too */
-        if (mailbox_answer_seq(&element, 0, &seq))
-            page->last = seq;
     }
     page->entries = mailbox->entries;
+    page->end = more == 0;
     page->ok = true;
     return true;
 }

@@ -5,7 +5,8 @@
  * From the bottom up, and nothing calls upwards: mailbox_keys.c (names of keys), the scripts,
  * mailbox_trouble.c (errors of Redis); row.c and ask.c (commands without an answer), call.c (how a
  * command is put together); mailbox_answer.c and mailbox_page.c (how answers are read);
- * mailbox_replica.c and mailbox_batch.c (what happens to the row); the commands, a file a subject;
+ * mailbox_replica.c and mailbox_batch.c (what happens to the row); mailbox_pages.c (pages on their
+ * way); the commands, a file a subject;
  * mailbox_ready.c (from a connected Redis to a usable one); mailbox.c (life and state).
  */
 #ifndef WORKER_MAILBOX_PARTS_H
@@ -35,6 +36,7 @@ enum script {
     SCRIPT_APPEND_MANY,
     SCRIPT_OPEN,
     SCRIPT_ACK,
+    SCRIPT_PAGE,
     SCRIPT_THREAD,
     SCRIPT_TICK,
     SCRIPT_NEWEST,
@@ -79,6 +81,13 @@ struct row {
     size_t queued_count; /* of them: not sent, or to be sent again */
     bool put_late;       /* an op was put after the flush */
 };
+/* Pages on their way (mailbox_pages.h). */
+struct page_waiting;
+TAILQ_HEAD(page_list, page_waiting);
+struct pages {
+    struct page_list waiting;
+    uint64_t bytes; /* that the pages which have been asked for may have */
+};
 struct ask;
 TAILQ_HEAD(ask_list, ask);
 
@@ -99,6 +108,7 @@ struct mailbox {
     bool volatile_logged;   /* that Redis keeps nothing on disk was warned of */
 
     struct row row;
+    struct pages pages;
     struct ask_list asks; /* the mailbox's own questions without an answer (ask.h) */
     bool unconfirmed;     /* appends were sent since the last WAIT */
 

@@ -1,6 +1,10 @@
 /*
  * Reading a mailbox in pages, forwards or (history) backwards, and moving a device's cursor.
  *
+ * A page ends by bytes, and holds one entry at least: a script counts the bytes inside Redis, so no
+ * log makes an answer large. Pages are on their way to a worker within a bound too
+ * (mailbox_pages.h): further pages wait for their turn.
+ *
  * An error of a call is as of mailbox_append: done is not called.
  */
 #ifndef WORKER_MAILBOX_READ_H
@@ -9,6 +13,8 @@
 #include "common/err.h"
 #include "common/seq.h"
 #include "worker/mailbox/mailbox.h"
+
+enum { MAILBOX_PAGE_BYTES = 64 << 10, MAILBOX_HISTORY_BYTES = 256 << 10 };
 
 struct mailbox_entry {
     struct seq seq;
@@ -22,17 +28,17 @@ struct mailbox_page {
     bool ok;
     const struct mailbox_entry *entries; /* in the order of reading */
     size_t count;
-    bool end; /* Redis had fewer entries than asked for: nothing lies behind this page */
+    bool end; /* nothing lies behind this page; else entries may lie there */
     /* The next page begins here: the seq of the last entry of the answer, which is not in `entries`
      * when its shape is foreign. Zero: the answer was empty. */
     struct seq last;
 };
 typedef void (*mailbox_page_cb)(void *arg, const struct mailbox_page *page);
-/* Entries after `after` (exclusive), oldest first, at most `count`. */
+/* Entries after `after` (exclusive), oldest first: about MAILBOX_PAGE_BYTES. */
 enum err mailbox_read(struct mailbox *mailbox, struct slice address, struct seq after,
-                      unsigned count, mailbox_page_cb done, void *arg);
-/* Entries before `before` (exclusive; zero: from the newest), newest first, at most `count`; thread
- * data NULL: of all threads. */
+                      mailbox_page_cb done, void *arg);
+/* Entries before `before` (exclusive; zero: from the newest), newest first, at most `count` and
+ * about MAILBOX_HISTORY_BYTES; thread data NULL: of all threads. */
 enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct slice thread,
                          struct seq before, unsigned count, mailbox_page_cb done, void *arg);
 /* Moves the device's cursor to seq, never back. done may be NULL. */

@@ -4,9 +4,10 @@
 #include "worker/mailbox/mailbox_answer.h"
 
 enum {
-    DUE_STEP = 32,    /* messages, and receipts, that one call finds */
-    SENT_STEP = 32,   /* entries that one call searches */
-    SENT_MAX = 10000, /* entries of a sender's log */
+    DUE_STEP = 32,                /* messages, and receipts, that one call finds */
+    SENT_STEP = 32,               /* entries that one call searches */
+    SENT_STEP_BYTES = 256 * 1024, /* and their bytes, and one entry more */
+    SENT_MAX = 10000,             /* entries of a sender's log */
 };
 
 /* --- what is owed --- */
@@ -175,8 +176,12 @@ static void on_sent_searched(struct op *op, const struct redis_reply *reply)
 
     if (sent.found)
         sent.recipients = redis_reply_at(reply, 1).text;
-    else if (sent.ok)
+    else if (sent.ok) {
+        int64_t entries = mailbox_answer_number(reply, 2), bytes = mailbox_answer_number(reply, 3);
         sent.more = mailbox_answer_seq(reply, 1, &sent.last);
+        sent.entries = entries > 0 ? (uint64_t)entries : 0;
+        sent.bytes = bytes > 0 ? (uint64_t)bytes : 0;
+    }
     ((mailbox_sent_cb)op->done)(op->arg, &sent);
 }
 
@@ -193,6 +198,7 @@ enum err mailbox_find_sent(struct mailbox *mailbox, struct slice from, struct sl
     else
         call_add_seq(&call, seq_previous(before));
     call_add_int(&call, SENT_STEP);
+    call_add_int(&call, SENT_STEP_BYTES);
     return call_put(&call, on_sent_searched, (op_done)done, arg);
 }
 

@@ -70,6 +70,7 @@ enum err mailbox_note_sent(struct mailbox *mailbox, struct slice from, struct sl
 struct mailbox_sent {
     bool ok, found;
     struct slice recipients; /* when found: a line each */
+    uint64_t entries, bytes; /* when not found: that were searched */
     bool more;               /* when not found: older entries lie before `last` */
     struct seq last;
 };

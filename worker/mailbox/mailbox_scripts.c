@@ -22,6 +22,7 @@ static const char *const texts[SCRIPT_COUNT] = {
     [SCRIPT_APPEND_MANY] = mailbox_lua_append_many,
     [SCRIPT_OPEN] = mailbox_lua_open,
     [SCRIPT_ACK] = mailbox_lua_ack,
+    [SCRIPT_PAGE] = mailbox_lua_page,
     [SCRIPT_THREAD] = mailbox_lua_thread,
     [SCRIPT_TICK] = mailbox_lua_tick,
     [SCRIPT_NEWEST] = mailbox_lua_newest,

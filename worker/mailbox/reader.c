@@ -50,8 +50,6 @@ static bool take_entry(const struct reader_kind *kind, struct reader *reader,
 void reader_page(const struct reader_kind *kind, struct reader *reader,
                  const struct mailbox_page *page)
 {
-    uint64_t bytes = 0;
-
     if (reader->stale_pages) {
         reader->stale_pages--;
         return;
@@ -60,14 +58,11 @@ void reader_page(const struct reader_kind *kind, struct reader *reader,
         reader_fail(kind, reader);
         return;
     }
-    for (size_t i = 0; i < page->count; i++) {
+    for (size_t i = 0; i < page->count; i++)
         if (!take_entry(kind, reader, &page->entries[i]))
             return; /* the reader may be gone */
-        bytes += page->entries[i].body.len;
-    }
     reader_carry_out(kind, reader,
-                     feed_page(&reader->feed, page->last, (unsigned)page->count, page->end, bytes,
-                               kind->has_room(reader)));
+                     feed_page(&reader->feed, page->last, page->end, kind->has_room(reader)));
 }
 
 void reader_room(const struct reader_kind *kind, struct reader *reader)

@@ -25,8 +25,8 @@ struct reader {
 };
 
 struct reader_kind {
-    /* Asks for reader->feed.page_count entries after reader->feed.queued, to be given to
-     * reader_page. Not OK: no answer will come; reader_fail follows. */
+    /* Asks for the page after reader->feed.queued, to be given to reader_page. Not OK: no answer
+     * will come; reader_fail follows. */
     enum err (*ask)(struct reader *reader);
     /* Has reader_room called when there is room. */
     void (*wait)(struct reader *reader);

@@ -40,7 +40,7 @@ struct op {
     enum op_state state;
     enum script script; /* SCRIPT_NONE: a plain command */
     bool is_append;     /* the op is the beginning of a struct append */
-    unsigned wanted;    /* entries of a page */
+    unsigned wanted;    /* bytes that a page may have */
     uint64_t since_ms;
     size_t bytes; /* of memory: the op, its arguments, the message it keeps alive */
     size_t arg_count;

@@ -7,7 +7,7 @@
 #include "worker/entrance/presence.h"
 #include "worker/delivery/recall.h"
 #include "worker/mailbox/mailbox_read.h"
-#include "worker/session/asker.h"
+#include "worker/session/errands.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/token/token.h"
 
@@ -139,11 +139,9 @@ static void add_entry(struct buf *out, const struct mailbox_entry *entry)
     buf_add(out, entry->body.data + 1, entry->body.len - 1);
 }
 
-static void send_history(struct session *session, struct slice id, const struct mailbox_page *page)
+/* `more` and `references`: the client asks for the messages before these. */
+static void add_page(struct buf *out, const struct mailbox_page *page)
 {
-    struct buf *out = postmaster_begin_result(session_address(session), id);
-    struct envelope_fault fault;
-
     if (!page->ok)
         buf_add_text(out, ",\"code\":\"storage-unavailable\"");
     buf_add_text(out, ",\"messages\":[");
@@ -153,36 +151,86 @@ static void send_history(struct session *session, struct slice id, const struct 
         add_entry(out, &page->entries[i]);
     }
     buf_add_char(out, ']');
-    if (send_result(session, &fault))
-        conn_abort_no_memory(&session->conn);
+    if (!page->ok || page->end)
+        return;
+    buf_add_text(out, ",\"more\":true,\"references\":");
+    add_quoted_seq(out, page->last);
+}
+
+/* A `history` command that waits for its turn, or for its page. */
+struct history {
+    struct errand errand;
+    struct seq before;
+    int64_t limit;
+    struct slice address, thread; /* in text */
+    char text[];
+};
+
+static void history_free(struct errand *errand)
+{
+    free(errand);
 }
 
 static void history_read(void *arg, const struct mailbox_page *page)
 {
-    struct asker *asker = arg;
-    struct session *session = asker_session(asker);
+    struct history *history = arg;
+    struct asker asker = history->errand.asker;
+    struct session *session = asker_session(&asker);
 
-    if (session)
-        send_history(session, asker_id(asker), page);
-    free(asker);
+    history_free(&history->errand);
+    if (session) {
+        add_page(postmaster_begin_result(session_address(session), asker_id(&asker)), page);
+        session_say(session, postmaster_end(MSG_ANSWER));
+    }
+    errands_done(&asker);
 }
 
-static enum err read_history(struct session *session, const struct envelope *envelope,
-                             struct slice address, struct seq before, int64_t limit,
-                             struct envelope_fault *fault)
+static void history_begin(struct errand *errand, struct session *session)
 {
+    struct history *history = (struct history *)(void *)errand;
     struct mailbox *mailbox = session->office->mailbox;
-    struct asker *asker = malloc(sizeof *asker);
+    struct asker asker = errand->asker;
 
-    if (!asker)
-        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
-    *asker = asker_of(session, envelope->id);
     if (mailbox && mailbox_is_up(mailbox) &&
-        mailbox_history(mailbox, address, envelope->subject_id, before, (unsigned)limit,
-                        history_read, asker) == OK)
-        return OK;
-    free(asker);
-    return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+        mailbox_history(mailbox, history->address, history->thread, history->before,
+                        (unsigned)history->limit, history_read, history) == OK)
+        return;
+    history_free(errand);
+    errands_reject(&asker, REJECT_STORAGE_UNAVAILABLE, NULL, "Redis is away");
+    errands_done(&asker);
+}
+
+static struct slice text_copy(char **at, struct slice text)
+{
+    struct slice copy = slice_make(*at, text.len);
+
+    if (text.len)
+        memcpy(*at, text.data, text.len);
+    *at += text.len;
+    return copy;
+}
+
+static struct history *history_new(const struct session *session, const struct envelope *envelope,
+                                   struct slice address)
+{
+    struct slice thread = envelope->subject_id;
+    size_t bytes = sizeof(struct history) + address.len + thread.len;
+    struct history *history = malloc(bytes);
+    char *at;
+
+    if (!history)
+        return NULL;
+    *history = (struct history){
+        .errand = { .asker = asker_of(session, envelope->id),
+                    .bytes = bytes,
+                    .answer_bytes = MAILBOX_HISTORY_BYTES,
+                    .begin = history_begin,
+                    .drop = history_free },
+    };
+    at = history->text;
+    history->address = text_copy(&at, address);
+    history->thread = text_copy(&at, thread);
+    return history;
 }
 
 /* Stored messages, newest first: of the session's own mailbox, or of a group that its token
@@ -193,6 +241,7 @@ static enum err run_history(struct session *session, const struct envelope *enve
     struct slice address = envelope->tag_count ? envelope->tags[0] : session_address(session);
     int64_t limit = envelope->has_limit ? envelope->limit : HISTORY_MAX;
     struct seq before = { 0 };
+    struct history *history;
 
     if (envelope->tag_count > 1)
         return envelope_reject(fault, REJECT_BAD_FIELD, "tags", "tags names one address");
@@ -204,7 +253,12 @@ static enum err run_history(struct session *session, const struct envelope *enve
         return envelope_reject(fault, REJECT_BAD_FIELD, "references", "references must be a seq");
     if (limit > HISTORY_MAX)
         return envelope_reject(fault, REJECT_BAD_FIELD, "limit", "limit must be at most 200");
-    return read_history(session, envelope, address, before, limit, fault);
+    history = history_new(session, envelope, address);
+    if (!history)
+        return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
+    history->before = before;
+    history->limit = limit;
+    return errands_command(session, &history->errand, fault);
 }
 
 /* ---- the table ---- */

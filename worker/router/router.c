@@ -10,7 +10,7 @@
 #include "worker/session/allowance.h"
 #include "worker/token/token.h"
 
-enum { RETRY_STORAGE_MS = 1000 };
+enum { RETRY_MS = 1000 };
 
 /* ---- rejecting ---- */
 
@@ -35,6 +35,11 @@ static bool is_senders_error(enum reject_code code)
 {
     return code != REJECT_RATE_LIMITED && code != REJECT_STORAGE_UNAVAILABLE &&
            code != REJECT_INTERNAL;
+}
+
+static bool waiting_helps(enum reject_code code)
+{
+    return code == REJECT_RATE_LIMITED || code == REJECT_STORAGE_UNAVAILABLE;
 }
 
 static void reject_message(struct session *session, const struct envelope_fault *fault,
@@ -197,6 +202,5 @@ void router_message(struct conn *conn, enum ws_opcode opcode, struct slice paylo
         err = route_message(session, &envelope, &fault);
     }
     if (err)
-        reject_message(session, &fault,
-                       fault.code == REJECT_STORAGE_UNAVAILABLE ? RETRY_STORAGE_MS : 0);
+        reject_message(session, &fault, waiting_helps(fault.code) ? RETRY_MS : 0);
 }

@@ -184,6 +184,24 @@ void session_stall(struct session *session)
     conn_hold(&session->conn);
 }
 
+/* A session may be stalled and held for its errands: reading goes on when both have ended. */
+static void read_on(struct session *session)
+{
+    if (!session->stalled && !session->errands_held)
+        conn_release(&session->conn);
+}
+
+void session_hold_for_errands(struct session *session, bool hold)
+{
+    if (session->errands_held == hold)
+        return;
+    session->errands_held = hold;
+    if (hold)
+        conn_hold(&session->conn);
+    else
+        read_on(session);
+}
+
 void session_resume_stalled(struct office *office)
 {
     if (!office->stalled || (mailbox_is_up(office->mailbox) && mailbox_is_loaded(office->mailbox)))
@@ -194,7 +212,7 @@ void session_resume_stalled(struct office *office)
         if (!session || !session->stalled)
             continue;
         session->stalled = false;
-        conn_release(&session->conn);
+        read_on(session);
     }
 }
 

@@ -17,6 +17,7 @@
 #include "worker/wire/conn.h"
 
 struct allowance;
+struct errands;
 struct receipts_job;
 struct service_seat;
 struct session_opening;
@@ -87,12 +88,14 @@ struct session {
     struct seq cursor;                     /* acknowledged up to here */
     struct session_receipts receipts;
     struct session_sent sent;
+    struct errands *errands;            /* commands that Redis is asked for; NULL: none */
     struct subscription *subscriptions; /* to groups; that to "#all", if any, is the first */
     struct service_seat *seat;          /* at a service address; NULL: the session has a mailbox */
     uint32_t data_lost_count;           /* the office's, as far as this session has been told */
 
     uint8_t reopenings; /* questions of entrance/catch_up.c without an answer */
     bool stalled;       /* not read from, see session_stall */
+    bool errands_held;  /* not read from, see session_hold_for_errands */
     bool other_devices; /* the address has others: they get copies of what is sent */
     bool in_all;        /* counted among the subscribers of "#all" */
     bool listed;        /* in the directory and in the shared table */
@@ -164,6 +167,9 @@ void session_count_error(struct session *session);
 
 /* Stops reading until session_resume_stalled: the client sends faster than Redis stores. */
 void session_stall(struct session *session);
+/* Stops reading from the session, or goes on reading: the answers that its commands will bring are
+ * too many, or are not. */
+void session_hold_for_errands(struct session *session, bool hold);
 /* The end of a turn: when little enough waits to be stored, stalled sessions are read again. */
 void session_resume_stalled(struct office *office);
 

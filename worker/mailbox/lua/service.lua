@@ -21,9 +21,14 @@
 -- -> "MORE BUSY EXPIRED GONE BAD MOVED", places to ring, all other places, and the messages for this
 --    worker's sessions: NUMBER, entry, NUMBER, entry, …
 --
+-- Messages for sessions of other workers are read too, because expired messages are left out. A call
+-- reads at most four times the bytes that the call may take and 64 KiB, and one message more.
+--
 -- Reads check the types of all keys before the first write.
+--: include piece_weigh
 local box, svc, svn, GROUP = KEYS[1], KEYS[2], KEYS[3], 'po'
 local me, credit, most, bytes = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local unread = 4 * bytes + 65536
 local more, expired, gone, bad, moved = 0, 0, 0, 0, 0
 local call, now = redis.call, tonumber(redis.call('TIME')[1])
 
@@ -265,11 +270,12 @@ for _, consumer in ipairs(own) do
   if tray then
     local rest = {}
     for _, seq in ipairs(words(tray)) do
-      if bytes <= 0 then
+      if bytes <= 0 or unread <= 0 then
         rest[#rest + 1] = seq
       else
         local entry = call('XRANGE', box, seq, seq)[1]
         local size = entry and fit(entry)
+        unread = unread - (entry and weigh(entry) or 0)
         if size then
           bytes = bytes - size
           out[#out + 1] = mine[consumer].number
@@ -321,7 +327,7 @@ end
 
 local given, last = 0, nil
 while #free > 0 do
-  if given == most then
+  if given == most or unread <= 0 then
     more = 1
     break
   end
@@ -337,7 +343,7 @@ while #free > 0 do
   if entry == false then
     break
   end
-  given = given + 1
+  given, unread = given + 1, unread - (entry and weigh(entry) or 0)
   local size = entry and fit(entry)
   if size then
     tick = tick + 1

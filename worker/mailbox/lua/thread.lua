@@ -2,13 +2,15 @@
 -- does not stand in :th.
 --
 -- KEYS box ids th
--- ARGV THREAD BEFORE COUNT; BEFORE "": from the newest on
--- -> entries, newest first
+-- ARGV THREAD BEFORE COUNT BYTES; BEFORE "": from the newest on
+-- -> 1: the thread has older messages, else 0; the seq of the last message that was searched for,
+--    or ""; then entries, newest first. The page ends by bytes, but holds one entry at least.
 --: include piece_rank
-local low, count = ARGV[1] .. '\0', tonumber(ARGV[3])
+--: include piece_weigh
+local low, count, bytes = ARGV[1] .. '\0', tonumber(ARGV[3]), tonumber(ARGV[4])
 local before = ARGV[2] ~= '' and rank(ARGV[2])
 local found = redis.call('ZREVRANGEBYLEX', KEYS[3],
-  '(' .. (before and low .. before or ARGV[1] .. '\1'), '[' .. low, 'LIMIT', 0, count)
+  '(' .. (before and low .. before or ARGV[1] .. '\1'), '[' .. low, 'LIMIT', 0, count + 1)
 for j = 1, #found do
   found[j] = string.sub(found[j], #low + 1)
 end
@@ -24,12 +26,17 @@ if root and (not before or root < before) then
     table.insert(found, at, root)
   end
 end
-local out = {}
-for j = 1, math.min(#found, count) do
-  local ranked = found[j]
+local out = {0, ''}
+for j, ranked in ipairs(found) do
   local ms_len = string.byte(ranked) - 96
   local seq = string.sub(ranked, 2, 1 + ms_len) .. '-' .. string.sub(ranked, 3 + ms_len)
-  local entry = redis.call('XRANGE', KEYS[1], seq, seq)[1]
+  local entry = j <= count and bytes > 0 and redis.call('XRANGE', KEYS[1], seq, seq)[1]
+  local size = entry and weigh(entry) or 0
+  if j > count or bytes <= 0 or #out > 2 and size > bytes then
+    out[1] = 1
+    break
+  end
+  bytes, out[2] = bytes - size, seq
   if entry then
     out[#out + 1] = entry
   end

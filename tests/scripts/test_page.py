@@ -1,0 +1,58 @@
+"""lua/page.lua: a page of a log, which ends by bytes."""
+
+import pytest
+
+from tables import Case, Error, Stream, letter, seq
+
+BOX = "po:{bob}:box"
+KEYS = [BOX]
+
+
+def mail(count, size):
+    return {BOX: Stream({seq(n): letter(f"m{n}", b="{" + "x" * (size - 1)) for n in range(1, count + 1)})}
+
+
+def entry(n, size):
+    return [seq(n), ["f", "ann", "i", f"m{n}", "b", "{" + "x" * (size - 1)]]
+
+
+def page(command, start, count, size):
+    return {"keys": KEYS, "argv": [command, start, count, size]}
+
+
+SMALL, LARGE = mail(9, 100), mail(9, 50000)
+ONE = 100 + len("ann") + len("m1") + 100  # what one of SMALL adds to a page
+MIXED = {BOX: Stream({**SMALL[BOX].entries, seq(10): letter("m10", b="{" + "x" * 49999)})}
+
+CASES = [
+    Case("the whole log", **page("XRANGE", "-", 10, 100000), before=SMALL,
+         answer=[0, seq(9), *(entry(n, 100) for n in range(1, 10))]),
+    Case("an exact count is the end", **page("XRANGE", "-", 9, 100000), before=SMALL,
+         answer=[0, seq(9), *(entry(n, 100) for n in range(1, 10))]),
+    Case("a page by count", **page("XRANGE", "-", 8, 100000), before=SMALL,
+         answer=[1, seq(8), *(entry(n, 100) for n in range(1, 9))]),
+    Case("a page by bytes", **page("XRANGE", seq(2), 256, 5 * ONE + 1), before=SMALL,
+         answer=[1, seq(6), *(entry(n, 100) for n in range(2, 7))]),
+    Case("a page that is just full", **page("XRANGE", seq(2), 256, 5 * ONE), before=SMALL,
+         answer=[1, seq(6), *(entry(n, 100) for n in range(2, 7))]),
+    Case("a message larger than a page comes alone", **page("XRANGE", "-", 256, 1000), before=LARGE,
+         answer=[1, seq(1), entry(1, 50000)]),
+    Case("a large message behind small ones is left for the next page", **page("XRANGE", seq(9), 256, 1000),
+         before=MIXED, answer=[1, seq(9), entry(9, 100)]),
+    Case("backwards", **page("XREVRANGE", "+", 3, 100000), before=SMALL,
+         answer=[1, seq(7), *(entry(n, 100) for n in (9, 8, 7))]),
+    Case("backwards to the oldest", **page("XREVRANGE", seq(2), 3, 100000), before=SMALL,
+         answer=[0, seq(1), entry(2, 100), entry(1, 100)]),
+    Case("backwards by bytes", **page("XREVRANGE", "+", 200, 1), before=LARGE, answer=[1, seq(9), entry(9, 50000)]),
+    Case("nothing lies there", **page("XRANGE", seq(10), 10, 1000), before=SMALL, answer=[0, ""]),
+    Case("no mailbox", **page("XRANGE", "-", 10, 1000), answer=[0, ""]),
+    Case("an entry of another shape counts with all its fields", **page("XRANGE", "-", 10, 1000),
+         before={BOX: Stream({seq(1): {"zz": "y" * 2000}, seq(2): letter("m2")})},
+         answer=[1, seq(1), [seq(1), ["zz", "y" * 2000]]]),
+    Case("a wrong type: an error", **page("XRANGE", "-", 10, 1000), before={BOX: "text"}, answer=Error("WRONGTYPE")),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_page(table, case):
+    table.check("page", case)

@@ -1,0 +1,184 @@
+/* Commands that Redis is asked for: one of a session under way, the others in a bounded row. */
+#include "office_redis_fixture.h"
+
+static struct client alice;
+
+static int setup(void **state)
+{
+    (void)state;
+    office_redis_open("\"limits\":{\"commandsWaiting\":8,\"queueBytes\":1048576}");
+    lease_answer(NULL, NULL, "0");
+    client_enter_stored(&alice, "alice", "APP", 1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    office_redis_close();
+    peer_close(&alice.peer);
+    return 0;
+}
+
+#define COMMAND(verb)                                                                              \
+    "{\"from\":\"alice\",\"to\":[\"postmaster\"],\"type\":4,\"subject\":\"" verb "\""
+
+static void say_history(unsigned number)
+{
+    say(&alice, COMMAND("history") ",\"id\":\"h%u\"}", number);
+}
+
+/* Answers the `history` under way with one message of this size. */
+static void history_answer(size_t size)
+{
+    struct asked *asked = asked_next("XREVRANGE", "{alice}:box");
+    char *body = malloc(size + 1);
+
+    memset(body, ' ', size);
+    body[0] = '{';
+    body[size - 1] = '}';
+    body[size] = 0;
+    answer(asked, "[is[s[ssssss]]]", 1LL, "5-0", "5-0", "f", "bob", "i", "m1", "b", body);
+    free(body);
+    turns(8); /* a large answer is read by pieces */
+}
+
+static void hear_answer_to(const char *subject, unsigned number)
+{
+    char part[32];
+
+    snprintf(part, sizeof part, "\"inReplyTo\":\"h%u\"", number);
+    assert_has(hear_subject(&alice, subject), part);
+}
+
+static void one_history_is_under_way_and_the_next_waits_its_turn(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        say_history(i);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(asked_count(), 1);
+        history_answer(10);
+        hear_answer_to("result", i);
+        assert_has(alice.said, "\"more\":true,\"references\":\"5-0\"");
+    }
+    assert_int_equal(asked_count(), 0);
+    assert_null(alice.session->errands); /* an idle session keeps nothing */
+    assert_int_equal(counted(STAT_commands_waited), 2);
+}
+
+static void past_the_bound_a_command_is_rate_limited(void **state)
+{
+    (void)state;
+    office.config->limits.queue_bytes = 64 << 20; /* so that all of them are read */
+    for (unsigned i = 0; i < 10; i++)
+        say_history(i);
+    hear_answer_to("rejected", 9);
+    assert_has(alice.said, "\"code\":\"rate-limited\"");
+    assert_has(alice.said, "\"retryAfter\":1000");
+    for (unsigned i = 0; i < 9; i++) {
+        history_answer(10);
+        hear_answer_to("result", i);
+    }
+    assert_int_equal(alice.session->errors, 0); /* no error of the session */
+}
+
+static void reading_stops_before_the_answers_pass_the_queue(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        say_history(i);
+    assert_false(alice.session->conn.held); /* 1 MiB is expected */
+    say_history(4);
+    assert_true(alice.session->conn.held);
+    for (unsigned i = 0; i < 2; i++)
+        history_answer(10);
+    assert_false(alice.session->conn.held);
+    for (unsigned i = 2; i < 5; i++)
+        history_answer(10);
+    assert_false(alice.session->conn.held);
+}
+
+static void a_session_that_is_stalled_stays_so_when_its_commands_are_done(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5; i++)
+        say_history(i);
+    alice.session->stalled = true;
+    history_answer(10);
+    assert_true(alice.session->conn.held);
+    alice.session->stalled = false;
+    alice.session->errands_held = true;
+    session_hold_for_errands(alice.session, false);
+    assert_false(alice.session->conn.held);
+}
+
+static void nothing_is_asked_for_while_the_session_does_not_read(void **state)
+{
+    (void)state;
+    office.config->limits.queue_bytes = 64 << 20;
+    for (unsigned i = 0; i < 8; i++)
+        say_history(i);
+    for (unsigned i = 0; i < 7 && asked_count(); i++)
+        history_answer(150000); /* a few are more than the socket holds */
+    assert_int_equal(asked_count(), 0);
+    assert_true(conn_waiting(&alice.session->conn) > 64 * 1024);
+    assert_non_null(alice.session->errands);
+}
+
+static void what_waits_goes_with_the_session(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        say_history(i);
+    say(&alice, COMMAND("presence") ",\"tags\":[\"bob\"]}");
+    say(&alice, COMMAND("recall") ",\"inReplyTo\":\"m1\"}");
+    peer_close(&alice.peer);
+    turns(2);
+    assert_false(client_is_there(&alice));
+    history_answer(10); /* and the answer to the first hurts nobody */
+    assert_null(asked_find("XREVRANGE", ":box"));
+    assert_null(asked_find("EVALSHA", ":sent"));
+}
+
+static void when_redis_goes_each_is_answered(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        say_history(i);
+    redis_goes();
+    turns(3);
+    hear_answer_to("result", 0);
+    assert_has(alice.said, "\"code\":\"storage-unavailable\"");
+    hear_answer_to("rejected", 1);
+    assert_has(alice.said, "\"code\":\"storage-unavailable\"");
+    hear_answer_to("rejected", 2);
+    assert_null(alice.session->errands);
+}
+
+static void other_commands_pass_those_that_wait(void **state)
+{
+    (void)state;
+    say_history(0);
+    say(&alice, COMMAND("ack") ",\"references\":\"1-0\",\"id\":\"h7\"}");
+    hear_answer_to("result", 7);
+    history_answer(10);
+    hear_answer_to("result", 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(one_history_is_under_way_and_the_next_waits_its_turn),
+        T(past_the_bound_a_command_is_rate_limited),
+        T(reading_stops_before_the_answers_pass_the_queue),
+        T(a_session_that_is_stalled_stays_so_when_its_commands_are_done),
+        T(nothing_is_asked_for_while_the_session_does_not_read),
+        T(what_waits_goes_with_the_session),
+        T(when_redis_goes_each_is_answered),
+        T(other_commands_pass_those_that_wait),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,167 @@
+/* Pages on their way to a worker: how many together, in which order, and what becomes of pages that
+ * wait. */
+#include "office_redis_fixture.h"
+
+#include "worker/mailbox/mailbox_read.h"
+
+enum { PAGES_AT_ONCE = 16, HISTORIES_AT_ONCE = 4 }; /* 1 MiB */
+
+static struct {
+    unsigned came[64], failed, count; /* the numbers of the pages, in the order of coming */
+} heard;
+static unsigned numbers[64];
+
+static void page_came(void *arg, const struct mailbox_page *page)
+{
+    assert_true(heard.count < 64);
+    heard.came[heard.count++] = *(unsigned *)arg;
+    heard.failed += !page->ok;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    office_redis_open("");
+    lease_answer(NULL, NULL, "0");
+    memset(&heard, 0, sizeof heard);
+    for (unsigned i = 0; i < 64; i++)
+        numbers[i] = i;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    office_redis_close();
+    return 0;
+}
+
+static void request_page(unsigned number)
+{
+    char address[16];
+
+    snprintf(address, sizeof address, "box%u", number);
+    assert_int_equal(mailbox_read(office.mailbox, slice_of(address), (struct seq){ 7, 0 },
+                                  page_came, &numbers[number]),
+                     OK);
+}
+
+static void request_history(unsigned number, struct slice thread)
+{
+    assert_int_equal(mailbox_history(office.mailbox, SLICE("alice"), thread, (struct seq){ 9, 0 },
+                                     50, page_came, &numbers[number]),
+                     OK);
+}
+
+static unsigned asked_pages(void)
+{
+    unsigned count = 0;
+
+    for (size_t c = 0; c < server.accepted; c++)
+        for (size_t i = 0; i < server.served[c].count; i++) {
+            const struct asked *asked = server.served[c].row[i];
+            count += !asked->answered && asked_page(asked).len > 0;
+        }
+    return count;
+}
+
+static void end_page(void)
+{
+    answer(asked_next("XRANGE", ":box"), "[is]", 0LL, "");
+    turns(2);
+}
+
+static void pages_past_the_bound_wait_for_their_turn(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 20; i++)
+        request_page(i);
+    turns(2);
+    assert_int_equal(asked_pages(), PAGES_AT_ONCE);
+    assert_int_equal(heard.count, 0);
+    end_page();
+    assert_int_equal(asked_pages(), PAGES_AT_ONCE);
+    for (unsigned i = 1; i < 20; i++)
+        end_page();
+    assert_int_equal(heard.count, 20);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(heard.came[i], i); /* no page overtakes another */
+    assert_int_equal(asked_pages(), 0);
+    assert_int_equal(mailbox_take_counts(office.mailbox).pages_waited, 4);
+}
+
+static void a_page_that_waits_keeps_what_it_asks_for(void **state)
+{
+    const struct asked *asked;
+    char thread[] = "t1";
+
+    (void)state;
+    for (unsigned i = 0; i < PAGES_AT_ONCE; i++)
+        request_page(i);
+    request_history(16, slice_of(thread));
+    request_history(17, (struct slice){ 0 });
+    memset(thread, 'x', 2); /* the caller's text is gone */
+    turns(2);
+    for (unsigned i = 0; i < PAGES_AT_ONCE; i++)
+        end_page();
+    asked = asked_next("EVALSHA", "{alice}:box");
+    assert_arg(asked, 5, "po:{alice}:th");
+    assert_arg(asked, 6, "t1");
+    assert_arg(asked, 7, "9-0");
+    assert_arg(asked, 8, "50");
+    assert_arg(asked, 9, "262144");
+    asked = asked_next("XREVRANGE", "{alice}:box");
+    assert_arg(asked, 5, "8-18446744073709551615");
+    assert_arg(asked, 6, "50");
+    assert_arg(asked, 7, "262144");
+}
+
+static void a_history_weighs_as_much_as_four_pages(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 6; i++)
+        request_history(i, (struct slice){ 0 });
+    request_page(6); /* would fit in number, and does not overtake */
+    turns(2);
+    assert_int_equal(asked_pages(), HISTORIES_AT_ONCE);
+    assert_null(asked_find("XRANGE", ":box"));
+}
+
+static void pages_that_wait_fail_when_redis_goes(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 20; i++)
+        request_page(i);
+    turns(2);
+    redis_goes();
+    turns(2);
+    assert_int_equal(heard.count, 20);
+    assert_int_equal(heard.failed, 20);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(heard.came[i], i);
+}
+
+static void pages_that_wait_fail_when_the_worker_ends(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 20; i++)
+        request_page(i);
+    turns(1);
+    office.closed = true;
+    mailbox_free(office.mailbox);
+    office.mailbox = NULL;
+    assert_int_equal(heard.count, 20);
+    assert_int_equal(heard.failed, 20);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(pages_past_the_bound_wait_for_their_turn),  T(a_page_that_waits_keeps_what_it_asks_for),
+        T(a_history_weighs_as_much_as_four_pages),    T(pages_that_wait_fail_when_redis_goes),
+        T(pages_that_wait_fail_when_the_worker_ends),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

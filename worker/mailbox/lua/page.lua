@@ -1,0 +1,29 @@
+-- Reads a page of a log. The page ends by bytes, but holds one entry at least.
+--
+-- KEYS box
+-- ARGV COMMAND START COUNT BYTES. COMMAND: XRANGE, or XREVRANGE for a page that goes backwards.
+--    START: the first position that may be in the page.
+-- -> 1: the log may hold entries behind the page, else 0; the seq of the last entry, or ""; then the
+--    entries.
+--: include piece_weigh
+local command, from, count, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local to, step, held, out = command == 'XRANGE' and '+' or '-', 1, 0, {0, ''}
+while bytes > 0 do
+  local found = redis.call(command, KEYS[1], from, to, 'COUNT', step)
+  for _, entry in ipairs(found) do
+    local size = weigh(entry)
+    if held == count or held > 0 and size > bytes then
+      out[1] = 1
+      return out
+    end
+    held, bytes = held + 1, bytes - size
+    out[2], out[held + 2] = entry[1], entry
+  end
+  if #found < step then
+    return out
+  end
+  -- Short steps: entries that a step reads and the page has no room for are read in vain.
+  from, step = '(' .. out[2], math.min(2 * step, 4)
+end
+out[1] = 1
+return out
