@@ -29,7 +29,7 @@ struct feed {
     struct seq newest;            /* known to be in the log */
     struct seq newest_when_asked; /* `newest` when the page that is awaited was asked for */
     struct feed_acks acks;
-    uint64_t numbers;    /* messages queued so far */
+    uint64_t numbers; /* messages queued so far */
     uint8_t state;
     bool has_replayed; /* the end of the log has been reached once */
     int8_t level;      /* the lowest of the backlog: `replayed` must not overtake the backlog */

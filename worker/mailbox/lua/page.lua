@@ -7,23 +7,26 @@
 --    entries.
 --: include piece_weigh
 local command, from, count, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local to, step, held, out = command == 'XRANGE' and '+' or '-', 1, 0, {0, ''}
-while bytes > 0 do
+local to, step, held, used, out = command == 'XRANGE' and '+' or '-', 1, 0, 0, {0, ''}
+while true do
   local found = redis.call(command, KEYS[1], from, to, 'COUNT', step)
   for _, entry in ipairs(found) do
     local size = weigh(entry)
-    if held == count or held > 0 and size > bytes then
+    if held == count or held > 0 and used + size > bytes then
       out[1] = 1
       return out
     end
-    held, bytes = held + 1, bytes - size
+    held, used = held + 1, used + size
     out[2], out[held + 2] = entry[1], entry
   end
   if #found < step then
     return out
   end
-  -- Short steps: entries that a step reads and the page has no room for are read in vain.
-  from, step = '(' .. out[2], math.min(2 * step, 4)
+  -- An entry that is read and has no room in the page is read in vain. So a step reads as many as
+  -- fit at the size of the entries so far, and few at a time, because the next may be large.
+  from, step = '(' .. out[2], math.min(2 * step, 4, math.floor((bytes - used) * held / used))
+  if step < 1 then
+    out[1] = 1
+    return out
+  end
 end
-out[1] = 1
-return out
