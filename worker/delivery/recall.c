@@ -10,7 +10,6 @@
 #include "worker/delivery/recall.h"
 
 #include "common/json.h"
-#include "config/config.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/delivery/payment.h"
 #include "worker/delivery/sent.h"
