@@ -3,6 +3,13 @@
 
 static struct client alice;
 
+/* The session, which must be there: without memory it may have ended. */
+static struct session *here(void)
+{
+    assert_true(client_is_there(&alice));
+    return alice.session;
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -63,7 +70,7 @@ static void one_history_is_under_way_and_the_next_waits_its_turn(void **state)
         assert_has(alice.said, "\"more\":true,\"references\":\"5-0\"");
     }
     assert_int_equal(asked_count(), 0);
-    assert_null(alice.session->errands); /* an idle session keeps nothing */
+    assert_null(here()->errands); /* an idle session keeps nothing */
     assert_int_equal(counted(STAT_commands_waited), 2);
 }
 
@@ -80,7 +87,7 @@ static void past_the_bound_a_command_is_rate_limited(void **state)
         history_answer(10);
         hear_answer_to("result", i);
     }
-    assert_int_equal(alice.session->errors, 0); /* no error of the session */
+    assert_int_equal(here()->errors, 0); /* no error of the session */
 }
 
 static void reading_stops_before_the_answers_pass_the_queue(void **state)
@@ -88,15 +95,15 @@ static void reading_stops_before_the_answers_pass_the_queue(void **state)
     (void)state;
     for (unsigned i = 0; i < 4; i++)
         say_history(i);
-    assert_false(alice.session->conn.held); /* 1 MiB is expected */
+    assert_false(here()->conn.held); /* 1 MiB is expected */
     say_history(4);
-    assert_true(alice.session->conn.held);
+    assert_true(here()->conn.held);
     for (unsigned i = 0; i < 2; i++)
         history_answer(10);
-    assert_false(alice.session->conn.held);
+    assert_false(here()->conn.held);
     for (unsigned i = 2; i < 5; i++)
         history_answer(10);
-    assert_false(alice.session->conn.held);
+    assert_false(here()->conn.held);
 }
 
 static void a_session_that_is_stalled_stays_so_when_its_commands_are_done(void **state)
@@ -104,13 +111,13 @@ static void a_session_that_is_stalled_stays_so_when_its_commands_are_done(void *
     (void)state;
     for (unsigned i = 0; i < 5; i++)
         say_history(i);
-    alice.session->stalled = true;
+    here()->stalled = true;
     history_answer(10);
-    assert_true(alice.session->conn.held);
-    alice.session->stalled = false;
-    alice.session->errands_held = true;
-    session_hold_for_errands(alice.session, false);
-    assert_false(alice.session->conn.held);
+    assert_true(here()->conn.held);
+    here()->stalled = false;
+    here()->errands_held = true;
+    session_hold_for_errands(here(), false);
+    assert_false(here()->conn.held);
 }
 
 static void nothing_is_asked_for_while_the_session_does_not_read(void **state)
@@ -122,8 +129,8 @@ static void nothing_is_asked_for_while_the_session_does_not_read(void **state)
     for (unsigned i = 0; i < 7 && asked_count(); i++)
         history_answer(150000); /* a few are more than the socket holds */
     assert_int_equal(asked_count(), 0);
-    assert_true(conn_waiting(&alice.session->conn) > 64 * 1024);
-    assert_non_null(alice.session->errands);
+    assert_true(conn_waiting(&here()->conn) > 64 * 1024);
+    assert_non_null(here()->errands);
 }
 
 static void what_waits_goes_with_the_session(void **state)
@@ -153,7 +160,7 @@ static void when_redis_goes_each_is_answered(void **state)
     hear_answer_to("rejected", 1);
     assert_has(alice.said, "\"code\":\"storage-unavailable\"");
     hear_answer_to("rejected", 2);
-    assert_null(alice.session->errands);
+    assert_null(here()->errands);
 }
 
 static void other_commands_pass_those_that_wait(void **state)
