@@ -196,6 +196,12 @@ uint32_t sessions_add_group(struct sessions_writer *writer, struct address_key k
     return publish_row(writer, key, 0, slice_make("", 0), 0);
 }
 
+void sessions_set_since(struct sessions_writer *writer, uint32_t index, uint64_t since_ns)
+{
+    assert(index < writer->fresh);
+    put_word(&writer->sessions[index].since_ns, since_ns);
+}
+
 /* The result of the writer's walk along its own chain. */
 struct unlinking {
     struct shared_session *before; /* NULL: the entry is the first */

@@ -32,6 +32,9 @@ void sessions_writer_free(struct sessions_writer *writer);
 uint32_t sessions_add(struct sessions_writer *writer, struct address_key key, uint64_t number,
                       struct slice device, uint64_t since_ns);
 void sessions_remove(struct sessions_writer *writer, uint32_t index);
+/* Changes the time of a published session, in one store: a reader finds the session once, with the
+ * old time or with the new one. */
+void sessions_set_since(struct sessions_writer *writer, uint32_t index, uint64_t since_ns);
 /* Publishes the one row of a group that has subscribers on this worker; readers find the row as
  * that of a session. Groups have rows of their own, so that sessions and groups cannot take each
  * other's room. Returns the index, or UINT32_MAX when all rows are taken. */

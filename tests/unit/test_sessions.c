@@ -79,6 +79,33 @@ static void what_is_added_is_found_until_it_is_removed(void **state)
     sessions_writer_free(b);
 }
 
+static void a_session_whose_time_changes_is_found_once(void **state)
+{
+    struct sessions_writer *writer = writer_of(0);
+    struct address_key key = key_number(1);
+    struct session_row places[4];
+    uint32_t index = sessions_add(writer, key, 11, SLICE("phone"), 111);
+    pid_t child = fork();
+
+    (void)state;
+    if (child == 0) { /* another worker, which looks all the time */
+        for (uint32_t found = 0;; found++)
+            if (sessions_find(region, key, places, 4) != 1)
+                _exit(2);
+            else if (places[0].since_ns == 0)
+                _exit(found > 1000 ? 0 : 3);
+    }
+    for (uint64_t since_ns = 112; since_ns < 2000000; since_ns++)
+        sessions_set_since(writer, index, since_ns);
+    sessions_set_since(writer, index, 0);
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    sessions_remove(writer, index);
+    sessions_writer_free(writer);
+}
+
 static void a_full_slab_says_so_and_each_entry_is_used_again(void **state)
 {
     struct sessions_writer *writer = writer_of(3);
@@ -256,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_REGION(what_is_added_is_found_until_it_is_removed),
+        WITH_REGION(a_session_whose_time_changes_is_found_once),
         WITH_REGION(a_full_slab_says_so_and_each_entry_is_used_again),
         WITH_REGION(groups_and_sessions_do_not_take_each_others_room),
         WITH_REGION(a_dead_worker_has_no_sessions_and_its_successor_starts_empty),

@@ -103,17 +103,11 @@ void session_unlist(struct session *session)
     *at = session->next_same;
 }
 
-/* The new row comes first, so that the session can be found at every moment. */
+/* The row is changed in place. A second row, however short its life, would be counted by another
+ * worker (entrance/rivals.c), which may then turn out a session too many. */
 void session_relist(struct session *session)
 {
-    struct office *office = session->office;
-    uint32_t index = sessions_add(office->table, session->entry->key, session->number,
-                                  session_device(session), session->since_ns);
-
-    if (index == UINT32_MAX)
-        return; /* no room for a moment: the old row stays */
-    sessions_remove(office->table, session->shm_index);
-    session->shm_index = index;
+    sessions_set_since(session->office->table, session->shm_index, session->since_ns);
 }
 
 /* ---- speaking to the session ---- */
