@@ -8,6 +8,7 @@
 #include "worker/mailbox/mailbox_answer.h"
 #include "worker/mailbox/mailbox_append.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static void no_address_breaks_out_of_its_braces(void **state)
@@ -42,6 +43,8 @@ static void long_and_odd_threads_get_a_short_name(void **state)
 
 static void an_append_is_told_in_four_words(void **state)
 {
+    static const char *const damaged[] = { "",  "junk",  "junk 1-0",
+                                           "-", "1-1-1", "18446744073709551616-0" };
     static const char good[] = "0 1700000000000-3 1699999999999-0 2";
     static const char *const bad[] = {
         "4 1-1 0-0 0",  "0 1-1 0-0",    "0 1-1",        "0",         "",
@@ -58,6 +61,14 @@ static void an_append_is_told_in_four_words(void **state)
     assert_int_equal(trimmed, 2);
     assert_true(mailbox_append_parse(SLICE("3 0-0 0-0 0"), &appended, &trimmed));
     assert_int_equal(appended.outcome, MAILBOX_UNASKED);
+    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "0 7-3 %s 2", damaged[i]);
+        assert_true(mailbox_append_parse(slice_of(text), &appended, &trimmed));
+        assert_int_equal(appended.outcome, MAILBOX_STORED);
+        assert_true(appended.before.ms == 7 && appended.before.n == 3);
+        assert_int_equal(trimmed, 2);
+    }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(mailbox_append_parse(slice_of(bad[i]), &appended, &trimmed));
     for (size_t len = 0; len + 1 < sizeof good - 1; len++) {

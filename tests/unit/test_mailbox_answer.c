@@ -142,9 +142,12 @@ static void a_foreign_entry_is_left_out_counted_and_read_over(void **state)
 
 static void a_field_out_of_its_range_makes_an_entry_foreign(void **state)
 {
-    static const char *const fields[] = { "$1\r\nl\r\n$2\r\n10\r\n", "$1\r\nr\r\n$2\r\n-1\r\n",
-                                          "$1\r\nx\r\n$2\r\n1x\r\n", "$1\r\nx\r\n$0\r\n\r\n",
-                                          "$1\r\nb\r\n$2\r\n[]\r\n" };
+    static const char *const fields[] = {
+        "$1\r\nl\r\n$2\r\n10\r\n",         "$1\r\nr\r\n$2\r\n-1\r\n",
+        "$1\r\nx\r\n$2\r\n1x\r\n",         "$1\r\nx\r\n$0\r\n\r\n",
+        "$1\r\nb\r\n$2\r\n[]\r\n",         "$1\r\nb\r\n$3\r\n{\xff}\r\n",
+        "$1\r\nb\r\n$4\r\n{\xc0\xaf}\r\n", "$1\r\nb\r\n$2\r\n{\xe2\r\n"
+    };
 
     (void)state;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {

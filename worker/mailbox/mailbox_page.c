@@ -1,8 +1,10 @@
 /*
  * Entries of a stream as answers hold them. Whoever can write to Redis can have put anything there:
- * an entry of a foreign shape is left out and counted.
+ * an entry of a foreign shape is left out and counted. A body becomes the payload of a text frame,
+ * so a body that is not UTF-8 would make every client break the connection.
  */
 #include "common/grow.h"
+#include "common/utf8.h"
 #include "worker/mailbox/mailbox_answer.h"
 
 #include <stdlib.h>
@@ -28,7 +30,7 @@ static bool take_field(struct mailbox_entry *entry, struct slice name, struct sl
     switch (name.data[0]) {
     case 'b':
         entry->body = value;
-        return value.len > 0 && value.data[0] == '{';
+        return value.len > 0 && value.data[0] == '{' && utf8_valid(value);
     case 'f':
         entry->from = value;
         return true;

@@ -8,6 +8,7 @@
  * notices renames the data, once among all workers; the others see the new epoch at their next
  * tick.
  */
+#include "common/utf8.h"
 #include "common/log.h"
 #include "worker/mailbox/call.h"
 
@@ -64,7 +65,8 @@ static void on_ticked(struct ask *ask, const struct redis_reply *reply)
         return;
     }
     if (epoch.type != REDIS_STRING || epoch.text.len == 0 ||
-        epoch.text.len >= sizeof mailbox->epoch || tick.type != REDIS_INTEGER) {
+        epoch.text.len >= sizeof mailbox->epoch || !utf8_valid(epoch.text) ||
+        tick.type != REDIS_INTEGER) {
         bool again = mailbox->state == MAILBOX_UP && row_can_retry(reply);
         prepare_failed(mailbox, reply);
         if (again) {

@@ -1,5 +1,6 @@
 #include "worker/mailbox/mailbox_receipts.h"
 
+#include "common/utf8.h"
 #include "worker/mailbox/call.h"
 #include "worker/mailbox/mailbox_answer.h"
 
@@ -36,7 +37,7 @@ static bool parse_owed(struct slice text, struct slice stored, struct mailbox_ow
     owed->in_reply_to = next_line(&text);
     owed->id = next_line(&text);
     if (!seq_parse(next_line(&text), &at) || owed->state.len != 1 || !owed->to.len ||
-        !owed->from.len || !owed->id.len)
+        !owed->from.len || !owed->id.len || !utf8_valid(owed->text))
         return false;
     owed->at_s = (int64_t)at.ms;
     minus = slice_starts(text, SLICE("-"));
@@ -174,9 +175,10 @@ static void on_sent_searched(struct op *op, const struct redis_reply *reply)
     int64_t found = mailbox_answer_number(reply, 0);
     struct mailbox_sent sent = { .ok = found >= 0, .found = found == 1 };
 
-    if (sent.found)
+    if (sent.found) {
         sent.recipients = redis_reply_at(reply, 1).text;
-    else if (sent.ok) {
+        sent.ok = utf8_valid(sent.recipients); /* the `result` names the recipients */
+    } else if (sent.ok) {
         int64_t entries = mailbox_answer_number(reply, 2), bytes = mailbox_answer_number(reply, 3);
         sent.more = mailbox_answer_seq(reply, 1, &sent.last);
         sent.entries = entries > 0 ? (uint64_t)entries : 0;

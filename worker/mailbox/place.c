@@ -1,5 +1,7 @@
 #include "worker/mailbox/place.h"
 
+#include "common/utf8.h"
+
 static bool parse_number(struct slice text, unsigned base, uint64_t *number)
 {
     uint64_t value = 0;
@@ -62,7 +64,8 @@ bool place_session_parse(struct slice field, struct slice value, struct at_sessi
     if (!space || !split_at_last(field, '/', &session->place, &number))
         return false;
     session->device = slice_make(space + 1, value.len - len - 1);
-    return parse_number(number, 16, &session->number) &&
+    /* `presence` names the device in a text frame. */
+    return utf8_valid(session->device) && parse_number(number, 16, &session->number) &&
            parse_number(slice_make(value.data, len), 10, &session->opened_us);
 }
 

@@ -10,6 +10,7 @@
 #include "worker/reach/bus.h"
 
 #include "common/log.h"
+#include "common/utf8.h"
 #include "shm/slots.h"
 #include "worker/redis/redis.h"
 #include "worker/redis/redis_error.h"
@@ -69,43 +70,65 @@ static void deliver_frame(const struct bus_frame *frame, const struct bus_events
     msg_unref(msg);
 }
 
+static void dispatch_frame(const struct bus_frame *frame, const struct bus_events *events)
+{
+    switch (frame->kind) {
+    case BUS_DELIVER:
+    case BUS_STORED:
+        deliver_frame(frame, events);
+        break;
+    case BUS_KICK:
+        events->kick(events->arg, frame->session_number, frame->close_code);
+        break;
+    case BUS_COMPANY:
+        if (events->company)
+            events->company(events->arg, frame->session_number);
+        break;
+    case BUS_HELLO:
+        if (events->hello)
+            events->hello(events->arg, frame->place);
+        break;
+    case BUS_WORK:
+        if (events->work)
+            events->work(events->arg, frame->recipients[0]);
+        break;
+    }
+}
+
+static enum err frame_refused(struct slice bytes)
+{
+    log_rarely(LOG_WARN, "", "bus_bad", "bytes=%zu", bytes.len);
+    return ERR_BAD;
+}
+
 enum err bus_dispatch(struct slice bytes, struct slice *recipients, struct bus_position *positions,
                       const struct bus_events *events)
 {
     struct bus_frame frame;
 
-    if (bus_decode(bytes, recipients, positions, BUS_RECIPIENTS_MAX, &frame)) {
-        log_rarely(LOG_WARN, "", "bus_bad", "bytes=%zu", bytes.len);
-        return ERR_BAD;
-    }
-    switch (frame.kind) {
-    case BUS_DELIVER:
-    case BUS_STORED:
-        deliver_frame(&frame, events);
-        break;
-    case BUS_KICK:
-        events->kick(events->arg, frame.session_number, frame.close_code);
-        break;
-    case BUS_COMPANY:
-        if (events->company)
-            events->company(events->arg, frame.session_number);
-        break;
-    case BUS_HELLO:
-        if (events->hello)
-            events->hello(events->arg, frame.place);
-        break;
-    case BUS_WORK:
-        if (events->work)
-            events->work(events->arg, frame.recipients[0]);
-        break;
-    }
+    if (bus_decode(bytes, recipients, positions, BUS_RECIPIENTS_MAX, &frame))
+        return frame_refused(bytes);
+    dispatch_frame(&frame, events);
+    return OK;
+}
+
+/* A frame that came through Redis: whoever can write to Redis can have published the frame. A body
+ * becomes the payload of a text frame. */
+static enum err dispatch_published(struct bus *bus, struct slice bytes)
+{
+    struct bus_frame frame;
+
+    if (bus_decode(bytes, bus->recipients, bus->positions, BUS_RECIPIENTS_MAX, &frame) ||
+        ((frame.kind == BUS_DELIVER || frame.kind == BUS_STORED) && !utf8_valid(frame.body)))
+        return frame_refused(bytes);
+    dispatch_frame(&frame, &bus->events);
     return OK;
 }
 
 static void on_bus_message(void *arg, struct slice payload)
 {
     struct bus *bus = arg;
-    enum err err = bus_dispatch(payload, bus->recipients, bus->positions, &bus->events);
+    enum err err = dispatch_published(bus, payload);
 
     stats_add(bus->stats, err ? STAT_bus_bad : STAT_bus_in, 1);
 }
