@@ -167,8 +167,7 @@ static void test_retention(void)
     check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED), "a full mailbox takes more");
     check(redis_do("XLEN po:{small}:box") == 100, "and keeps as many as it may");
     check(mailbox_take_counts(workers[0].mailbox).trimmed == 150, "the others are counted");
-    check(open_now(0, "small", "d") && seq_compare(opened.lost, sent[149].seq) == 0 &&
-              seq_compare(opened.first, sent[150].seq) == 0,
+    check(open_now(0, "small", "d") && seq_compare(opened.lost, sent[149].seq) == 0,
           "and the newest that went is known");
     check(redis_do("HLEN po:{small}:ids") == 103, "their ids went with them");
     static char full[] = "reject", trim[] = "trim";
@@ -186,8 +185,7 @@ static void test_retention(void)
     }
     check(append_one("old", "new", MAILBOX_STORED) && sent[0].before.ms == 50,
           "before is right even without ids");
-    check(open_now(0, "old", "d") && seq_compare(opened.first, sent[0].seq) == 0 &&
-              opened.lost.ms == 50,
+    check(open_now(0, "old", "d") && redis_do("XLEN po:{old}:box") == 1 && opened.lost.ms == 50,
           "what is too old goes when somebody comes");
     config.mailbox.age_s = 2592000;
     mailbox_configure(workers[0].mailbox, &config);

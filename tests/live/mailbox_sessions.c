@@ -38,8 +38,7 @@ static void test_open_and_ack(void)
               open_now(0, "carl", "phone") && opened.known_device &&
               seq_compare(opened.cursor, sent[5].seq) == 0 && opened.cursor_epoch_ok,
           "a cursor never goes back");
-    check(seq_compare(opened.first, sent[0].seq) == 0 && seq_compare(opened.last, sent[9].seq) == 0,
-          "first and last");
+    check(seq_compare(opened.last, sent[9].seq) == 0, "the newest");
     mailbox_leave(workers[1].mailbox, SLICE("carl"));
     check(open_now(1, "dora", "x") && append_one("carl", "z", MAILBOX_STORED) &&
               sent[0].elsewhere == 0,

@@ -155,7 +155,7 @@ static inline void office_redis_close(void)
 /* The answer of Redis when a session opens its mailbox; a NULL seq stands for "0-0". */
 struct stands {
     const char *cursor; /* "SEQ@EPOCH"; NULL: the device has none */
-    const char *first, *last, *lost;
+    const char *last, *lost;
     long long device_count, opened_us;
     const char *other_field, *other_value; /* another session in `:at` */
 };
@@ -168,9 +168,8 @@ static inline const char *or_none(const char *seq)
 /* Answers the oldest opening of a mailbox; the key ends like "{alice}:box". */
 static inline void opening_answer(const char *key_ending, const struct stands *stands)
 {
-    answer(asked_next("EVALSHA", key_ending),
-           stands->other_field ? "[issssiii[ss]]" : "[issssiii[]]", stands->cursor ? 1LL : 0LL,
-           or_none(stands->cursor), or_none(stands->first), or_none(stands->last),
+    answer(asked_next("EVALSHA", key_ending), stands->other_field ? "[isssiii[ss]]" : "[isssiii[]]",
+           stands->cursor ? 1LL : 0LL, or_none(stands->cursor), or_none(stands->last),
            or_none(stands->lost), stands->device_count ? stands->device_count : 1LL, 0LL,
            stands->opened_us, stands->other_field, stands->other_value);
     turns(2);

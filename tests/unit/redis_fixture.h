@@ -285,7 +285,7 @@ static inline void answer_by_itself(struct served *served, struct asked *asked)
     else if (is_asked(asked, "EVALSHA", "epoch"))
         answer(asked, "[si]", server.epoch, ++server.tick);
     else if (is_asked(asked, "EVALSHA", "{#all}:box"))
-        answer(asked, "[issss]", 0LL, "", "0-0", "0-0", "0-0");
+        answer(asked, "[isss]", 0LL, "", "0-0", "0-0");
     else if (is_asked(asked, "XRANGE", "{#all}:box"))
         answer(asked, "[is]", 0LL, "");
     else if (is_asked(asked, "HDEL", "{#all}:at"))

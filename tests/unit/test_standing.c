@@ -12,7 +12,6 @@ static const struct mailbox_opened mailbox = { .ok = true,
                                                .known_device = true,
                                                .cursor = { 20, 0 },
                                                .cursor_epoch_ok = true,
-                                               .first = { 11, 0 },
                                                .last = { 30, 0 },
                                                .lost = { 10, 0 } };
 

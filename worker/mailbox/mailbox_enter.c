@@ -4,13 +4,13 @@
 #include "worker/mailbox/call.h"
 #include "worker/mailbox/mailbox_answer.h"
 
-/* known, cursor, first, last, lost, devices, trimmed, order, the other sessions */
+/* known, cursor, last, lost, devices, trimmed, order, the other sessions */
 static bool parse_opened(struct mailbox *mailbox, const struct redis_reply *reply,
                          struct mailbox_opened *opened)
 {
-    struct redis_reply known = redis_reply_at(reply, 0), devices = redis_reply_at(reply, 5),
-                       trimmed = redis_reply_at(reply, 6), order = redis_reply_at(reply, 7),
-                       others = redis_reply_at(reply, 8);
+    struct redis_reply known = redis_reply_at(reply, 0), devices = redis_reply_at(reply, 4),
+                       trimmed = redis_reply_at(reply, 5), order = redis_reply_at(reply, 6),
+                       others = redis_reply_at(reply, 7);
 
     opened->known_device = known.type == REDIS_INTEGER && known.integer == 1;
     /* A cursor of another shape counts as one of another epoch: everything is replayed. */
@@ -20,16 +20,15 @@ static bool parse_opened(struct mailbox *mailbox, const struct redis_reply *repl
     opened->other_count = mailbox_answer_sessions(mailbox, &others, &opened->others);
     if (trimmed.type == REDIS_INTEGER && trimmed.integer > 0)
         mailbox->counts.trimmed += (uint64_t)trimmed.integer;
-    return mailbox_answer_seq(reply, 2, &opened->first) &&
-           mailbox_answer_seq(reply, 3, &opened->last) &&
-           mailbox_answer_seq(reply, 4, &opened->lost) && devices.type == REDIS_INTEGER;
+    return mailbox_answer_seq(reply, 2, &opened->last) &&
+           mailbox_answer_seq(reply, 3, &opened->lost) && devices.type == REDIS_INTEGER;
 }
 
 static void on_opened(struct op *op, const struct redis_reply *reply)
 {
     struct mailbox_opened opened = { .ok = false };
 
-    if (reply && reply->type == REDIS_ARRAY && reply->count >= 9)
+    if (reply && reply->type == REDIS_ARRAY && reply->count >= 8)
         opened.ok = parse_opened(op->mailbox, reply, &opened);
     ((mailbox_opened_cb)op->done)(op->arg, &opened);
 }

@@ -11,14 +11,14 @@
 #include "worker/mailbox/place.h"
 
 struct mailbox_opened {
-    bool ok;                /* false: Redis is away or refuses; nothing below counts */
-    bool known_device;      /* has a cursor */
-    struct seq cursor;      /* of the device; zero when new */
-    bool cursor_epoch_ok;   /* the cursor was written under the present epoch */
-    struct seq first, last; /* the oldest message kept, the newest ever (zero: none) */
-    struct seq lost;        /* the newest message that retention has removed (zero: none) */
-    uint32_t device_count;  /* devices that have a cursor, this one included */
-    uint64_t opened_us;     /* of this session, see struct mailbox_entrant */
+    bool ok;               /* false: Redis is away or refuses; nothing below counts */
+    bool known_device;     /* has a cursor */
+    struct seq cursor;     /* of the device; zero when new */
+    bool cursor_epoch_ok;  /* the cursor was written under the present epoch */
+    struct seq last;       /* the newest message ever (zero: none) */
+    struct seq lost;       /* the newest message that retention has removed (zero: none) */
+    uint32_t device_count; /* devices that have a cursor, this one included */
+    uint64_t opened_us;    /* of this session, see struct mailbox_entrant */
     /* The address's other sessions on all hosts; a session may be one of a dead worker. Borrowed
      * for the callback. */
     const struct at_session *others;

@@ -11,9 +11,8 @@ static bool parse_joined(struct mailbox *mailbox, const struct redis_reply *repl
                          struct mailbox_opened *joined)
 {
     struct redis_reply known = redis_reply_at(reply, 0);
-    bool good = known.type == REDIS_INTEGER && mailbox_answer_seq(reply, 2, &joined->first) &&
-                mailbox_answer_seq(reply, 3, &joined->last) &&
-                mailbox_answer_seq(reply, 4, &joined->lost);
+    bool good = known.type == REDIS_INTEGER && mailbox_answer_seq(reply, 2, &joined->last) &&
+                mailbox_answer_seq(reply, 3, &joined->lost);
 
     joined->known_device = known.integer == 1;
     if (joined->known_device)
@@ -27,7 +26,7 @@ static void on_joined(struct op *op, const struct redis_reply *reply)
 {
     struct mailbox_opened joined = { .ok = false };
 
-    if (reply && reply->type == REDIS_ARRAY && reply->count >= 5)
+    if (reply && reply->type == REDIS_ARRAY && reply->count >= 4)
         joined.ok = parse_joined(op->mailbox, reply, &joined);
     ((mailbox_opened_cb)op->done)(op->arg, &joined);
 }

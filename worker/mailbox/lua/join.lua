@@ -4,10 +4,10 @@
 --
 -- KEYS box ids at cur
 -- ARGV PLACE MEMBER; MEMBER "": no cursor is wanted
--- -> 1 or 0: the member has a cursor; the cursor or "", first seq, last seq, newest lost seq
+-- -> 1 or 0: the member has a cursor; the cursor or "", newest seq, newest lost seq
+--: include piece_newest
 local cursor = ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[2])
-local lost = redis.call('HGET', KEYS[2], '/lost') or '0-0'
+local lost = lost_of(KEYS[2])
 redis.call('HSET', KEYS[3], ARGV[1], 1)
 redis.call('EXPIRE', KEYS[3], 31536000)
---: include piece_ends
-return {cursor and 1 or 0, cursor or '', first, last, lost}
+return {cursor and 1 or 0, cursor or '', newest_of(KEYS[1], KEYS[2]), lost}

@@ -4,13 +4,16 @@
 -- ARGV DEVICE EPOCH FIELD OPENED AGE. FIELD is the session's field of :at. OPENED is the time in
 --    microseconds at which the session opened. OPENED "0": the session is newer than all others, or,
 --    with an AGE, AGE microseconds old.
--- -> 1 or 0: the device is known; its cursor, first seq, last seq, newest lost seq, count of
---    devices, count of trimmed entries, OPENED, the other fields and values of :at.
+-- -> 1 or 0: the device is known; its cursor, newest seq, newest lost seq, count of devices, count of
+--    trimmed entries, OPENED, the other fields and values of :at.
+--
+-- No entry is read: the script runs whenever a client connects, and an entry may be large.
 local box = KEYS[1]
 local base = string.sub(box, 1, -5)
 --: include piece_sweep
 --: include piece_oldest
 --: include piece_keep
+--: include piece_newest
 local age, len = AGE, redis.call('XLEN', KEYS[1])
 redis.call('HLEN', KEYS[2]) -- checks the type before the first write
 local known, cursor = 1, redis.call('HGET', KEYS[4], ARGV[1])
@@ -35,11 +38,10 @@ redis.call('HSET', KEYS[3], ARGV[3], string.format('%.0f', opened) .. ' ' .. ARG
 -- A year: without an end, the places of hosts that never come back would stay for ever.
 redis.call('EXPIRE', KEYS[3], 31536000)
 local trimmed = len > 0 and sweep(len, 0, oldest(age)) or 0
-local lost = redis.call('HGET', KEYS[2], '/lost') or '0-0'
+local lost = lost_of(KEYS[2])
 if not cursor then -- a new device does not miss what was gone before
   known, cursor = 0, lost .. '@' .. ARGV[2]
   redis.call('HSET', KEYS[4], ARGV[1], cursor)
 end
---: include piece_ends
 keep(age)
-return {known, cursor, first, last, lost, redis.call('HLEN', KEYS[4]), trimmed, opened, others}
+return {known, cursor, newest_of(box, KEYS[2]), lost, redis.call('HLEN', KEYS[4]), trimmed, opened, others}

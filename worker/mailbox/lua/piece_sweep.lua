@@ -22,6 +22,10 @@ local function forget(entry)
   if value.r then
     redis.pcall('HDEL', base .. ':rc', seq)
   end
+  if value.x then
+    local prefix = string.match(base, '^([^{]*)')
+    redis.pcall('ZREM', prefix .. 'expiring', 'x ' .. seq .. ' ' .. string.sub(base, #prefix + 1))
+  end
   if value.r and value.i and value.f then
     redis.pcall('ZREM', base .. ':rq', rank(seq) .. '\0' .. value.i .. '\0' .. value.f)
   end
@@ -33,8 +37,12 @@ end
 local function sweep(size, excess, oldest_ms)
   local removed, lost = 0, nil
   while removed < 128 do
-    local page = redis.call('XRANGE', box, '-', '+', 'COUNT',
-      excess > removed and math.min(excess - removed, 16) or 4)
+    local page = {}
+    if excess > removed then
+      page = redis.call('XRANGE', box, '-', '+', 'COUNT', math.min(excess - removed, 16))
+    elseif oldest_ms > 0 then -- an entry that stays is not read: it may be large
+      page = redis.call('XRANGE', box, '-', string.format('(%.0f-0', oldest_ms), 'COUNT', 4)
+    end
     local count, is_old = 0, false
     for _, entry in ipairs(page) do
       is_old = tonumber(string.match(entry[1], '^%d+')) < oldest_ms
