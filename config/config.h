@@ -88,7 +88,7 @@ struct config {
     } limits;
 
     struct {
-        int64_t per_address, groups_per_session;
+        int64_t per_address, devices_per_address, groups_per_session;
         bool copy_to_sender;
         int64_t per_service, service_credit;
         int64_t replacements_per_s; /* of an address and of a device, on a worker; 0: no limit */

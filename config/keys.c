@@ -145,6 +145,8 @@ const struct key config_keys[] = {
 
     NUMBER("sessions.perAddress", sessions.per_address, 8, 1, 64, CONFIG_LIVE,
            "Sessions that one address may have; the oldest gives way."),
+    NUMBER("sessions.devicesPerAddress", sessions.devices_per_address, 64, 1, 256, CONFIG_LIVE,
+           "Devices of one address whose cursor is kept; the device that was used longest ago gives way."),
     NUMBER("sessions.groupsPerSession", sessions.groups_per_session, 100, 0, 1000, CONFIG_LIVE,
            "Groups that one session may be subscribed to."),
     FLAG("sessions.copyToSender", sessions.copy_to_sender, true, CONFIG_LIVE,

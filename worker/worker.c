@@ -219,6 +219,8 @@ static void count_mailbox(struct office *office)
         stats_add(office->stats, STAT_mailbox_bad, counts.bad);
     if (counts.pages_waited)
         stats_add(office->stats, STAT_pages_waited, counts.pages_waited);
+    if (counts.devices_forgotten)
+        stats_add(office->stats, STAT_devices_forgotten, counts.devices_forgotten);
     if (counts.places_dropped)
         stats_add(office->stats, STAT_places_dropped, counts.places_dropped);
 }

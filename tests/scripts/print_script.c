@@ -1,7 +1,7 @@
 /*
  * Prints the text of a script exactly as a worker loads the text into Redis, limits included.
  *
- *     print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S
+ *     print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S DEVICES_MAX
  *
  * NAME is a file of worker/mailbox/lua/ without ".lua". The table tests beside this file call the
  * program; no test holds a text of its own.
@@ -35,14 +35,16 @@ _Static_assert(sizeof names / sizeof names[0] == SCRIPT_COUNT, "each script has 
 
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        fputs("usage: print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S\n", stderr);
+    if (argc != 7) {
+        fputs("usage: print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S DEVICES_MAX\n",
+              stderr);
         return 2;
     }
     const struct retention retention = { .messages_max = strtoll(argv[2], NULL, 10),
                                          .reject_full = strcmp(argv[3], "reject") == 0,
                                          .age_s = strtoll(argv[4], NULL, 10),
-                                         .dedupe_s = strtoll(argv[5], NULL, 10) };
+                                         .dedupe_s = strtoll(argv[5], NULL, 10),
+                                         .devices_max = strtoll(argv[6], NULL, 10) };
 
     for (unsigned i = 0; i < SCRIPT_COUNT; i++) {
         if (strcmp(names[i], argv[1]) != 0)

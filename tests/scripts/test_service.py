@@ -51,7 +51,9 @@ CASES = [
     Case("the group begins behind what devices had acknowledged in this epoch", **work("7+"),
          before={BOX: GROUPLESS, CUR: {"a": f"{seq(1)}@e1", "b": f"{seq(0)}@e1", "c": f"{seq(2)}@e0"}},
          answer=answer("7", entry(2), busy=1),
-         after={BOX: box(2, 2, seven=[2]), SVC: {SEVEN: "1", "": "1"}}, ttl={SVC: KEEP}),
+         after={BOX: box(2, 2, seven=[2]), SVC: {SEVEN: "1", "": "1"},
+                CUR: {"a": f"{seq(1)}@e1", "b": f"{seq(0)}@e1", "c": f"{seq(2)}@e0", "\1": f"{seq(1)}@e1"}},
+         ttl={SVC: KEEP}),
     Case("a second session joins", **work("7-8-"), before={BOX: box(0), SVC: {SEVEN: "3", "": "3"}}, answer=answer(),
          after={SVC: {SEVEN: "3", EIGHT: "0", "": "3"}}, ttl={SVC: KEEP}),
     # -- giving

@@ -117,6 +117,7 @@ static void take_retention(struct mailbox *mailbox, const struct config *config)
         .messages_max = config->mailbox.messages_max,
         .age_s = config->mailbox.age_s,
         .dedupe_s = config->mailbox.dedupe_s,
+        .devices_max = config->sessions.devices_per_address,
         .reject_full = strcmp(config->mailbox.full, "reject") == 0,
     };
 }

@@ -59,8 +59,7 @@ void mailbox_tick(struct mailbox *mailbox);
 const char *mailbox_fault(const struct mailbox *mailbox);
 struct mailbox_counts {
     uint64_t trimmed, repeated, retried, errors, bad; /* as STAT_mailbox_* */
-    uint64_t places_dropped;                          /* as STAT_places_dropped */
-    uint64_t pages_waited;                            /* as STAT_pages_waited */
+    uint64_t places_dropped, devices_forgotten, pages_waited;
 };
 /* Since the last call. */
 struct mailbox_counts mailbox_take_counts(struct mailbox *mailbox);

@@ -55,7 +55,7 @@ enum script {
 };
 enum { SHA_HEX = 40 };
 struct retention {
-    int64_t messages_max, age_s, dedupe_s;
+    int64_t messages_max, age_s, dedupe_s, devices_max;
     bool reject_full;
 };
 /* The text of a script as this worker loads the text, NUL-terminated; the caller frees the text.

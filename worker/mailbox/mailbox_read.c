@@ -39,6 +39,8 @@ enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct s
 
 static void on_cursor_moved(struct op *op, const struct redis_reply *reply)
 {
+    if (reply && reply->type == REDIS_INTEGER && reply->integer > 1)
+        op->mailbox->counts.devices_forgotten += (uint64_t)reply->integer - 1;
     if (op->done)
         ((mailbox_done_cb)op->done)(op->arg, reply && reply->type == REDIS_INTEGER);
 }

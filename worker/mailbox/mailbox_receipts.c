@@ -82,11 +82,13 @@ void mailbox_settle(struct mailbox *mailbox, struct slice owed_text)
 
 static void on_asked_acked(struct op *op, const struct redis_reply *reply)
 {
-    int64_t more = mailbox_answer_number(reply, 0);
-    struct mailbox_acked acked = { .ok = more >= 0, .more = more == 1, .debts = { NULL, 1 } };
+    int64_t more = mailbox_answer_number(reply, 0), moved = mailbox_answer_number(reply, 1);
+    struct mailbox_acked acked = { .ok = more >= 0, .more = more == 1, .debts = { NULL, 2 } };
 
     if (acked.ok)
         acked.debts.reply = reply;
+    if (moved > 1)
+        op->mailbox->counts.devices_forgotten += (uint64_t)moved - 1;
     ((mailbox_acked_cb)op->done)(op->arg, &acked);
 }
 

@@ -45,10 +45,11 @@ char *mailbox_script(enum script script, struct slice name, const struct retenti
 
     buf_init(&comment, 4096);
     mailbox_key(&comment, SLICE(""), name, ""); /* escaped: one line, whatever the name holds */
-    if (asprintf(&text, "--%s\nlocal MAX,REJECT,AGE,DEDUPE=%lld,%s,%lld,%lld\n%s",
+    if (asprintf(&text, "--%s\nlocal MAX,REJECT,AGE,DEDUPE,DEVICES=%lld,%s,%lld,%lld,%lld\n%s",
                  buf_text(&comment), (long long)retention->messages_max,
                  retention->reject_full ? "true" : "false", (long long)retention->age_s,
-                 (long long)retention->dedupe_s, texts[script]) < 0)
+                 (long long)retention->dedupe_s, (long long)retention->devices_max,
+                 texts[script]) < 0)
         text = NULL;
     buf_fini(&comment);
     return text;

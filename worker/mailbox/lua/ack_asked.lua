@@ -3,8 +3,8 @@
 --
 -- KEYS and the first three ARGV: ack.lua's
 -- ARGV ADDRESS, how many messages at most, "FIRST LAST FIRST LAST …" of the acknowledged seqs
--- -> 1 when more messages may be waiting (the cursor stays; the worker calls again), else 0; then
---    for each receipt its line (PREFIXowed) and "".
+-- -> 1 when more messages may be waiting (the cursor stays; the worker calls again), else 0; ack.lua's
+--    answer, or 0; then for each receipt its line (PREFIXowed) and "".
 local function ack()
   --: include ack
 end
@@ -13,7 +13,7 @@ local prefix = string.match(KEYS[1], '^([^{]*)')
 --: include piece_rank
 --: include piece_home
 --: include piece_owe
-local rq, left, out = string.sub(KEYS[1], 1, -5) .. ':rq', tonumber(ARGV[5]), {0}
+local rq, left, out = string.sub(KEYS[1], 1, -5) .. ':rq', tonumber(ARGV[5]), {0, 0}
 local function unrank(text)
   local ms_len = string.byte(text) - 96
   return string.sub(text, 2, 1 + ms_len) .. '-' .. string.sub(text, 3 + ms_len)
@@ -33,6 +33,6 @@ end
 if left == 0 then
   out[1] = 1
 elseif ARGV[2] ~= '0-0' then
-  ack()
+  out[2] = ack()
 end
 return out

@@ -6,6 +6,7 @@
 -- ARGV PLACE MEMBER; MEMBER "": no cursor is wanted
 -- -> 1 or 0: the member has a cursor; the cursor or "", newest seq, newest lost seq
 --: include piece_newest
+--: include piece_lost
 local cursor = ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[2])
 local lost = lost_of(KEYS[2])
 redis.call('HSET', KEYS[3], ARGV[1], 1)

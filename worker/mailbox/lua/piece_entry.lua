@@ -1,4 +1,5 @@
 -- Needs the locals `prefix`, `rank` and `now`.
+--: include piece_highest
 
 -- -> the fields of an entry by name, or nil: no entry with a sender and an id.
 local function entry(base, seq)
@@ -42,14 +43,8 @@ local function delivered(base, seq, value)
   if taken ~= nil then
     return taken
   end
-  local epoch, cursors = redis.call('GET', prefix .. 'epoch'), redis.pcall('HVALS', base .. ':cur')
-  for _, cursor in ipairs(cursors) do
-    local at, its_epoch = string.match(cursor, '^(%d+-%d+)@(.*)$')
-    if at and its_epoch == epoch and rank(at) >= rank(seq) then
-      return true
-    end
-  end
-  return false
+  local acked = highest_of(base .. ':cur', redis.call('GET', prefix .. 'epoch'))
+  return acked ~= nil and rank(acked) >= rank(seq)
 end
 
 -- Removes an entry. :ids keeps the id for DEDUPE seconds more, so that a repetition is still

@@ -7,23 +7,17 @@ end
 -- -> the newest seq that a box ever gave; "0-0": none. :ids knows this seq. XINFO STREAM copies the
 -- first entry and the last entry whole, so XINFO is asked only about an empty box, or when :ids does
 -- not know (somebody has deleted or damaged :ids, or has added an entry to the box).
-local function newest_of(box, ids)
-  local known, len = redis.pcall('HGET', ids, ''), redis.pcall('XLEN', box)
+local function newest_of(box_key, ids_key)
+  local known, len = redis.pcall('HGET', ids_key, ''), redis.pcall('XLEN', box_key)
   if type(len) == 'number' and len > 0 and is_position(known) and
-     not redis.call('XRANGE', box, '(' .. known, '+', 'COUNT', 1)[1] then
+     not redis.call('XRANGE', box_key, '(' .. known, '+', 'COUNT', 1)[1] then
     return known
   end
-  local info = redis.pcall('XINFO', 'STREAM', box)
+  local info = redis.pcall('XINFO', 'STREAM', box_key)
   for j = 1, #info, 2 do
     if info[j] == 'last-generated-id' then
       return info[j + 1]
     end
   end
   return '0-0'
-end
-
--- -> the newest seq that retention removed from the box of these :ids.
-local function lost_of(ids)
-  local lost = redis.call('HGET', ids, '/lost')
-  return is_position(lost) and lost or '0-0'
 end

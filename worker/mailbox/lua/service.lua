@@ -26,6 +26,7 @@
 --
 -- Reads check the types of all keys before the first write.
 --: include piece_weigh
+--: include piece_highest
 local box, svc, svn, GROUP = KEYS[1], KEYS[2], KEYS[3], 'po'
 local me, credit, most, bytes = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local unread = 4 * bytes + 65536
@@ -79,17 +80,8 @@ if summary.err then
   if #own == 0 then
     return {'0 0 0 0 0 0', {}, {}, {}}
   end
-  local ms, n = '0', '0'
-  local function less(a, b)
-    return #a < #b or (#a == #b and a < b)
-  end
-  for _, cursor in ipairs(call('HVALS', KEYS[4])) do
-    local its_ms, its_n, epoch = string.match(cursor, '^(%d+)-(%d+)@(.*)$')
-    if epoch == ARGV[2] and (less(ms, its_ms) or (ms == its_ms and less(n, its_n))) then
-      ms, n = its_ms, its_n
-    end
-  end
-  call('XGROUP', 'CREATE', box, GROUP, ms .. '-' .. n, 'MKSTREAM')
+  call('HLEN', KEYS[4]) -- checks the type before the first write
+  call('XGROUP', 'CREATE', box, GROUP, highest_of(KEYS[4], ARGV[2]) or '0-0', 'MKSTREAM')
   summary = {0}
 end
 local acks = words(ARGV[7])
