@@ -2,8 +2,6 @@
 the sender's other mail and everybody else's sessions go on.
 """
 
-import asyncio
-
 import pytest
 
 from clients import PythonClient, eventually, open_on, run

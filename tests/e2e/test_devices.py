@@ -1,10 +1,6 @@
 """What devices and their sessions cost in Redis: opening a mailbox, cursors, and keys that go with the mail."""
 
-import asyncio
-
-import pytest
-
-from clients import Closed, PythonClient, eventually, open_on, run
+from clients import PythonClient, eventually, run
 
 BIG = "x" * 400000
 
@@ -130,3 +126,35 @@ def test_many_cursors_of_an_earlier_version_are_searched_once(server, redis):
         await eventually(lambda: admin.hlen("po:{bob}:cur") < 20000, "old cursors give way")
 
     run(story(), 120)
+
+
+def test_ids_are_unique_for_each_sender_also_when_the_first_message_of_an_id_is_gone(server, redis):
+    post = server(workers=2, config={"mailbox": {"maxMessages": 100}})
+
+    async def story():
+        admin = redis.client()
+        alice, zoe = await PythonClient.open(post, "alice"), await PythonClient.open(post, "zoe")
+        for sender in (alice, zoe):
+            await sender.send("bob", sender.address, type=1, id="one")
+            await sender.said("accepted")
+        bob = await PythonClient.open(post, "bob")
+        history = await bob.order("history", subjectId="one")
+        assert [m["from"] for m in history["messages"]] == ["zoe", "alice"], "each is the first of its thread"
+        for number in range(99):
+            await alice.send("bob", type=1, id=f"a{number}")
+            await alice.said("accepted")
+        left = [(row[b"f"], row[b"i"]) for _, row in admin.xrange("po:{bob}:box")]
+        assert (b"alice", b"one") not in left and (b"zoe", b"one") in left
+        await zoe.send("bob", "zoe", type=1, id="one")
+        await zoe.said("accepted")
+        left = [(row[b"f"], row[b"i"]) for _, row in admin.xrange("po:{bob}:box")]
+        assert left.count((b"zoe", b"one")) == 1
+        history = await bob.order("history", subjectId="one")
+        assert [m["from"] for m in history["messages"]] == ["zoe"]
+        for number in range(100):
+            await alice.send("bob", type=1, id=f"b{number}")
+            await alice.said("accepted")
+        assert not [field for field in admin.hkeys("po:{bob}:ids") if field.startswith(b"one")]
+        assert not admin.exists("po:{bob}:th")
+
+    run(story(), 60)

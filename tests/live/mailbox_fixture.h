@@ -444,6 +444,7 @@ static inline void config_init(void)
     config.mailbox.messages_max = 100000;
     config.mailbox.age_s = 2592000;
     config.mailbox.dedupe_s = 300;
+    config.sessions.devices_per_address = 64;
 }
 
 /* Makes the loop, `admin` and the workers, all on the Redis at socket_path. */

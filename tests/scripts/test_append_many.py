@@ -2,7 +2,7 @@
 
 import pytest
 
-from tables import Case, Error, Stream, flat, letter, rank, seq
+from tables import Case, Error, KEEP, Stream, flat, letter, rank, seq
 
 BOB = ["po:{bob}:box", "po:{bob}:ids", "po:{bob}:at"]
 CAT = ["po:{cat}:box", "po:{cat}:ids", "po:{cat}:at"]
@@ -40,7 +40,8 @@ CASES = [
                  f"1 {seq(2)} {seq(2)} 0", f"1 {seq(0)} {seq(0)} 0"],
          after={"po:{bob}:box": Stream({seq(0): letter("m0"), seq(1): letter("m1"), seq(2): letter("m1", "zoe")}),
                 "po:{bob}:ids": {"m0": f"{seq(0)} ann", "m1": f"{seq(1)} ann", "m1\0zoe": f"{seq(2)} zoe",
-                                 "": seq(2)}}),
+                                 "m1\0": "1", "": seq(2)},
+                "po:{bob}:th": [("m1\0" + rank(seq(2)), 0)]}, ttl={"po:{bob}:th": KEEP}),
     Case("a full mailbox removes in the middle of a run",
          keys=BOB, argv=run(letter("m1"), letter("m2"), letter("m3")), before=EMPTY, limits={"messages_max": 3},
          answer=[f"0 {seq(1)} {seq(0)} 0", f"0 {seq(2)} {seq(1)} 0", f"0 {seq(3)} {seq(2)} 1"],

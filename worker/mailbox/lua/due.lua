@@ -10,6 +10,7 @@ local prefix = string.sub(KEYS[1], 1, -9)
 --: include piece_home
 --: include piece_owe
 --: include piece_entry
+--: include piece_unnote
 
 -- -> the address of a hash tag: the opposite of home.
 local function tenant(tag)
@@ -19,14 +20,6 @@ local function tenant(tag)
 end
 
 local max, out = tonumber(ARGV[1]), {0, 0}
-
--- Removes the id of a removed message from :ids, unless the message was sent again since.
-local function forget(seq, tag, field)
-  local known = redis.pcall('HGET', prefix .. tag .. ':ids', field)
-  if type(known) == 'string' and string.sub(known, 1, #seq + 1) == seq .. ' ' then
-    redis.pcall('HDEL', prefix .. tag .. ':ids', field)
-  end
-end
 
 local function expire(member, seq, tag)
   local base = prefix .. tag
@@ -58,7 +51,9 @@ for _, member in ipairs(due) do
     redis.call('ZREM', KEYS[1], member)
     local tag, field = string.match(rest or '', '^(%b{})\n(.*)$')
     if kind == 'i' and tag then
-      forget(seq, tag, field)
+      -- Unless the message was sent again since: then the field has another seq.
+      local id, from = string.match(field, '^(%Z*)%z(.*)$')
+      unnote(prefix .. tag .. ':ids', id or field, from or '', seq)
     end
   end
 end
@@ -67,11 +62,10 @@ if #due == max then
   out[2] = 1
 end
 for _, line in ipairs(due) do
-  local to, _, receipt_id = string.match(line, '^%d\n([^\n]*)\n([^\n]*)\n[^\n]*\n([^\n]*)\n')
-  local known = to and redis.pcall('HGET', prefix .. home(to) .. ':ids', receipt_id)
-  known = type(known) == 'string' and string.match(known, '^(%d+-%d+) ')
+  local to, from, receipt_id = string.match(line, '^%d\n([^\n]*)\n([^\n]*)\n[^\n]*\n([^\n]*)\n')
+  local is_good, known = pcall(find, prefix .. home(to or '') .. ':ids', receipt_id or '', from or '')
   redis.call('ZADD', KEYS[2], now + 5, line)
   out[#out + 1] = line
-  out[#out + 1] = known or ''
+  out[#out + 1] = is_good and known or ''
 end
 return out

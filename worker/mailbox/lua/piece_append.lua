@@ -48,7 +48,7 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
   end
   for i = 1, letters do
     local extra, from, id = 2 * byte(form, i) - 96, args[pos], args[pos + 1]
-    local field, answer, thread_key, note = id, nil, nil, by_field and by_field[id] or known[i + 1]
+    local field, answer, thread_key, thread, note = id, nil, nil, nil, by_field and by_field[id] or known[i + 1]
     if note and string.sub(note, string.find(note, ' ', 1, true) + 1) ~= from then
       field = id .. '\0' .. from
       note = by_field and by_field[field] or call('HGET', ids, field)
@@ -82,6 +82,14 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
         answer = threads
       end
     end
+    local further = field ~= id -- another sender has used the id: rare
+    if further and not answer and not thread_key then -- :ids leads a thread to the first of them only
+      thread_key, thread = string.sub(box, 1, -4) .. 'th', id
+      local threads = try('ZCARD', thread_key)
+      if type(threads) == 'table' then
+        answer = threads
+      end
+    end
     if not answer then
       local seq
       if extra == 0 then
@@ -93,6 +101,10 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
       if type(seq) == 'table' then
         answer = seq
       else
+        if further and not note then -- piece_unnote.lua needs the count of such fields
+          try('HINCRBY', ids, id .. '\0', 1)
+          call('HSETNX', ids, id, '0-0 \0')
+        end
         note = seq .. ' ' .. from
         if by_field then
           by_field[field], notes[noted + 1], notes[noted + 2], noted = note, field, note, noted + 2
@@ -101,7 +113,7 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
         end
         if thread_key then
           --: include piece_rank
-          call('ZADD', thread_key, 0, args[pos + 2 + extra] .. '\0' .. rank(seq))
+          call('ZADD', thread_key, 0, (thread or args[pos + 2 + extra]) .. '\0' .. rank(seq))
           if call('ZCARD', thread_key) == 1 then
             call('EXPIRE', thread_key, 2 * AGE + 10000)
           end

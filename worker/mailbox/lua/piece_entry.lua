@@ -68,6 +68,9 @@ local function remove(base, seq, value)
     local known = redis.pcall('HGET', base .. ':ids', field)
     if type(known) == 'string' and string.sub(known, 1, #seq + 1) == seq .. ' ' then
       redis.pcall('ZADD', prefix .. 'expiring', now + DEDUPE, 'i ' .. seq .. ' ' .. tag .. '\n' .. field)
+      if field ~= value.i and not value.t then
+        redis.pcall('ZREM', base .. ':th', value.i .. '\0' .. rank(seq))
+      end
       break
     end
   end

@@ -1,4 +1,5 @@
 -- Needs the locals `prefix` and `home`. The key PREFIXowed: lua/README.md.
+--: include piece_find
 local now = tonumber(redis.call('TIME')[1])
 
 -- Adds a receipt to PREFIXowed and to the answer `out`, unless the recipient's mailbox holds the
@@ -6,7 +7,8 @@ local now = tonumber(redis.call('TIME')[1])
 -- worker that ran the script has 5 seconds to send the receipt.
 local function owe(out, state, to, from, id, seq, level)
   local receipt_id = 'receipt-' .. state .. '.' .. redis.sha1hex(table.concat({from, to, id, seq}, '\0'))
-  if redis.pcall('HEXISTS', prefix .. home(to) .. ':ids', receipt_id) == 1 then
+  local is_good, there = pcall(find, prefix .. home(to) .. ':ids', receipt_id, from)
+  if is_good and there then
     return
   end
   local line = table.concat({state, to, from, id, receipt_id, now, level or 0}, '\n')

@@ -1,5 +1,6 @@
 -- Retention. Needs the locals `box` and `base`.
 --: include piece_rank
+--: include piece_unnote
 
 -- Removes all that other keys know of an entry.
 local function forget(entry)
@@ -7,14 +8,8 @@ local function forget(entry)
   for j = 1, #entry[2], 2 do
     value[entry[2][j]] = entry[2][j + 1]
   end
-  if value.i and value.f then
-    for _, id_field in ipairs({value.i, value.i .. '\0' .. value.f}) do
-      local found = redis.call('HGET', base .. ':ids', id_field)
-      if found and string.sub(found, 1, #seq + 1) == seq .. ' ' then
-        redis.call('HDEL', base .. ':ids', id_field)
-        break
-      end
-    end
+  if value.i and value.f and not unnote(base .. ':ids', value.i, value.f, seq) and not value.t then
+    redis.pcall('ZREM', base .. ':th', value.i .. '\0' .. rank(seq))
   end
   if value.t then
     redis.pcall('ZREM', base .. ':th', value.t .. '\0' .. rank(seq))

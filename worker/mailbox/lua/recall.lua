@@ -10,7 +10,6 @@ local prefix = string.match(KEYS[1], '^([^{]*)')
 --: include piece_home
 --: include piece_owe
 --: include piece_entry
---: include piece_find
 local base, from, id, me = string.sub(KEYS[1], 1, -5), ARGV[1], ARGV[2], ARGV[3]
 local seq = find(KEYS[2], id, from)
 local value = seq and entry(base, seq)

@@ -1,5 +1,5 @@
 -- Reads messages of a thread. The first message of a thread has the thread's name as its id, and
--- does not stand in :th.
+-- does not stand in :th. First messages of further senders with the same id do.
 --
 -- KEYS box ids th
 -- ARGV THREAD BEFORE COUNT BYTES; BEFORE "": from the newest on
@@ -16,7 +16,7 @@ for j = 1, #found do
 end
 local root = redis.call('HGET', KEYS[2], ARGV[1])
 root = root and string.match(root, '^(%d+-%d+) ')
-root = root and rank(root)
+root = root and root ~= '0-0' and rank(root) -- 0-0: piece_unnote.lua
 if root and (not before or root < before) then
   local at = #found + 1
   while at > 1 and found[at - 1] < root do
