@@ -12,10 +12,16 @@ static int setup(void **state)
     return 0;
 }
 
+static struct client others[10];
+
 static int teardown(void **state)
 {
     (void)state;
     office_redis_close();
+    for (int i = 0; i < 10; i++)
+        if (others[i].peer.fd > 0)
+            peer_close(&others[i].peer);
+    memset(others, 0, sizeof others);
     if (alice.peer.fd > 0)
         peer_close(&alice.peer);
     memset(&alice, 0, sizeof alice);
@@ -45,6 +51,65 @@ static void leave(void)
 {
     peer_close(&alice.peer);
     turns(2);
+}
+
+/* ---- one opening at a time ---- */
+
+static void an_address_has_one_opening_under_way(void **state)
+{
+    const struct asked *asked;
+
+    (void)state;
+    client_open(&alice, "alice", "A");
+    client_open(&others[0], "alice", "B");
+    client_open(&others[1], "bob", "A");
+    client_open(&others[2], "alice", "C");
+    turns(2);
+    asked = asked_find("EVALSHA", "{alice}:box");
+    assert_non_null(asked);
+    assert_arg(asked, 7, "A");
+    assert_non_null(asked_find("EVALSHA", "{bob}:box")); /* bob does not wait for alice */
+    opening_answer("{bob}:box", &(struct stands){ .opened_us = 5 });
+    opening_answer("{alice}:box", &(struct stands){ .opened_us = 6 });
+    hear_welcome(&alice);
+    answer(asked_next("XRANGE", "{bob}:box"), "[]");
+    answer(asked_next("XRANGE", "{alice}:box"), "[]");
+    asked = asked_find("EVALSHA", "{alice}:box");
+    assert_non_null(asked);
+    assert_arg(asked, 7, "B");
+    conn_abort(&others[2].session->conn); /* C ends while C waits */
+    turns(2);
+    opening_answer("{alice}:box", &(struct stands){ .opened_us = 7 });
+    hear_welcome(&others[0]);
+    assert_null(asked_find("EVALSHA", "{alice}:box"));
+}
+
+static void what_would_be_turned_out_anyhow_goes_before_redis_is_asked(void **state)
+{
+    static const char *const devices[] = { "B", "C", "D", "C", "E", "F" };
+
+    (void)state;
+    office.config->sessions.per_address = 3;
+    client_open(&alice, "alice", "A");
+    for (int i = 0; i < 6; i++)
+        client_open(&others[i], "alice", devices[i]);
+    turns(3);
+    for (int i = 0; i < 3; i++) {
+        peer_read(&others[i].peer);
+        others[i].peer.at = sizeof ANSWER_101 - 1;
+    }
+    assert_has(hear_subject(&others[0], "goodbye"), "too many sessions");
+    assert_has(hear_subject(&others[1], "goodbye"), "newer session of this device");
+    assert_has(hear_subject(&others[2], "goodbye"), "too many sessions");
+    for (int i = 3; i < 6; i++) {
+        opening_answer("{alice}:box", &(struct stands){ .opened_us = i });
+        answer(asked_next("XRANGE", "{alice}:box"), "[]");
+        turns(2);
+        assert_null(others[5].session->entry); /* F has not begun */
+    }
+    opening_answer("{alice}:box", &(struct stands){ .opened_us = 9 });
+    assert_null(asked_find("EVALSHA", "{alice}:box"));
+    hear_welcome(&others[5]);
 }
 
 /* ---- entering ---- */
@@ -242,6 +307,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        T(an_address_has_one_opening_under_way),
+        T(what_would_be_turned_out_anyhow_goes_before_redis_is_asked),
         T(an_entry_names_the_session_its_place_and_its_device),
         T(the_order_that_redis_gives_is_the_sessions),
         T(without_an_order_the_hosts_clock_stands_for_it),

@@ -7,6 +7,7 @@
 #include "worker/delivery/carrier.h"
 #include "worker/delivery/receipts.h"
 #include "worker/delivery/ticket.h"
+#include "worker/entrance/openings.h"
 #include "worker/entrance/rivals.h"
 #include "worker/entrance/whereabouts.h"
 #include "worker/groups/groups.h"
@@ -61,10 +62,12 @@ static void opening_free(struct session *session)
     struct session_opening *opening = session->opening;
 
     session->opening = NULL;
-    if (opening && opening->asked)
+    if (opening && opening->asked) {
         opening->session = NULL;
-    else
+    } else if (opening) {
+        openings_leave(opening); /* an opening that waited; nobody waits for its turn */
         free(opening);
+    }
 }
 
 static struct session *make(struct office *office, const struct session_claim *claim)
@@ -84,7 +87,7 @@ static struct session *make(struct office *office, const struct session_claim *c
         free(session);
         return NULL;
     }
-    session->office = office;
+    session->office = session->opening->office = office;
     session->supply = &carrier_supply;
     session->grant = grant_ref(claim->grant);
     session->began_ns = clock_monotonic_ns();
@@ -173,11 +176,10 @@ static void begin(struct session *session, const struct mailbox_opened *opened)
     opening_free(session);
 }
 
-static void on_standing(void *arg, const struct mailbox_opened *opened)
+static void take_opened(struct session_opening *opening, const struct mailbox_opened *opened)
 {
-    struct session_opening *opening = arg;
     struct session *session = opening->session;
-    struct office *office;
+    struct office *office = opening->office;
 
     opening->asked = false;
     if (!session) {
@@ -186,22 +188,44 @@ static void on_standing(void *arg, const struct mailbox_opened *opened)
     }
     if (!conn_is_open(&session->conn))
         return;
-    office = session->office;
     if (!opened->ok && office->mailbox && mailbox_is_up(office->mailbox))
         office->catch_up_again = true; /* Redis is out of memory, or read-only */
     begin(session, opened->ok ? opened : NULL);
 }
 
+static void on_standing(void *arg, const struct mailbox_opened *opened);
+
+/* False: Redis is away, or takes no more. */
+static bool ask_to_open(struct session_opening *opening)
+{
+    const struct office *office = opening->office;
+
+    opening->asked = office->mailbox && mailbox_is_up(office->mailbox) &&
+                     whereabouts_enter(opening->session, on_standing, opening) == OK;
+    return opening->asked;
+}
+
+/* The session begins first: the next opening of the address then finds the session in the tables.
+ */
+static void on_standing(void *arg, const struct mailbox_opened *opened)
+{
+    static const struct mailbox_opened unavailable = { .ok = false };
+    struct session_opening *opening = arg, *next = openings_leave(opening);
+
+    take_opened(opening, opened);
+    while (next && !ask_to_open(next)) {
+        opening = next;
+        next = openings_leave(opening);
+        take_opened(opening, &unavailable);
+    }
+}
+
 static void ask_standing(struct session *session)
 {
-    struct office *office = session->office;
-    struct mailbox_opened unavailable = { .ok = false };
+    const struct mailbox_opened unavailable = { .ok = false };
 
     groups_session_opened(session); /* first: by `welcome` the session is in "#all" */
-    if (office->mailbox && mailbox_is_up(office->mailbox) &&
-        whereabouts_enter(session, on_standing, session->opening) == OK)
-        session->opening->asked = true;
-    else
+    if (openings_enter(session->opening) && !ask_to_open(session->opening))
         on_standing(session->opening, &unavailable);
 }
 
@@ -262,6 +286,8 @@ void life_on_closing(struct conn *conn)
 {
     struct session *session = session_of(conn);
 
+    if (session->opening && !session->opening->asked)
+        openings_leave(session->opening); /* a closed session must not ask when its turn comes */
     service_leave(session);
     session_unlist(session);
     whereabouts_leave(session);

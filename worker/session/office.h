@@ -20,6 +20,7 @@ struct allowances;
 struct bus;
 struct doorbell;
 struct groups;
+struct session_opening;
 struct leaving;
 struct mailbox;
 struct nodes;
@@ -31,6 +32,8 @@ struct session;
 
 /* How many counts of turns there are, by the key of a service address. */
 enum { SERVICE_TURNS = 256 };
+
+enum { OPENINGS_BUCKETS = 1024 };
 
 struct office {
     struct loop *loop;
@@ -75,6 +78,10 @@ struct office {
     uint32_t catch_up_at;     /* the index of the next session; UINT32_MAX: none */
     bool catch_up_lightly;    /* sessions only read on */
     bool catch_up_again;
+
+    /* openings.c: openings of mailboxes that are under way or wait, the oldest of a bucket first.
+     */
+    struct session_opening *openings[OPENINGS_BUCKETS];
 
     /* whereabouts.c: sessions that have ended and whose entries are still in `:at`. */
     struct leaving *leaving;

@@ -108,7 +108,10 @@ struct session {
 /* What a session needs until it begins: the claim, copied, and the client's position. */
 struct session_opening {
     struct session *session; /* NULL: the session has ended; Redis still has a question */
+    struct office *office;
+    struct session_opening *next; /* entrance/openings.c */
     struct standing_since since;
+    bool listed, has_turn;       /* entrance/openings.c */
     bool asked;                  /* Redis has a question, whose answer frees this memory */
     struct slice address, early; /* in text; early: bytes that came behind the HTTP request */
     char text[];
