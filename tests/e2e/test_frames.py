@@ -223,6 +223,19 @@ def test_a_flood_of_empty_fragments_is_ended(raw):
     assert raw.close_code() in (1008, 1009, None)
 
 
+def test_ten_pings_in_one_segment_are_ten_pongs(raw):
+    raw.send(b"".join(frame(9, f"p{n}") + frame(1, f"t{n}") for n in range(10)))
+    assert [raw.frame() for _ in range(20)] == [
+        (True, *one) for n in range(10) for one in ((10, b"p%d" % n), (1, b"t%d" % n))]
+    raw.send(b"".join(frame(9, f"{n}") for n in range(1000)))
+    pongs = [raw.control()[1]]
+    while pongs[-1] != b"999":
+        pongs.append(raw.control()[1])
+    assert pongs[:15] == [b"%d" % n for n in range(15)] and len(pongs) <= 1000
+    raw.send(frame(9, "after"))
+    assert raw.control() == (10, b"after")
+
+
 def test_a_peer_that_pings_and_never_reads_costs_no_memory(echo):
     import psutil
     process = psutil.Process(echo.process.pid)

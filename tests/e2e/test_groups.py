@@ -197,6 +197,57 @@ def test_several_groups_and_cc_in_one_post_and_the_same_id_twice(server):
     run(scene())
 
 
+def test_every_post_names_the_log_that_its_seq_is_of(server):
+    post = server(2)
+
+    async def scene():
+        alice, bob = await enter(post, "alice", 0), await enter(post, "bob", 1)
+        odd = '#a"b\\c/é'
+        groups = ["#a", "#b", odd]
+        await subscribe(bob, *groups)
+        await alice.send(groups, "x", type=3, id="one", log="#forged")
+        await alice.said("accepted", inReplyTo="one")
+        live = await has(bob, 3)
+        assert sorted(m["log"] for m in live) == sorted(groups) and ids(live) == ["one"] * 3
+        for message in live:  # the seq acknowledges in the log that is named, and only there
+            answer = await bob.order("ack", tags=[message["log"]], references=message["seq"])
+            assert answer["cursor"] == message["seq"], answer
+            history = (await bob.order("history", tags=[message["log"]]))["messages"]
+            assert history == [message]
+        await subscribe(alice, *groups, references="0-0")
+        replay = await has(alice, 3)
+        assert sorted((m["log"], m["seq"]) for m in replay) == sorted((m["log"], m["seq"]) for m in live)
+        mail = await alice.send("bob", "m", type=1, log={"not": "carried"})
+        assert "log" not in await bob.message(id=mail["id"])
+        assert "log" not in (await bob.order("history"))["messages"][0]
+
+    run(scene())
+
+
+def test_an_ack_of_a_posts_seq_without_its_group_is_an_error(server):
+    post = server(1)
+
+    async def scene():
+        boss = await enter(post, "boss", po={"broadcast": True})
+        bob = await enter(post, "bob", device="APP")
+        await subscribe(bob, "#log")
+        await post_all(boss, ["#log", "#all"], 1)
+        for message in await has(bob, 2):  # of `#all` although bob did not subscribe to it
+            answer = await bob.order("ack", references=message["seq"])
+            assert (answer["subject"], answer["code"], answer["field"]) == ("rejected", "missing-field", "tags")
+        mail = await boss.send("bob", "m", type=1)
+        await boss.said("accepted", inReplyTo=mail["id"])
+        mail = await bob.message(id=mail["id"])
+        for _ in range(2):
+            assert (await bob.order("ack", references=mail["seq"]))["cursor"] == mail["seq"]
+        # An acknowledged post's seq is still of its log.
+        message = (await post_all(boss, "#log", 1)) and (await has(bob, 3))[2]
+        assert (await bob.order("ack", tags=["#log"], references=message["seq"]))["cursor"] == message["seq"]
+        assert (await bob.order("ack", references=message["seq"]))["code"] == "missing-field"
+
+    run(scene())
+
+
 def test_signals_to_a_group_reach_its_subscribers_and_are_not_stored(server):
     post = server(2)
 
@@ -355,7 +406,8 @@ def test_a_device_goes_on_behind_what_it_acknowledged(server):
         for references in (got[3]["seq"], "99999999999999-0"):
             answer = await bob.order("ack", tags=["#log"], references=references)
             assert answer["cursor"] == got[11]["seq"]
-        assert (await bob.order("ack", references=got[19]["seq"]))["cursor"] == "0-0"
+        answer = await bob.order("ack", references=got[19]["seq"])
+        assert (answer["subject"], answer["code"], answer["field"]) == ("rejected", "missing-field", "tags")
         await bob.close()
         for slot in (0, 1):
             bob = await enter(post, "bob", slot, device="APP")

@@ -121,7 +121,7 @@ static bool find(const struct json_value *object, const struct json_value *wante
 
 static void check_carried(const struct json_value *before, const struct json_value *after)
 {
-    static const char *const taken[] = { "token", "seq", "lastUpdateTime", "state", NULL };
+    static const char *const taken[] = { "token", "seq", "log", "lastUpdateTime", "state", NULL };
     static const char *const wrapped[] = { "to", "cc", NULL };
     struct json_walk walk;
     struct json_value key, value, now;
@@ -146,7 +146,7 @@ static void check_stamp(const struct envelope *envelope, bool keep_state)
                                           .from_tag = SLICE("T\"\\\n\xc3\xa9"),
                                           .now_s = 1795000001,
                                           .keep_state = keep_state };
-    static const char *const never[] = { "token", "seq", NULL };
+    static const char *const never[] = { "token", "seq", "log", NULL };
     static const char *const always[] = { "id",    "lastUpdateTime", "createTime",
                                           "state", "fromTag",        NULL };
     struct msg *msg = envelope_stamp(envelope, &stamp, MSG_MAIL);

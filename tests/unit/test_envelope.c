@@ -618,6 +618,8 @@ static void a_taken_member_leaves_from_any_position(void **state)
         " \"\\u0074\\u006F\\u006b\\u0065\\u006e\" : \"SECRET,}\" ",
         "\"seq\":\"SECRET\"",
         "\"token\":\"SECRET\",\"seq\":\"SECRET\"",
+        "\"log\":[\"SECRET\"]",
+        "\"l\\u006fg\":\"SECRET\",\"seq\":\"SECRET\"",
         " \"seq\" : \"SECRET\" , \"state\" : 3 , \"lastUpdateTime\" : 5 , \"token\" : \"SECRET\" ",
         "\"lastUpdateTime\":77777",
         "\"state\":3",

@@ -312,10 +312,10 @@ static void stored_posts_come_once_in_order_with_their_seq(void **state)
     offer(group, 6, 5, "{\"id\":\"p6\"}");
     offer(group, 7, 6, "{\"id\":\"p7\"}");
     offer(group, 8, 7, "{\"id\":\"p8\"}");
-    assert_string_equal(hear(&bob), "{\"seq\":\"6-0\",\"id\":\"p6\"}");
-    assert_string_equal(hear(&bob), "{\"seq\":\"7-0\",\"id\":\"p7\"}");
-    assert_string_equal(hear(&bob), "{\"seq\":\"8-0\",\"id\":\"p8\"}");
-    assert_string_equal(hear(&carol), "{\"seq\":\"8-0\",\"id\":\"p8\"}");
+    assert_string_equal(hear(&bob), "{\"seq\":\"6-0\",\"log\":\"#news\",\"id\":\"p6\"}");
+    assert_string_equal(hear(&bob), "{\"seq\":\"7-0\",\"log\":\"#news\",\"id\":\"p7\"}");
+    assert_string_equal(hear(&bob), "{\"seq\":\"8-0\",\"log\":\"#news\",\"id\":\"p8\"}");
+    assert_string_equal(hear(&carol), "{\"seq\":\"8-0\",\"log\":\"#news\",\"id\":\"p8\"}");
     expect_nothing(&bob.peer);
     expect_nothing(&carol.peer);
 }
@@ -380,7 +380,7 @@ static void who_is_behind_in_all_gets_a_place_of_its_own_until_it_has_caught_up(
     assert_non_null(all);
     group_log_start(all, (struct seq){ 5, 0 });
     offer(all, 6, 5, "{\"id\":\"p6\"}");
-    assert_string_equal(hear(&bob), "{\"seq\":\"6-0\",\"id\":\"p6\"}");
+    assert_string_equal(hear(&bob), "{\"seq\":\"6-0\",\"log\":\"#all\",\"id\":\"p6\"}");
     assert_null(bob.session->subscriptions);
     bob.session->conn.outbox.bytes += LIVE_BYTES; /* as if so much waited */
     put(all, 7, 6, "{\"id\":\"p7\"}");
@@ -393,12 +393,12 @@ static void who_is_behind_in_all_gets_a_place_of_its_own_until_it_has_caught_up(
     assert_non_null(lagging);
     assert_int_equal(lagging->reader.feed.queued.ms, 6);
     assert_int_equal(lagging->state, SUBSCRIPTION_LAGGING);
-    assert_string_equal(hear(&carol), "{\"seq\":\"6-0\",\"id\":\"p6\"}");
-    assert_string_equal(hear(&carol), "{\"seq\":\"7-0\",\"id\":\"p7\"}");
+    assert_string_equal(hear(&carol), "{\"seq\":\"6-0\",\"log\":\"#all\",\"id\":\"p6\"}");
+    assert_string_equal(hear(&carol), "{\"seq\":\"7-0\",\"log\":\"#all\",\"id\":\"p7\"}");
     /* It has read 7 from the log. */
     subscription_start_live(lagging, (struct seq){ 7, 0 });
     offer(all, 8, 7, "{\"id\":\"p8\"}");
-    assert_string_equal(hear(&bob), "{\"seq\":\"8-0\",\"id\":\"p8\"}");
+    assert_string_equal(hear(&bob), "{\"seq\":\"8-0\",\"log\":\"#all\",\"id\":\"p8\"}");
     assert_null(bob.session->subscriptions);
 }
 

@@ -151,21 +151,112 @@ static void shedding_takes_the_lowest_level_first_and_never_mail(void **state)
     assert_int_equal(outbox.mail_count, 1);
 }
 
-static void only_the_latest_pong_waits(void **state)
+static void put_pong(int number)
+{
+    char text[8];
+    struct msg *pong;
+
+    snprintf(text, sizeof text, "%d", number);
+    pong = msg_new(slice_of(text), MSG_ANSWER, 0);
+    pong->opcode = WS_PONG;
+    assert_int_equal(outbox_put(&outbox, pong), OK);
+    msg_unref(pong);
+}
+
+static void sixteen_pongs_wait_then_only_the_latest_takes_the_last_place(void **state)
 {
     (void)state;
-    for (int i = 0; i < 1000; i++) {
-        char text[8];
-        struct msg *pong;
-        snprintf(text, sizeof text, "%d", i);
-        pong = msg_new(slice_of(text), MSG_ANSWER, 0);
-        pong->opcode = WS_PONG;
-        assert_int_equal(outbox_put(&outbox, pong), OK);
-        msg_unref(pong);
-    }
-    assert_true(outbox.bytes < 10);
+    for (int i = 0; i < 1000; i++)
+        put_pong(i);
+    assert_int_equal(outbox.bytes, 10 * 3 + 5 * 4 + 5);
     outbox_flush(&outbox, fds[0], &sent);
-    assert_string_equal(received(), "999;");
+    assert_string_equal(received(), "0;1;2;3;4;5;6;7;8;9;10;11;12;13;14;999;");
+    for (int i = 0; i < 17; i++) /* all that waited have left, and sixteen may wait again */
+        put_pong(i);
+    outbox_flush(&outbox, fds[0], &sent);
+    assert_string_equal(received(), "0;1;2;3;4;5;6;7;8;9;10;11;12;13;14;16;");
+}
+
+/* Pongs that the socket did not take go back to their places, and are counted once. */
+static void pongs_that_do_not_fit_still_count_as_waiting(void **state)
+{
+    static uint8_t bytes[1 << 20];
+    int size = 4096;
+
+    (void)state;
+    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    put_bytes(300000, 'x');
+    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_BLOCKED);
+    for (int round = 0; round < 5; round++) {
+        for (int i = 0; i < 30; i++)
+            put_pong(i);
+        outbox_flush(&outbox, fds[0], &sent); /* takes them out, and puts them back */
+    }
+    while (outbox_flush(&outbox, fds[0], &sent) != OUTBOX_EMPTY && outbox.current)
+        assert_true(read(fds[1], bytes, sizeof bytes) > 0);
+    while (read(fds[1], bytes, sizeof bytes) == (ssize_t)sizeof bytes)
+        ;
+    assert_int_equal(outbox.bytes, 0);
+    for (int i = 0; i < 20; i++)
+        put_pong(i);
+    assert_int_equal(outbox.bytes, 10 * 3 + 6 * 4);
+}
+
+static void a_stored_message_names_its_log_behind_its_seq(void **state)
+{
+    struct msg *log = msg_new(SLICE("\"log\":\"#g\","), MSG_MAIL, 0);
+    struct msg *msg = msg_new(SLICE("{\"id\":1}"), MSG_MAIL, 0);
+    struct outbox_position position = { 12, 3, 1, 7, log };
+
+    (void)state;
+    assert_int_equal(outbox_put_at(&outbox, msg, position), OK);
+    position.log = NULL;
+    assert_int_equal(outbox_put_at(&outbox, msg, position), OK);
+    assert_int_equal(log->refs, 2);
+    outbox_flush(&outbox, fds[0], &sent);
+    assert_string_equal(received(), "{\"seq\":\"12-3\",\"log\":\"#g\",\"id\":1};"
+                                    "{\"seq\":\"12-3\",\"id\":1};");
+    assert_int_equal(log->refs, 1);
+    msg_unref(msg);
+    msg_unref(log);
+}
+
+/* The longest name, and a socket that cuts anywhere. */
+static void the_longest_log_leaves_whole_however_it_is_cut(void **state)
+{
+    static uint8_t all[1 << 16];
+    struct msg *log = msg_make(OUTBOX_LOG_MAX, MSG_MAIL, 0), *msg = msg_make(3000, MSG_MAIL, 0);
+    struct outbox_position position = { UINT64_MAX, UINT64_MAX, 1, 7, log };
+    size_t got = 0;
+    enum outbox_result result;
+    int size = 1;
+
+    (void)state;
+    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    memset(log->data, 'l', log->len);
+    memset(msg->data, 'm', msg->len);
+    msg->data[0] = '{';
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(outbox_put_at(&outbox, msg, position), OK);
+    do {
+        ssize_t n;
+        result = outbox_flush(&outbox, fds[0], &sent);
+        n = read(fds[1], all + got, 1 + (size_t)rand() % 700);
+        got += n > 0 ? (size_t)n : 0;
+    } while (result != OUTBOX_EMPTY);
+    for (ssize_t n; (n = read(fds[1], all + got, sizeof all - got)) > 0;)
+        got += (size_t)n;
+    assert_int_equal(got, 8 * (4 + 51 + OUTBOX_LOG_MAX + 2999));
+    for (size_t i = 0; i < 8; i++) {
+        const uint8_t *frame = all + i * (got / 8);
+        assert_memory_equal(frame + 4, "{\"seq\":\"18446744073709551615-", 29);
+        assert_int_equal(frame[4 + 51], 'l');
+        assert_int_equal(frame[4 + 51 + OUTBOX_LOG_MAX - 1], 'l');
+        assert_int_equal(frame[4 + 51 + OUTBOX_LOG_MAX], 'm');
+    }
+    assert_int_equal(log->refs, 1);
+    msg_unref(msg);
+    msg_unref(log);
 }
 
 static void clearing_keeps_what_has_partly_left(void **state)
@@ -286,7 +377,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_slow_socket_gets_every_byte_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(shedding_takes_the_lowest_level_first_and_never_mail, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(only_the_latest_pong_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            sixteen_pongs_wait_then_only_the_latest_takes_the_last_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(pongs_that_do_not_fit_still_count_as_waiting, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_stored_message_names_its_log_behind_its_seq, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(the_longest_log_leaves_whole_however_it_is_cut, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(clearing_keeps_what_has_partly_left, setup, teardown),
         cmocka_unit_test_setup_teardown(a_closed_socket_is_broken, setup, teardown),
         cmocka_unit_test_setup_teardown(raw_bytes_leave_without_a_head, setup, teardown),

@@ -31,7 +31,7 @@ static void mail_failed(struct reader *reader)
 
 static void mail_enqueue(struct session *session, struct msg *msg, struct seq seq)
 {
-    struct outbox_position position = { seq.ms, seq.n, ++session->reader.feed.numbers, 0 };
+    struct outbox_position position = { seq.ms, seq.n, ++session->reader.feed.numbers, 0, NULL };
 
     if (msg->flags & MSG_ASKS)
         receipts_expect(session, seq);

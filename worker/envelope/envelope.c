@@ -54,6 +54,7 @@ static void note_member(void *context, const struct json_member *member)
     switch (field) {
     case FIELD_TOKEN:
     case FIELD_SEQ:
+    case FIELD_LOG:
     case FIELD_STATE:
     case FIELD_LAST_UPDATE_TIME:
         add_cut(parse->envelope, field, member->span);

@@ -30,6 +30,7 @@ static const char text_time[] = "must be a time in whole Unix seconds";
 static const struct rule rules[FIELD_COUNT] = {
     [FIELD_ID] = { ID, 1, ENVELOPE_ID_MAX, KEEP(id), "must be 1 to 64 of A-Z a-z 0-9 . _ : -" },
     [FIELD_SEQ] = { STRING, 0, INT64_MAX, NOWHERE, text_string },
+    [FIELD_LOG] = { CARRIED, 0, 0, NOWHERE, NULL }, /* never carried: the server sets it */
     [FIELD_FROM] = { ADDRESS, 1, ADDRESS_BYTES_MAX, KEEP(from),
                      "must be an address: 1 to 255 bytes, no control characters, no white space at "
                      "either end" },
@@ -71,7 +72,7 @@ static const struct {
     uint8_t first, last;
 } by_len[NAME_LEN_MAX + 1] = {
     [2] = { FIELD_ID, FIELD_CC },
-    [3] = { FIELD_SEQ, FIELD_SEQ },
+    [3] = { FIELD_SEQ, FIELD_LOG },
     [4] = { FIELD_FROM, FIELD_TAGS },
     [5] = { FIELD_LEVEL, FIELD_EPOCH },
     [7] = { FIELD_SUBJECT, FIELD_RECEIPT },

@@ -11,6 +11,7 @@
     X(TO, "to")                                                                                    \
     X(CC, "cc")                                                                                    \
     X(SEQ, "seq")                                                                                  \
+    X(LOG, "log")                                                                                  \
     X(FROM, "from")                                                                                \
     X(TYPE, "type")                                                                                \
     X(TAGS, "tags")                                                                                \

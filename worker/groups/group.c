@@ -10,6 +10,7 @@
  */
 #include "worker/groups/groups_parts.h"
 
+#include "common/json.h"
 #include "worker/mailbox/mailbox_places.h"
 
 #include <stdlib.h>
@@ -23,6 +24,19 @@ struct group *group_find(struct groups *groups, struct slice address)
     return entry && entry->group && entry->group->listed ? entry->group : NULL;
 }
 
+/* The member that names the group's log beside the `seq` of each post: outbox_position.log. */
+static struct msg *make_log_member(struct slice address)
+{
+    char storage[OUTBOX_LOG_MAX];
+    struct buf text = { .data = storage, .size = sizeof storage, .size_max = sizeof storage };
+
+    buf_add_text(&text, "\"log\":");
+    json_add_string(&text, address);
+    buf_add_char(&text, ',');
+    assert(!text.failed);
+    return msg_new(buf_slice(&text), MSG_MAIL, 0);
+}
+
 static struct group *group_find_or_make(struct groups *groups, struct slice address)
 {
     struct office *office = groups->office;
@@ -33,6 +47,10 @@ static struct group *group_find_or_make(struct groups *groups, struct slice addr
     if (!entry || entry->group)
         return entry ? entry->group : NULL;
     group = calloc(1, sizeof *group);
+    if (group && !(group->log = make_log_member(address))) {
+        free(group);
+        group = NULL;
+    }
     if (group) {
         TAILQ_INIT(&group->subscribers);
         group->groups = groups;
@@ -101,6 +119,7 @@ static void group_free(struct group *group)
     group->entry->group = NULL;
     group->entry->holders--;
     directory_release(&groups->office->directory, group->entry);
+    msg_unref(group->log);
     free(group);
 }
 

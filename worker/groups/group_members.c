@@ -16,7 +16,7 @@ static void offer_to_subscriber(struct subscription *subscription, const struct 
     if (!seq_is_zero(parcel->seq))
         subscription_offer(subscription, parcel->msg, parcel->seq, before);
     else if (subscription->state != SUBSCRIPTION_PENDING)
-        subscription_enqueue_plain(subscription->session, parcel->msg, parcel->seq);
+        subscription_enqueue_plain(subscription->session, parcel->group, parcel->msg, parcel->seq);
 }
 
 /* ---- `#name` ---- */
@@ -72,7 +72,7 @@ static void offer_to_unsubscribed(struct groups *groups, struct session *session
     struct subscription *lagging;
 
     if (seq_is_zero(parcel->seq) || conn_waiting(&session->conn) < LIVE_BYTES) {
-        subscription_enqueue_plain(session, parcel->msg, parcel->seq);
+        subscription_enqueue_plain(session, parcel->group, parcel->msg, parcel->seq);
         return;
     }
     lagging = subscription_find(session, parcel->group);

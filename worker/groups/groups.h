@@ -66,6 +66,9 @@ enum err groups_unsubscribe(struct session *session, const struct envelope *enve
 /* `ack` in a group. False: the session is not subscribed to the group. *cursor: every post up to
  * there is acknowledged. */
 bool groups_ack(struct session *session, struct slice group, struct seq seq, struct seq *cursor);
+/* Has the session been sent a post with this seq, from whichever log? False also for what is long
+ * past: a post to `#all` is known among the latest 64 only. */
+bool groups_sent_seq(const struct session *session, struct seq seq);
 /* May the session read the group's log, and subscribe to the group? */
 bool groups_may_read(const struct session *session, struct slice group);
 /* The session has a new token: ends the subscriptions that the token does not allow, and adds their

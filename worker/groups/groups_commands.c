@@ -92,6 +92,28 @@ void groups_check_grant(struct session *session, struct buf *out)
 
 /* ---- ack ---- */
 
+static bool is_recent_in_all(const struct groups *groups, struct seq seq)
+{
+    for (uint32_t i = 0; i < ALL_RECENT; i++)
+        if (seq_compare(groups->all_recent[i], seq) == 0)
+            return true;
+    return false;
+}
+
+bool groups_sent_seq(const struct session *session, struct seq seq)
+{
+    const struct subscription *subscription = session->subscriptions;
+
+    if (seq_is_zero(seq))
+        return false;
+    for (; subscription; subscription = subscription->next) {
+        const struct feed_acks *acks = &subscription->reader.feed.acks;
+        if (feed_acks_find(acks, seq) < acks->count || seq_compare(subscription->cursor, seq) == 0)
+            return true;
+    }
+    return is_recent_in_all(session->office->groups, seq);
+}
+
 bool groups_ack(struct session *session, struct slice group, struct seq seq, struct seq *cursor)
 {
     struct subscription *subscription = subscription_find_address(session, group);

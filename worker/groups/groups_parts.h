@@ -22,7 +22,10 @@
 #include <assert.h>
 #include <sys/queue.h>
 
-enum { GROUP_MEMBER_BYTES_MAX = ADDRESS_BYTES_MAX + 1 + DEVICE_BYTES_MAX };
+enum {
+    GROUP_MEMBER_BYTES_MAX = ADDRESS_BYTES_MAX + 1 + DEVICE_BYTES_MAX,
+    ALL_RECENT = 64, /* posts to `#all` that are recognised in an `ack` without tags */
+};
 
 enum subscription_state {
     SUBSCRIPTION_PENDING, /* `subscribe` waits for the log's answer */
@@ -52,6 +55,7 @@ struct group {
     struct groups *groups;
     const struct group_kind *kind;
     struct directory_entry *entry;
+    struct msg *log;             /* outbox_position.log of its posts */
     struct reader reader;        /* this worker's, for all members that are in step */
     struct seq newest_unstarted; /* the newest post offered while the reader had not started */
     struct seq delivered;        /* the last post whose delivery has begun */
@@ -82,6 +86,11 @@ struct groups {
     /* Delivered one after the other. */
     TAILQ_HEAD(parcel_list, parcel) parcels;
     uint64_t parcel_bytes;
+    /* The latest posts to `#all`, in a circle: a session that did not subscribe has no record of
+     * what it was sent. */
+    struct seq all_recent[ALL_RECENT];
+    uint32_t all_recent_next;
+
     bool delivering;                      /* the first parcel has begun; then: */
     struct seq delivered_before;          /* group->delivered before that parcel */
     struct subscription *next_subscriber; /* the next to be served; NULL: all have been */
@@ -179,9 +188,10 @@ void subscription_restart(struct subscription *subscription, struct seq last, st
 void subscription_read_next(struct session *session);
 /* A post has left the outbox. */
 void subscription_left(struct session *session, struct outbox_position position);
-/* Enqueues a message for a session that needs no reader here: the message is not stored (seq
- * zero), or the session is in step in `#all`. The session may be closing after. */
-void subscription_enqueue_plain(struct session *session, struct msg *msg, struct seq seq);
+/* Enqueues a message of the group for a session that needs no reader here: the message is not
+ * stored (seq zero), or the session is in step in `#all`. The session may be closing after. */
+void subscription_enqueue_plain(struct session *session, const struct group *group, struct msg *msg,
+                                struct seq seq);
 
 /* ---- group_members.c ---- */
 

@@ -67,8 +67,11 @@ static void parcel_begin(struct groups *groups, const struct parcel *parcel)
     groups->next_subscriber = TAILQ_FIRST(&group->subscribers);
     groups->next_session = 0;
     groups->delivered_before = group->delivered;
-    if (!seq_is_zero(parcel->seq))
-        group->delivered = parcel->seq;
+    if (seq_is_zero(parcel->seq))
+        return;
+    group->delivered = parcel->seq;
+    if (group == groups->all)
+        groups->all_recent[groups->all_recent_next++ % ALL_RECENT] = parcel->seq;
 }
 
 void parcels_deliver_some(struct groups *groups, unsigned budget)

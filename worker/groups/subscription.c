@@ -177,7 +177,7 @@ static void subscription_enqueue(struct subscription *subscription, struct msg *
 {
     struct session *session = subscription->session;
     struct outbox_position position = { seq.ms, seq.n, ++subscription->reader.feed.numbers,
-                                        subscription->number };
+                                        subscription->number, subscription->group->log };
 
     stats_add(session->office->stats, STAT_group_deliveries, 1);
     if (conn_send_at(&session->conn, msg, position) == ERR_NOMEM)
@@ -353,10 +353,11 @@ void subscription_restart(struct subscription *subscription, struct seq last, st
 
 /* ---- posts ---- */
 
-void subscription_enqueue_plain(struct session *session, struct msg *msg, struct seq seq)
+void subscription_enqueue_plain(struct session *session, const struct group *group, struct msg *msg,
+                                struct seq seq)
 {
     struct office *office = session->office;
-    struct outbox_position position = { seq.ms, seq.n, 0, UINT32_MAX };
+    struct outbox_position position = { seq.ms, seq.n, 0, UINT32_MAX, group->log };
     enum err err = !seq_is_zero(seq) ? conn_send_at(&session->conn, msg, position)
                                      : conn_send(&session->conn, msg);
 
@@ -385,7 +386,8 @@ void subscription_offer(struct subscription *subscription, struct msg *msg, stru
         subscription_enqueue(subscription, msg, seq);
         return;
     }
-    subscription_enqueue_plain(session, msg, seq); /* caught up: the session needs no reader now */
+    /* caught up: the session needs no reader now */
+    subscription_enqueue_plain(session, subscription->group, msg, seq);
     if (conn_is_open(&session->conn))
         subscription_free(subscription);
 }

@@ -112,8 +112,11 @@ static enum err run_ack(struct session *session, const struct envelope *envelope
         return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
                                "nothing is stored without Redis");
     if (!group.data) {
-        session->supply->ack(session,
-                             seq); /* an ack of nothing new changes nothing, and is answered */
+        /* An ack of nothing new changes nothing, and is answered. */
+        if (!session->supply->ack(session, seq) && seq_compare(seq, session->cursor) > 0 &&
+            groups_sent_seq(session, seq))
+            return envelope_reject(fault, REJECT_MISSING_FIELD, "tags",
+                                   "this seq is of a group's log: tags must name the group");
         cursor = session->cursor;
     } else if (!groups_ack(session, group, seq, &cursor)) {
         return envelope_reject(fault, REJECT_NOT_FOUND, "tags",
@@ -129,18 +132,24 @@ static enum err run_ack(struct session *session, const struct envelope *envelope
 
 enum { HISTORY_MAX = 200 };
 
-/* The stored message with its seq as the first member. */
-static void add_entry(struct buf *out, const struct mailbox_entry *entry)
+/* The stored message with its seq as the first member; behind it the group whose log the seq is of.
+ * group.len 0: none. */
+static void add_entry(struct buf *out, const struct mailbox_entry *entry, struct slice group)
 {
     buf_add_text(out, "{\"seq\":");
     add_quoted_seq(out, entry->seq);
+    if (group.len) {
+        buf_add_text(out, ",\"log\":");
+        json_add_string(out, group);
+    }
     if (entry->body.len > 2) /* "{}" has nothing to follow */
         buf_add_char(out, ',');
     buf_add(out, entry->body.data + 1, entry->body.len - 1);
 }
 
-/* `more` and `references`: the client asks for the messages before these. */
-static void add_page(struct buf *out, const struct mailbox_page *page)
+/* `more` and `references`: the client asks for the messages before these. group.len 0: the page is
+ * of a mailbox. */
+static void add_page(struct buf *out, const struct mailbox_page *page, struct slice group)
 {
     if (!page->ok)
         buf_add_text(out, ",\"code\":\"storage-unavailable\"");
@@ -148,7 +157,7 @@ static void add_page(struct buf *out, const struct mailbox_page *page)
     for (size_t i = 0; i < page->count; i++) {
         if (i)
             buf_add_char(out, ',');
-        add_entry(out, &page->entries[i]);
+        add_entry(out, &page->entries[i], group);
     }
     buf_add_char(out, ']');
     if (!page->ok || page->end)
@@ -177,11 +186,12 @@ static void history_read(void *arg, const struct mailbox_page *page)
     struct asker asker = history->errand.asker;
     struct session *session = asker_session(&asker);
 
-    history_free(&history->errand);
     if (session) {
-        add_page(postmaster_begin_result(session_address(session), asker_id(&asker)), page);
+        add_page(postmaster_begin_result(session_address(session), asker_id(&asker)), page,
+                 address_is_group(history->address) ? history->address : (struct slice){ 0 });
         session_say(session, postmaster_end(MSG_ANSWER));
     }
+    history_free(&history->errand);
     errands_done(&asker);
 }
 

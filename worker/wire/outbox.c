@@ -23,20 +23,23 @@ enum {
     RUN_PAYLOAD_MAX = 1000,  /* a larger answer waits by itself */
     FAIR_SHARE = 512 * 1024, /* bytes a connection may write in one turn */
     POOL_MAX = 4096,         /* lanes and frames kept for the next use */
+    PONGS_MAX = 16,          /* pongs that wait; at most 2 KiB */
 };
 
 struct frame {
     struct frame *next;
     struct msg *msg;
     struct outbox_position position;
-    uint8_t position_len; /* of {"seq":"MS-N", in place of the first '{'; 0: none */
+    uint16_t position_len; /* of {"seq":"MS-N", and the log's name, in place of the first '{'; 0:
+                              none. position.log is a reference */
 };
 
 struct outbox_lanes {
     struct frame *head[LANE_COUNT], *tail[LANE_COUNT];
     uint32_t occupied;  /* a bit a lane */
-    struct frame *pong; /* the pong that waits; NULL: none */
-    struct msg *run;    /* the last waiting answer, when it is a run that may grow; NULL: none */
+    struct frame *pong; /* the newest pong that waits; NULL: none */
+    uint32_t pong_count;
+    struct msg *run; /* the last waiting answer, when it is a run that may grow; NULL: none */
     uint32_t run_size;
 };
 
@@ -70,6 +73,8 @@ static inline struct frame *frame_new(struct msg *msg)
 static inline void frame_drop(struct frame *frame)
 {
     msg_unref(frame->msg);
+    if (frame->position.log)
+        msg_unref(frame->position.log);
     if (frame_pool_count >= POOL_MAX) {
         free(frame);
         return;
@@ -91,7 +96,7 @@ static struct outbox_lanes *lanes_new(void)
 
 static void lanes_drop(struct outbox_lanes *lanes)
 {
-    assert(lanes->occupied == 0 && !lanes->pong && !lanes->run);
+    assert(lanes->occupied == 0 && !lanes->pong && lanes->pong_count == 0 && !lanes->run);
     if (lanes_pool_count < sizeof lanes_pool / sizeof lanes_pool[0])
         lanes_pool[lanes_pool_count++] = lanes;
     else
@@ -112,9 +117,12 @@ static inline unsigned lane_of(const struct msg *msg)
     return (unsigned)(LANE_TOP + LEVEL_MAX - msg->level);
 }
 
-/* ---- {"seq":"MS-N", ---- */
+/* ---- {"seq":"MS-N","log":"NAME", ---- */
 
-enum { POSITION_MAX = sizeof "{\"seq\":\"18446744073709551615-18446744073709551615\"," - 1 };
+enum {
+    POSITION_MAX =
+        sizeof "{\"seq\":\"18446744073709551615-18446744073709551615\"," - 1 + OUTBOX_LOG_MAX
+};
 
 static unsigned digits_of(uint64_t value)
 {
@@ -136,21 +144,29 @@ static uint8_t *write_number(uint8_t *to, uint64_t value)
     return to + len;
 }
 
-static uint8_t position_len(struct outbox_position position)
+static uint16_t position_len(const struct outbox_position *position)
 {
-    return (uint8_t)(sizeof "{\"seq\":\"-\"," - 1 + digits_of(position.ms) + digits_of(position.n));
+    unsigned len =
+        (unsigned)sizeof "{\"seq\":\"-\"," - 1 + digits_of(position->ms) + digits_of(position->n);
+
+    return (uint16_t)(len + (position->log ? position->log->len : 0));
 }
 
-static uint8_t *write_position(uint8_t *to, struct outbox_position position)
+static uint8_t *write_position(uint8_t *to, const struct outbox_position *position)
 {
     static const char before[] = "{\"seq\":\"";
 
     memcpy(to, before, sizeof before - 1);
-    to = write_number(to + sizeof before - 1, position.ms);
+    to = write_number(to + sizeof before - 1, position->ms);
     *to++ = '-';
-    to = write_number(to, position.n);
+    to = write_number(to, position->n);
     memcpy(to, "\",", 2);
-    return to + 2;
+    to += 2;
+    if (position->log) {
+        memcpy(to, position->log->data, position->log->len);
+        to += position->log->len;
+    }
+    return to;
 }
 
 /* ---- a frame's bytes: head, position, data ---- */
@@ -185,7 +201,7 @@ static inline uint8_t *write_frame_head(uint8_t *to, const struct frame *frame)
 {
     if (frame->msg->opcode != OUTBOX_RAW)
         to += ws_encode_head(to, (enum ws_opcode)frame->msg->opcode, payload_len(frame));
-    return frame->position_len ? write_position(to, frame->position) : to;
+    return frame->position_len ? write_position(to, &frame->position) : to;
 }
 
 /* Counts a frame that enters (sign +1) or leaves (-1). Only a run that grows is counted elsewhere,
@@ -203,14 +219,16 @@ static inline void count_frame(struct outbox *outbox, const struct frame *frame,
         outbox->answer_bytes += (uint32_t)bytes;
 }
 
-/* Replaces a waiting pong by a newer pong (RFC 6455 5.5.3 allows to answer only the latest ping),
- * so that a flood of pings cannot grow the queue. */
+/* When PONGS_MAX pongs wait, replaces the newest of them by a newer pong (RFC 6455 5.5.3 allows to
+ * answer only the latest ping), so that a flood of pings cannot grow the queue. */
 static bool replace_pong(struct outbox *outbox, struct msg *msg)
 {
-    struct frame *pong = outbox->lanes ? outbox->lanes->pong : NULL;
+    struct frame *pong;
 
-    if (!pong)
+    if (!outbox->lanes || outbox->lanes->pong_count < PONGS_MAX)
         return false;
+    pong = outbox->lanes->pong;
+    assert(pong);
     count_frame(outbox, pong, -1);
     msg_unref(pong->msg);
     pong->msg = msg_ref(msg);
@@ -234,7 +252,9 @@ static enum err enqueue(struct outbox *outbox, struct msg *msg, struct outbox_po
     if (position.ms || position.n) {
         assert(msg->len && msg->data[0] == '{');
         frame->position = position;
-        frame->position_len = position_len(position);
+        frame->position_len = position_len(&position);
+        if (position.log)
+            msg_ref(position.log);
     }
     lanes = outbox->lanes;
     if (lanes->occupied & 1u << lane)
@@ -245,8 +265,10 @@ static enum err enqueue(struct outbox *outbox, struct msg *msg, struct outbox_po
     lanes->occupied |= 1u << lane;
     if (lane == LANE_ANSWER)
         lanes->run = NULL;
-    if (msg->opcode == WS_PONG)
+    if (msg->opcode == WS_PONG) {
         lanes->pong = frame;
+        lanes->pong_count++;
+    }
     count_frame(outbox, frame, +1);
     return OK;
 }
@@ -336,8 +358,11 @@ static inline struct frame *take_first(struct outbox_lanes *lanes)
     lanes->head[lane] = frame->next;
     if (!frame->next)
         lanes->occupied &= ~(1u << lane);
-    if (lanes->pong == frame)
-        lanes->pong = NULL;
+    if (lanes->pong && frame->msg->opcode == WS_PONG) {
+        lanes->pong_count--;
+        if (lanes->pong == frame) /* the newest leaves last */
+            lanes->pong = NULL;
+    }
     if (lanes->run == frame->msg)
         lanes->run = NULL;
     return frame;
@@ -352,8 +377,11 @@ static void put_back(struct outbox_lanes *lanes, struct frame *frame)
     if (!frame->next)
         lanes->tail[lane] = frame;
     lanes->occupied |= 1u << lane;
-    if (frame->msg->opcode == WS_PONG && !lanes->pong)
-        lanes->pong = frame;
+    if (frame->msg->opcode == WS_PONG) {
+        lanes->pong_count++;
+        if (!lanes->pong)
+            lanes->pong = frame;
+    }
 }
 
 static unsigned shed_lane(struct outbox *outbox, unsigned lane, uint64_t *bytes)

@@ -17,13 +17,19 @@
 struct frame;
 struct outbox_lanes;
 
+/* The longest text of outbox_position.log: `"log":"NAME",` with a name of 255 bytes, all escaped.
+ */
+enum { OUTBOX_LOG_MAX = 2 * 255 + sizeof "\"log\":\"\"," - 1 };
+
 /* The position of a stored message in a log, which leaves as `seq` in front of the message (ms and
  * n zero: none); the message's number among those that were queued to this connection from that
  * log; and the log: feed 0 is the session's own mailbox, another feed a group's log
- * (groups/subscription.c). */
+ * (groups/subscription.c). log: the text that leaves behind `seq` and names the group's log
+ * (`"log":"NAME",`, at most OUTBOX_LOG_MAX bytes), borrowed; NULL: the session's own mailbox. */
 struct outbox_position {
     uint64_t ms, n, number;
     uint32_t feed;
+    struct msg *log;
 };
 
 struct outbox {
@@ -42,8 +48,8 @@ enum { OUTBOX_RAW = 0xff };
 
 /* Queues msg: takes a reference, or copies a small answer. ERR_NOMEM. */
 enum err outbox_put(struct outbox *outbox, struct msg *msg);
-/* The same for a stored message, whose data begins with '{' and which leaves as {"seq":"MS-N", and
- * the rest. */
+/* The same for a stored message, whose data begins with '{' and which leaves as {"seq":"MS-N",
+ * position.log, and the rest. Takes a reference of position.log. */
 enum err outbox_put_at(struct outbox *outbox, struct msg *msg, struct outbox_position position);
 /* Returns the oldest stored message of this feed that waits; zero when none waits. */
 struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed);
