@@ -88,8 +88,9 @@
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \
     X(pings_sent)                                                                                  \
-    X(peers_dead)        /* sessions closed for silence */                                         \
-    X(slow_closed)       /* close 4002 */                                                          \
+    X(peers_dead)        /* sessions closed for silence: no answer to a ping */                    \
+    X(peers_stuck)       /* sessions closed for silence: the peer took no byte of what waits */    \
+    X(slow_closed)       /* close 4002: those, and sessions whose queue was full */                \
     X(replaced)          /* close 4500 */                                                          \
     X(protocol_errors)   /* close 1002, 1003, 1007, 1009 */                                        \
     X(tokens_expired)    /* close 4001 */                                                          \

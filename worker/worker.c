@@ -263,6 +263,8 @@ static const struct conn_calls session_calls = {
     .deadline = session_on_deadline,
     .stored_left = life_on_stored_left,
     .has_room = life_on_room,
+    .owes_answers = session_owes_answers,
+    .last_word = session_last_word,
     .closing = life_on_closing,
     .gone = life_on_gone,
 };

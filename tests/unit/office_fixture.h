@@ -97,6 +97,8 @@ static inline void office_open(const char *members)
     static const struct conn_calls calls = {
         .message = router_message,
         .deadline = session_on_deadline,
+        .owes_answers = session_owes_answers,
+        .last_word = session_last_word,
         .closing = life_on_closing,
         .gone = life_on_gone,
     };

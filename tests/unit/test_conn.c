@@ -56,6 +56,14 @@ static void on_gone(struct conn *of)
     conn = NULL;
 }
 
+static bool owes; /* what the owner says when asked */
+
+static bool on_owes(struct conn *of)
+{
+    assert_ptr_equal(of, conn);
+    return owes;
+}
+
 static bool tick_wanted;
 
 static void on_turn_end(void *arg)
@@ -77,6 +85,7 @@ static void start(void)
 {
     message_count = deadline_count = closing_count = gone_count = 0;
     on_heard = NULL;
+    owes = false;
     buf_reset(&heard);
     conn = calloc(1, sizeof *conn);
     assert_int_equal(conn_start(conn, &host, peer_open(&peer)), OK);
@@ -101,6 +110,7 @@ static int setup(void **state)
         .message = on_message,
         .deadline = on_deadline,
         .has_room = on_room,
+        .owes_answers = on_owes,
         .closing = on_closing,
         .gone = on_gone,
     };
@@ -493,6 +503,76 @@ static void a_broken_frame_is_told_and_nothing_more_is_read(void **state)
     assert_null(conn);
 }
 
+/* Good messages, a fault, and a message behind the fault, in one segment. */
+static void send_good_and_bad(void)
+{
+    struct buf bytes;
+
+    buf_init(&bytes, 1 << 16);
+    frame_add(&bytes, 0x80 | WS_TEXT, "good", 4);
+    frame_add(&bytes, 0x80 | WS_PING, "beat", 4);
+    frame_add(&bytes, 0x80 | 3, "bad", 3);
+    frame_add(&bytes, 0x80 | WS_TEXT, "behind", 6);
+    peer_send(&peer, bytes.data, bytes.len);
+    buf_fini(&bytes);
+}
+
+static void answers_leave_before_the_close_frame_of_a_fault(void **state)
+{
+    (void)state;
+    owes = true;
+    assert_int_equal(conn_answer(conn, WS_TEXT, SLICE("early")), OK);
+    send_good_and_bad();
+    turns(1);
+    expect_frame(&peer, WS_TEXT, "early");
+    expect_frame(&peer, WS_PONG, "beat");
+    peer_text(&peer, "much later");
+    pass_ms(1000);
+    expect_nothing(&peer);
+    assert_int_equal(closing_count, 0);
+    assert_int_equal(message_count, 1);
+    assert_int_equal(conn_answer(conn, WS_TEXT, SLICE("late")), OK);
+    owes = false;
+    conn_answered(conn);
+    assert_int_equal(closing_count, 1);
+    turns(1);
+    expect_frame(&peer, WS_TEXT, "late");
+    expect_close(&peer, WS_CLOSE_PROTOCOL);
+    assert_true(peer.ended);
+    assert_int_equal(message_count, 1);
+}
+
+static void an_answer_that_never_comes_delays_the_close_frame_by_a_bound(void **state)
+{
+    (void)state;
+    owes = true;
+    send_good_and_bad();
+    turns(1);
+    expect_frame(&peer, WS_PONG, "beat");
+    pass_ms(CLOSE_MS - 2 * WHEEL_TICK_MS);
+    expect_nothing(&peer);
+    pass_ms(4 * WHEEL_TICK_MS);
+    expect_close(&peer, WS_CLOSE_PROTOCOL);
+    conn_answered(conn); /* too late, and harmless */
+    pass_ms(LINGER_MS + 2 * WHEEL_TICK_MS);
+    assert_null(conn);
+}
+
+static void who_is_to_be_closed_when_answered_is_read_no_more(void **state)
+{
+    (void)state;
+    owes = true;
+    conn_close_answered(conn, WS_CLOSE_ERRORS, "too many errors");
+    conn_close_answered(conn, WS_CLOSE_GOING_AWAY, "not twice");
+    peer_text(&peer, "ignored");
+    turns(1);
+    assert_int_equal(message_count, 0);
+    assert_int_equal(closing_count, 0);
+    conn_answered(conn);
+    turns(1);
+    expect_close(&peer, WS_CLOSE_ERRORS);
+}
+
 static void a_frame_too_large_is_refused_from_its_head(void **state)
 {
     (void)state;
@@ -684,6 +764,37 @@ static void a_slow_reader_that_takes_something_stays(void **state)
     }
 }
 
+/* A large message takes minutes, and the ping waits behind the message: what the peer takes is
+ * life, and the ping itself is not. */
+static void a_slow_reader_that_cannot_answer_a_ping_stays_until_it_takes_nothing(void **state)
+{
+    (void)state;
+    host.queue_bytes_max = 64 << 20;
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(send_bulk(500000, MSG_MAIL, 0), OK);
+    turns(1);
+    for (int i = 0; i < 30; i++) {
+        pass_ms(15000);
+        assert_true(conn_is_open(conn));
+        peer_read(&peer);
+        turns(1);
+    }
+    assert_int_equal(conn->silence, CONN_NOT_SILENT);
+    assert_true(conn->outbox.bytes > 0);
+    assert_int_equal(closing_count, 0);
+    pass_ms(SLOW_MS);
+    assert_int_equal(closing_count, 1);
+}
+
+static void a_peer_that_has_taken_everything_must_answer_the_ping(void **state)
+{
+    (void)state;
+    assert_int_equal(send_bulk(100000, MSG_MAIL, 0), OK);
+    pass_ms(PING_MS + PONG_MS + 4 * WHEEL_TICK_MS);
+    assert_int_equal(closing_count, 1);
+    assert_int_equal(conn->silence, CONN_NO_PONG);
+}
+
 /* Long idle, then a pong into a socket that happens to be full: the time runs from now. */
 static void the_slow_readers_time_begins_when_something_waits(void **state)
 {
@@ -773,6 +884,9 @@ int main(void)
         T(a_peer_that_never_answers_a_close_goes_after_a_while),
         T(patience_can_be_moved_both_ways),
         T(a_broken_frame_is_told_and_nothing_more_is_read),
+        T(answers_leave_before_the_close_frame_of_a_fault),
+        T(an_answer_that_never_comes_delays_the_close_frame_by_a_bound),
+        T(who_is_to_be_closed_when_answered_is_read_no_more),
         T(a_frame_too_large_is_refused_from_its_head),
         T(a_broken_frame_during_our_close_ends_it),
         T(the_owner_may_end_it_from_within_a_message),
@@ -781,6 +895,8 @@ int main(void)
         T(who_reads_no_answers_is_not_read_either),
         T(a_reader_that_takes_nothing_is_closed_as_too_slow),
         T(a_slow_reader_that_takes_something_stays),
+        T(a_slow_reader_that_cannot_answer_a_ping_stays_until_it_takes_nothing),
+        T(a_peer_that_has_taken_everything_must_answer_the_ping),
         T(the_slow_readers_time_begins_when_something_waits),
         T(a_full_queue_sheds_signals_and_refuses_mail),
         T(raw_bytes_leave_before_everything_else),

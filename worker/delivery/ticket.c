@@ -195,6 +195,7 @@ static void answer_ready(struct session *session)
         ticket_answer(ticket);
         ticket_free(ticket);
     }
+    session_check_answered(session);
 }
 
 static void ring_recipients(const struct ticket *ticket, struct doorbell *stored,

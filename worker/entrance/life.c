@@ -282,12 +282,38 @@ void life_on_room(struct conn *conn)
     errands_on_room(session);
 }
 
+/* Many sessions go silent at once when a network fails: past SILENCE_LINES a second the counters
+ * alone say so. */
+static void log_silence(const struct session *session)
+{
+    enum { SILENCE_LINES = 16 };
+    struct office *office = session->office;
+    uint64_t now_s = loop_now_ms(office->loop) / 1000;
+    bool no_pong = session->conn.silence == CONN_NO_PONG;
+    struct log_text address, device;
+
+    if (office->silence_log_s != now_s) {
+        office->silence_log_s = now_s;
+        office->silence_log_count = 0;
+    }
+    if (office->silence_log_count++ >= SILENCE_LINES)
+        return;
+    log_info("session_silent", "session=%llx address=%s device=%s why=%s code=%u seconds=%lld",
+             (unsigned long long)session->number, log_quote(&address, session_address(session)),
+             log_quote(&device, session_device(session)), no_pong ? "no-pong" : "no-progress",
+             no_pong ? WS_CLOSE_GOING_AWAY : WS_CLOSE_TOO_SLOW,
+             (long long)(no_pong ? office->config->limits.ping_s + office->config->limits.pong_s
+                                 : office->config->limits.slow_consumer_s));
+}
+
 void life_on_closing(struct conn *conn)
 {
     struct session *session = session_of(conn);
 
     if (session->opening && !session->opening->asked)
         openings_leave(session->opening); /* a closed session must not ask when its turn comes */
+    if (conn->silence != CONN_NOT_SILENT)
+        log_silence(session);
     service_leave(session);
     session_unlist(session);
     whereabouts_leave(session);

@@ -198,6 +198,7 @@ static void joins_finish(struct subscribing *subscribing)
             say_unavailable(session, subscribing);
         }
     }
+    session_question_end(subscribing->asker.office, subscribing->asker.number);
     free(subscribing);
 }
 
@@ -231,6 +232,7 @@ static struct subscribing *subscribing_new(struct session *session, const struct
     if (!subscribing)
         return NULL;
     subscribing->asker = asker_of(session, envelope->id);
+    session_question_begin(session);
     subscribing->request = ++session->office->groups->requests;
     subscribing->since = *since;
     standing_since_epoch(&subscribing->since, envelope->epoch);
@@ -323,6 +325,7 @@ enum err groups_subscribe(struct session *session, const struct envelope *envelo
     if (!subscribing)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (joins_prepare(session, subscribing, fault)) {
+        session_question_end(subscribing->asker.office, subscribing->asker.number);
         free(subscribing);
         return ERR_BAD;
     }

@@ -137,6 +137,7 @@ void errands_done(const struct asker *asker)
     errands->under_way = false;
     errands->answer_bytes -= errands->under_way_bytes;
     errands_go_on(session);
+    session_check_answered(session);
 }
 
 void errands_reject(const struct asker *asker, enum reject_code code, const char *field,

@@ -87,6 +87,9 @@ struct office {
     struct leaving *leaving;
     uint32_t leaving_count;
 
+    uint64_t silence_log_s;     /* life.c: the second of the last line about a silent session */
+    uint32_t silence_log_count; /* lines in that second; past a bound they are only counted */
+
     bool draining;
     uint16_t drain_code;
     bool closed; /* the worker ends: nothing is kept for later */

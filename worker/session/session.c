@@ -5,7 +5,10 @@
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"
 
+#include <assert.h>
 #include <stdlib.h>
+
+static const char text_too_many_errors[] = "too many errors";
 
 enum {
     RETRY_MS = 500, /* with up to RETRY_SPREAD_MS more, so that all do not come back at once */
@@ -138,18 +141,30 @@ void session_say_welcome(struct session *session, const struct standing *standin
                          }));
 }
 
-void session_say_goodbye(struct session *session, uint16_t code, const char *message,
-                         uint32_t retry_after_ms)
+static void enqueue_goodbye(struct session *session, uint16_t code, const char *message,
+                            uint32_t retry_after_ms)
 {
-    struct msg *msg;
+    struct msg *msg = postmaster_goodbye(session_address(session), code, message, retry_after_ms);
 
-    if (!conn_is_open(&session->conn))
-        return;
-    msg = postmaster_goodbye(session_address(session), code, message, retry_after_ms);
     if (msg)
         conn_send(&session->conn, msg); /* without memory the close code alone must do */
     msg_unref(msg);
+}
+
+void session_say_goodbye(struct session *session, uint16_t code, const char *message,
+                         uint32_t retry_after_ms)
+{
+    if (!conn_is_open(&session->conn))
+        return;
+    enqueue_goodbye(session, code, message, retry_after_ms);
     conn_close(&session->conn, code, slice_of(message));
+}
+
+void session_last_word(struct conn *conn, uint16_t code, struct slice reason)
+{
+    (void)reason;
+    if (code == WS_CLOSE_ERRORS)
+        enqueue_goodbye(session_of(conn), code, text_too_many_errors, 0);
 }
 
 void session_count_error(struct session *session)
@@ -163,8 +178,43 @@ void session_count_error(struct session *session)
         session->errors_at_ms = now_ms;
         session->errors = 0;
     }
-    if (++session->errors > limit)
-        session_say_goodbye(session, WS_CLOSE_ERRORS, "too many errors", 0);
+    if (++session->errors <= limit)
+        return;
+    if (session_owes_answers(&session->conn))
+        conn_close_answered(&session->conn, WS_CLOSE_ERRORS, text_too_many_errors);
+    else
+        session_say_goodbye(session, WS_CLOSE_ERRORS, text_too_many_errors, 0);
+}
+
+/* ---- answers that are owed ---- */
+
+bool session_owes_answers(struct conn *conn)
+{
+    const struct session *session = session_of(conn);
+
+    return session->tickets || session->questions || session->errands;
+}
+
+void session_check_answered(struct session *session)
+{
+    if (!session_owes_answers(&session->conn))
+        conn_answered(&session->conn);
+}
+
+void session_question_begin(struct session *session)
+{
+    session->questions++;
+}
+
+void session_question_end(const struct office *office, uint64_t number)
+{
+    struct session *session = session_by_number(office, number);
+
+    if (!session)
+        return;
+    assert(session->questions);
+    session->questions--;
+    session_check_answered(session);
 }
 
 /* ---- reading from the session ---- */

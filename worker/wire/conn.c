@@ -5,7 +5,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 enum {
     READ_SIZE = 64 * 1024,
     LINGER_MS = 2000, /* time for the peer's end of file after both close frames */
+    MEASURES = 8,     /* times in slow_ms that the progress of a slow reader is measured */
 };
 
 /* One buffer for all connections: a worker is one thread, and no callback keeps a pointer into the
@@ -76,7 +79,7 @@ void conn_abort_no_memory(struct conn *conn)
 
 static bool not_reading(const struct conn *conn)
 {
-    return conn->read_paused || conn->held;
+    return conn->read_paused || conn->held || conn->ending;
 }
 
 /* Watches the socket for reading unless reading is paused, and for writing when the socket was
@@ -96,6 +99,32 @@ static uint64_t min64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* How many of the bytes that have left the peer's kernel has taken. A slow reader's mail can lie in
+ * this host's kernel for minutes, where only the acknowledgements show that the reader lives. */
+static uint64_t measure_taken(const struct conn *conn)
+{
+    int waiting = 0; /* unsent, or sent and not acknowledged */
+
+    if (ioctl(conn->fd, SIOCOUTQ, &waiting) != 0 || waiting < 0)
+        waiting = 0;
+    return (uint64_t)waiting < conn->left_bytes ? conn->left_bytes - (uint64_t)waiting : 0;
+}
+
+/* Notes the progress of the peer since the last measurement. Of a ping, only the bytes that left
+ * before the ping show life: the kernel of a peer that hangs takes the ping too. */
+static void note_progress(struct conn *conn, uint64_t now_ms)
+{
+    uint64_t before = conn->taken_bytes, taken = measure_taken(conn);
+
+    conn->measured_ms = now_ms;
+    if (taken <= before)
+        return;
+    conn->taken_bytes = taken;
+    conn->progress_ms = now_ms;
+    if (conn->ping_sent && before < conn->ping_at)
+        conn->last_in_ms = now_ms - conn->host->ping_ms; /* pong_ms runs from now */
+}
+
 static uint64_t next_due(const struct conn *conn)
 {
     const struct conn_host *host = conn->host;
@@ -103,11 +132,14 @@ static uint64_t next_due(const struct conn *conn)
 
     if (conn->state != CONN_OPEN)
         return conn->close_at_ms;
+    if (conn->ending)
+        due = min64(due, conn->close_at_ms);
     /* While nothing is read, no pong can be seen, and only progress counts. */
     if (!not_reading(conn))
         due = min64(due, conn->last_in_ms + host->ping_ms + (conn->ping_sent ? host->pong_ms : 0));
     if (conn->outbox.bytes)
-        due = min64(due, conn->progress_ms + host->slow_ms);
+        due = min64(due, min64(conn->progress_ms + host->slow_ms,
+                               conn->measured_ms + host->slow_ms / MEASURES));
     return due;
 }
 
@@ -127,7 +159,7 @@ static void set_timer(struct conn *conn)
 static enum err queue_msg(struct conn *conn, struct msg *msg, struct outbox_position position)
 {
     if (conn->outbox.bytes == 0) /* nothing waited until now */
-        conn->progress_ms = loop_now_ms(conn->host->loop);
+        conn->progress_ms = conn->measured_ms = loop_now_ms(conn->host->loop);
     mark_dirty(conn);
     return outbox_put_at(&conn->outbox, msg, position);
 }
@@ -135,7 +167,7 @@ static enum err queue_msg(struct conn *conn, struct msg *msg, struct outbox_posi
 static enum err queue_answer(struct conn *conn, uint8_t opcode, struct slice payload)
 {
     if (conn->outbox.bytes == 0)
-        conn->progress_ms = loop_now_ms(conn->host->loop);
+        conn->progress_ms = conn->measured_ms = loop_now_ms(conn->host->loop);
     mark_dirty(conn);
     return outbox_answer(&conn->outbox, opcode, payload);
 }
@@ -154,37 +186,78 @@ static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice 
     msg_unref(msg);
 }
 
-static void check_open(struct conn *conn, uint64_t now_ms)
+static void send_ping(struct conn *conn, uint64_t now_ms)
 {
-    struct conn_host *host = conn->host;
-    uint64_t silence_due = conn->last_in_ms + host->ping_ms;
+    conn->last_in_ms =
+        now_ms - conn->host->ping_ms; /* pong_ms runs from now, however late the timer was */
+    conn->taken_bytes = measure_taken(conn);
+    conn->ping_at = conn->left_bytes + conn->outbox.bytes;
+    conn->ping_sent = true;
+    tally_stat(conn->host, STAT_pings_sent, 1);
+    send_control(conn, WS_PING, SLICE(""));
+}
 
-    if (conn->outbox.bytes && now_ms >= conn->progress_ms + host->slow_ms) {
-        tally_stat(host, STAT_slow_closed, 1);
-        conn_close_now(conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
-    } else if (not_reading(conn)) {
-        return;
-    } else if (conn->ping_sent && now_ms >= silence_due + host->pong_ms) {
-        tally_stat(host, STAT_peers_dead, 1);
+static void close_silent(struct conn *conn, enum conn_silence silence)
+{
+    bool no_pong = silence == CONN_NO_PONG;
+
+    conn->silence = (uint8_t)silence;
+    if (no_pong) {
+        tally_stat(conn->host, STAT_peers_dead, 1);
         conn_close_now(conn, WS_CLOSE_GOING_AWAY, SLICE("no answer to a ping"));
-        conn_set_patience(conn, now_ms + LINGER_MS);
-    } else if (!conn->ping_sent && now_ms >= silence_due) {
-        conn->ping_sent = true;
-        conn->last_in_ms =
-            now_ms - host->ping_ms; /* pong_ms runs from now, however late the timer was */
-        tally_stat(host, STAT_pings_sent, 1);
-        send_control(conn, WS_PING, SLICE(""));
+        conn_set_patience(conn, loop_now_ms(conn->host->loop) + LINGER_MS);
+    } else {
+        tally_stat(conn->host, STAT_peers_stuck, 1);
+        tally_stat(conn->host, STAT_slow_closed, 1);
+        conn_close_now(conn, WS_CLOSE_TOO_SLOW, SLICE("too slow"));
     }
 }
+
+static bool is_stuck(const struct conn *conn, uint64_t now_ms)
+{
+    return conn->outbox.bytes && now_ms >= conn->progress_ms + conn->host->slow_ms;
+}
+
+static bool misses_pong(const struct conn *conn, uint64_t now_ms)
+{
+    const struct conn_host *host = conn->host;
+
+    return conn->ping_sent && now_ms >= conn->last_in_ms + host->ping_ms + host->pong_ms;
+}
+
+static void check_open(struct conn *conn, uint64_t now_ms)
+{
+    const struct conn_host *host = conn->host;
+
+    if ((conn->outbox.bytes && now_ms >= conn->measured_ms + host->slow_ms / MEASURES) ||
+        misses_pong(conn, now_ms))
+        note_progress(conn, now_ms);
+    if (is_stuck(conn, now_ms))
+        close_silent(conn, CONN_NO_PROGRESS);
+    else if (not_reading(conn))
+        return;
+    else if (misses_pong(conn, now_ms))
+        close_silent(conn, CONN_NO_PONG);
+    else if (!conn->ping_sent && now_ms >= conn->last_in_ms + host->ping_ms)
+        send_ping(conn, now_ms);
+}
+
+static void end_conn(struct conn *conn);
 
 static void on_conn_due(struct wheel_node *node, uint64_t now_ms)
 {
     struct conn *conn = (struct conn *)((char *)node - offsetof(struct conn, timer));
 
     if (conn->state != CONN_OPEN && now_ms >= conn->close_at_ms) {
-        conn_die(conn);
-        return;
+        if (!conn->broken || conn->outbox.bytes == 0) {
+            conn_die(conn);
+            return;
+        }
+        conn->broken = false; /* once: the answers before the fault have not all left yet */
+        conn->close_at_ms = now_ms + conn->host->close_ms;
     }
+    if (conn->state == CONN_OPEN && conn->ending && now_ms >= conn->close_at_ms)
+        end_conn(conn);
     if (conn->state == CONN_OPEN && now_ms >= conn->deadline_ms) {
         conn->deadline_ms = UINT64_MAX;
         conn->host->calls->deadline(conn);
@@ -231,7 +304,8 @@ void conn_close(struct conn *conn, uint16_t code, struct slice reason)
     if (conn->state != CONN_OPEN)
         return;
     enter_state(conn, CONN_CLOSING);
-    conn->read_paused = conn->held = false; /* or the peer's close frame would never be read */
+    /* Or the peer's close frame would never be read. */
+    conn->read_paused = conn->held = conn->ending = false;
     send_close(conn, code, reason);
     rewatch_conn(conn);
     conn_set_patience(conn, loop_now_ms(conn->host->loop) + conn->host->close_ms);
@@ -253,7 +327,7 @@ static void linger_conn(struct conn *conn)
         return;
     enter_state(conn, CONN_LINGERING);
     conn->end_after_flush = true;
-    conn->read_paused = conn->held = false;
+    conn->read_paused = conn->held = conn->ending = false;
     mark_dirty(conn);
     conn_set_patience(conn, loop_now_ms(conn->host->loop) + LINGER_MS);
 }
@@ -267,16 +341,60 @@ static void on_peer_close(struct conn *conn, const struct ws_event *event)
     linger_conn(conn);
 }
 
-/* Fails the connection (RFC 6455 7.1.7): sends a close frame with the reason, and ignores further
- * input. */
+/* The answers have been given, or have taken too long. A peer that broke the protocol is failed
+ * (RFC 6455 7.1.7): the close frame leaves behind what waits, and further input is ignored. */
+static void end_conn(struct conn *conn)
+{
+    struct slice reason = slice_of(conn->end_reason);
+
+    conn->ending = false;
+    if (conn->broken) {
+        send_close(conn, conn->end_code, reason);
+        linger_conn(conn);
+        return;
+    }
+    if (conn->host->calls->last_word)
+        conn->host->calls->last_word(conn, conn->end_code, reason);
+    conn_close(conn, conn->end_code, reason);
+}
+
+/* Reads nothing more, and ends the connection once the owner owes no answer. */
+static void begin_end(struct conn *conn, uint16_t code, const char *reason, bool broken)
+{
+    const struct conn_calls *calls = conn->host->calls;
+
+    conn->ending = true;
+    conn->broken = broken;
+    conn->end_code = code;
+    conn->end_reason = reason;
+    if (!calls->owes_answers || !calls->owes_answers(conn)) {
+        end_conn(conn);
+        return;
+    }
+    rewatch_conn(conn);
+    conn_set_patience(conn, loop_now_ms(conn->host->loop) + conn->host->close_ms);
+}
+
+void conn_close_answered(struct conn *conn, uint16_t code, const char *reason)
+{
+    if (conn->state == CONN_OPEN && !conn->ending)
+        begin_end(conn, code, reason, false);
+}
+
+void conn_answered(struct conn *conn)
+{
+    if (conn->state == CONN_OPEN && conn->ending)
+        end_conn(conn);
+}
+
+/* Good messages may have come directly before the fault: their answers leave first. */
 static void on_broken(struct conn *conn, const struct ws_event *event)
 {
     tally_stat(conn->host, STAT_protocol_errors, 1);
-    if (conn->state == CONN_OPEN) {
-        drop_waiting(conn);
-        send_close(conn, event->close_code, slice_of(event->reason));
-    }
-    linger_conn(conn);
+    if (conn->state == CONN_OPEN)
+        begin_end(conn, event->close_code, event->reason, true);
+    else
+        linger_conn(conn);
 }
 
 /* ---- reading ---- */
@@ -382,7 +500,7 @@ static void decode_bytes(struct conn *conn, uint8_t *data, size_t len)
     if (ws_decoder_idle(&conn->decoder)) /* a reload may have changed the limit; a begun message
                                             keeps the old limit */
         conn->decoder.message_max = conn->host->message_bytes_max;
-    while (at < len && (conn->state == CONN_OPEN || conn->state == CONN_CLOSING)) {
+    while (at < len && !conn->ending && (conn->state == CONN_OPEN || conn->state == CONN_CLOSING)) {
         struct ws_event event;
         at += ws_decode(&conn->decoder, data + at, len - at, &event);
         if (event.type == WS_EVENT_MORE) {
@@ -404,7 +522,8 @@ void conn_feed(struct conn *conn, struct slice bytes)
 {
     const char *data = bytes.data;
 
-    for (size_t left = bytes.len, n; left && conn->state == CONN_OPEN; left -= n, data += n) {
+    for (size_t left = bytes.len, n; left && conn->state == CONN_OPEN && !conn->ending;
+         left -= n, data += n) {
         size_t kept = leftover_take(conn, read_buffer);
         n = left < READ_SIZE ? left : READ_SIZE;
         memcpy(read_buffer + kept, data, n);
@@ -429,7 +548,7 @@ static void on_conn_readable(struct conn *conn)
         return;
     }
     tally_stat(conn->host, STAT_bytes_in, (uint64_t)n);
-    if (conn->state != CONN_LINGERING) /* lingering: input is ignored */
+    if (conn->state != CONN_LINGERING && !conn->ending) /* else input is ignored */
         decode_bytes(conn, read_buffer, kept + (size_t)n);
 }
 
@@ -464,6 +583,7 @@ static void flush_conn(struct conn *conn)
         tally_stat(host, STAT_bytes_out, sent.bytes);
         tally_stat(host, STAT_messages_out, sent.messages);
         tally_stat(host, STAT_answers_out, sent.answers);
+        conn->left_bytes += sent.bytes;
         conn->progress_ms = loop_now_ms(host->loop);
     }
     if (result == OUTBOX_BROKEN) {

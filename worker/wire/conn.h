@@ -34,6 +34,12 @@ struct conn_calls {
     void (*stored_left)(struct conn *conn, struct outbox_position position);
     /* Fewer bytes wait than the mark of conn_ask_for_room. May be NULL. */
     void (*has_room)(struct conn *conn);
+    /* Does the owner still owe the peer an answer to an earlier message? Asked when the peer breaks
+     * the protocol and by conn_close_answered: the connection is not closed before conn_answered,
+     * or close_ms. May be NULL: no answer is ever owed. */
+    bool (*owes_answers)(struct conn *conn);
+    /* conn_close_answered closes the connection now: the last chance to say why. May be NULL. */
+    void (*last_word)(struct conn *conn, uint16_t code, struct slice reason);
     /* Closing has begun, from either side: conn_send fails from now on. Called once, before
      * gone. */
     void (*closing)(struct conn *conn);
@@ -62,6 +68,14 @@ struct conn_host {
     uint32_t open_count; /* connections that are not yet gone */
 };
 
+/* Why a silent peer's connection is closed. */
+enum conn_silence {
+    CONN_NOT_SILENT,
+    CONN_NO_PONG,     /* nothing came for pong_ms after a ping, and the peer's kernel took none of
+                         the bytes that left before the ping */
+    CONN_NO_PROGRESS, /* something waited for slow_ms, and the peer's kernel took nothing */
+};
+
 enum conn_state {
     CONN_OPEN,
     CONN_CLOSING,   /* this side's close frame is queued or sent; the peer's is awaited */
@@ -80,17 +94,27 @@ struct conn {
     uint32_t message_len, message_size;
     uint8_t *leftover; /* the bytes of an unfinished head or control frame; NULL: none */
     struct conn *next_dirty, *next_dead;
-    uint64_t last_in_ms;  /* when the peer last sent anything */
-    uint64_t progress_ms; /* when the socket last took anything, or nothing waited */
-    uint64_t deadline_ms; /* the owner's deadline; UINT64_MAX: none */
-    uint64_t room_mark;   /* has_room is called when fewer bytes wait; 0: not wanted */
-    uint64_t close_at_ms; /* CLOSING, LINGERING: when the socket is closed at last */
+    uint64_t last_in_ms;    /* when the peer last sent anything, or showed life otherwise */
+    uint64_t progress_ms;   /* when a kernel last took anything, or nothing waited */
+    uint64_t left_bytes;    /* taken by this host's kernel */
+    uint64_t taken_bytes;   /* of these, taken by the peer's kernel, when last measured */
+    uint64_t measured_ms;   /* when that was; while something waits */
+    uint64_t ping_at;       /* ping_sent: as many bytes are ahead of the ping */
+    uint64_t deadline_ms;   /* the owner's deadline; UINT64_MAX: none */
+    uint64_t room_mark;     /* has_room is called when fewer bytes wait; 0: not wanted */
+    uint64_t close_at_ms;   /* CLOSING, LINGERING: when the socket is closed at last; `ending`: when
+                               the answers are waited for no longer */
+    const char *end_reason; /* `ending`: of the close frame; static text */
     int fd;
+    uint16_t end_code; /* `ending`: of the close frame */
     uint8_t leftover_len;
     uint8_t state;
+    uint8_t silence; /* enum conn_silence; set before `closing` is called */
     bool is_dirty, ping_sent, write_wanted, end_after_flush;
     bool read_paused; /* too many answers wait unsent */
     bool held;        /* the owner takes no messages yet */
+    bool ending;      /* OPEN: nothing is read any more; closes when the answers have been given */
+    bool broken;      /* `ending`: because the peer broke the protocol */
 };
 
 void conn_host_init(struct conn_host *host, struct loop *loop, struct stats_row *stats,
@@ -130,6 +154,11 @@ enum err conn_send_raw(struct conn *conn, struct slice bytes);
 void conn_close(struct conn *conn, uint16_t code, struct slice reason);
 /* The same, with all waiting frames dropped: for a peer that does not read. */
 void conn_close_now(struct conn *conn, uint16_t code, struct slice reason);
+/* The same as conn_close, but nothing is read from now on, and the answers that the owner owes for
+ * earlier messages leave first, unless they take longer than close_ms. reason is static text. */
+void conn_close_answered(struct conn *conn, uint16_t code, const char *reason);
+/* The owner owes no answer any more. Does nothing unless the connection waits for that. */
+void conn_answered(struct conn *conn);
 /* Closes the socket at once; gone follows at the end of the turn. */
 void conn_abort(struct conn *conn);
 /* The same for want of memory, which is counted: a frame for the peer cannot be queued. The client

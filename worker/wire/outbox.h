@@ -19,7 +19,7 @@ struct outbox_lanes;
 
 /* The longest text of outbox_position.log: `"log":"NAME",` with a name of 255 bytes, all escaped.
  */
-enum { OUTBOX_LOG_MAX = 2 * 255 + sizeof "\"log\":\"\"," - 1 };
+enum { OUTBOX_LOG_MAX = 2 * (size_t)255 + sizeof "\"log\":\"\"," - 1 };
 
 /* The position of a stored message in a log, which leaves as `seq` in front of the message (ms and
  * n zero: none); the message's number among those that were queued to this connection from that
