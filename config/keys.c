@@ -129,6 +129,9 @@ const struct key config_keys[] = {
            "Acknowledgements that one address may send at once after a pause."),
     NUMBER("limits.queueBytes", limits.queue_bytes, 1048576, 65536, 1073741824, CONFIG_LIVE,
            "Unsent bytes that wait for one session; past it signals are shed, lowest level first."),
+    NUMBER("limits.ringQueueBytes", limits.ring_queue_bytes, 2097152, 0, 1073741824, CONFIG_LIVE,
+           "Messages of a worker that wait for room in the rings to other workers, half of them for "
+           "one; past it they are refused."),
     NUMBER("limits.slowConsumerSeconds", limits.slow_consumer_s, 30, 1, 3600, CONFIG_LIVE,
            "A full queue without progress; past it close 4002."),
     NUMBER("limits.connectionsPerIP", limits.connections_per_ip, 0, 0, 4000000, CONFIG_LIVE,

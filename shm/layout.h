@@ -27,7 +27,7 @@ typedef _Atomic uint64_t shared_u64;
 typedef _Atomic uint32_t shared_u32;
 
 enum {
-    LAYOUT_VERSION = 3,
+    LAYOUT_VERSION = 4,
     LAYOUT_PAGE = 4096, /* the unit of region_protect; a larger system page is refused */
     NODE_BYTES = 256,
     BUCKET_BITS_MIN = 9, /* one page of heads */
@@ -112,7 +112,7 @@ struct layout {
     size_t master_at, workers_at, map_at;
     size_t slabs_at, slab_size, slab_sessions_at; /* a slab: bucket heads, then sessions */
     size_t columns_at, column_size;
-    size_t ring_heads_at, ring_tails_at, ring_bytes_at; /* shm/ring.c */
+    size_t ring_heads_at, ring_tails_at, ring_bytes_at, ring_size; /* shm/ring.c */
     size_t size;
     size_t dense; /* memory used when the slab of one worker is full */
 };
@@ -234,7 +234,7 @@ static inline size_t ring_tails_at(const struct layout *layout, uint32_t to)
 static inline size_t ring_bytes_at(const struct layout *layout, uint32_t from, uint32_t to)
 {
     assert(from < WORKERS_MAX && to < WORKERS_MAX);
-    return layout->ring_bytes_at + ((size_t)from * WORKERS_MAX + to) * RING_BYTES;
+    return layout->ring_bytes_at + ((size_t)from * WORKERS_MAX + to) * layout->ring_size;
 }
 
 /* Returns the number of slots that a reader must visit; at most WORKERS_MAX, whatever the shared

@@ -69,7 +69,8 @@ struct layout region_layout(uint32_t sessions_max)
     l.ring_heads_at = l.columns_at + WORKERS_MAX * l.column_size;
     l.ring_tails_at = l.ring_heads_at + (size_t)WORKERS_MAX * LAYOUT_PAGE;
     l.ring_bytes_at = l.ring_tails_at + (size_t)WORKERS_MAX * LAYOUT_PAGE;
-    l.size = l.ring_bytes_at + (size_t)WORKERS_MAX * WORKERS_MAX * RING_BYTES;
+    l.ring_size = ring_size(sessions_max);
+    l.size = l.ring_bytes_at + (size_t)WORKERS_MAX * WORKERS_MAX * l.ring_size;
     l.dense = l.slabs_at + l.slab_size + l.column_size;
     return l;
 }
@@ -349,7 +350,8 @@ enum err region_protect(struct region *region, uint32_t slot)
         !make_writable(region, column_at(l, slot), l->column_size, sealed) ||
         !make_writable(region, ring_heads_at(l, slot), LAYOUT_PAGE, sealed) ||
         !make_writable(region, ring_tails_at(l, slot), LAYOUT_PAGE, sealed) ||
-        !make_writable(region, ring_bytes_at(l, slot, 0), (size_t)WORKERS_MAX * RING_BYTES, sealed))
+        !make_writable(region, ring_bytes_at(l, slot, 0), (size_t)WORKERS_MAX * l->ring_size,
+                       sealed))
         return ERR_SYSTEM;
     (void)madvise(region->base, l->size, MADV_DONTDUMP);
     close(region->fd);

@@ -2,9 +2,10 @@
  * Rings: two positions that only grow, and the bytes between them.
  *
  * `head` says how much the writer has written, `tail` how much the reader has taken; a position
- * modulo RING_BYTES is an offset. A record is its length, the incarnation of its reader, and its
- * bytes, in one piece: a record that does not fit before the end begins at the start again, and the
- * rest of the end is passed over. The head moves last, so a record is there whole or not at all.
+ * modulo the ring's size is an offset. A record is its length, the incarnation of its reader, and
+ * its bytes, in one piece: a record that does not fit before the end begins at the start again, and
+ * the rest of the end is passed over. The head moves last, so a record is there whole or not at
+ * all.
  *
  * Writer and reader do not trust each other. A head or tail that cannot be, or a record that does
  * not lie between head and tail, is damage. The reader alone mends damage, by taking everything as
@@ -29,7 +30,9 @@ struct record_head {
 enum { HEAD_BYTES = sizeof(struct record_head) };
 static const uint32_t PASS_OVER = UINT32_MAX; /* the next record is at the start */
 
-_Static_assert((RING_BYTES & (RING_BYTES - 1)) == 0, "positions may wrap around 64 bits");
+_Static_assert((RING_BYTES & (RING_BYTES - 1)) == 0 && (RING_BYTES_MAX & (RING_BYTES_MAX - 1)) == 0,
+               "positions may wrap around 64 bits");
+_Static_assert(2 * sizeof(shared_u64) <= CACHE_LINE, "a head and the wish for room beside it");
 _Static_assert(RING_BYTES % LAYOUT_PAGE == 0, "rings share no page");
 /* The bytes passed over are fewer than those of the record that did not fit. */
 _Static_assert(2 * (RING_RECORD_MAX + HEAD_BYTES) <= RING_BYTES, "an empty ring takes any record");
@@ -44,6 +47,12 @@ static shared_u64 *tail_of(const struct region *region, uint32_t from, uint32_t 
 {
     assert(from < WORKERS_MAX);
     return region_at(region, ring_tails_at(&region->layout, to) + (size_t)from * CACHE_LINE);
+}
+
+/* Beside the head, and written by the writer too: 1 while the writer waits for room. */
+static shared_u64 *wanted_of(const struct region *region, uint32_t from, uint32_t to)
+{
+    return head_of(region, from, to) + 1;
 }
 
 static char *bytes_of(const struct region *region, uint32_t from, uint32_t to)
@@ -61,6 +70,15 @@ static void move_position(shared_u64 *word, uint64_t to)
     atomic_store_explicit(word, to, memory_order_release);
 }
 
+size_t ring_size(uint32_t sessions_max)
+{
+    size_t size = RING_BYTES;
+
+    while (size < RING_BYTES_MAX && size < (size_t)sessions_max * 16)
+        size *= 2;
+    return size;
+}
+
 /* ---- the writer ---- */
 
 static void write_record_head(char *bytes, size_t offset, uint32_t len, uint64_t incarnation)
@@ -75,7 +93,8 @@ enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t in
 {
     shared_u64 *head_word = head_of(region, from, to);
     uint64_t head = position(head_word), used = head - position(tail_of(region, from, to));
-    size_t offset = head % RING_BYTES, before_end = RING_BYTES - offset;
+    size_t size = region->layout.ring_size;
+    size_t offset = head & (size - 1), before_end = size - offset;
     size_t need = HEAD_BYTES + record.len, pass = before_end < need ? before_end : 0;
     char *bytes = bytes_of(region, from, to);
 
@@ -83,7 +102,7 @@ enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t in
         return ERR_BAD;
     if (incarnation == 0 || slot_incarnation(region, to) != incarnation)
         return ERR_DOWN;
-    if (used > RING_BYTES || pass + need > RING_BYTES - used)
+    if (used > size || pass + need > size - used)
         return ERR_FULL;
     if (pass >= HEAD_BYTES) /* a shorter end can hold no record and needs no mark */
         write_record_head(bytes, offset, PASS_OVER, 0);
@@ -94,6 +113,14 @@ enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t in
         memcpy(bytes + offset + HEAD_BYTES, record.data, record.len);
     move_position(head_word, head + pass + need);
     return OK;
+}
+
+void ring_want_room(struct region *region, uint32_t from, uint32_t to, bool wanted)
+{
+    /* In one order with the tail for all: either the reader sees the word after it has moved its
+     * tail, or the writer's next ring_put sees the tail. */
+    atomic_store(wanted_of(region, from, to), wanted);
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 void ring_ring(struct region *region, uint32_t to)
@@ -116,12 +143,13 @@ struct found {
 
 /* Finds the record at `at`; false unless the record lies wholly before `head`. Each shared word is
  * read once. */
-static bool find_record(const char *bytes, uint64_t at, uint64_t head, struct found *found)
+static bool find_record(const char *bytes, size_t size, uint64_t at, uint64_t head,
+                        struct found *found)
 {
-    size_t offset = at % RING_BYTES, before_end = RING_BYTES - offset;
+    size_t offset = at & (size - 1), before_end = size - offset;
     struct record_head record = { .len = PASS_OVER };
 
-    if (head - at > RING_BYTES)
+    if (head - at > size)
         return false;
     if (before_end >= HEAD_BYTES)
         memcpy(&record, bytes + offset, sizeof record);
@@ -129,7 +157,7 @@ static bool find_record(const char *bytes, uint64_t at, uint64_t head, struct fo
         if (head - at < before_end + HEAD_BYTES)
             return false;
         at += before_end;
-        before_end = RING_BYTES;
+        before_end = size;
         offset = 0;
         memcpy(&record, bytes, sizeof record);
     }
@@ -148,16 +176,17 @@ bool ring_peek(struct region *region, uint32_t from, uint32_t to, struct slice *
     shared_u64 *tail_word = tail_of(region, from, to);
     const char *bytes = bytes_of(region, from, to);
     uint32_t incarnation = (uint32_t)slot_incarnation(region, to);
+    size_t size = region->layout.ring_size;
 
     /* At most as many steps as a ring can hold records: a writer gone wild cannot keep the reader
      * here. */
-    for (size_t steps = 0; steps < RING_BYTES / HEAD_BYTES; steps++) {
+    for (size_t steps = 0; steps < size / HEAD_BYTES; steps++) {
         uint64_t tail = position(tail_word), head = position(head_of(region, from, to));
         struct found found;
 
         if (tail == head)
             return false;
-        if (!find_record(bytes, tail, head, &found)) {
+        if (!find_record(bytes, size, tail, head, &found)) {
             move_position(tail_word, head);
             return false;
         }
@@ -178,8 +207,15 @@ void ring_drop(struct region *region, uint32_t from, uint32_t to)
 
     if (tail == head)
         return;
-    move_position(tail_word,
-                  find_record(bytes_of(region, from, to), tail, head, &found) ? found.end : head);
+    if (!find_record(bytes_of(region, from, to), region->layout.ring_size, tail, head, &found))
+        found.end = head;
+    move_position(tail_word, found.end);
+}
+
+bool ring_room_wanted(const struct region *region, uint32_t from, uint32_t to)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* the counterpart of ring_want_room's */
+    return position(wanted_of(region, from, to)) != 0;
 }
 
 static bool is_empty(const struct region *region, uint32_t from, uint32_t to)
@@ -217,10 +253,14 @@ void rings_purge(struct region *region, uint32_t slot)
 
     for (uint32_t other = 0; other < used; other++) {
         move_position(tail_of(region, other, slot), position(head_of(region, other, slot)));
+        if (ring_room_wanted(region, other, slot))
+            ring_ring(region, other); /* what waits there is for nobody now */
+        move_position(wanted_of(region, slot, other), 0);
         if (position(head_of(region, slot, other)) == 0)
             continue; /* never used */
         if (is_empty(region, slot, other))
-            region_clear(region, ring_bytes_at(&region->layout, slot, other), RING_BYTES);
+            region_clear(region, ring_bytes_at(&region->layout, slot, other),
+                         region->layout.ring_size);
         else
             ring_ring(region, other);
     }

@@ -14,8 +14,18 @@
 #include "shm/region.h"
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-enum { RING_BYTES = 256 * 1024, RING_RECORD_MAX = RING_BYTES / 4 };
+enum {
+    RING_BYTES = 256 * 1024,      /* the smallest ring */
+    RING_BYTES_MAX = 1024 * 1024, /* the largest; which one a region has: ring_size */
+    RING_RECORD_MAX = RING_BYTES / 4,
+};
+
+/* Returns the bytes of each ring of a host with so many sessions, a power of two: 16 for each
+ * session, from RING_BYTES to RING_BYTES_MAX. */
+size_t ring_size(uint32_t sessions_max);
 
 /* In the writer (slot `from`): puts a record for the worker of this incarnation and no successor.
  * OK; ERR_FULL: no room now; ERR_BAD: longer than RING_RECORD_MAX; ERR_DOWN: that worker has died.
@@ -24,6 +34,12 @@ enum { RING_BYTES = 256 * 1024, RING_RECORD_MAX = RING_BYTES / 4 };
 enum err ring_put(struct region *region, uint32_t from, uint32_t to, uint64_t incarnation,
                   struct slice record);
 void ring_ring(struct region *region, uint32_t to);
+/* In the writer: says whether records for `to` wait for room. A writer that has said so tries once
+ * more, because the reader may have made room before the word was written; from then on the reader
+ * rings the writer when the reader has made room. */
+void ring_want_room(struct region *region, uint32_t from, uint32_t to, bool wanted);
+/* In the reader, after ring_drop: does the writer wait for room? Then ring_ring(region, from). */
+bool ring_room_wanted(const struct region *region, uint32_t from, uint32_t to);
 /* In the reader (slot `to`): returns the next record from `from` for the reader's own incarnation;
  * false when there is none. The bytes stay until ring_drop, unless the writer scribbles: copy the
  * bytes before judging them. A damaged ring is emptied and false is returned. */
@@ -35,7 +51,8 @@ int ring_doorbell(const struct region *region, uint32_t slot);
 /* Returns a word in which bit w is set when the ring from slot w to slot `to` holds something. */
 uint64_t rings_waiting(const struct region *region, uint32_t to);
 /* Master, in slot_end: empties all rings to the slot. Whole records of the dead worker in rings to
- * others stay, and the master rings for them: the worker may have died before it rang. */
+ * others stay, and the master rings for them: the worker may have died before it rang. Writers that
+ * wait for room in a ring to the slot are rung too. */
 void rings_purge(struct region *region, uint32_t slot);
 
 #endif

@@ -72,7 +72,9 @@
     X(doorbells_lost)    /* doorbells of stored mail that may not have been heard */               \
     X(relayed)           /* messages put into rings to other workers of this host */               \
     X(relay_in)          /* from rings: messages and kicks */                                      \
-    X(ring_full)         /* messages that no ring took: full, or the message too large */          \
+    X(ring_waited)       /* messages that waited in the sending worker for room in a ring */       \
+    X(ring_dropped)      /* such messages whose reader, or whose own worker, ended meanwhile */    \
+    X(ring_full)         /* messages that no ring took, nor the room to wait, or too large */      \
     X(bus_in)            /* messages from other workers, through Redis */                          \
     X(bus_bad)           /* messages from other workers that were not understood */                \
     X(mailbox_trimmed)   /* messages that retention removed, read or not */                        \

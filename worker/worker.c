@@ -341,6 +341,7 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
     worker->gate = gate_new(office, start->listen_fd);
     if (!office->reach || !worker->gate)
         return ERR_NOMEM;
+    reach_set_wait_bytes(office->reach, (uint64_t)office->config->limits.ring_queue_bytes);
     control_reader_init(&worker->control);
     worker->control_fd = start->control_fd;
     if (loop_watch(office->loop, &worker->control_watch, start->control_fd, LOOP_READ,

@@ -39,6 +39,8 @@ static void apply_limits(struct office *office)
     host->pong_ms = (uint32_t)config->limits.pong_s * 1000;
     host->slow_ms = (uint32_t)config->limits.slow_consumer_s * 1000;
     host->close_ms = CLOSE_MS;
+    if (office->reach) /* made after the first call */
+        reach_set_wait_bytes(office->reach, (uint64_t)config->limits.ring_queue_bytes);
 }
 
 void worker_apply_config(struct office *office)

@@ -245,6 +245,60 @@ def test_a_worker_that_does_not_read_is_never_waited_for(alone):
     run(scene())
 
 
+@pytest.mark.parametrize("workers", [2, 4])
+def test_a_burst_of_signals_between_many_pairs_loses_none(alone, workers):
+    post = alone(workers)
+    pairs, each = harness.scaled(200), 8
+
+    async def scene():
+        people = [(await PythonClient.open(post, f"from{n}"), await PythonClient.open(post, f"to{n}"))
+                  for n in range(pairs)]
+        stopped = list(post.worker_pids().values())[1:]
+        for pid in stopped:  # the whole burst is in flight, whatever the speed of the machine
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for number in range(each):
+                await asyncio.gather(*(sender.send(f"to{n}", "x" * 200, id=f"s{number}")
+                                       for n, (sender, _) in enumerate(people)))
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        for _, reader in people:
+            assert [(await reader.message())["id"] for _ in range(each)] == [f"s{number}" for number in range(each)]
+        totals = post.status()["totals"]
+        assert totals["ring_full"] == totals["ring_dropped"] == totals["signals_shed"] == 0
+
+    run(scene())
+
+
+def test_what_a_stopped_worker_did_not_take_comes_in_order_and_what_a_killed_one_did_not_is_counted(alone):
+    post = alone(2, {"watchdog": {"seconds": 600}})
+
+    async def scene():
+        alice = await open_on(post, 0, "alice", PythonClient.open)
+        bob = await open_on(post, 1, "bob", PythonClient.open)
+        pid = post.worker_pids()[1]
+        os.kill(pid, signal.SIGSTOP)
+        sent = [(await alice.send("bob", "y" * 1500))["id"] for _ in range(400)]  # more than the ring takes
+        await alice.settle()
+        assert post.total("ring_waited") > 0 and post.total("ring_full") == 0
+        os.kill(pid, signal.SIGCONT)
+        assert [(await bob.message())["id"] for _ in sent] == sent
+        os.kill(pid, signal.SIGSTOP)
+        for _ in range(400):
+            await alice.send("bob", "y" * 1500)
+        await alice.settle()
+        os.kill(pid, signal.SIGKILL)
+        post.expected_status = None
+        await eventually(lambda: post.total("ring_dropped") > 0, "counted when the reader has ended")
+        assert post.total("ring_full") == 0
+        bob = await open_on(post, 1, "bob", PythonClient.open)
+        await alice.send("bob", "for the successor", id="new")
+        assert (await bob.message())["id"] == "new"
+
+    run(scene())
+
+
 def test_what_is_too_large_for_a_ring_is_told(alone):
     post = alone(2)
 

@@ -10,8 +10,10 @@
 #include "shm/slots.h"
 #include "worker/reach/relay.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { WORKERS = 3 };
 
@@ -192,6 +194,113 @@ static void a_kick_is_for_one_incarnation_only(void **state)
     assert_int_equal(ends[0].kicked, 0);
 }
 
+static bool is_rung(uint32_t slot)
+{
+    struct pollfd poll_fd = { .fd = ring_doorbell(region, slot), .events = POLLIN };
+    uint64_t rung;
+
+    if (poll(&poll_fd, 1, 0) != 1)
+        return false;
+    return read(poll_fd.fd, &rung, sizeof rung) == (ssize_t)sizeof rung;
+}
+
+static void what_finds_no_room_waits_and_goes_in_order_when_the_reader_has_made_room(void **state)
+{
+    enum { COUNT = 40000 }; /* several rings full */
+
+    (void)state;
+    relay_set_wait_bytes(ends[1].relay, 64 << 20);
+    for (unsigned i = 0; i < COUNT; i++)
+        assert_int_equal(publish(1, 0, i), OK);
+    assert_true(relay_waits(ends[1].relay, 0));
+    assert_false(relay_waits(ends[1].relay, 2));
+    assert_int_equal(relay_kick(ends[1].relay, 0, ends[0].incarnation, 7, 4500), OK);
+    assert_int_equal(publish(1, 2, 0), OK); /* another reader does not wait for this one */
+    /* The doorbell both ways. */
+    relay_flush(ends[1].relay);
+    assert_true(is_rung(0));
+    assert_false(is_rung(1));
+    relay_catch_up(ends[0].relay);
+    relay_flush(ends[0].relay);
+    assert_true(is_rung(1));
+    assert_int_equal(ends[0].kicked, 0);
+    turns(COUNT / 256 + 20);
+    assert_int_equal(ends[0].heard, COUNT);
+    assert_false(ends[0].out_of_order);
+    assert_int_equal(ends[0].kicked, 1); /* behind them all */
+    assert_int_equal(ends[2].heard, 1);
+    assert_false(relay_waits(ends[1].relay, 0));
+    assert_int_equal(stats_get(ends[1].stats, STAT_relayed), COUNT + 1);
+    assert_int_equal(stats_get(ends[1].stats, STAT_ring_full), 0);
+    assert_true(stats_get(ends[1].stats, STAT_ring_waited) > 0);
+    /* Nobody wants room any more, so nobody is rung. */
+    assert_int_equal(publish(1, 0, COUNT), OK);
+    relay_flush(ends[1].relay);
+    assert_true(is_rung(0));
+    relay_catch_up(ends[0].relay);
+    relay_flush(ends[0].relay);
+    assert_false(is_rung(1));
+}
+
+static void past_the_bound_is_refused_and_one_reader_cannot_take_the_room_of_all(void **state)
+{
+    unsigned to_0 = 0, to_2 = 0;
+
+    (void)state;
+    relay_set_wait_bytes(ends[1].relay, 128 * 1024);
+    while (publish(1, 0, to_0) == OK)
+        to_0++;
+    assert_int_equal(stats_get(ends[1].stats, STAT_ring_full), 1);
+    while (publish(1, 2, to_2) == OK)
+        to_2++;
+    assert_true(to_2 > to_0 - 10 && to_2 < to_0 + 10);
+    assert_int_equal(stats_get(ends[1].stats, STAT_ring_full), 2);
+    turns(to_0 / 256 + 10);
+    assert_int_equal(ends[0].heard, to_0);
+    assert_int_equal(ends[2].heard, to_2);
+    assert_int_equal(publish(1, 0, to_0), OK);
+}
+
+static void what_waits_is_dropped_with_its_reader_and_no_successor_gets_it(void **state)
+{
+    unsigned count = 0;
+
+    (void)state;
+    relay_set_wait_bytes(ends[1].relay, 1 << 20);
+    while (publish(1, 0, count) == OK)
+        count++;
+    stop(0); /* the master rings whoever waits for it */
+    assert_true(is_rung(1));
+    start(0);
+    assert_int_equal(publish(1, 0, 0), OK); /* for the successor, behind the dead */
+    turns(4);
+    assert_int_equal(ends[0].heard, 1);
+    assert_true(stats_get(ends[1].stats, STAT_ring_dropped) > 0);
+    assert_int_equal(stats_get(ends[1].stats, STAT_ring_dropped) +
+                         stats_get(ends[1].stats, STAT_relayed),
+                     count + 1);
+}
+
+static void what_waits_in_a_relay_that_ends_is_counted(void **state)
+{
+    uint64_t dropped;
+    unsigned count = 0;
+
+    (void)state;
+    relay_set_wait_bytes(ends[1].relay, 1 << 20);
+    while (publish(1, 0, count) == OK)
+        count++;
+    assert_int_equal(relay_kick(ends[1].relay, 0, ends[0].incarnation, 7, 4500), OK);
+    relay_free(ends[1].relay);
+    ends[1].relay = NULL;
+    dropped = stats_get(ends[1].stats, STAT_ring_dropped);
+    assert_true(dropped > 0);
+    slot_end(region, 1);
+    start(1);
+    turns(count / 256 + 4);
+    assert_int_equal(ends[0].heard + dropped, count);
+}
+
 static void a_kick_that_finds_no_room_goes_later(void **state)
 {
     unsigned count = 0;
@@ -260,6 +369,10 @@ int main(void)
         T(a_turn_does_a_bounded_part_and_every_ring_has_its_turn),
         T(who_catches_up_has_all),
         T(a_kick_is_for_one_incarnation_only),
+        T(what_finds_no_room_waits_and_goes_in_order_when_the_reader_has_made_room),
+        T(past_the_bound_is_refused_and_one_reader_cannot_take_the_room_of_all),
+        T(what_waits_is_dropped_with_its_reader_and_no_successor_gets_it),
+        T(what_waits_in_a_relay_that_ends_is_counted),
         T(a_kick_that_finds_no_room_goes_later),
         T(what_is_too_large_is_full_and_can_be_known_before),
         T(rubbish_in_a_ring_is_counted_and_passed_over),

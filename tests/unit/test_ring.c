@@ -172,6 +172,50 @@ static void full_is_an_answer_and_nothing_is_overwritten(void **state)
     expect_none();
 }
 
+static void the_size_follows_the_number_of_sessions_within_bounds(void **state)
+{
+    char why[256];
+    struct region *large;
+    uint64_t incarnation;
+    uint32_t count = 0;
+
+    (void)state;
+    assert_int_equal(ring_size(1), RING_BYTES);
+    assert_int_equal(ring_size(16384), RING_BYTES);
+    assert_int_equal(ring_size(16385), 2 * RING_BYTES);
+    assert_int_equal(ring_size(1 << 28), RING_BYTES_MAX);
+    assert_int_equal(region->layout.ring_size, RING_BYTES);
+    large = region_create(65536, why, sizeof why);
+    assert_non_null(large);
+    incarnation = slot_begin(large, TO);
+    slot_begin(large, FROM);
+    for (int round = 0; round < 3; round++) { /* round the end too */
+        struct slice got;
+        uint32_t taken = 0;
+        count = 0;
+        while (ring_put(large, FROM, TO, incarnation, record_of(count, 5000)) == OK)
+            count++;
+        assert_true(count >= RING_BYTES_MAX / 5008 - 1);
+        for (; ring_peek(large, FROM, TO, &got); taken++) {
+            assert_memory_equal(got.data, record_of(taken, 5000).data, 5000);
+            ring_drop(large, FROM, TO);
+        }
+        assert_int_equal(taken, count);
+    }
+    region_close(large);
+}
+
+static void the_wish_for_room_is_the_writers_and_ends_with_the_writer(void **state)
+{
+    (void)state;
+    assert_false(ring_room_wanted(region, FROM, TO));
+    ring_want_room(region, FROM, TO, true);
+    assert_true(ring_room_wanted(region, FROM, TO));
+    assert_false(ring_room_wanted(region, TO, FROM));
+    slot_end(region, FROM);
+    assert_false(ring_room_wanted(region, FROM, TO));
+}
+
 static void nobody_is_written_to_who_is_not_there(void **state)
 {
     (void)state;
@@ -470,6 +514,8 @@ int main(void)
         WITH_REGION(it_goes_on_at_the_start_from_every_place),
         WITH_REGION(the_largest_record_fits_into_an_empty_ring_wherever_it_stands),
         WITH_REGION(full_is_an_answer_and_nothing_is_overwritten),
+        WITH_REGION(the_size_follows_the_number_of_sessions_within_bounds),
+        WITH_REGION(the_wish_for_room_is_the_writers_and_ends_with_the_writer),
         WITH_REGION(nobody_is_written_to_who_is_not_there),
         WITH_REGION(a_successor_does_not_read_its_predecessors_letters),
         WITH_REGION(what_a_dead_writer_left_is_read_and_its_successor_goes_on),

@@ -21,11 +21,12 @@ int reach_accepted_state(const struct reach *reach)
     return reach_redis(reach) == WORKER_REDIS_NONE ? 2 : 1;
 }
 
-/* A PUBLISH arrives when Redis is up at both workers; each worker publishes its own state. */
+/* A PUBLISH arrives when Redis is up at both workers; each worker publishes its own state. While
+ * older frames wait for room in the ring, younger ones must not overtake them through Redis. */
 static bool redis_leads_to(const struct reach *reach, uint32_t slot)
 {
     return slot < WORKERS_MAX && reach_redis(reach) == WORKER_REDIS_UP &&
-           slot_redis(reach->region, slot) == WORKER_REDIS_UP;
+           slot_redis(reach->region, slot) == WORKER_REDIS_UP && !relay_waits(reach->relay, slot);
 }
 
 bool reach_can_carry(const struct reach *reach, uint64_t workers, const struct slice *recipients,
@@ -59,6 +60,11 @@ enum err reach_kick(struct reach *reach, uint32_t slot, uint64_t incarnation,
     if (redis_leads_to(reach, slot))
         return bus_kick(reach->bus, slot, incarnation, session_number, close_code);
     return relay_kick(reach->relay, slot, incarnation, session_number, close_code);
+}
+
+void reach_set_wait_bytes(struct reach *reach, uint64_t bytes)
+{
+    relay_set_wait_bytes(reach->relay, bytes);
 }
 
 void reach_catch_up(struct reach *reach)

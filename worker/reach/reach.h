@@ -35,7 +35,8 @@ bool reach_can_carry(const struct reach *reach, uint64_t workers, const struct s
 
 /* Sends msg to the worker in `slot`. When OK is returned, heard (may be NULL) is called exactly
  * once: for a ring from inside this call, else later. An error: nothing was sent. ERR_DOWN: nobody
- * lives in the slot, or mail has no Redis to go through. ERR_FULL: the ring has no room. */
+ * lives in the slot, or mail has no Redis to go through. ERR_FULL: the ring has no room, and too
+ * much waits for room already. */
 enum err reach_publish(struct reach *reach, uint32_t slot, const struct slice *recipients,
                        size_t recipient_count, const struct msg *msg, bus_heard_cb heard,
                        void *arg);
@@ -43,6 +44,8 @@ enum err reach_publish(struct reach *reach, uint32_t slot, const struct slice *r
  * session with it. ERR_NOMEM: the ring is full and the kick could not be kept either. */
 enum err reach_kick(struct reach *reach, uint32_t slot, uint64_t incarnation,
                     uint64_t session_number, uint16_t close_code);
+/* Sets how many bytes of messages may wait in this worker for room in the rings. */
+void reach_set_wait_bytes(struct reach *reach, uint64_t bytes);
 /* Delivers what waits in rings now. Call before a message that came through Redis is delivered: the
  * ring may hold older messages of the same sender, from the time when Redis was away. */
 void reach_catch_up(struct reach *reach);

@@ -1,8 +1,10 @@
 /*
  * Between workers of one host without Redis: the frames of the bus, through rings in shared memory.
  *
- * A record is in the ring or is not: the result of relay_publish is final, and a full ring refuses
- * at once, so a worker that hangs costs the others nothing.
+ * A frame that finds no room in its ring waits in this worker's memory, in order, and goes into the
+ * ring when the reader has made room: the reader rings the writer then. The bytes that wait are
+ * bounded, past the bound a frame is refused at once; so a worker that hangs costs the others no
+ * more than that, and no wait. What waits for a worker is dropped when the worker has ended.
  */
 #ifndef WORKER_RELAY_H
 #define WORKER_RELAY_H
@@ -20,13 +22,20 @@ struct relay *relay_new(struct loop *loop, struct region *region, struct stats_r
 /* NULL is allowed. */
 void relay_free(struct relay *relay);
 
-/* OK: the worker in `slot` will take the message out of the ring. ERR_FULL: the ring has no room,
- * or the frame is larger than any record (RING_RECORD_MAX). ERR_DOWN: nobody lives in the slot. */
+/* Sets how many bytes of messages may wait for room, in all; half of them for one worker. 0 (at the
+ * start): none. Messages that wait already stay. */
+void relay_set_wait_bytes(struct relay *relay, uint64_t bytes);
+/* OK: the message is in the ring of the worker in `slot`, or waits for room there, and is lost only
+ * with that worker, or with this one while the message waits. ERR_FULL: neither has room, or the
+ * frame is larger than any record (RING_RECORD_MAX). ERR_DOWN: nobody lives in the
+ * slot. */
 enum err relay_publish(struct relay *relay, uint32_t slot, const struct slice *recipients,
                        size_t recipient_count, const struct msg *msg);
-/* A kick for a full ring is kept and tried again each turn, until the ring takes the kick or the
- * incarnation has ended. ERR_DOWN: the incarnation has ended. ERR_NOMEM: the kick could not be kept
- * (65,536 wait already, or memory is short), and is dropped. */
+/* Does anything wait for room in the ring to this slot? What is sent another way would overtake. */
+bool relay_waits(const struct relay *relay, uint32_t slot);
+/* A kick for a full ring waits too, until the ring takes the kick or the incarnation has ended; the
+ * bound of the messages does not apply. ERR_DOWN: the incarnation has ended. ERR_NOMEM: the kick
+ * could not be kept (65,536 wait already, or memory is short), and is dropped. */
 enum err relay_kick(struct relay *relay, uint32_t slot, uint64_t incarnation,
                     uint64_t session_number, uint16_t close_code);
 /* Is the frame of this message small enough for a ring? */
