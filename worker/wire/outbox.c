@@ -65,7 +65,7 @@ static inline struct frame *frame_new(struct msg *msg)
     }
     frame->msg = msg_ref(msg);
     frame->next = NULL;
-    frame->position = (struct outbox_position){ 0 };
+    frame->position.log = NULL; /* the rest is valid where position_len is not 0 */
     frame->position_len = 0;
     return frame;
 }
