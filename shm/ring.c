@@ -70,15 +70,6 @@ static void move_position(shared_u64 *word, uint64_t to)
     atomic_store_explicit(word, to, memory_order_release);
 }
 
-size_t ring_size(uint32_t sessions_max)
-{
-    size_t size = RING_BYTES;
-
-    while (size < RING_BYTES_MAX && size < (size_t)sessions_max * 16)
-        size *= 2;
-    return size;
-}
-
 /* ---- the writer ---- */
 
 static void write_record_head(char *bytes, size_t offset, uint32_t len, uint64_t incarnation)

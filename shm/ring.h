@@ -25,7 +25,14 @@ enum {
 
 /* Returns the bytes of each ring of a host with so many sessions, a power of two: 16 for each
  * session, from RING_BYTES to RING_BYTES_MAX. */
-size_t ring_size(uint32_t sessions_max);
+static inline size_t ring_size(uint32_t sessions_max)
+{
+    size_t size = RING_BYTES;
+
+    while (size < RING_BYTES_MAX && size < (size_t)sessions_max * 16)
+        size *= 2;
+    return size;
+}
 
 /* In the writer (slot `from`): puts a record for the worker of this incarnation and no successor.
  * OK; ERR_FULL: no room now; ERR_BAD: longer than RING_RECORD_MAX; ERR_DOWN: that worker has died.
