@@ -175,7 +175,7 @@ const struct key config_keys[] = {
     NUMBER("mailbox.replicas", mailbox.replicas, 1, 1, 16, CONFIG_SWAP,
            "Replicas that must have a message when mailbox.durability is replica."),
     NUMBER("mailbox.replicaTimeoutMs", mailbox.replica_timeout_ms, 1000, 10, 60000, CONFIG_SWAP,
-           "Time that they have; past it storage-unavailable."),
+           "Time that they have; past it storage-unavailable. Less than redis.commandTimeoutMs."),
     NUMBER("mailbox.maxMessages", mailbox.messages_max, 10000, 1, 10000000, CONFIG_LIVE,
            "Messages that one mailbox keeps."),
     NUMBER("mailbox.maxAgeSeconds", mailbox.age_s, 2592000, 60, 315360000, CONFIG_LIVE,

@@ -165,6 +165,15 @@ static void check_user_and_group(struct draft *draft)
                      log_quote(&quoted, slice_of(config->group)));
 }
 
+/* The default does not matter while nothing uses it: redis.commandTimeoutMs may be short. A value
+ * that somebody wrote is judged all the same, as nobody wants a later change of durability to
+ * fail. */
+static bool replica_timeout_matters(const struct config *config)
+{
+    return strcmp(config->mailbox.durability, "replica") == 0 ||
+           config->mailbox.replica_timeout_ms != keys_find("mailbox.replicaTimeoutMs")->initial;
+}
+
 static void check_combinations(struct draft *draft)
 {
     const struct config *config = draft->config;
@@ -178,6 +187,12 @@ static void check_combinations(struct draft *draft)
                      "found %lld, more than redis.reconnectMaxMs, allowed at most its %lld",
                      (long long)config->redis_options.reconnect_min_ms,
                      (long long)config->redis_options.reconnect_max_ms);
+    if (replica_timeout_matters(config) &&
+        config->mailbox.replica_timeout_ms >= config->redis_options.command_timeout_ms)
+        report_error(draft->report, draft_spot(draft, "mailbox.replicaTimeoutMs"),
+                     "found %lld, allowed less than redis.commandTimeoutMs, which is %lld",
+                     (long long)config->mailbox.replica_timeout_ms,
+                     (long long)config->redis_options.command_timeout_ms);
     if (config->limits.queue_bytes < config->limits.message_bytes)
         report_warning(
             draft->report, draft_spot(draft, "limits.queueBytes"),

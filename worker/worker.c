@@ -300,6 +300,8 @@ static enum err open_mailbox(struct worker *worker)
 
     office->mailbox =
         mailbox_new(bus_commands(office->bus), office->config, slice_make(place, len), &events);
+    if (office->mailbox && bus_replicas(office->bus))
+        mailbox_confirm_by(office->mailbox, bus_replicas(office->bus));
     office->nodes =
         nodes_new(office, &(struct nodes_events){
                               .known = on_nodes_known, .lost = on_doorbells_lost, .arg = worker });

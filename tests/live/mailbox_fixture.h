@@ -36,7 +36,7 @@ static inline void server_start(void)
 /* --- workers --- */
 
 static struct worker {
-    struct redis *redis;
+    struct redis *redis, *replicas; /* the second for durability "replica" */
     struct mailbox *mailbox;
     unsigned ups, downs, changes;
     char epoch[32];
@@ -80,6 +80,7 @@ static inline void worker_mailbox(struct worker *worker, unsigned number)
     snprintf(place, sizeof place, "host:%u:%u", number, 100 + number);
     worker->mailbox = mailbox_new(worker->redis, &config, slice_of(place), &events);
     assert(worker->mailbox);
+    mailbox_confirm_by(worker->mailbox, worker->replicas);
     if (redis_is_up(worker->redis))
         mailbox_redis_up(worker->mailbox);
 }
@@ -88,7 +89,10 @@ static inline void worker_start(struct worker *worker, unsigned number)
 {
     struct redis_events events = { on_redis_up, on_redis_down, worker };
 
-    *worker = (struct worker){ .redis = redis_new(loop, &config, "mailbox", &events) };
+    struct redis_events none = { NULL, NULL, NULL };
+
+    *worker = (struct worker){ .redis = redis_new(loop, &config, "mailbox", &events),
+                               .replicas = redis_new(loop, &config, "replicas", &none) };
     worker_mailbox(worker, number);
 }
 
@@ -157,6 +161,8 @@ static inline void flush_all(void *arg)
             mailbox_flush(workers[i].mailbox);
         if (workers[i].redis)
             redis_flush(workers[i].redis);
+        if (workers[i].replicas)
+            redis_flush(workers[i].replicas);
     }
     if (admin)
         redis_flush(admin);
@@ -470,6 +476,7 @@ static inline void office_end(void)
     for (unsigned i = 0; i < WORKERS; i++) {
         mailbox_free(workers[i].mailbox);
         redis_free(workers[i].redis);
+        redis_free(workers[i].replicas);
     }
     redis_free(admin);
     loop_free(loop);

@@ -220,7 +220,7 @@ static inline void log_must_not_hold_the_password(void)
 
 static inline int steps_run(const struct steps *steps, int argc, char **argv)
 {
-    static char empty[] = "", prefix[] = "po:";
+    static char empty[] = "", prefix[] = "po:", memory[] = "memory";
     unsigned descriptors_before;
     int log;
 
@@ -236,6 +236,7 @@ static inline int steps_run(const struct steps *steps, int argc, char **argv)
     config.redis.path = socket_path;
     config.redis.host = config.redis.user = config.redis.password = empty;
     config.redis_options.prefix = prefix;
+    config.mailbox.durability = memory;
     config.redis_options.command_timeout_ms = TIMEOUT_MS;
     config.redis_options.reconnect_min_ms = 50;
     config.redis_options.reconnect_max_ms = 200;

@@ -274,6 +274,8 @@ static inline void answer_by_itself(struct served *served, struct asked *asked)
         answer(asked, "+", "PONG");
     else if (strcmp(text, "AUTH") == 0 || strcmp(text, "SELECT") == 0)
         answer(asked, "+", "OK");
+    else if (strcmp(text, "EXPIRE") == 0 && strstr(first, "probe"))
+        answer(asked, "i", 0LL);
     else if (strcmp(text, "SUBSCRIBE") == 0)
         answer(asked, "[ssi]", "subscribe", first, 1LL);
     else if (strcmp(text, "INFO") == 0)

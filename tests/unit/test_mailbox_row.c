@@ -169,6 +169,22 @@ static void what_was_never_sent_is_given_up_when_redis_goes(void **state)
     assert_string_equal(finished, "BCA");
 }
 
+static void what_was_never_sent_is_given_up_while_redis_is_of_no_use(void **state)
+{
+    struct op *a = put_append("a");
+
+    (void)state;
+    row_sent(a);
+    row_answered(a, &lost); /* perhaps stored: only its own time-out gives it up */
+    struct op *b = put_append("b");
+    put_plain("c");
+    row_give_up_unsent_older(&mailbox, b->since_ms - 1);
+    assert_string_equal(finished, "");
+    row_give_up_unsent_older(&mailbox, b->since_ms + 1000);
+    assert_string_equal(finished, "BC");
+    assert_int_equal(a->state, OP_QUEUED);
+}
+
 static void an_answer_after_the_end_frees_its_command(void **state)
 {
     struct op *a = put_append("a");
@@ -227,6 +243,57 @@ static void an_append_that_waits_for_replicas_keeps_its_places(void **state)
     assert_int_equal(reported_places, 2);
 }
 
+static struct op *put_held(unsigned age_ms)
+{
+    struct op like = { .finish = on_answered_in_replica, .done = (op_done)on_reported };
+    struct op *op;
+
+    assert_int_equal(row_put_append(&mailbox, &like, NULL), OK);
+    op = TAILQ_LAST(&mailbox.row.ops, op_list);
+    row_sent(op);
+    row_answered(op, &good);
+    append_of(op)->held_ms -= age_ms;
+    return op;
+}
+
+static void an_append_that_nothing_can_confirm_is_reported_in_time(void **state)
+{
+    struct op *young;
+
+    (void)state;
+    mailbox.replica = true;
+    mailbox.replica_timeout_ms = 1000;
+    put_held(1001);
+    young = put_held(1);
+    reported = MAILBOX_STORED;
+    mailbox.round = ROUND_WAITING;
+    mailbox_replica_tick(&mailbox); /* the next round decides */
+    assert_int_equal(reported, MAILBOX_STORED);
+    mailbox.round = ROUND_NONE;
+    mailbox_replica_tick(&mailbox);
+    assert_int_equal(reported, MAILBOX_UNAVAILABLE);
+    assert_ptr_equal(TAILQ_FIRST(&mailbox.row.ops), young);
+    assert_int_equal(mailbox.row.count, 1);
+}
+
+static void appends_that_wait_for_replicas_are_sent_again_when_redis_goes(void **state)
+{
+    struct op *a, *b;
+
+    (void)state;
+    mailbox.replica = true;
+    mailbox.replica_timeout_ms = 1000;
+    a = put_held(1);
+    b = put_held(1);
+    a->state = OP_CONFIRMING;
+    mailbox_replica_lost(&mailbox);
+    assert_int_equal(a->state, OP_QUEUED);
+    assert_int_equal(b->state, OP_QUEUED);
+    assert_true(append_of(a)->maybe && append_of(b)->maybe);
+    row_give_up_unsent(&mailbox);
+    assert_int_equal(mailbox.row.count, 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, row_is_empty_at_the_end)
@@ -237,8 +304,11 @@ int main(void)
         TEST(missing_scripts_queue_the_command_again),
         TEST(an_append_is_given_up_when_a_later_one_was_carried_out),
         TEST(what_was_never_sent_is_given_up_when_redis_goes),
+        TEST(what_was_never_sent_is_given_up_while_redis_is_of_no_use),
         TEST(an_answer_after_the_end_frees_its_command),
         TEST(an_append_that_waits_for_replicas_keeps_its_places),
+        TEST(an_append_that_nothing_can_confirm_is_reported_in_time),
+        TEST(appends_that_wait_for_replicas_are_sent_again_when_redis_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

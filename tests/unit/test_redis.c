@@ -363,6 +363,108 @@ static void a_user_who_may_not_ping_is_logged_in_all_the_same(void **state)
     assert_true(redis_is_up(redis));
 }
 
+/* ---- masters ---- */
+
+static void begin_with_a_master(void)
+{
+    begin();
+    redis_need_master(redis, SLICE("po:probe"));
+}
+
+static void a_login_that_needs_a_master_writes_before_the_ping(void **state)
+{
+    (void)state;
+    begin_with_a_master();
+    connect_by_hand();
+    assert_string_equal(row_of(&server.served[0]), "[EXPIRE po:probe 1][PING]");
+    say_raw("-NOPERM no right to this key\r\n+PONG\r\n");
+    turns(2);
+    assert_true(redis_is_up(redis));
+}
+
+static void a_replica_ends_the_attempt_of_a_login_that_needs_a_master(void **state)
+{
+    (void)state;
+    begin_with_a_master();
+    connect_by_hand();
+    say_raw("-READONLY You can't write against a read only replica.\r\n+PONG\r\n");
+    turns(2);
+    assert_true(tried_and_down());
+    assert_int_equal(ups + downs, 0);
+    assert_non_null(strstr(log_so_far(), "a replica, not a master"));
+}
+
+static bool is_up_again(void)
+{
+    return ups == 2;
+}
+
+static void a_renewed_connection_is_answered_first_and_then_made_anew(void **state)
+{
+    (void)state;
+    come_up();
+    ask_for(1, "key");
+    turns(1);
+    redis_renew(redis, "another master");
+    assert_int_equal(redis_command(redis, &SLICE("PING"), 1, on_reply, NULL), ERR_DOWN);
+    turns(2);
+    assert_int_equal(downs, 0);
+    answer(server.served[0].row[0], "s", "value");
+    pass_until(is_up_again);
+    assert_string_equal(notes[0].text, "value");
+    assert_int_equal(downs, 1);
+    redis_renew(redis, "with nothing to wait for");
+    turns(2);
+    assert_int_equal(downs, 2);
+}
+
+static void a_held_connection_connects_when_it_is_released(void **state)
+{
+    (void)state;
+    begin();
+    redis_hold(redis);
+    for (unsigned i = 0; i < 20; i++) {
+        turns(1);
+        usleep(1000);
+    }
+    assert_int_equal(server.accepted, 0);
+    redis_release(redis);
+    pass_until(is_up);
+    redis_hold(redis);
+    pass_until(is_down);
+    for (unsigned i = 0; i < 20; i++) {
+        turns(1);
+        usleep(1000);
+    }
+    assert_int_equal(server.accepted, 1);
+    redis_release(redis);
+    pass_until(is_up);
+}
+
+static unsigned demotions;
+
+static void on_demotion(void *arg, bool elsewhere)
+{
+    (void)arg;
+    demotions += 1 + elsewhere;
+}
+
+static void a_demotion_is_told_while_the_connection_is_up(void **state)
+{
+    (void)state;
+    demotions = 0;
+    begin();
+    redis_on_demoted(redis, on_demotion, NULL);
+    redis_demoted(redis, true);
+    assert_int_equal(demotions, 0);
+    pass_until(is_up);
+    redis_demoted(redis, false);
+    assert_int_equal(demotions, 1);
+    redis_renew(redis, "another master");
+    redis_demoted(redis, true);
+    assert_int_equal(demotions, 1);
+}
+
 /* ---- answers ---- */
 
 static void commands_of_a_turn_leave_together_and_are_answered_in_order(void **state)
@@ -823,6 +925,11 @@ int main(void)
         T(a_refused_password_is_not_in_the_log),
         T(a_login_that_cannot_be_says_what_is_wrong),
         T(a_user_who_may_not_ping_is_logged_in_all_the_same),
+        T(a_login_that_needs_a_master_writes_before_the_ping),
+        T(a_replica_ends_the_attempt_of_a_login_that_needs_a_master),
+        T(a_renewed_connection_is_answered_first_and_then_made_anew),
+        T(a_held_connection_connects_when_it_is_released),
+        T(a_demotion_is_told_while_the_connection_is_up),
         T(commands_of_a_turn_leave_together_and_are_answered_in_order),
         T(an_argument_may_hold_any_byte),
         T(each_kind_of_answer_is_told_as_it_is),

@@ -21,6 +21,9 @@ struct ask {
 /* The arguments are copied. ERR_DOWN, ERR_NOMEM and others: answered is not called. */
 enum err ask_send(struct mailbox *mailbox, const struct slice *args, size_t arg_count,
                   ask_answered answered, unsigned number);
+/* The same, by another connection than the mailbox's. */
+enum err ask_send_by(struct mailbox *mailbox, struct redis *redis, const struct slice *args,
+                     size_t arg_count, ask_answered answered, unsigned number);
 /* The mailbox is going: answers still to come are ignored. */
 void ask_drop_all(struct mailbox *mailbox);
 

@@ -188,9 +188,14 @@ enum err call_tell(struct call *call)
 
 enum err call_ask(struct call *call, ask_answered answered, unsigned number)
 {
+    return call_ask_by(call, call->mailbox->redis, answered, number);
+}
+
+enum err call_ask_by(struct call *call, struct redis *redis, ask_answered answered, unsigned number)
+{
     enum err err = call_close(call);
 
     if (err)
         return err;
-    return ask_send(call->mailbox, call->args, call->count, answered, number);
+    return ask_send_by(call->mailbox, redis, call->args, call->count, answered, number);
 }

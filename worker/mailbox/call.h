@@ -71,5 +71,8 @@ enum err call_put_append(struct call *call, struct msg *kept, op_finish finish, 
 enum err call_tell(struct call *call);
 /* Asks at once (ask_send). */
 enum err call_ask(struct call *call, ask_answered answered, unsigned number);
+/* The same, by another connection (ask_send_by). */
+enum err call_ask_by(struct call *call, struct redis *redis, ask_answered answered,
+                     unsigned number);
 
 #endif

@@ -12,6 +12,8 @@
 
 #include <stdlib.h>
 
+static const uint64_t TICK_MS = 1000; /* between two calls of mailbox_tick */
+
 /* --- turns --- */
 
 void mailbox_flush(struct mailbox *mailbox)
@@ -22,7 +24,7 @@ void mailbox_flush(struct mailbox *mailbox)
     mailbox->scripts_missing = false;
     if (mailbox->state == MAILBOX_UP && mailbox->row.queued_count > 0)
         mailbox_send_queued(mailbox);
-    if (mailbox->replica && mailbox->unconfirmed)
+    if (mailbox->unconfirmed && mailbox->confirm)
         mailbox_replica_ask(mailbox);
 }
 
@@ -55,6 +57,7 @@ void mailbox_redis_down(struct mailbox *mailbox)
 
     mailbox->state = MAILBOX_DOWN;
     mailbox->announced = mailbox->preparing = mailbox->ticking = false;
+    mailbox_replica_lost(mailbox);
     row_give_up_unsent(mailbox);
     if (announced && mailbox->events.down)
         mailbox->events.down(mailbox->events.arg);
@@ -70,6 +73,17 @@ const char *mailbox_fault(const struct mailbox *mailbox)
     return mailbox->fault;
 }
 
+/* A Redis that answers and cannot be used (a replica, LOADING, no right to the scripts) is as good
+ * as away. The tick comes once a second, so the last tick before the time-out gives up. */
+static void give_up_while_stale(struct mailbox *mailbox, uint64_t now_ms)
+{
+    uint64_t timeout_ms = (uint64_t)mailbox->command_timeout_ms;
+    uint64_t keep_ms = timeout_ms > 2 * TICK_MS ? timeout_ms - TICK_MS : timeout_ms / 2;
+
+    if (mailbox->state == MAILBOX_STALE && mailbox->row.queued_count > 0 && now_ms > keep_ms)
+        row_give_up_unsent_older(mailbox, now_ms - keep_ms);
+}
+
 void mailbox_tick(struct mailbox *mailbox)
 {
     uint64_t now_ms = clock_monotonic_ms();
@@ -77,6 +91,9 @@ void mailbox_tick(struct mailbox *mailbox)
 
     if (mailbox->row.queued_count > 0 && now_ms > keep_ms)
         row_give_up_older(mailbox, now_ms - keep_ms);
+    give_up_while_stale(mailbox, now_ms);
+    if (mailbox->replica)
+        mailbox_replica_tick(mailbox);
     if (mailbox->state == MAILBOX_STALE)
         mailbox_prepare(mailbox);
     else if (mailbox->state == MAILBOX_UP)
@@ -137,6 +154,11 @@ void mailbox_configure(struct mailbox *mailbox, const struct config *config)
     }
 }
 
+void mailbox_confirm_by(struct mailbox *mailbox, struct redis *redis)
+{
+    mailbox->confirm = mailbox->replica ? redis : NULL;
+}
+
 struct mailbox *mailbox_new(struct redis *redis, const struct config *config, struct slice place,
                             const struct mailbox_events *events)
 {
@@ -154,6 +176,7 @@ struct mailbox *mailbox_new(struct redis *redis, const struct config *config, st
     mailbox->replica = strcmp(config->mailbox.durability, "replica") == 0;
     mailbox->replicas = config->mailbox.replicas;
     mailbox->replica_timeout_ms = config->mailbox.replica_timeout_ms;
+    mailbox->command_timeout_ms = config->redis_options.command_timeout_ms;
     take_retention(mailbox, config);
     mailbox->prefix = strdup(config->redis_options.prefix);
     mailbox->place = strndup(place.data, place.len);

@@ -37,6 +37,9 @@ struct mailbox_events {
  * names this worker, "NODE:SLOT:INCARNATION", and is copied. NULL when out of memory. */
 struct mailbox *mailbox_new(struct redis *redis, const struct config *config, struct slice place,
                             const struct mailbox_events *events);
+/* The connection that asks the replicas (durability "replica"): WAIT blocks its connection, so no
+ * other command may use this one. Borrowed, as redis is. Without it no append is ever confirmed. */
+void mailbox_confirm_by(struct mailbox *mailbox, struct redis *redis);
 /* Every waiting callback is called: UNAVAILABLE, or UNKNOWN for an append that was sent. Must not
  * be called from one of these callbacks. NULL is allowed. */
 void mailbox_free(struct mailbox *mailbox);
@@ -47,7 +50,7 @@ bool mailbox_is_up(const struct mailbox *mailbox);
 /* True when so many commands wait that senders should not be read from now. */
 bool mailbox_is_loaded(const struct mailbox *mailbox);
 /* The end of a turn, before redis_flush: sends the commands of the turn. With durability "replica"
- * also asks how many replicas have the turn's appends. */
+ * also asks the replicas about appends, unless they are being asked. */
 void mailbox_flush(struct mailbox *mailbox);
 /* True when commands were put after the flush, or were left by the flush and can leave now: the
  * loop must turn again at once. */

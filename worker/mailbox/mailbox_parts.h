@@ -72,6 +72,13 @@ enum mailbox_state {
     MAILBOX_UP
 };
 
+/* mailbox_replica.c: how far the question about the replicas is. */
+enum replica_round {
+    ROUND_NONE,
+    ROUND_MARKING, /* the mark is on its way, behind the appends */
+    ROUND_WAITING, /* WAIT is under way */
+};
+
 /* Commands without an answer (row.h), in the order of the calls. */
 struct op;
 TAILQ_HEAD(op_list, op);
@@ -99,6 +106,7 @@ struct mailbox {
     char shas[SCRIPT_COUNT][SHA_HEX + 1];
     bool fsync, replica; /* mailbox.durability */
     int64_t replicas, replica_timeout_ms;
+    int64_t command_timeout_ms;
     struct retention retention;
 
     enum mailbox_state state;
@@ -110,7 +118,12 @@ struct mailbox {
     struct row row;
     struct pages pages;
     struct ask_list asks; /* the mailbox's own questions without an answer (ask.h) */
-    bool unconfirmed;     /* appends were sent since the last WAIT */
+
+    struct redis *confirm; /* the connection that WAITs; NULL: durability is not "replica" */
+    enum replica_round round;
+    uint64_t round_number; /* the mark of this round; even (mailbox_replica.c) */
+    bool round_same;       /* both connections reach the same Redis */
+    bool unconfirmed;      /* appends were sent since the last mark */
 
     bool scripts_missing; /* a command met a Redis without them: prepare at the end of the turn */
     bool preparing, ticking;

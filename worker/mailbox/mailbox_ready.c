@@ -58,6 +58,7 @@ static void on_ticked(struct ask *ask, const struct redis_reply *reply)
 {
     struct mailbox *mailbox = ask->mailbox;
     struct redis_reply epoch = redis_reply_at(reply, 0), tick = redis_reply_at(reply, 1);
+    struct redis_reply refused = redis_reply_at(reply, 2);
 
     mailbox->ticking = false;
     if (mailbox->state != MAILBOX_UP && !mailbox->preparing && reply->type != REDIS_LOST) {
@@ -75,6 +76,8 @@ static void on_ticked(struct ask *ask, const struct redis_reply *reply)
         }
         return;
     }
+    if (refused.type == REDIS_STRING)
+        mailbox_trouble(mailbox, refused.text);
     bool changed = take_epoch(mailbox, epoch.text, tick.integer);
     if (changed || mailbox->state != MAILBOX_UP)
         become_ready(mailbox, changed);

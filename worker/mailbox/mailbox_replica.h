@@ -8,8 +8,11 @@
 
 /* The append was answered and now waits for the replicas: copies the places of its answer. */
 void mailbox_replica_hold(struct append *append);
-/* The end of a turn in which appends were sent: asks the replicas. The answer reports every append
- * that waits. */
+/* The end of a turn, while appends are not confirmed: begins a round, when none is under way. */
 void mailbox_replica_ask(struct mailbox *mailbox);
+/* Each second: reports appends that nothing can confirm in time. */
+void mailbox_replica_tick(struct mailbox *mailbox);
+/* The connection of the appends is lost: appends that wait for the replicas are sent again. */
+void mailbox_replica_lost(struct mailbox *mailbox);
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * Errors of Redis: each is counted; the log has its words, once a second for each kind, so that an
- * error of every command does not flood the log and hides no other kind.
+ * error of every command does not flood the log and hides no other kind. READONLY is also told to
+ * the owner of the connection, who finds the new master.
  */
 #include "common/log.h"
 #include "worker/mailbox/mailbox_parts.h"
@@ -19,9 +20,11 @@ static const char *kind_of(struct slice text)
 
 void mailbox_trouble(struct mailbox *mailbox, struct slice text)
 {
+    const char *kind = kind_of(text);
     struct log_text quoted;
 
     mailbox->counts.errors++;
-    log_rarely(LOG_WARN, kind_of(text), "mailbox_refused", "error=%s",
-               redis_error_quote(&quoted, text));
+    if (strcmp(kind, "READONLY") == 0)
+        redis_demoted(mailbox->redis, false);
+    log_rarely(LOG_WARN, kind, "mailbox_refused", "error=%s", redis_error_quote(&quoted, text));
 }

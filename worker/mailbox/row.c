@@ -207,6 +207,16 @@ void row_give_up_unsent(struct mailbox *mailbox)
     give_up(mailbox, was_never_sent, 0);
 }
 
+static bool was_never_sent_and_is_older(struct op *op, uint64_t limit)
+{
+    return was_never_sent(op, 0) && op->since_ms <= limit;
+}
+
+void row_give_up_unsent_older(struct mailbox *mailbox, uint64_t limit_ms)
+{
+    give_up(mailbox, was_never_sent_and_is_older, limit_ms);
+}
+
 static bool is_older(struct op *op, uint64_t limit)
 {
     return op->since_ms <= limit;
@@ -238,7 +248,7 @@ void row_fini(struct mailbox *mailbox)
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see what TAILQ_REMOVE does */
         bool sent = op->state == OP_SENT;
         if (op->is_append)
-            append_of(op)->maybe |= sent || op->state == OP_ANSWERED;
+            append_of(op)->maybe |= op->state != OP_QUEUED;
         row_remove(op);
         op->finish(op, NULL);
         op->mailbox = NULL;

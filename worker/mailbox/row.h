@@ -22,7 +22,8 @@
 enum op_state {
     OP_QUEUED, /* leaves at the end of the turn, when the scripts are loaded */
     OP_SENT,
-    OP_ANSWERED, /* an append that waits for the replicas */
+    OP_ANSWERED,   /* an append that waits until the replicas are asked */
+    OP_CONFIRMING, /* an append that waits for the answer of the replicas */
 };
 
 /* Called when Redis has answered the op, or (reply NULL) when the op is given up. An append that
@@ -56,6 +57,7 @@ struct append {
                                        * its own */
     struct mailbox_appended appended; /* what Redis answered */
     char *held; /* mailbox_replica.c: memory of appended.elsewhere while the replicas are asked */
+    uint64_t held_ms; /* when Redis answered: the replicas have replicaTimeoutMs from then on */
 };
 static inline struct append *append_of(struct op *op)
 {
@@ -92,6 +94,8 @@ void row_remove(struct op *op);
 void row_free(struct op *op);
 /* Redis went away: what was never sent is given up. */
 void row_give_up_unsent(struct mailbox *mailbox);
+/* Redis refuses to become usable: what was never sent and was put before that time is given up. */
+void row_give_up_unsent_older(struct mailbox *mailbox, uint64_t limit_ms);
 /* What is queued and was put before that time (clock_monotonic_ms) is given up. */
 void row_give_up_older(struct mailbox *mailbox, uint64_t limit_ms);
 

@@ -2,10 +2,15 @@
  * The bus: a worker subscribes to its own channel and publishes to the channels of others.
  *
  * There are two connections, because a subscriber may send few other commands: `commands`
- * publishes, `inbox` subscribes. The answer to PUBLISH is the number of subscribers that received
- * the message, the only proof of delivery that pub/sub gives. A connection lost before the answer
- * counts as not heard, though the other worker may have heard: a sender that repeats must bear a
- * repetition. The bus knows no sessions, never waits, and queues nothing while Redis is away.
+ * publishes, `inbox` subscribes. Durability "replica" has a third, `replicas`, which WAIT blocks
+ * (mailbox_replica.c). All are connections to a master. When Redis says that it is a replica now, a
+ * `scout` looks for the new master, with growing pauses; meanwhile the connections stay, so that
+ * stored mail can be read. When the scout has found another master, all connections are made anew.
+ *
+ * The answer to PUBLISH is the number of subscribers that received the message, the only proof of
+ * delivery that pub/sub gives. A connection lost before the answer counts as not heard, though the
+ * other worker may have heard: a sender that repeats must bear a repetition. The bus knows no
+ * sessions, never waits, and queues nothing while Redis is away.
  */
 #include "worker/reach/bus.h"
 
@@ -23,14 +28,20 @@ enum {
     FRAME_KEEP_MAX = 1 << 20,   /* a frame buffer that grew larger is given back */
 };
 
+/* Why a connection is made anew; goes to the log. */
+#define DEMOTED "Redis was made a replica, and there is another master"
+
 struct bus {
     struct region *region;
     struct stats_row *stats;
     struct bus_events events;
-    struct redis *commands, *inbox;              /* NULL: no Redis is configured */
-    const char *node;                            /* the caller's */
-    char *channel_base;                          /* "PREFIXw:" */
-    struct buf frame, channel;                   /* of the current PUBLISH; kept for reuse */
+    struct redis *commands, *inbox, *scout; /* NULL: no Redis is configured */
+    struct redis *replicas;                 /* NULL: durability is not "replica" */
+    const char *node;                       /* the caller's */
+    char *channel_base;                     /* "PREFIXw:" */
+    char *probe;                            /* "PREFIXprobe": no such key ever exists */
+    bool elsewhere;            /* the connections reach two Redis servers: all must be made anew */
+    struct buf frame, channel; /* of the current PUBLISH; kept for reuse */
     struct slice recipients[BUS_RECIPIENTS_MAX]; /* of the frame that is being dispatched */
     struct bus_position positions[BUS_RECIPIENTS_MAX];
 };
@@ -307,6 +318,11 @@ struct redis *bus_commands(struct bus *bus)
     return bus->commands;
 }
 
+struct redis *bus_replicas(struct bus *bus)
+{
+    return bus->replicas;
+}
+
 bool bus_is_configured(const struct bus *bus)
 {
     return bus->commands != NULL;
@@ -348,6 +364,45 @@ static void on_bus_commands_down(void *arg)
         bus->events.commands_down(bus->events.arg);
 }
 
+/* --- a fail-over --- */
+
+static void on_bus_demoted(void *arg, bool elsewhere)
+{
+    struct bus *bus = arg;
+
+    bus->elsewhere |= elsewhere;
+    redis_release(bus->scout);
+}
+
+static void renew_all(struct bus *bus)
+{
+    bus->elsewhere = false;
+    redis_renew(bus->commands, DEMOTED);
+    redis_renew(bus->inbox, DEMOTED);
+    if (bus->replicas)
+        redis_renew(bus->replicas, DEMOTED);
+}
+
+/* A Redis that has been promoted again takes the write, and the connections stay. */
+static void on_commands_probed(void *arg, const struct redis_reply *reply)
+{
+    if (reply->type == REDIS_ERROR && slice_starts(reply->text, SLICE("READONLY")))
+        renew_all(arg);
+}
+
+/* There is a master: is it the Redis that the connections reach? */
+static void on_scout_up(void *arg)
+{
+    struct bus *bus = arg;
+    struct slice args[3] = { SLICE("EXPIRE"), slice_of(bus->probe), SLICE("1") };
+
+    redis_hold(bus->scout);
+    if (bus->elsewhere || redis_command(bus->commands, args, 3, on_commands_probed, bus))
+        renew_all(bus);
+}
+
+/* --- counts and turns --- */
+
 static void take_counts(struct bus *bus, struct redis *redis)
 {
     uint64_t reconnects, timeouts;
@@ -365,25 +420,52 @@ void bus_flush(struct bus *bus)
         return;
     redis_flush(bus->commands);
     redis_flush(bus->inbox);
+    redis_flush(bus->scout);
     take_counts(bus, bus->commands);
     take_counts(bus, bus->inbox);
+    if (!bus->replicas)
+        return;
+    redis_flush(bus->replicas);
+    take_counts(bus, bus->replicas);
 }
 
 /* --- making it --- */
 
-static enum err connect_both(struct bus *bus, struct loop *loop, const struct config *config,
-                             uint32_t slot, uint64_t incarnation)
+/* NULL: out of memory. */
+static struct redis *connect_master(struct bus *bus, struct loop *loop, const struct config *config,
+                                    const char *name, const struct redis_events *events)
+{
+    struct redis *redis = redis_new(loop, config, name, events);
+
+    if (!redis)
+        return NULL;
+    redis_need_master(redis, slice_of(bus->probe));
+    redis_on_demoted(redis, on_bus_demoted, bus);
+    return redis;
+}
+
+static enum err connect_all(struct bus *bus, struct loop *loop, const struct config *config,
+                            uint32_t slot, uint64_t incarnation)
 {
     const struct redis_events commands_events = { .up = on_bus_commands_up,
                                                   .down = on_bus_commands_down,
                                                   .arg = bus };
     const struct redis_events inbox_events = { .up = on_one_up, .arg = bus };
+    const struct redis_events scout_events = { .up = on_scout_up, .arg = bus };
+    const struct redis_events no_events = { .arg = bus };
+    bool replica = strcmp(config->mailbox.durability, "replica") == 0;
     char place[PLACE_MAX];
     size_t len = bus_place(place, bus->node, slot, incarnation);
 
-    bus->commands = redis_new(loop, config, "commands", &commands_events);
-    bus->inbox = redis_new(loop, config, "inbox", &inbox_events);
-    if (!bus->commands || !bus->inbox || set_channel(bus, slice_make(place, len)))
+    bus->commands = connect_master(bus, loop, config, "commands", &commands_events);
+    bus->inbox = connect_master(bus, loop, config, "inbox", &inbox_events);
+    bus->scout = connect_master(bus, loop, config, "scout", &scout_events);
+    if (replica)
+        bus->replicas = connect_master(bus, loop, config, "replicas", &no_events);
+    if (!bus->commands || !bus->inbox || !bus->scout || (replica && !bus->replicas))
+        return ERR_NOMEM;
+    redis_hold(bus->scout);
+    if (set_channel(bus, slice_make(place, len)))
         return ERR_NOMEM;
     return redis_subscribe(bus->inbox, buf_slice(&bus->channel), on_bus_message, bus);
 }
@@ -406,7 +488,9 @@ struct bus *bus_new(struct loop *loop, const struct config *config, struct regio
     bus->node = node;
     if (asprintf(&bus->channel_base, "%sw:", config->redis_options.prefix) < 0)
         bus->channel_base = NULL;
-    if (!bus->channel_base || connect_both(bus, loop, config, slot, incarnation)) {
+    if (asprintf(&bus->probe, "%sprobe", config->redis_options.prefix) < 0)
+        bus->probe = NULL;
+    if (!bus->channel_base || !bus->probe || connect_all(bus, loop, config, slot, incarnation)) {
         bus_free(bus);
         return NULL;
     }
@@ -419,8 +503,11 @@ void bus_free(struct bus *bus)
         return;
     redis_free(bus->commands);
     redis_free(bus->inbox);
+    redis_free(bus->scout);
+    redis_free(bus->replicas);
     buf_fini(&bus->frame);
     buf_fini(&bus->channel);
     free(bus->channel_base);
+    free(bus->probe);
     free(bus);
 }

@@ -63,6 +63,9 @@ struct bus *bus_new(struct loop *loop, const struct config *config, struct regio
 void bus_free(struct bus *bus);
 /* The connection that publishes; mailboxes share the connection. NULL: no Redis is configured. */
 struct redis *bus_commands(struct bus *bus);
+/* The connection that WAITs for replicas, for mailbox_confirm_by alone. NULL: durability is not
+ * "replica". */
+struct redis *bus_replicas(struct bus *bus);
 /* False: no Redis is configured, and the bus will never be up. */
 bool bus_is_configured(const struct bus *bus);
 /* Commands can be sent and messages are received. */
@@ -88,7 +91,7 @@ enum err bus_publish_stored(struct bus *bus, uint32_t slot, const struct slice *
  * ended. */
 enum err bus_kick(struct bus *bus, uint32_t slot, uint64_t incarnation, uint64_t session_number,
                   uint16_t close_code);
-/* The end of a turn: writes what is queued on both connections. */
+/* The end of a turn: writes what is queued on all connections. */
 void bus_flush(struct bus *bus);
 
 /* The frames between workers; the layout is in bus_frame.c. */

@@ -85,6 +85,7 @@ static void close_connection(struct redis *redis)
     redis->fd = -1;
     redis->state = DOWN;
     redis->blocked = false;
+    redis->leave = NULL;
     if (redis->reader)
         redisReaderFree(redis->reader);
     redis->reader = NULL;
@@ -100,7 +101,7 @@ static void log_fault(struct redis *redis, bool was_up)
     bool news = was_up || strcmp(redis->fault, redis->logged) != 0;
     struct log_text text;
 
-    log_at(news ? LOG_WARN : LOG_DEBUG, was_up ? "redis_lost" : "redis_unreachable",
+    log_at(news && !redis->held ? LOG_WARN : LOG_DEBUG, was_up ? "redis_lost" : "redis_unreachable",
            "connection=%s attempt=%u retry_ms=%llu reason=%s", redis->name, redis->attempts,
            (unsigned long long)redis->delay_ms, log_quote(&text, slice_of(redis->fault)));
     memcpy(redis->logged, redis->fault, sizeof redis->logged);
@@ -140,7 +141,10 @@ static void drop_connection(struct redis *redis)
         redis->delay_ms = redis->reconnect_min_ms;
     }
     log_fault(redis, was_up);
-    schedule_retry(redis);
+    if (redis->held)
+        loop_timer_cancel(&redis->timer);
+    else
+        schedule_retry(redis);
     answer_all_lost(redis);
     if (was_up && !redis->dying && redis->events.down)
         redis->events.down(redis->events.arg);
@@ -158,6 +162,7 @@ static void free_redis(struct redis *redis)
     free(redis->host);
     free(redis->path);
     free(redis->channel);
+    free(redis->probe);
     free(redis->name);
     free(redis);
 }
@@ -169,6 +174,8 @@ static void callbacks_begin(struct redis *redis)
 
 static void callbacks_end(struct redis *redis)
 {
+    if (redis->leave && redis->waiting_count == 0)
+        redis_fail(redis, redis->leave, "");
     if (redis->fault[0] && !redis->dying)
         drop_connection(redis);
     redis->depth--;
@@ -546,9 +553,60 @@ enum err redis_subscribe(struct redis *redis, struct slice channel,
     return OK;
 }
 
+void redis_need_master(struct redis *redis, struct slice key)
+{
+    assert(redis->state == DOWN && !redis->probe);
+    redis->probe = strndup(key.data, key.len);
+    if (!redis->probe)
+        abort(); /* as in redis_subscribe */
+    redis->probe_len = key.len;
+}
+
 bool redis_is_up(const struct redis *redis)
 {
-    return redis->state == UP && !redis->fault[0];
+    return redis->state == UP && !redis->fault[0] && !redis->leave;
+}
+
+/* --- another Redis --- */
+
+void redis_on_demoted(struct redis *redis, void (*demoted)(void *arg, bool elsewhere), void *arg)
+{
+    redis->demoted = demoted;
+    redis->demoted_arg = arg;
+}
+
+void redis_demoted(struct redis *redis, bool elsewhere)
+{
+    if (redis->demoted && redis_is_up(redis))
+        redis->demoted(redis->demoted_arg, elsewhere);
+}
+
+void redis_renew(struct redis *redis, const char *why)
+{
+    if (!redis_is_up(redis))
+        return;
+    redis->leave = why;
+    if (redis->waiting_count == 0)
+        fail_later(redis, why, "");
+}
+
+void redis_hold(struct redis *redis)
+{
+    redis->held = true;
+    if (redis->state == DOWN)
+        loop_timer_cancel(&redis->timer);
+    else
+        fail_later(redis, "not needed now", "");
+}
+
+/* A connection that is ending still schedules its own next attempt (drop_connection). */
+void redis_release(struct redis *redis)
+{
+    if (!redis->held)
+        return;
+    redis->held = false;
+    if (redis->state == DOWN)
+        loop_timer_set(&redis->timer, 0);
 }
 
 bool redis_tried(const struct redis *redis)

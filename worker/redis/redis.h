@@ -70,6 +70,21 @@ enum err redis_command(struct redis *redis, const struct slice *args, size_t arg
 enum err redis_subscribe(struct redis *redis, struct slice channel,
                          void (*message)(void *arg, struct slice payload), void *arg);
 
+/* Lets only a master be used: the login writes to `key`, which nobody else uses, and a replica's
+ * refusal (READONLY) ends the attempt. The key is copied. Call once, before the first turn. */
+void redis_need_master(struct redis *redis, struct slice key);
+/* demoted is called by redis_demoted. Call before the first turn. */
+void redis_on_demoted(struct redis *redis, void (*demoted)(void *arg, bool elsewhere), void *arg);
+/* A command was refused because Redis is a replica; or (elsewhere) another connection reaches
+ * another Redis. Tells the owner, while the connection is up. */
+void redis_demoted(struct redis *redis, bool elsewhere);
+/* Ends a connection that is up, as soon as its commands are answered, and connects anew: the host
+ * name is looked up again. redis_is_up is false from now on; `down` follows in a later turn. */
+void redis_renew(struct redis *redis, const char *why);
+/* Ends the connection, or does not begin it, until redis_release. */
+void redis_hold(struct redis *redis);
+void redis_release(struct redis *redis);
+
 /* Writes all queued commands. The owner calls this function at the end of each turn. */
 void redis_flush(struct redis *redis);
 /* Bytes of commands that the socket has not taken yet. */

@@ -1,5 +1,7 @@
 /*
- * The login: from a connected socket to a usable connection, by AUTH, SELECT, PING, SUBSCRIBE.
+ * The login: from a connected socket to a usable connection, by AUTH, SELECT, a write, PING,
+ * SUBSCRIBE. The write (EXPIRE of a key that does not exist) tells a master from a replica, without
+ * a command that an ACL user may lack. Other refusals of the write are left to later commands.
  *
  * The last answer makes the connection UP; the first refusal ends the attempt. The text of an error
  * is dropped where the text may quote a password.
@@ -63,6 +65,12 @@ static void on_select_answer(void *arg, const struct redis_reply *reply)
 {
     if (reply->type == REDIS_ERROR)
         redis_fail_text(arg, "SELECT refused", reply->text);
+}
+
+static void on_probe_answer(void *arg, const struct redis_reply *reply)
+{
+    if (reply->type == REDIS_ERROR && slice_starts(reply->text, SLICE("READONLY")))
+        redis_fail_text(arg, "a replica, not a master", reply->text);
 }
 
 static void become_up(struct redis *redis)
@@ -135,6 +143,14 @@ static enum err queue_select(struct redis *redis)
     return redis_queue(redis, args, 2, on_select_answer, redis);
 }
 
+static enum err queue_probe(struct redis *redis)
+{
+    struct slice args[3] = { SLICE("EXPIRE"), slice_make(redis->probe, redis->probe_len),
+                             SLICE("1") };
+
+    return redis->probe ? redis_queue(redis, args, 3, on_probe_answer, redis) : OK;
+}
+
 static enum err queue_subscribe(struct redis *redis)
 {
     struct slice args[2] = { SLICE("SUBSCRIBE") };
@@ -156,6 +172,8 @@ void redis_log_in(struct redis *redis)
         err = queue_auth(redis);
     if (!err)
         err = queue_select(redis);
+    if (!err)
+        err = queue_probe(redis);
     if (!err)
         err = redis_queue_ping(redis, on_login_ping);
     if (!err)

@@ -42,7 +42,14 @@ struct redis {
     void (*message)(void *arg, struct slice payload);
     void *message_arg;
 
+    char *probe; /* the key that a login writes to; NULL: a replica will do */
+    size_t probe_len;
+    void (*demoted)(void *arg, bool elsewhere);
+    void *demoted_arg;
+
     enum state state;
+    bool held;         /* no attempt to connect until redis_release */
+    const char *leave; /* why the connection ends when all commands are answered; NULL: it stays */
     int fd;
     struct loop_watch watch;
     struct loop_timer timer; /* DOWN: the next attempt; else: the next check of the connection */
