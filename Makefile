@@ -12,7 +12,7 @@
 #   make torture        unit tests with allocations that fail
 #   make lint           clang-tidy, cppcheck, clang-format, shellcheck, luacheck
 #   make fuzz-NAME FUZZ_SECONDS=60
-#   make bench-idle bench-echo bench-mail bench-instructions
+#   make bench-idle bench-echo bench-mail bench-instructions bench-fair
 #   make install DESTDIR= PREFIX=/usr/local
 #   make clean
 
@@ -63,7 +63,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-instructions
+.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-instructions bench-fair
 
 all: $(BIN)
 
@@ -232,6 +232,11 @@ bench-mail: $(BIN) $(B)/tests/bench/bench_mail
 # with, REPEAT= measurements to take the median of.
 bench-instructions: $(BIN)
 	@$(PYTHON) tests/bench/instructions.py $(TREE) $(if $(BEFORE),--against $(BEFORE)) --repeat $(or $(REPEAT),1)
+
+# What one hostile token costs everybody else: mail of innocent pairs before and under each load, memory of workers and
+# Redis. SECONDS= under load a row, ROWS=name,name some of them.
+bench-fair: $(BIN)
+	@POSTOFFICE_BINARY=$(abspath $(BIN)) SECONDS=$(SECONDS) ROWS=$(ROWS) $(PYTHON) tests/bench/fair.py
 
 lint:
 	@scripts/lint

@@ -8,7 +8,7 @@ import harness
 
 
 # The files that take longest, the longest first: a long file that begins last would run alone at the end.
-LONGEST = ["test_leaks", "test_chaos", "test_slow_phone", "test_service", "test_redis_trouble", "test_mailbox",
+LONGEST = ["test_hostile", "test_leaks", "test_chaos", "test_slow_phone", "test_service", "test_redis_trouble", "test_mailbox",
            "test_live", "test_groups", "test_worker_killed", "test_all_to_all", "test_nodes", "test_frames",
            "test_talk"]
 
