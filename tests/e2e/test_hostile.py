@@ -19,10 +19,6 @@ import fair  # noqa: E402
 SECONDS = float(os.environ.get("POSTOFFICE_HOSTILE_SECONDS", "4"))
 # Rows that do not hold in this tree. A row that holds again (XPASS) is taken out of the list.
 NOT_YET = {} if os.environ.get("POSTOFFICE_HOSTILE_ALL") else {
-    "history_bursts": "pages of history are bounded in number, not in bytes",
-    "thread_histories": "a thread's history is made whole in Lua",
-    "silent_replays": "pages of a replay are bounded in number, not in bytes",
-    "opens": "an opening copies whole entries",
     "invented_addresses": "the body is stored once a recipient, without a budget",
     "empty_mails": "new mailboxes have no budget",
     "together": "as long as any of these",
