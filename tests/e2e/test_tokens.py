@@ -214,7 +214,7 @@ def test_wrong_forms_algorithms_keys_and_signatures_are_refused(post):
     assert len(set(messages.values())) > 1
 
 
-@pytest.mark.parametrize("claim,value", [("exp", "soon"), ("exp", 1), ("exp", 1e300), ("nbf", time.time() + 900.5), ("iat", []),
+@pytest.mark.parametrize("claim,value", [("exp", "soon"), ("exp", 1), ("exp", 1e300), ("nbf", 4102444800.5), ("iat", []),
                                          ("aud", "another"), ("iss", "another"), ("jti", 7), ("po", []), ("sub", "#team")])
 def test_a_refusal_names_the_claim(post, claim, value):
     answer = ask(post, made(post, **{claim: value}) if claim != "sub" else made(post, value))
