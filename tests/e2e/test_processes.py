@@ -72,6 +72,7 @@ def test_a_pipe_that_nobody_drains_stops_nobody(server):
     start_into(post, ends[1])  # the log is full before the first line
     flags = fcntl.fcntl(ends[1], fcntl.F_GETFL)
     assert not flags & os.O_NONBLOCK, "the description that others share stays as it was"
+    harness.wait_until(lambda: all(row["redis"] == "up" for row in post.status()["workers"] if row["pid"]), "mail is taken")
     alice, bob = upgrade(post, "alice"), upgrade(post, "bob")
     alice.send(clients.frame(1, clients.json.dumps(clients.envelope("alice", "bob", "hello"))))
     while clients.json.loads(bob.message())["from"] != "alice":
