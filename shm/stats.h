@@ -85,6 +85,8 @@
     X(pages_waited)      /* pages of mailboxes and logs that waited for others to come */          \
     X(commands_waited)   /* commands that waited for another command of their session */           \
     X(devices_forgotten) /* cursors of devices that gave way: sessions.devicesPerAddress */        \
+    X(bodies_shared)     /* bodies stored once for several mailboxes */                            \
+    X(bodies_gone)       /* messages left out because their shared body had vanished */            \
     X(places_dropped)    /* workers in an answer that were ignored: above 4,096, or no memory */   \
     X(ghosts_left)       /* sessions whose end could not be written to Redis */                    \
     X(redis_reconnects)                                                                            \

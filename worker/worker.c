@@ -221,6 +221,10 @@ static void count_mailbox(struct office *office)
         stats_add(office->stats, STAT_pages_waited, counts.pages_waited);
     if (counts.devices_forgotten)
         stats_add(office->stats, STAT_devices_forgotten, counts.devices_forgotten);
+    if (counts.bodies_shared)
+        stats_add(office->stats, STAT_bodies_shared, counts.bodies_shared);
+    if (counts.bodies_gone)
+        stats_add(office->stats, STAT_bodies_gone, counts.bodies_gone);
     if (counts.places_dropped)
         stats_add(office->stats, STAT_places_dropped, counts.places_dropped);
 }

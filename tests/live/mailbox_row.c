@@ -3,6 +3,7 @@
  * connection and of Redis itself.
  */
 #include "mailbox_fixture.h"
+#include "worker/mailbox/mailbox_body.h"
 
 static void test_script_flush(void)
 {
@@ -53,6 +54,73 @@ static void test_kill_9(void)
     check(wait_for(all_up, 5000) && workers[0].changes == 0, "the epoch is the same");
 }
 
+/* Puts `count` bodies, each for two mailboxes. */
+static void append_shared(unsigned count)
+{
+    static char text[6000] = "{";
+    static const char *const addresses[] = { "share1", "share2" };
+    char id[32];
+
+    memset(text + 1, 'x', sizeof text - 1);
+    for (unsigned i = 0; i < count; i++) {
+        struct msg *msg = msg_new(slice_make(text, sizeof text), MSG_MAIL, 0);
+        struct mailbox_body *body = mailbox_body_put(workers[0].mailbox, msg);
+        assert(body);
+        snprintf(id, sizeof id, "m0.%u", i);
+        for (unsigned j = 0; j < 2; j++) {
+            struct mailbox_letter letter = { .address = slice_of(addresses[j]),
+                                             .from = slice_of(sender),
+                                             .id = slice_of(id),
+                                             .body = msg_slice(msg),
+                                             .msg = msg,
+                                             .shared = body,
+                                             .thread = slice_of(id) };
+            assert(mailbox_append(workers[0].mailbox, &letter, on_appended, &sent[sent_count]) ==
+                   OK);
+            sent_count++;
+        }
+        mailbox_body_unref(body);
+        msg_unref(msg);
+    }
+}
+
+/* Pages that came leave out what has no body. */
+static bool all_have_bodies(unsigned count)
+{
+    return read_all(0, "share1") == count && read_all(0, "share2") == count;
+}
+
+static void test_shared_bodies(void)
+{
+    letters_reset();
+    append_shared(500);
+    redis_do("SCRIPT FLUSH");
+    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED),
+          "shared bodies: scripts lost in the middle: all letters are stored");
+    check(all_have_bodies(500), "each with its body");
+    redis_do("FLUSHALL");
+    letters_reset();
+    append_shared(500);
+    wanted = 300;
+    wait_for(some_answered, 5000);
+    redis_do("CLIENT KILL TYPE normal SKIPME yes");
+    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED),
+          "connection lost in the middle: all letters are stored");
+    check(all_have_bodies(500), "each with its body");
+    letters_reset();
+    append_shared(500);
+    check(wait_for(all_answered, 20000) && all_are(MAILBOX_REPEATED), "sent again: repetitions");
+    flush_all(NULL);
+    wait_for(never, 200);
+    redis_do("EVAL return(#redis.call('KEYS','*body:*')) 0");
+    check(reply_integer == 500, "whose bodies do not stay");
+    letters_reset();
+    redis_do("FLUSHALL");
+    append_shared(2);
+    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED), "and new ones are stored");
+    redis_do("FLUSHALL");
+}
+
 static void test_given_up(void)
 {
     unsigned stored = 0, unknown = 0;
@@ -79,8 +147,8 @@ static void test_given_up(void)
 
 int main(void)
 {
-    static void (*const promises[])(void) = { test_script_flush, test_client_kill, test_kill_9,
-                                              test_given_up, NULL };
+    static void (*const promises[])(void) = { test_script_flush,  test_client_kill, test_kill_9,
+                                              test_shared_bodies, test_given_up,    NULL };
 
     return live_run(promises);
 }

@@ -30,6 +30,7 @@ static const char *const names[] = {
     [SCRIPT_RECALL] = "recall",
     [SCRIPT_JOIN] = "join",
     [SCRIPT_SERVICE] = "service",
+    [SCRIPT_BODY] = "body",
 };
 _Static_assert(sizeof names / sizeof names[0] == SCRIPT_COUNT, "each script has a name here");
 

@@ -5,6 +5,7 @@ import pytest
 from tables import FAR, KEEP, Case, Error, Stream, flat, letter, rank, seq
 
 BOX, IDS, AT, TH = "po:{bob}:box", "po:{bob}:ids", "po:{bob}:at", "po:{bob}:th"
+BODY = "po:body:0123"
 KEYS = [BOX, IDS, AT]
 ONE = {BOX: Stream({seq(1): letter("m1")}), IDS: {"m1": f"{seq(1)} ann", "": seq(1)}}
 OLD = "1000-0"  # a second after 1970
@@ -102,6 +103,22 @@ CASES = [
          after={BOX: Stream({seq(1): letter("m1"), seq(2): letter("m2", l="3", t="m1")}),
                 IDS: {"m1": f"{seq(1)} ann", "m2": f"{seq(2)} ann", "": seq(2)},
                 TH: [("m0\0" + rank(seq(1)), 0), ("m1\0" + rank(seq(2)), 0)]}),
+    Case("a letter that names a shared body is short",
+         keys=KEYS, argv=append("m2", b="@0123", s="5000"), before={**ONE, BODY: "{}"},
+         answer=f"0 {seq(2)} {seq(1)} 0",
+         after={BOX: Stream({seq(1): letter("m1"), seq(2): letter("m2", b="@0123", s="5000")}),
+                IDS: {"m1": f"{seq(1)} ann", "m2": f"{seq(2)} ann", "": seq(2)}}),
+    Case("… also in a thread",
+         keys=KEYS, argv=append("m2", b="@0123", s="5000", t="m1"), before={**ONE, BODY: "{}"},
+         answer=f"0 {seq(2)} {seq(1)} 0",
+         after={BOX: Stream({seq(1): letter("m1"), seq(2): letter("m2", b="@0123", s="5000", t="m1")}),
+                IDS: {"m1": f"{seq(1)} ann", "m2": f"{seq(2)} ann", "": seq(2)},
+                TH: [("m1\0" + rank(seq(2)), 0)]},
+         ttl={TH: KEEP}),
+    Case("without its body it is refused, and nothing is stored",
+         keys=KEYS, argv=append("m2", b="@0123", s="5000"), before=ONE, answer=Error("the shared body of a letter is not there")),
+    Case("… but a repetition needs no body",
+         keys=KEYS, argv=append("m1", b="@0123", s="5000"), before=ONE, answer=f"1 {seq(1)} {seq(1)} 0"),
     Case("a full mailbox removes its oldest letter",
          keys=KEYS, argv=append("m3"), before=full_of(2), limits={"messages_max": 2},
          answer=f"0 {seq(3)} {seq(2)} 1",

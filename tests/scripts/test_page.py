@@ -1,4 +1,4 @@
-"""lua/page.lua: a page of a log, which ends by bytes."""
+"""lua/page.lua: a page of a log, which ends by bytes, with the bodies that mailboxes share."""
 
 import pytest
 
@@ -23,6 +23,18 @@ def page(command, start, count, size):
 SMALL, LARGE = mail(9, 100), mail(9, 50000)
 ONE = 100 + len("ann") + len("m1") + 100  # what one of SMALL adds to a page
 MIXED = {BOX: Stream({**SMALL[BOX].entries, seq(10): letter("m10", b="{" + "x" * 49999)})}
+
+BODY = "po:body:0123"
+SHARED = letter("m2", b="@0123", s="7")
+SHARES = {BOX: Stream({seq(1): letter("m1"), seq(2): SHARED, seq(3): letter("m3")}), BODY: '{"n":2}'}
+HUGE = {BOX: Stream({seq(1): letter("m1"), seq(2): {**SHARED, "s": "50000"}}), BODY: "{" + "x" * 49999}
+
+
+def fields(n, **of):
+    return [seq(n), [part for pair in of.items() for part in pair]]
+
+
+FIRST, SECOND, THIRD = fields(1, **letter("m1")), fields(2, **{**SHARED, "b": '{"n":2}'}), fields(3, **letter("m3"))
 
 CASES = [
     Case("the whole log", **page("XRANGE", "-", 10, 100000), before=SMALL,
@@ -49,6 +61,25 @@ CASES = [
     Case("an entry of another shape counts with all its fields", **page("XRANGE", "-", 10, 1000),
          before={BOX: Stream({seq(1): {"zz": "y" * 2000}, seq(2): letter("m2")})},
          answer=[1, seq(1), [seq(1), ["zz", "y" * 2000]]]),
+    Case("each entry with its body", **page("XRANGE", "-", 10, 100000), before=SHARES,
+         answer=[0, seq(3), FIRST, SECOND, THIRD]),
+    Case("… backwards too", **page("XREVRANGE", "+", 2, 100000), before=SHARES, answer=[1, seq(2), THIRD, SECOND]),
+    Case("a shared body counts with its size", **page("XRANGE", "-", 10, 1000), before=HUGE, answer=[1, seq(1), FIRST]),
+    Case("… and comes alone when it is larger than a page", **page("XREVRANGE", "+", 10, 1000), before=HUGE,
+         answer=[1, seq(2), fields(2, **{**SHARED, "s": "50000", "b": HUGE[BODY]})]),
+    Case("a body that is gone stays named", **page("XRANGE", seq(2), 1, 100000), before={BOX: SHARES[BOX]},
+         answer=[1, seq(2), fields(2, **SHARED)]),
+    Case("… and so does a body of a wrong type", **page("XRANGE", seq(2), 1, 100000),
+         before={**SHARES, BODY: {"a": "b"}}, answer=[1, seq(2), fields(2, **SHARED)]),
+    Case("… or of another shape", **page("XRANGE", seq(2), 1, 100000), before={**SHARES, BODY: "@0123"},
+         answer=[1, seq(2), fields(2, **SHARED)]),
+    *[Case(f"a damaged size ({size[:4]}) does not stop the page", **page("XRANGE", "-", 1, 100000),
+           before={**SHARES, BOX: Stream({seq(2): {**SHARED, "s": size}})},
+           answer=[more, seq(2), fields(2, **{**SHARED, "s": size, "b": '{"n":2}'})])
+      for size, more in (("nan", 0), ("inf", 0), ("-9", 0), ("x", 0), ("9" * 400, 1))],
+    Case("an entry of a foreign shape is left as it is", **page("XRANGE", "-", 10, 100000),
+         before={BOX: Stream({seq(1): {"b": "@0123", "f": "ann", "i": "m1"}})},
+         answer=[0, seq(1), fields(1, b="@0123", f="ann", i="m1")]),
     Case("a wrong type: an error", **page("XRANGE", "-", 10, 1000), before={BOX: "text"}, answer=Error("WRONGTYPE")),
 ]
 

@@ -75,6 +75,12 @@ static void replayed(struct reader *reader)
     note("replayed@%d ", reader->feed.level);
 }
 
+static bool gap(struct reader *reader)
+{
+    note("gap>%d ", (int)reader->feed.queued.ms);
+    return !receiver.down;
+}
+
 static void failed(struct reader *reader)
 {
     (void)reader;
@@ -88,6 +94,7 @@ static const struct reader_kind kind = {
     .wants = wants,
     .take = take,
     .replayed = replayed,
+    .gap = gap,
     .failed = failed,
 };
 
@@ -272,6 +279,24 @@ static void a_receiver_that_closes_gets_nothing_more(void **state)
     assert_acts("ask>0 1 2 ");
 }
 
+static void a_gap_in_a_page_is_told_before_the_page(void **state)
+{
+    const struct mailbox_entry entry = { .seq = at(5), .body = SLICE("{}") };
+    const struct mailbox_page page = {
+        .ok = true, .entries = &entry, .count = 1, .gone = 1, .end = true, .last = at(5)
+    };
+
+    (void)state;
+    reader_start(&kind, &receiver.reader, at(3), at(5));
+    reader_page(&kind, &receiver.reader, &page);
+    assert_acts("ask>3 gap>3 5 replayed@0 ");
+    reader_reset(&receiver.reader);
+    reader_start(&kind, &receiver.reader, at(3), at(5));
+    receiver.down = true;
+    reader_page(&kind, &receiver.reader, &page);
+    assert_acts("ask>3 gap>3 ");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -286,6 +311,7 @@ int main(void)
         T(a_stale_page_is_dropped_and_the_next_is_taken),
         T(what_is_not_wanted_is_skipped_and_does_not_count_for_the_level),
         T(a_receiver_that_closes_gets_nothing_more),
+        T(a_gap_in_a_page_is_told_before_the_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

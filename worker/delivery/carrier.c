@@ -87,6 +87,18 @@ static void mail_replayed(struct reader *reader)
     msg_unref(msg);
 }
 
+/* The replay goes on: only `recovered` is news. */
+static bool mail_gap(struct reader *reader)
+{
+    struct session *session = reader_session(reader);
+    const struct standing standing = { .last = seq_max(reader->feed.newest, reader->feed.queued),
+                                       .cursor = reader->feed.queued,
+                                       .epoch = session->office->epoch };
+
+    session_say_welcome(session, &standing);
+    return conn_is_open(&session->conn);
+}
+
 static enum err mail_ask(struct reader *reader);
 
 static const struct reader_kind mail_reader = {
@@ -96,6 +108,7 @@ static const struct reader_kind mail_reader = {
     .wants = mail_wants,
     .take = mail_take,
     .replayed = mail_replayed,
+    .gap = mail_gap,
     .failed = mail_failed,
 };
 

@@ -230,6 +230,16 @@ static void subscription_replayed(struct reader *reader)
         say_replayed(subscription, true);
 }
 
+static bool subscription_gap(struct reader *reader)
+{
+    struct subscription *subscription = reader_subscription(reader);
+    struct session *session = subscription->session;
+
+    if (subscription->state == SUBSCRIPTION_ON)
+        say_replayed(subscription, false);
+    return conn_is_open(&session->conn);
+}
+
 static void subscription_failed(struct reader *reader)
 {
     struct subscription *subscription = reader_subscription(reader);
@@ -294,6 +304,7 @@ static const struct reader_kind subscription_reader = {
     .wants = subscription_wants,
     .take = subscription_take,
     .replayed = subscription_replayed,
+    .gap = subscription_gap,
     .failed = subscription_failed,
 };
 

@@ -63,6 +63,7 @@ const char *mailbox_fault(const struct mailbox *mailbox);
 struct mailbox_counts {
     uint64_t trimmed, repeated, retried, errors, bad; /* as STAT_mailbox_* */
     uint64_t places_dropped, devices_forgotten, pages_waited;
+    uint64_t bodies_shared, bodies_gone;
 };
 /* Since the last call. */
 struct mailbox_counts mailbox_take_counts(struct mailbox *mailbox);

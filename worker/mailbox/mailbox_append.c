@@ -2,6 +2,7 @@
 #include "worker/mailbox/call.h"
 #include "worker/mailbox/mailbox_answer.h"
 #include "worker/mailbox/mailbox_append.h"
+#include "worker/mailbox/mailbox_body.h"
 #include "worker/mailbox/mailbox_replica.h"
 
 /* --- the call --- */
@@ -45,12 +46,18 @@ static void add_keys(struct call *call, const struct mailbox_letter *letter, boo
         call_keys(call, letter->from, CALL_KEYS(":box"));
 }
 
-/* mailbox_batch.c counts on this order: from, id and body first. */
+/* mailbox_batch.c counts on this order: from, id and body first. The append script reads the size
+ * of a shared body from the field behind the body. */
 static void add_fields(struct call *call, const struct mailbox_letter *letter, struct slice thread)
 {
     add_field(call, SLICE("f"), letter->from);
     add_field(call, SLICE("i"), letter->id);
-    add_field(call, SLICE("b"), letter->body);
+    if (letter->shared) {
+        add_field(call, SLICE("b"), slice_make(letter->shared->text, sizeof letter->shared->text));
+        add_number_field(call, SLICE("s"), letter->shared->bytes);
+    } else {
+        add_field(call, SLICE("b"), letter->body);
+    }
     add_number_field(call, SLICE("x"), letter->expires_at);
     add_number_field(call, SLICE("r"), letter->receipt);
     add_number_field(call, SLICE("l"), letter->level);
@@ -70,6 +77,17 @@ static bool begins_thread(const struct mailbox_letter *letter)
 
 static void on_append_answered(struct op *op, const struct redis_reply *reply);
 
+static enum err put_letter(struct call *call, const struct mailbox_letter *letter,
+                           mailbox_appended_cb done, void *arg)
+{
+    struct msg *kept = letter->shared ? NULL : letter->msg;
+    enum err err = call_put_append(call, kept, on_append_answered, (op_done)done, arg);
+
+    if (!err && letter->shared)
+        append_of(row_last(call->mailbox))->shared = mailbox_body_ref(letter->shared);
+    return err;
+}
+
 enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *letter,
                         mailbox_appended_cb done, void *arg)
 {
@@ -84,7 +102,7 @@ enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *le
     call_script(&call, mailbox, script_for(letter));
     add_keys(&call, letter, thread.len > 0);
     add_fields(&call, letter, thread);
-    return call_put_append(&call, letter->msg, on_append_answered, (op_done)done, arg);
+    return put_letter(&call, letter, done, arg);
 }
 
 /* --- the answer --- */
@@ -208,17 +226,33 @@ static void remember_newest(struct append *append)
     mailbox->newest = append->appended.seq;
 }
 
+/* The letter's hold on a shared body ends. The entry of a repetition names the first body. */
+static void let_body_go(struct append *append)
+{
+    struct mailbox_body *body = append->shared;
+
+    append->shared = NULL;
+    if (append->appended.outcome == MAILBOX_STORED || append->appended.outcome == MAILBOX_UNKNOWN)
+        body->used = true;
+    mailbox_body_unref(body);
+}
+
 static void on_append_answered(struct op *op, const struct redis_reply *reply)
 {
     struct append *append = append_of(op);
 
-    if (!reply) {
+    if (reply) {
+        append->appended = take_answer(append, reply);
+        remember_newest(append);
+    } else {
         append->appended = (struct mailbox_appended){ .outcome = outcome_without(append) };
+    }
+    if (append->shared)
+        let_body_go(append);
+    if (!reply) {
         append_report(append);
         return;
     }
-    append->appended = take_answer(append, reply);
-    remember_newest(append);
     if (op->mailbox->replica)
         mailbox_replica_hold(append);
     else

@@ -41,17 +41,19 @@ struct mailbox_appended {
 typedef void (*mailbox_appended_cb)(void *arg, const struct mailbox_appended *appended);
 
 struct mailbox_letter {
-    struct slice address;     /* whose mailbox */
-    struct slice from, id;    /* messages with the same two are the same message */
-    struct slice body;        /* as it is to be delivered, without seq; begins with '{' */
-    struct msg *msg;          /* holds the body's bytes: referenced, not copied; may be NULL */
-    struct slice thread;      /* subjectId; data NULL: none */
-    struct slice skip_device; /* of a copy for the sender's other devices: the device that sent;
-                               * data NULL: no device is skipped */
-    struct slice reads;       /* of a "read" receipt: the id of the message that `from` has read and
-                               * `address` has sent; data NULL: the letter is no such receipt */
-    int64_t expires_at;       /* Unix seconds; 0: never */
-    uint8_t receipt;          /* 0, 2, 3: asked for by the sender */
+    struct slice address;        /* whose mailbox */
+    struct slice from, id;       /* messages with the same two are the same message */
+    struct slice body;           /* as it is to be delivered, without seq; begins with '{' */
+    struct msg *msg;             /* holds the body's bytes: referenced, not copied; may be NULL */
+    struct mailbox_body *shared; /* the body, as it was put before (mailbox_body.h); NULL: the body
+                                  * is stored with this letter */
+    struct slice thread;         /* subjectId; data NULL: none */
+    struct slice skip_device;    /* of a copy for the sender's other devices: the device that sent;
+                                  * data NULL: no device is skipped */
+    struct slice reads; /* of a "read" receipt: the id of the message that `from` has read and
+                         * `address` has sent; data NULL: the letter is no such receipt */
+    int64_t expires_at; /* Unix seconds; 0: never */
+    uint8_t receipt;    /* 0, 2, 3: asked for by the sender */
     int8_t level;
 };
 /* Borrows letter for the call and keeps a copy until the answer. Appends of this worker are carried

@@ -30,7 +30,8 @@ static bool take_field(struct mailbox_entry *entry, struct slice name, struct sl
     switch (name.data[0]) {
     case 'b':
         entry->body = value;
-        return value.len > 0 && value.data[0] == '{' && utf8_valid(value);
+        return value.len > 0 &&
+               (value.data[0] == '@' || (value.data[0] == '{' && utf8_valid(value)));
     case 'f':
         entry->from = value;
         return true;
@@ -74,6 +75,12 @@ bool mailbox_entry_parse(const struct redis_reply *reply, struct mailbox_entry *
     return entry->body.data && entry->from.data && entry->id.data;
 }
 
+/* The shared body of a whole entry has vanished: the script could not put the body in. */
+static bool body_is_gone(const struct mailbox_entry *entry)
+{
+    return entry->body.data[0] == '@';
+}
+
 /* MORE, LAST, then the entries. */
 bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply,
                         struct mailbox_page *page)
@@ -87,11 +94,15 @@ bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply
     (void)mailbox_answer_seq(reply, 1, &page->last); /* "": stays zero */
     for (size_t i = 2; i < reply->count; i++) {
         struct redis_reply element = redis_reply_at(reply, i);
-        if (mailbox_entry_parse(&element, &mailbox->entries[page->count]))
-            page->count++;
-        else
+        struct mailbox_entry *entry = &mailbox->entries[page->count];
+        if (!mailbox_entry_parse(&element, entry))
             mailbox->counts.bad++;
+        else if (body_is_gone(entry))
+            page->gone++;
+        else
+            page->count++;
     }
+    mailbox->counts.bodies_gone += page->gone;
     page->entries = mailbox->entries;
     page->end = more == 0;
     page->ok = true;

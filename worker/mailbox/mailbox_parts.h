@@ -6,7 +6,7 @@
  * mailbox_trouble.c (errors of Redis); row.c and ask.c (commands without an answer), call.c (how a
  * command is put together); mailbox_answer.c and mailbox_page.c (how answers are read);
  * mailbox_replica.c and mailbox_batch.c (what happens to the row); mailbox_pages.c (pages on their
- * way); the commands, a file a subject;
+ * way); mailbox_body.c (bodies that letters share); the commands, a file a subject;
  * mailbox_ready.c (from a connected Redis to a usable one); mailbox.c (life and state).
  */
 #ifndef WORKER_MAILBOX_PARTS_H
@@ -50,6 +50,7 @@ enum script {
     SCRIPT_RECALL,
     SCRIPT_JOIN,
     SCRIPT_SERVICE,
+    SCRIPT_BODY,
     SCRIPT_COUNT,
     SCRIPT_NONE = SCRIPT_COUNT
 };
@@ -140,6 +141,7 @@ struct mailbox {
     size_t at_size;
     struct mailbox_entry *entries; /* room for one page */
     size_t entries_size;
+    uint64_t body_count; /* bodies put so far: mailbox_body.c makes their names of it */
     struct mailbox_counts counts;
 };
 

@@ -28,7 +28,8 @@ struct mailbox_page {
     bool ok;
     const struct mailbox_entry *entries; /* in the order of reading */
     size_t count;
-    bool end; /* nothing lies behind this page; else entries may lie there */
+    size_t gone; /* messages that are left out because their shared body has vanished: a gap */
+    bool end;    /* nothing lies behind this page; else entries may lie there */
     /* The next page begins here: the seq of the last entry of the answer, which is not in `entries`
      * when its shape is foreign. Zero: the answer was empty. */
     struct seq last;

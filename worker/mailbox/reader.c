@@ -58,6 +58,8 @@ void reader_page(const struct reader_kind *kind, struct reader *reader,
         reader_fail(kind, reader);
         return;
     }
+    if (page->gone && kind->gap && !kind->gap(reader))
+        return;
     for (size_t i = 0; i < page->count; i++)
         if (!take_entry(kind, reader, &page->entries[i]))
             return; /* the reader may be gone */

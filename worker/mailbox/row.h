@@ -56,6 +56,7 @@ struct append {
     const struct redis_reply *places; /* places from the batch answer; NULL when this reply carries
                                        * its own */
     struct mailbox_appended appended; /* what Redis answered */
+    struct mailbox_body *shared;      /* that the letter names; NULL: none, or no longer held */
     char *held; /* mailbox_replica.c: memory of appended.elsewhere while the replicas are asked */
     uint64_t held_ms; /* when Redis answered: the replicas have replicaTimeoutMs from then on */
 };
@@ -82,6 +83,12 @@ enum err row_put(struct mailbox *mailbox, const struct op *like);
 /* row_put of an append. Arguments that lie in kept are not copied: the append holds a reference.
  * kept may be NULL. */
 enum err row_put_append(struct mailbox *mailbox, const struct op *like, struct msg *kept);
+
+/* The op that was put last. */
+static inline struct op *row_last(const struct mailbox *mailbox)
+{
+    return TAILQ_LAST(&mailbox->row.ops, op_list);
+}
 
 /* The op has left for Redis. */
 void row_sent(struct op *op);

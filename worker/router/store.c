@@ -4,6 +4,7 @@
 #include "worker/delivery/ticket.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/mailbox/mailbox_append.h"
+#include "worker/mailbox/mailbox_body.h"
 #include "worker/router/copies.h"
 
 /* The thread that the stamped message is in: without a subjectId it begins one, unless it answers
@@ -38,12 +39,21 @@ static struct mailbox_letter letter_for(const struct envelope *envelope, struct 
     };
 }
 
+/* A large body for several mailboxes is stored once. Without memory for that, each letter has the
+ * body. */
+static struct mailbox_body *share_body(struct mailbox *mailbox, struct msg *msg, size_t copies)
+{
+    return copies > 1 && msg->len >= BODY_SHARED_BYTES_MIN ? mailbox_body_put(mailbox, msg) : NULL;
+}
+
 static void append_to_all(struct mailbox *mailbox, struct ticket *ticket,
-                          const struct envelope *envelope, struct msg *msg)
+                          const struct envelope *envelope, struct msg *msg,
+                          struct mailbox_body *body)
 {
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         struct mailbox_letter letter = letter_for(envelope, envelope->recipients[i], msg);
         struct ticket_part *part = ticket_wait(ticket, &i, 1);
+        letter.shared = body;
         if (part && mailbox_append(mailbox, &letter, ticket_appended, part))
             ticket_unsent(part);
     }
@@ -56,7 +66,9 @@ enum err store_message(struct session *session, const struct envelope *envelope,
     /* An expired message is stored as any other, and skipped by every reader; but it must not reach
      * a session live. */
     bool expired = envelope->has_expires_at && envelope->expires_at <= loop_unix_s(office->loop);
+    struct mailbox_body *body;
     struct ticket *ticket;
+    bool copied;
 
     if (!mailbox_is_up(office->mailbox))
         return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
@@ -66,9 +78,15 @@ enum err store_message(struct session *session, const struct envelope *envelope,
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (!expired)
         ticket_carry(ticket, msg);
-    append_to_all(office->mailbox, ticket, envelope, msg);
-    if (!expired && copies_wanted(session, envelope))
-        copies_send(session, letter_for(envelope, session_address(session), msg));
+    copied = !expired && copies_wanted(session, envelope);
+    body = share_body(office->mailbox, msg, envelope->recipient_count + copied);
+    append_to_all(office->mailbox, ticket, envelope, msg, body);
+    if (copied) {
+        struct mailbox_letter letter = letter_for(envelope, session_address(session), msg);
+        letter.shared = body;
+        copies_send(session, letter);
+    }
+    mailbox_body_unref(body);
     if (envelope->type == TYPE_MAIL)
         sent_note(session, envelope->from, envelope->id, envelope->recipients,
                   envelope->recipient_count);

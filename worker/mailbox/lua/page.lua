@@ -6,6 +6,7 @@
 -- -> 1: the log may hold entries behind the page, else 0; the seq of the last entry, or ""; then the
 --    entries.
 --: include piece_weigh
+--: include piece_body
 local command, from, count, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local to, step, held, used, out = command == 'XRANGE' and '+' or '-', 1, 0, 0, {0, ''}
 while true do
@@ -17,7 +18,7 @@ while true do
       return out
     end
     held, used = held + 1, used + size
-    out[2], out[held + 2] = entry[1], entry
+    out[2], out[held + 2] = entry[1], whole(KEYS[1], entry)
   end
   if #found < step then
     return out

@@ -75,11 +75,16 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
         trimmed = 0
       end
     end
-    if not answer and extra > 0 and args[pos + 1 + extra] == 't' then
-      thread_key = string.sub(box, 1, -4) .. 'th'
-      local threads = try('ZCARD', thread_key) -- checks the type before the first write
-      if type(threads) == 'table' then
-        answer = threads
+    if not answer and extra > 0 then
+      if args[pos + 3] == 's' and string.byte(args[pos + 2]) == 64 and
+         call('EXISTS', string.match(box, '^[^{]*') .. 'body:' .. string.sub(args[pos + 2], 2)) == 0 then
+        answer = {err = 'ERR the shared body of a letter is not there'}
+      elseif args[pos + 1 + extra] == 't' then
+        thread_key = string.sub(box, 1, -4) .. 'th'
+        local threads = try('ZCARD', thread_key) -- checks the type before the first write
+        if type(threads) == 'table' then
+          answer = threads
+        end
       end
     end
     local further = field ~= id -- another sender has used the id: rare

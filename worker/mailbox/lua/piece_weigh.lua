@@ -1,8 +1,12 @@
--- -> the bytes that an entry adds to a page. All that reads pages learns an entry's body here.
+-- -> the bytes that an entry adds to a page. Field s has the size of a body that the entry only names
+-- (piece_body.lua), so a body that the page has no room for is not read.
 local function weigh(entry)
   local fields, size = entry[2], 100
   for j = 2, #fields, 2 do
     size = size + #fields[j]
+  end
+  if fields[7] == 's' and fields[5] == 'b' and string.byte(fields[6]) == 64 then
+    size = size + math.min(tonumber(string.match(fields[8], '^%d+$')) or 0, 2 ^ 32)
   end
   return size
 end

@@ -32,6 +32,7 @@ local me, credit, most, bytes = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), t
 local unread = 4 * bytes + 65536
 local more, expired, gone, bad, moved = 0, 0, 0, 0, 0
 local call, now = redis.call, tonumber(redis.call('TIME')[1])
+--: include piece_body
 
 local function words(text)
   local list = {}
@@ -239,18 +240,21 @@ if ARGV[10] ~= '' then
   end
 end
 
--- -> the size of an entry that may be given out. Any other entry is dropped and counted: nil.
-local function fit(entry)
+-- -> the size of an entry that may be given out. Any other entry is dropped and counted: nil. An
+-- entry that this worker takes gets its body here.
+local function fit(entry, taken)
   local value = {}
   for i = 1, #entry[2], 2 do
     value[entry[2][i]] = entry[2][i + 1]
   end
-  if not (value.b and value.f and value.i and string.sub(value.b, 1, 1) == '{') then
+  if not (value.b and value.f and value.i and string.find(value.b, '^[{@]')) then
     bad = bad + 1
   elseif value.x and (tonumber(value.x) or now + 1) <= now then
     expired = expired + 1
+  elseif taken and not select(2, whole(box, entry)) then
+    gone = gone + 1
   else
-    return #value.b
+    return math.min(tonumber(string.match(value.s or '', '^%d+$')) or #value.b, 2 ^ 32)
   end
   drop(entry[1])
 end
@@ -266,8 +270,8 @@ for _, consumer in ipairs(own) do
         rest[#rest + 1] = seq
       else
         local entry = call('XRANGE', box, seq, seq)[1]
-        local size = entry and fit(entry)
         unread = unread - (entry and weigh(entry) or 0)
+        local size = entry and fit(entry, true)
         if size then
           bytes = bytes - size
           out[#out + 1] = mine[consumer].number
@@ -336,7 +340,8 @@ while #free > 0 do
     break
   end
   given, unread = given + 1, unread - (entry and weigh(entry) or 0)
-  local size = entry and fit(entry)
+  local taken = mine[consumer] and bytes > 0 and not full[consumer]
+  local size = entry and fit(entry, taken)
   if size then
     tick = tick + 1
     ticks[consumer], load[consumer] = tick, (load[consumer] or 0) + 1
@@ -345,7 +350,7 @@ while #free > 0 do
     if load[consumer] >= credit then
       table.remove(free, best)
     end
-    if mine[consumer] and bytes > 0 and not full[consumer] then
+    if taken then
       bytes = bytes - size
       out[#out + 1] = mine[consumer].number
       out[#out + 1] = entry

@@ -7,6 +7,7 @@
 --    or ""; then entries, newest first. The page ends by bytes, but holds one entry at least.
 --: include piece_rank
 --: include piece_weigh
+--: include piece_body
 local low, count, bytes = ARGV[1] .. '\0', tonumber(ARGV[3]), tonumber(ARGV[4])
 local before = ARGV[2] ~= '' and rank(ARGV[2])
 local found = redis.call('ZREVRANGEBYLEX', KEYS[3],
@@ -38,7 +39,7 @@ for j, ranked in ipairs(found) do
   end
   bytes, out[2] = bytes - size, seq
   if entry then
-    out[#out + 1] = entry
+    out[#out + 1] = whole(KEYS[1], entry)
   end
 end
 return out
