@@ -78,6 +78,8 @@ struct config {
         int64_t message_bytes, header_bytes, handshake_s, ping_s, pong_s, recipients;
         int64_t messages_per_s, burst;  /* of an address, on a worker; messages_per_s 0: no limit */
         int64_t acks_per_s, acks_burst; /* likewise */
+        /* A rate of 0: no limit. */
+        int64_t stored_bytes_per_s, stored_bytes_burst, new_mailboxes_per_minute;
         int64_t queue_bytes, ring_queue_bytes, slow_consumer_s,
             connections_per_ip;     /* connections_per_ip 0: no limit */
         int64_t pending_handshakes; /* a worker */

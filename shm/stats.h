@@ -85,6 +85,7 @@
     X(pages_waited)      /* pages of mailboxes and logs that waited for others to come */          \
     X(commands_waited)   /* commands that waited for another command of their session */           \
     X(devices_forgotten) /* cursors of devices that gave way: sessions.devicesPerAddress */        \
+    X(over_budget)       /* messages rejected because their sender has stored too much */          \
     X(bodies_shared)     /* bodies stored once for several mailboxes */                            \
     X(bodies_gone)       /* messages left out because their shared body had vanished */            \
     X(places_dropped)    /* workers in an answer that were ignored: above 4,096, or no memory */   \

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/slots.h"
+#include "worker/delivery/budget.h"
 #include "worker/delivery/expiry.h"
 #include "worker/delivery/sent.h"
 #include "worker/router/doorbell.h"
@@ -184,6 +185,7 @@ static void on_beat(void *arg)
     if (office->mailbox) {
         mailbox_tick(office->mailbox);
         service_beat(office);
+        budget_beat(office);
         if (neighbours_failed(&worker->neighbours, office->region))
             catch_up_lightly(office);
         if (mailbox_is_up(office->mailbox))
@@ -384,6 +386,7 @@ static void close_office(struct worker *worker)
     whereabouts_fini(office);
     nodes_free(office->nodes);
     sent_free(office);
+    budget_free(office);
     reach_free(office->reach);
     bus_free(office->bus);
     service_free(office->service);

@@ -1,5 +1,6 @@
 #include "worker/delivery/ticket.h"
 
+#include "worker/delivery/budget.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/reach/reach.h"
 #include "worker/session/service_turn.h"
@@ -180,6 +181,7 @@ static void ticket_answer(const struct ticket *ticket)
 static void ticket_free(struct ticket *ticket)
 {
     msg_unref(ticket->msg);
+    budget_release(ticket->budget);
     remote_fini(&ticket->remote);
     free(ticket);
 }
@@ -284,6 +286,15 @@ static void take_outcome(struct ticket *ticket, struct ticket_recipient *recipie
     }
 }
 
+/* The first message of a mailbox whose address has no session. */
+static bool begins_mailbox(const struct office *office, struct slice address,
+                           const struct mailbox_appended *appended)
+{
+    return appended->outcome == MAILBOX_STORED && seq_is_zero(appended->before) &&
+           appended->elsewhere_count == 0 &&
+           !directory_find(&office->directory, sessions_key(office->region, address), address);
+}
+
 void ticket_appended(void *arg, const struct mailbox_appended *appended)
 {
     struct ticket_part *part = arg;
@@ -291,6 +302,8 @@ void ticket_appended(void *arg, const struct mailbox_appended *appended)
     struct ticket_recipient *recipient = &ticket->recipients[part->indexes[0]];
 
     take_outcome(ticket, recipient, appended);
+    if (ticket->budget && begins_mailbox(ticket->office, recipient->address, appended))
+        budget_note_mailbox(ticket->budget);
     if (recipient->to_deliver && service_is(ticket->office, recipient->address)) {
         recipient->to_deliver = false; /* Redis chooses the one session that gets the message */
         ticket->office->work(ticket->office, recipient->address);

@@ -29,7 +29,8 @@ struct ticket {
     uint32_t recipient_count;
     struct msg *msg; /* of mail that is stored: delivered when all mailboxes have answered */
     struct office *office;
-    struct remote remote; /* of mail that is stored: where on other hosts its recipients are */
+    struct budget *budget; /* of the sender's address; NULL: not charged */
+    struct remote remote;  /* of mail that is stored: where on other hosts its recipients are */
     char id[ENVELOPE_ID_MAX];
     uint8_t id_len;
     bool unknown; /* Redis did not say whether the message is stored: neither accept nor reject */

@@ -81,12 +81,13 @@ static inline bool envelope_is_command(const struct envelope *envelope)
 /* Why a message is rejected. */
 struct envelope_fault {
     enum reject_code code;
-    const char *message; /* static: what is allowed */
-    const char *field;   /* static name of the field at fault; NULL: no field is */
-    struct slice id;     /* of the message; data NULL: absent, or it could not be read */
+    const char *message;     /* static: what is allowed */
+    const char *field;       /* static name of the field at fault; NULL: no field is */
+    struct slice id;         /* of the message; data NULL: absent, or it could not be read */
+    uint32_t retry_after_ms; /* 0: waiting does not help, or the code says how long */
 };
-/* Fills in all of the fault but the id. Returns ERR_BAD. message and field must be static; field
- * may be NULL. */
+/* Fills in all of the fault but the id and the time. Returns ERR_BAD. message and field must be
+ * static; field may be NULL. */
 enum err envelope_reject(struct envelope_fault *fault, enum reject_code code, const char *field,
                          const char *message);
 

@@ -23,6 +23,7 @@ extern const char mailbox_lua_open[];
 extern const char mailbox_lua_page[];
 extern const char mailbox_lua_recall[];
 extern const char mailbox_lua_service[];
+extern const char mailbox_lua_spend[];
 extern const char mailbox_lua_thread[];
 extern const char mailbox_lua_tick[];
 

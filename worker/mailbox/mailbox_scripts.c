@@ -37,6 +37,7 @@ static const char *const texts[SCRIPT_COUNT] = {
     [SCRIPT_JOIN] = mailbox_lua_join,
     [SCRIPT_SERVICE] = mailbox_lua_service,
     [SCRIPT_BODY] = mailbox_lua_body,
+    [SCRIPT_SPEND] = mailbox_lua_spend,
 };
 
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention)

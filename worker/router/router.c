@@ -42,6 +42,14 @@ static bool waiting_helps(enum reject_code code)
     return code == REJECT_RATE_LIMITED || code == REJECT_STORAGE_UNAVAILABLE;
 }
 
+/* 0: waiting does not help. */
+static uint32_t fault_retry_ms(const struct envelope_fault *fault)
+{
+    if (fault->retry_after_ms)
+        return fault->retry_after_ms;
+    return waiting_helps(fault->code) ? RETRY_MS : 0;
+}
+
 static void reject_message(struct session *session, const struct envelope_fault *fault,
                            uint32_t retry_after_ms)
 {
@@ -202,5 +210,5 @@ void router_message(struct conn *conn, enum ws_opcode opcode, struct slice paylo
         err = route_message(session, &envelope, &fault);
     }
     if (err)
-        reject_message(session, &fault, waiting_helps(fault.code) ? RETRY_MS : 0);
+        reject_message(session, &fault, fault_retry_ms(&fault));
 }

@@ -1,5 +1,6 @@
 #include "worker/router/store.h"
 
+#include "worker/delivery/budget.h"
 #include "worker/delivery/sent.h"
 #include "worker/delivery/ticket.h"
 #include "worker/mailbox/mailbox.h"
@@ -39,11 +40,31 @@ static struct mailbox_letter letter_for(const struct envelope *envelope, struct 
     };
 }
 
+static bool is_shared(const struct msg *msg, size_t copies)
+{
+    return copies > 1 && msg->len >= BODY_SHARED_BYTES_MIN;
+}
+
+/* The sender's address pays for each stored body. */
+static enum err charge(struct session *session, const struct envelope *envelope,
+                       const struct msg *msg, struct budget **budget, struct envelope_fault *fault)
+{
+    size_t count = envelope->recipient_count;
+    uint64_t bytes = (uint64_t)msg->len * (is_shared(msg, count) ? 1 : count);
+
+    fault->retry_after_ms = budget_take(session, bytes, count, budget);
+    return fault->retry_after_ms == 0
+               ? OK
+               : envelope_reject(fault, REJECT_RATE_LIMITED, NULL,
+                                 "too much to store: limits.storedBytesPerSecond, "
+                                 "limits.newMailboxesPerMinute");
+}
+
 /* A large body for several mailboxes is stored once. Without memory for that, each letter has the
  * body. */
 static struct mailbox_body *share_body(struct mailbox *mailbox, struct msg *msg, size_t copies)
 {
-    return copies > 1 && msg->len >= BODY_SHARED_BYTES_MIN ? mailbox_body_put(mailbox, msg) : NULL;
+    return is_shared(msg, copies) ? mailbox_body_put(mailbox, msg) : NULL;
 }
 
 static void append_to_all(struct mailbox *mailbox, struct ticket *ticket,
@@ -67,15 +88,21 @@ enum err store_message(struct session *session, const struct envelope *envelope,
      * a session live. */
     bool expired = envelope->has_expires_at && envelope->expires_at <= loop_unix_s(office->loop);
     struct mailbox_body *body;
+    struct budget *budget;
     struct ticket *ticket;
     bool copied;
 
     if (!mailbox_is_up(office->mailbox))
         return envelope_reject(fault, REJECT_STORAGE_UNAVAILABLE, NULL,
                                "Redis is away: nothing can be stored");
+    if (charge(session, envelope, msg, &budget, fault))
+        return ERR_BAD;
     ticket = ticket_new(session, envelope->id, envelope->recipients, envelope->recipient_count);
-    if (!ticket)
+    if (!ticket) {
+        budget_release(budget);
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
+    }
+    ticket->budget = budget;
     if (!expired)
         ticket_carry(ticket, msg);
     copied = !expired && copies_wanted(session, envelope);

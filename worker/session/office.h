@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct allowances;
+struct budgets;
 struct bus;
 struct doorbell;
 struct groups;
@@ -70,6 +71,7 @@ struct office {
     struct groups *groups;         /* with subscribers here */
     struct service *service;       /* this worker's part in service addresses */
     struct sent *sent;             /* sent.c: entries of this turn; NULL: none yet */
+    struct budgets *budgets;       /* budget.c: what senders have stored; NULL: none yet */
     bool expiry_asked;             /* expiry.c: a question is on its way */
 
     /* catch_up.c. Any room may set catch_up_again: a mailbox or a log could not be read though
