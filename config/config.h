@@ -101,7 +101,7 @@ struct config {
     struct {
         char *durability; /* memory fsync replica */
         int64_t replicas, replica_timeout_ms;
-        int64_t messages_max, age_s;
+        int64_t messages_max, bytes_max, age_s;
         char *full; /* trim reject */
         int64_t dedupe_s;
     } mailbox;

@@ -206,3 +206,38 @@ def test_plain_mail_asks_redis_nothing_more(server, redis):
         assert keys(redis.client(), "*:spent") == []
         await sender.close()
     run(check())
+
+
+# ------------------------------------------------------------------------------------------------ mailboxes
+
+
+def test_a_mailbox_keeps_no_more_than_its_bytes(server, redis):
+    async def check():
+        one = server(config={"mailbox": {"maxBytes": 4000000}})
+        sender = await PythonClient.open(one, "ann")
+        for number in range(20):  # 400 KB each, half of them shared
+            await sent(sender, ["bob", "cat"] if number % 2 else ["bob"], LARGE, id=f"m{number}")
+        for number in range(50):  # plain mail removes nothing
+            await sent(sender, ["bob"], "small", id=f"s{number}")
+        reader = await PythonClient.open(one, "bob")
+        got = [m["id"] for m in reader.inbox if m["type"] == 1]
+        large = [one for one in got if one[0] == "m"]
+        assert large == [f"m{number}" for number in range(20 - len(large), 20)] and 5 <= len(large) <= 9
+        assert got[len(large):] == [f"s{number}" for number in range(50)]
+        assert int(redis.client().hget("po:{bob}:ids", "/bytes")) <= 4000000
+        assert one.total("mailbox_trimmed") >= 20 - len(large)
+        await reader.close()
+        await sender.close()
+    run(check())
+
+
+def test_a_mailbox_that_is_full_of_bytes_can_refuse_more(server, redis):
+    async def check():
+        one = server(config={"mailbox": {"maxBytes": 700000, "full": "reject"}})
+        sender = await PythonClient.open(one, "ann")
+        await sent(sender, ["bob"], LARGE)
+        await sender.send(["bob"], LARGE, type=1)
+        assert (await sender.rejected())["code"] == "mailbox-full"
+        await sent(sender, ["bob"], "small")
+        await sender.close()
+    run(check())

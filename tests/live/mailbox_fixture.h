@@ -448,6 +448,7 @@ static inline void config_init(void)
     config.mailbox.replicas = 1;
     config.mailbox.replica_timeout_ms = 1000;
     config.mailbox.messages_max = 100000;
+    config.mailbox.bytes_max = 1 << 30;
     config.mailbox.age_s = 2592000;
     config.mailbox.dedupe_s = 300;
     config.sessions.devices_per_address = 64;

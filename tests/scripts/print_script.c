@@ -1,7 +1,7 @@
 /*
  * Prints the text of a script exactly as a worker loads the text into Redis, limits included.
  *
- *     print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S DEVICES_MAX
+ *     print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S DEVICES_MAX BYTES_MAX
  *
  * NAME is a file of worker/mailbox/lua/ without ".lua". The table tests beside this file call the
  * program; no test holds a text of its own.
@@ -37,8 +37,9 @@ _Static_assert(sizeof names / sizeof names[0] == SCRIPT_COUNT, "each script has 
 
 int main(int argc, char **argv)
 {
-    if (argc != 7) {
-        fputs("usage: print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S DEVICES_MAX\n",
+    if (argc != 8) {
+        fputs("usage: print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S DEVICES_MAX "
+              "BYTES_MAX\n",
               stderr);
         return 2;
     }
@@ -46,7 +47,8 @@ int main(int argc, char **argv)
                                          .reject_full = strcmp(argv[3], "reject") == 0,
                                          .age_s = strtoll(argv[4], NULL, 10),
                                          .dedupe_s = strtoll(argv[5], NULL, 10),
-                                         .devices_max = strtoll(argv[6], NULL, 10) };
+                                         .devices_max = strtoll(argv[6], NULL, 10),
+                                         .bytes_max = strtoll(argv[7], NULL, 10) };
 
     for (unsigned i = 0; i < SCRIPT_COUNT; i++) {
         if (strcmp(names[i], argv[1]) != 0)

@@ -81,7 +81,7 @@ static void an_append_is_told_in_four_words(void **state)
 
 static void each_worker_has_scripts_of_its_own(void **state)
 {
-    const struct retention retention = { 10, 60, 300, 64, true };
+    const struct retention retention = { 10, 60, 300, 64, true, 1 << 20 };
     char *one = mailbox_script(SCRIPT_APPEND, SLICE("host:0"), &retention);
     char *two = mailbox_script(SCRIPT_APPEND, SLICE("host:1"), &retention);
     char *odd = mailbox_script(SCRIPT_APPEND, SLICE("a\nos.exit()"), &retention);
@@ -93,7 +93,7 @@ static void each_worker_has_scripts_of_its_own(void **state)
     mailbox_script_sha(two, sha_two);
     assert_string_not_equal(sha_one, sha_two);
     assert_int_equal(strlen(sha_one), SHA_HEX);
-    assert_non_null(strstr(one, "=10,true,60,300,64\n"));
+    assert_non_null(strstr(one, "=10,true,60,300,64,1048576\n"));
     assert_null(strstr(odd, "\nos.exit"));
     free(one);
     free(two);

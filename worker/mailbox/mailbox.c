@@ -136,7 +136,11 @@ static void take_retention(struct mailbox *mailbox, const struct config *config)
         .dedupe_s = config->mailbox.dedupe_s,
         .devices_max = config->sessions.devices_per_address,
         .reject_full = strcmp(config->mailbox.full, "reject") == 0,
+        .bytes_max = config->mailbox.bytes_max,
     };
+    /* Smaller bodies are at most half of the bytes, as many as there may be: plain mail is not
+     * counted, and does not pay for counting. */
+    mailbox->counted_min = (size_t)(config->mailbox.bytes_max / 2 / config->mailbox.messages_max);
 }
 
 void mailbox_configure(struct mailbox *mailbox, const struct config *config)

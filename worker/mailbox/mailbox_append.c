@@ -47,7 +47,7 @@ static void add_keys(struct call *call, const struct mailbox_letter *letter, boo
 }
 
 /* mailbox_batch.c counts on this order: from, id and body first. The append script reads the size
- * of a shared body from the field behind the body. */
+ * of a body that is shared, or that counts for mailbox.maxBytes, from the field behind the body. */
 static void add_fields(struct call *call, const struct mailbox_letter *letter, struct slice thread)
 {
     add_field(call, SLICE("f"), letter->from);
@@ -57,6 +57,8 @@ static void add_fields(struct call *call, const struct mailbox_letter *letter, s
         add_number_field(call, SLICE("s"), letter->shared->bytes);
     } else {
         add_field(call, SLICE("b"), letter->body);
+        if (letter->body.len > call->mailbox->counted_min)
+            add_number_field(call, SLICE("s"), (int64_t)letter->body.len);
     }
     add_number_field(call, SLICE("x"), letter->expires_at);
     add_number_field(call, SLICE("r"), letter->receipt);

@@ -59,6 +59,7 @@ enum { SHA_HEX = 40 };
 struct retention {
     int64_t messages_max, age_s, dedupe_s, devices_max;
     bool reject_full;
+    int64_t bytes_max;
 };
 /* The text of a script as this worker loads the text, NUL-terminated; the caller frees the text.
  * NULL: out of memory. `name` becomes a comment in the text: mailbox_scripts.c says why. */
@@ -110,6 +111,7 @@ struct mailbox {
     int64_t replicas, replica_timeout_ms;
     int64_t command_timeout_ms;
     struct retention retention;
+    size_t counted_min; /* larger bodies count for mailbox.maxBytes: mailbox_append.c */
 
     enum mailbox_state state;
     bool announced; /* events.up was called last, not events.down */

@@ -7,8 +7,8 @@
  * row before the commands that Redis had answered with NOSCRIPT.
  *
  * The second line holds the operator's limits as locals: MAX (messages in a mailbox), REJECT (a
- * full mailbox refuses more), AGE and DEDUPE (seconds). A reload of the configuration makes new
- * texts.
+ * full mailbox refuses more), AGE and DEDUPE (seconds), DEVICES (with a cursor in an address),
+ * BYTES (of bodies in a mailbox). A reload of the configuration makes new texts.
  */
 #include "common/sha1.h"
 #include "worker/mailbox/mailbox_lua.h"
@@ -47,11 +47,13 @@ char *mailbox_script(enum script script, struct slice name, const struct retenti
 
     buf_init(&comment, 4096);
     mailbox_key(&comment, SLICE(""), name, ""); /* escaped: one line, whatever the name holds */
-    if (asprintf(&text, "--%s\nlocal MAX,REJECT,AGE,DEDUPE,DEVICES=%lld,%s,%lld,%lld,%lld\n%s",
+    if (asprintf(&text,
+                 "--%s\nlocal MAX,REJECT,AGE,DEDUPE,DEVICES,BYTES="
+                 "%lld,%s,%lld,%lld,%lld,%lld\n%s",
                  buf_text(&comment), (long long)retention->messages_max,
                  retention->reject_full ? "true" : "false", (long long)retention->age_s,
                  (long long)retention->dedupe_s, (long long)retention->devices_max,
-                 texts[script]) < 0)
+                 (long long)retention->bytes_max, texts[script]) < 0)
         text = NULL;
     buf_fini(&comment);
     return text;

@@ -60,7 +60,11 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
         answer = '1 ' .. seq .. ' ' .. seq .. ' 0'
       end
     end
-    if not answer and (len >= MAX or len % 64 == 63) then
+    local counted, over = extra > 0 and args[pos + 3] == 's' and args[pos + 4], 0
+    if counted then
+      over = (call('HGET', ids, '/bytes') or 0) + counted - BYTES
+    end
+    if not answer and (len >= MAX or len % 64 == 63 or over > 0) then
       local base = string.sub(box, 1, -5)
       --: include piece_sweep
       --: include piece_oldest
@@ -68,15 +72,15 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
         call('HSET', unpack(notes))
         notes, noted = {ids}, 1
       end
-      local gone = sweep(len, REJECT and 0 or len - MAX + 1, oldest(AGE))
+      local gone, freed = sweep(len, REJECT and 0 or len - MAX + 1, oldest(AGE), REJECT and 0 or over)
       len, trimmed = len - gone, trimmed + gone
-      if REJECT and len >= MAX then
+      if REJECT and (len >= MAX or (len > 0 and over > freed)) then
         answer = '2 0-0 0-0 ' .. trimmed
         trimmed = 0
       end
     end
     if not answer and extra > 0 then
-      if args[pos + 3] == 's' and string.byte(args[pos + 2]) == 64 and
+      if counted and string.byte(args[pos + 2]) == 64 and
          call('EXISTS', string.match(box, '^[^{]*') .. 'body:' .. string.sub(args[pos + 2], 2)) == 0 then
         answer = {err = 'ERR the shared body of a letter is not there'}
       elseif args[pos + 1 + extra] == 't' then
@@ -115,6 +119,9 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
           by_field[field], notes[noted + 1], notes[noted + 2], noted = note, field, note, noted + 2
         else
           call('HSET', ids, field, note, '', seq)
+        end
+        if counted then
+          try('HINCRBY', ids, '/bytes', counted)
         end
         if thread_key then
           --: include piece_rank

@@ -57,6 +57,9 @@ local function remove(base, seq, value)
   if value.r then
     redis.pcall('HDEL', base .. ':rc', seq)
   end
+  if value.s then
+    redis.pcall('HINCRBY', base .. ':ids', '/bytes', '-' .. value.s)
+  end
   if value.t then
     redis.pcall('ZREM', base .. ':th', value.t .. '\0' .. rank(seq))
   end
