@@ -2,7 +2,7 @@
 every worker stays within 64 MiB above idle, and Redis within its budget. `make bench-fair` prints the times too, and
 plays each load for 30 s.
 
-POSTOFFICE_HOSTILE_SECONDS sets another time. POSTOFFICE_HOSTILE_ALL=1 judges the rows of NOT_YET like all others.
+POSTOFFICE_HOSTILE_SECONDS sets another time.
 """
 
 import os
@@ -17,20 +17,10 @@ sys.path.insert(0, str(harness.ROOT / "tests" / "bench"))
 import fair  # noqa: E402
 
 SECONDS = float(os.environ.get("POSTOFFICE_HOSTILE_SECONDS", "4"))
-# Rows that do not hold in this tree. A row that holds again (XPASS) is taken out of the list.
-NOT_YET = {} if os.environ.get("POSTOFFICE_HOSTILE_ALL") else {
-    "invented_addresses": "the body is stored once a recipient, without a budget",
-    "empty_mails": "new mailboxes have no budget",
-    "together": "as long as any of these",
-}
-
-
-def marked(name):
-    return pytest.param(name, marks=pytest.mark.xfail(reason=NOT_YET[name], strict=False)) if name in NOT_YET else name
 
 
 @pytest.mark.skipif(harness.SANITIZED, reason="a sanitizer's memory is not the server's")
-@pytest.mark.parametrize("name", [marked(name) for name in fair.ROWS])
+@pytest.mark.parametrize("name", list(fair.ROWS))
 def test_memory_stays_within_its_bounds_under(name, directory):
     row = fair.run_row(name, SECONDS, 1, directory)
     row.show()
