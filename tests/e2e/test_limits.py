@@ -137,7 +137,7 @@ def test_too_many_recipients_are_rejected_and_just_enough_are_not(server):
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_a_second_session_of_a_device_takes_the_place_of_the_first(server, workers):
-    post = server(workers)
+    post = server(workers, {"sessions": {"replacementsPerSecond": 1000}})
 
     async def scene():
         old = [await PythonClient.open(post, "alice", device="TAB")]

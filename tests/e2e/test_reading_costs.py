@@ -233,10 +233,22 @@ def test_a_history_of_one_message_above_16_MiB_is_answered(server):
     run(scene())
 
 
+def wait_for_history(session, address):
+    """A worker that has not reached its Redis within a second serves without, and refuses `history` until then."""
+    def is_answered():
+        session.order(address, "history", id="ready")
+        while (message := json.loads(session.message())).get("inReplyTo") != "ready":
+            pass
+        return message["subject"] == "result"
+
+    harness.wait_until(is_answered, "the mailbox can be read", pause=0.1)
+
+
 def test_commands_past_the_bound_are_rate_limited_and_the_others_answered_in_order(server, redis):
     post = server(1, {"limits": {"commandsWaiting": 5}})
     with deaf(post, 1) as [session]:
         session.open(post, "bob", "D")
+        wait_for_history(session, "bob")
         redis.pause()
         try:
             for number in range(12):

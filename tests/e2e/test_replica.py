@@ -12,8 +12,8 @@ import pytest
 import harness
 from clients import PythonClient, eventually, open_on, run
 
-FAST = {"redis": {"reconnectMinMs": 20, "reconnectMaxMs": 200, "commandTimeoutMs": 2000}}
-PATIENCE_MS = 800  # mailbox.replicaTimeoutMs
+FAST = {"redis": {"reconnectMinMs": 20, "reconnectMaxMs": 200, "commandTimeoutMs": 4000}}
+PATIENCE_MS = 1600  # mailbox.replicaTimeoutMs
 
 
 class Pair:

@@ -147,8 +147,11 @@ def test_an_address_stores_no_more_than_its_budget_however_many_sessions_it_has(
         await first.close()
         for slot in (0, 1):
             again = await open_on(one, slot, "ann", PythonClient.open, device=f"b{slot}")
+            # A worker that has not asked yet asks after a sixteenth of the bucket, and takes mail until the answer.
+            for _ in range(4):
+                await burst(again, 1, lambda _: ["bob"], "x" * 37500)
             accepted, _ = await burst(again, 20, lambda _: ["bob"], "x" * 37500)
-            assert accepted <= 7
+            assert accepted <= 2
             await again.close()
         other = await PythonClient.open(one, "cat")
         assert await burst(other, 10, lambda _: ["bob"], "x" * 37500) == (10, [])

@@ -9,6 +9,7 @@
 #include "wire_fixture.h"
 
 #include "common/log.h"
+#include "config/parts.h"
 #include "shm/origins.h"
 #include "shm/ring.h"
 #include "shm/slots.h"
@@ -198,8 +199,8 @@ static inline void office_trust_key(bool required)
 
     snprintf(key->kid, sizeof key->kid, "k1");
     key->kty = CONFIG_KTY_HMAC;
-    key->bytes = malloc(sizeof hmac_secret);
-    memcpy(key->bytes, hmac_secret, sizeof hmac_secret);
+    key->bytes = secret_new(hmac_secret, sizeof hmac_secret);
+    assert_non_null(key->bytes);
     key->len = sizeof hmac_secret;
     key->not_after = INT64_MAX;
     office.config->auth.keys = key;

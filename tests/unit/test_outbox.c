@@ -153,7 +153,7 @@ static void shedding_takes_the_lowest_level_first_and_never_mail(void **state)
 
 static void put_pong(int number)
 {
-    char text[8];
+    char text[16];
     struct msg *pong;
 
     snprintf(text, sizeof text, "%d", number);

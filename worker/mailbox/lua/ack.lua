@@ -5,12 +5,30 @@
 -- KEYS cur
 -- ARGV DEVICE SEQ EPOCH; DEVICE of a group: the member's address, NUL, the member's device
 -- -> 0 the cursor is there already, else 1 plus the count of devices that gave way
---: include piece_highest
---: include piece_devices
 local cur, name, seq, epoch = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local owner, device = string.match(name, '^(%Z+)%z(%Z*)$')
-local order_field = '\0' .. (owner or '')
+local order_field, cursor = '\0' .. (owner or ''), seq .. '@' .. epoch
 local state = redis.call('HMGET', cur, name, '\1', order_field)
+
+-- Most acks are of a device that acknowledged last, and furthest, of its address. They must cost
+-- little: Lua allocates a closure whenever the closure's line is passed, and all of them stand below.
+if state[1] and state[1] == state[2] and state[3] == (device or name) .. '\0' then
+  local ms, n, its_epoch = string.match(state[1], '^(%d+)-(%d+)@(.*)$')
+  if its_epoch == epoch then
+    local new_ms, new_n = string.match(seq, '^(%d+)-(%d+)$')
+    if ms == new_ms then
+      ms, new_ms = n, new_n
+    end
+    if #new_ms < #ms or (#new_ms == #ms and new_ms <= ms) then
+      return 0
+    end
+    redis.call('HSET', cur, name, cursor, '\1', cursor)
+    return 1
+  end
+end
+
+--: include piece_highest
+--: include piece_devices
 local function reaches(text) -- -> whether this cursor of the same epoch is at the seq, or behind it
   local old, its_epoch = string.match(text or '', '^(%d+%-%d+)@(.*)$')
   return its_epoch == epoch and not before_seq(old, seq)
@@ -18,7 +36,7 @@ end
 if reaches(state[1]) then
   return 0
 end
-local cursor, gone, order = seq .. '@' .. epoch, 0, state[3] or ''
+local gone, order = 0, state[3] or ''
 local list, is_new = used_last(order, device or name)
 local args = {'HSET', cur, name, cursor}
 local function put(field, value)

@@ -2,8 +2,8 @@
 -- behind each.
 
 -- -> the list with the device at its end, and whether the device is new in the list.
-local function used_last(list, device)
-  local item = device .. '\0'
+local function used_last(list, who)
+  local item = who .. '\0'
   if list == item then
     return list, false
   end
@@ -22,9 +22,9 @@ end
 
 -- -> where the entry of a seen device begins in the list, and the cursor in that entry; nil: the
 -- device is not in the list.
-local function seen_at(list, device)
-  local at = string.find('\0' .. list, '\0' .. device .. '\1', 1, true)
+local function seen_at(list, who)
+  local at = string.find('\0' .. list, '\0' .. who .. '\1', 1, true)
   if at then
-    return at, string.match(list, '^%Z*', at + #device + 1)
+    return at, string.match(list, '^%Z*', at + #who + 1)
   end
 end

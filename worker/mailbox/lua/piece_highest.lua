@@ -15,14 +15,14 @@ local function highest_of(cur_key, its_epoch)
   if its_epoch and not text and redis.call('HLEN', cur_key) > 0 then
     local top = '0-0'
     for _, value in ipairs(redis.call('HVALS', cur_key)) do
-      local seq, epoch = string.match(value, '^(%d+%-%d+)@(.*)$')
-      if seq and epoch == its_epoch and before_seq(top, seq) then
-        top = seq
+      local at, of_epoch = string.match(value, '^(%d+%-%d+)@(.*)$')
+      if at and of_epoch == its_epoch and before_seq(top, at) then
+        top = at
       end
     end
     text = top .. '@' .. its_epoch
     redis.call('HSET', cur_key, '\1', text)
   end
-  local seq, epoch = string.match(type(text) == 'string' and text or '', '^(%d+%-%d+)@(.*)$')
-  return seq and epoch == its_epoch and seq or nil
+  local at, of_epoch = string.match(type(text) == 'string' and text or '', '^(%d+%-%d+)@(.*)$')
+  return at and of_epoch == its_epoch and at or nil
 end
