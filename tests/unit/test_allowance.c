@@ -32,6 +32,7 @@ static unsigned drain(struct allowance *allowance)
 {
     unsigned taken = 0;
 
+    assert_non_null(allowance);
     while (allowance_take_message(&office, allowance) == 0)
         taken++;
     return taken;
@@ -77,6 +78,7 @@ static void acknowledgements_have_a_bucket_of_their_own(void **state)
     struct allowance *allowance = allowance_hold(&office, key_of(1));
 
     (void)state;
+    assert_non_null(allowance);
     for (int i = 0; i < 10; i++)
         assert_int_equal(allowance_take_ack(&office, allowance), 0);
     assert_int_equal(allowance_take_ack(&office, allowance), 200);

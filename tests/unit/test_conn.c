@@ -553,6 +553,7 @@ static void an_answer_that_never_comes_delays_the_close_frame_by_a_bound(void **
     expect_nothing(&peer);
     pass_ms(4 * WHEEL_TICK_MS);
     expect_close(&peer, WS_CLOSE_PROTOCOL);
+    assert_non_null(conn);
     conn_answered(conn); /* too late, and harmless */
     pass_ms(LINGER_MS + 2 * WHEEL_TICK_MS);
     assert_null(conn);
@@ -775,11 +776,13 @@ static void a_slow_reader_that_cannot_answer_a_ping_stays_until_it_takes_nothing
     turns(1);
     for (int i = 0; i < 30; i++) {
         pass_ms(15000);
-        assert_true(conn_is_open(conn));
+        assert_true(conn && conn_is_open(conn));
         peer_read(&peer);
         turns(1);
     }
+    assert_non_null(conn);
     assert_int_equal(conn->silence, CONN_NOT_SILENT);
+    assert_non_null(conn);
     assert_true(conn->outbox.bytes > 0);
     assert_int_equal(closing_count, 0);
     pass_ms(SLOW_MS);
@@ -792,6 +795,7 @@ static void a_peer_that_has_taken_everything_must_answer_the_ping(void **state)
     assert_int_equal(send_bulk(100000, MSG_MAIL, 0), OK);
     pass_ms(PING_MS + PONG_MS + 4 * WHEEL_TICK_MS);
     assert_int_equal(closing_count, 1);
+    assert_non_null(conn);
     assert_int_equal(conn->silence, CONN_NO_PONG);
 }
 

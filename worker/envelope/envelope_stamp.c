@@ -2,7 +2,8 @@
  * Stamping: makes the one outgoing message from the bytes that came.
  *
  *   {"id":"...","lastUpdateTime":1,"state":0,"from":"alice", and the rest as it came }
- *    the server's members ..................,the sender's, minus token, seq, log, lastUpdateTime, state
+ *    the server's members ..................,the sender's, minus token, seq, log, lastUpdateTime,
+ * state
  *
  * The server's members come first, and there is always at least one. So each of the sender's
  * members has a comma before it, and a member is taken out together with that comma, wherever the

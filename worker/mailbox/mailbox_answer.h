@@ -34,8 +34,8 @@ size_t mailbox_answer_sessions(struct mailbox *mailbox, const struct redis_reply
 
 /* ---- mailbox_append.c ---- */
 
-/* "OUTCOME SEQ BEFORE TRIMMED". A BEFORE that is no position counts as SEQ. False: of another shape;
- * appended may be half written. */
+/* "OUTCOME SEQ BEFORE TRIMMED". A BEFORE that is no position counts as SEQ. False: of another
+ * shape; appended may be half written. */
 bool mailbox_append_parse(struct slice text, struct mailbox_appended *appended, uint64_t *trimmed);
 
 /* ---- mailbox_page.c ---- */

@@ -439,7 +439,10 @@ static struct redis *connect_master(struct bus *bus, struct loop *loop, const st
 
     if (!redis)
         return NULL;
-    redis_need_master(redis, slice_of(bus->probe));
+    if (redis_need_master(redis, slice_of(bus->probe))) {
+        redis_free(redis);
+        return NULL;
+    }
     redis_on_demoted(redis, on_bus_demoted, bus);
     return redis;
 }

@@ -553,13 +553,14 @@ enum err redis_subscribe(struct redis *redis, struct slice channel,
     return OK;
 }
 
-void redis_need_master(struct redis *redis, struct slice key)
+enum err redis_need_master(struct redis *redis, struct slice key)
 {
     assert(redis->state == DOWN && !redis->probe);
     redis->probe = strndup(key.data, key.len);
     if (!redis->probe)
-        abort(); /* as in redis_subscribe */
+        return ERR_NOMEM;
     redis->probe_len = key.len;
+    return OK;
 }
 
 bool redis_is_up(const struct redis *redis)

@@ -71,8 +71,9 @@ enum err redis_subscribe(struct redis *redis, struct slice channel,
                          void (*message)(void *arg, struct slice payload), void *arg);
 
 /* Lets only a master be used: the login writes to `key`, which nobody else uses, and a replica's
- * refusal (READONLY) ends the attempt. The key is copied. Call once, before the first turn. */
-void redis_need_master(struct redis *redis, struct slice key);
+ * refusal (READONLY) ends the attempt. The key is copied. Call once, before the first turn.
+ * ERR_NOMEM. */
+enum err redis_need_master(struct redis *redis, struct slice key);
 /* demoted is called by redis_demoted. Call before the first turn. */
 void redis_on_demoted(struct redis *redis, void (*demoted)(void *arg, bool elsewhere), void *arg);
 /* A command was refused because Redis is a replica; or (elsewhere) another connection reaches
