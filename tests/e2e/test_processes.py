@@ -76,7 +76,7 @@ def test_a_pipe_that_nobody_drains_stops_nobody(server):
 
     def is_accepted():
         """A worker that has not reached its Redis within a second serves without, and refuses mail until then."""
-        alice.send(clients.frame(1, clients.json.dumps(clients.envelope("alice", "bob", "hello"))))
+        alice.send(clients.frame(1, clients.json.dumps(clients.envelope("alice", "bob", "hello", type=1))))
         while (subject := clients.json.loads(alice.message())["subject"]) not in ("accepted", "rejected"):
             pass
         return subject == "accepted"
