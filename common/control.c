@@ -122,10 +122,11 @@ void control_queue_fini(struct control_queue *queue)
 enum err control_queue_put(struct control_queue *queue, enum control_type type,
                            struct control_payload *payload, int fd_pass)
 {
-    struct control_frame *frame = &queue->waiting[type - CONTROL_CONFIG];
+    struct control_frame *frame;
     int fd = -1;
 
     assert(type >= CONTROL_CONFIG && type < CONTROL_CONFIG + CONTROL_QUEUE_KINDS);
+    frame = &queue->waiting[type - CONTROL_CONFIG];
     if (fd_pass >= 0 && (fd = fcntl(fd_pass, F_DUPFD_CLOEXEC, 3)) < 0)
         return ERR_SYSTEM;
     frame_fini(frame);

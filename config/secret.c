@@ -25,7 +25,7 @@ struct secret_page {
     uint8_t used; /* a bit for each slot */
 };
 
-static SLIST_HEAD(, secret_page) pages = SLIST_HEAD_INITIALIZER(pages);
+static SLIST_HEAD(secret_pages, secret_page) pages = SLIST_HEAD_INITIALIZER(pages);
 static bool unlocked_logged; /* once: the operator decides whether the limit matters */
 
 static void lock_page(const struct secret_page *page)
@@ -61,7 +61,7 @@ static struct secret_page *page_with_room(void)
 {
     struct secret_page *page;
 
-    SLIST_FOREACH(page, &pages, link)
+    for (page = SLIST_FIRST(&pages); page; page = SLIST_NEXT(page, link))
     if (page->used != (1u << SLOTS) - 1)
         return page;
     return page_new();
@@ -83,7 +83,7 @@ static struct secret_page *page_of(const uint8_t *secret)
 {
     struct secret_page *page;
 
-    SLIST_FOREACH(page, &pages, link)
+    for (page = SLIST_FIRST(&pages); page; page = SLIST_NEXT(page, link))
     if (secret >= page->bytes && secret < page->bytes + PAGE_BYTES)
         return page;
     return NULL;
@@ -108,7 +108,7 @@ void config_lock_secrets(void)
 {
     const struct secret_page *page;
 
-    SLIST_FOREACH(page, &pages, link)
+    for (page = SLIST_FIRST(&pages); page; page = SLIST_NEXT(page, link))
     lock_page(page);
 }
 

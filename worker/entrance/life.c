@@ -18,6 +18,7 @@
 #include "worker/session/service_turn.h"
 #include "worker/mailbox/mailbox.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -292,6 +293,7 @@ static void log_silence(const struct session *session)
     bool no_pong = session->conn.silence == CONN_NO_PONG;
     struct log_text address, device;
 
+    assert(session->entry || session->opening); /* one of them has the address */
     if (office->silence_log_s != now_s) {
         office->silence_log_s = now_s;
         office->silence_log_count = 0;
