@@ -62,8 +62,8 @@ static struct secret_page *page_with_room(void)
     struct secret_page *page;
 
     for (page = SLIST_FIRST(&pages); page; page = SLIST_NEXT(page, link))
-    if (page->used != (1u << SLOTS) - 1)
-        return page;
+        if (page->used != (1u << SLOTS) - 1)
+            return page;
     return page_new();
 }
 
@@ -84,8 +84,8 @@ static struct secret_page *page_of(const uint8_t *secret)
     struct secret_page *page;
 
     for (page = SLIST_FIRST(&pages); page; page = SLIST_NEXT(page, link))
-    if (secret >= page->bytes && secret < page->bytes + PAGE_BYTES)
-        return page;
+        if (secret >= page->bytes && secret < page->bytes + PAGE_BYTES)
+            return page;
     return NULL;
 }
 
@@ -109,7 +109,7 @@ void config_lock_secrets(void)
     const struct secret_page *page;
 
     for (page = SLIST_FIRST(&pages); page; page = SLIST_NEXT(page, link))
-    lock_page(page);
+        lock_page(page);
 }
 
 /* ---- a key, of which only HMAC has a secret ---- */
