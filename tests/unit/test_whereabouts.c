@@ -77,6 +77,7 @@ static void an_address_has_one_opening_under_way(void **state)
     asked = asked_find("EVALSHA", "{alice}:box");
     assert_non_null(asked);
     assert_arg(asked, 7, "B");
+    assert_true(client_is_there(&others[2]));
     conn_abort(&others[2].session->conn); /* C ends while C waits */
     turns(2);
     opening_answer("{alice}:box", &(struct stands){ .opened_us = 7 });
