@@ -157,7 +157,7 @@ static bool take_next(struct control_queue *queue)
     return false;
 }
 
-/* One sendmsg. Returns the bytes that left, or -1 with errno. */
+/* Calls sendmsg once. Returns the bytes that left, or -1 with errno. */
 static ssize_t send_some(struct control_queue *queue, int fd, struct head *head)
 {
     struct control_payload *payload = queue->leaving.payload;
@@ -317,7 +317,7 @@ static void keep_fd(struct control_reader *reader, struct msghdr *message)
     }
 }
 
-/* One recvmsg. ERR_AGAIN when the socket is empty. */
+/* Calls recvmsg once. ERR_AGAIN when the socket is empty. */
 static enum err read_socket(struct control_reader *reader, int fd)
 {
     union rights rights;

@@ -48,8 +48,8 @@ struct control_frame {
 enum { CONTROL_QUEUE_KINDS = 3 }; /* CONTROL_CONFIG, CONTROL_DRAIN, CONTROL_LOG */
 
 /*
- * What the master has to tell one worker. The master never waits for a worker: of each type one
- * frame waits, the newest, and a CONTROL_CONFIG or CONTROL_LOG leaves only after the worker has
+ * The frames that the master has for one worker. The master never waits for a worker: of each type
+ * one frame waits, the newest, and a CONTROL_CONFIG or CONTROL_LOG leaves only after the worker has
  * answered the one before (CONTROL_APPLIED). So a worker that does not read costs at most one frame
  * of each type, and has one reload to apply when the worker reads again.
  */

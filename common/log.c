@@ -47,7 +47,7 @@ static bool line_torn;         /* the last line left in part */
 static uint64_t lines_lost;    /* lines that did not leave, and that no line has reported yet */
 static uint64_t lines_dropped; /* all such lines of this process */
 
-/* One event that is written rarely. */
+/* An event whose lines are written once a second at most. */
 struct rare {
     const char *event, *kind;
     uint64_t logged_ms, held_count;

@@ -1,5 +1,5 @@
 /*
- * What the files of `websocket-server token` share: the exit statuses and the two verbs. Private to
+ * The exit statuses and the two verbs that the files of `websocket-server token` share. Private to
  * cmd_token*.c.
  */
 #ifndef MASTER_CMD_TOKEN_PARTS_H

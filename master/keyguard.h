@@ -1,6 +1,6 @@
 /*
- * Who can write into the folder of keys decides who may connect. The workers read strangers' bytes,
- * so a worker that was taken over must not be able to add a key of its own.
+ * A user who can write into the folder of keys decides who may connect. The workers read strangers'
+ * bytes, so a worker that was taken over must not be able to add a key of its own.
  */
 #ifndef MASTER_KEYGUARD_H
 #define MASTER_KEYGUARD_H
