@@ -2,9 +2,9 @@
 
 import pytest
 
-from tables import Case, Error, Stream, letter, seq
+from tables import FAR, Case, Error, Stream, letter, seq
 
-BOX = "po:{bob}:box"
+BOX, IDS = "po:{bob}:box", "po:{bob}:ids"
 KEYS = [BOX]
 
 
@@ -36,7 +36,50 @@ def fields(n, **of):
 
 FIRST, SECOND, THIRD = fields(1, **letter("m1")), fields(2, **{**SHARED, "b": '{"n":2}'}), fields(3, **letter("m3"))
 
+def removed(lost, entries=range(5, 8), **ids):
+    """A box with these entries, of which retention has removed all up to `lost`."""
+    return {BOX: Stream({seq(n): letter(f"m{n}") for n in entries}), IDS: {"/lost": lost, **ids}}
+
+
+def of(*numbers):
+    return [fields(n, **letter(f"m{n}")) for n in numbers]
+
+
+LOST = [
+    Case("what was removed behind the reader is told", **page("XRANGE", seq(3), 10, 9999), before=removed(seq(4)),
+         answer=[0, seq(7), *of(5, 6, 7), seq(4)]),
+    Case("… when the very first was removed", **page("XRANGE", seq(4), 10, 9999), before=removed(seq(4)),
+         answer=[0, seq(7), *of(5, 6, 7), seq(4)]),
+    Case("… as positions are compared: by numbers", **page("XRANGE", seq(9, 100), 1, 9999),
+         before=removed(seq(10, 100)), answer=[1, seq(5), *of(5), seq(10, 100)]),
+    Case("… of any length", **page("XRANGE", seq(99, 99), 1, 9999), before=removed(seq(1, 100)),
+         answer=[1, seq(5), *of(5), seq(1, 100)]),
+    Case("… on a page that ends by count", **page("XRANGE", seq(1), 2, 9999), before=removed(seq(4)),
+         answer=[1, seq(6), *of(5, 6), seq(4)]),
+    Case("what was removed before the reader is nothing to it", **page("XRANGE", seq(5), 10, 9999),
+         before=removed(seq(4)), answer=[0, seq(7), *of(5, 6, 7)]),
+    Case("… nor what was removed in the same millisecond", **page("XRANGE", seq(99, FAR - 1), 1, 9999),
+         before=removed(seq(10, FAR - 1)), answer=[1, seq(5), *of(5)]),
+    Case("nobody who reads backwards is told", **page("XREVRANGE", seq(6), 10, 9999), before=removed(seq(4)),
+         answer=[0, seq(5), *of(6, 5)]),
+    Case("all is gone", **page("XRANGE", seq(3), 10, 9999), before=removed(seq(7), entries=[]) | {
+        BOX: Stream({}, last=seq(7))}, answer=[0, "", seq(7)]),
+    Case("… which a mailbox that never held so much does not believe", **page("XRANGE", seq(3), 10, 9999),
+         before=removed(seq(8), entries=[]) | {BOX: Stream({}, last=seq(7))}, answer=[0, ""]),
+    Case("… nor one that is not there", **page("XRANGE", seq(3), 10, 9999), before={IDS: {"/lost": seq(7)}},
+         answer=[0, ""]),
+    Case("a damaged position that would skip what is kept is not believed", **page("XRANGE", seq(3), 10, 9999),
+         before=removed(seq(6)), answer=[0, seq(7), *of(5, 6, 7)]),
+    Case("… nor one behind all that is kept", **page("XRANGE", seq(8), 10, 9999), before=removed(seq(9)),
+         answer=[0, ""]),
+    *[Case(f"… nor {text!r}", **page("XRANGE", seq(3), 1, 9999), before=removed(text), answer=[1, seq(5), *of(5)])
+      for text in ("", "-", "4", "x-1", "1" * 20 + "-1", "1-2-3", seq(4) + " ")],
+    Case(":ids of a wrong type tells nothing, and the page is read", **page("XRANGE", seq(3), 1, 9999),
+         before=removed(seq(4)) | {IDS: "text"}, answer=[1, seq(5), *of(5)]),
+]
+
 CASES = [
+    *LOST,
     Case("the whole log", **page("XRANGE", "-", 10, 100000), before=SMALL,
          answer=[0, seq(9), *(entry(n, 100) for n in range(1, 10))]),
     Case("an exact count is the end", **page("XRANGE", "-", 9, 100000), before=SMALL,

@@ -140,6 +140,30 @@ static void a_foreign_entry_is_left_out_counted_and_read_over(void **state)
     answer_end();
 }
 
+static void a_position_behind_the_entries_is_what_retention_removed(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t lost;
+        bool end_is_zero;
+    } cases[] = {
+        { "*3\r\n:0\r\n$0\r\n\r\n$3\r\n9-0\r\n", 9, true },
+        { "*2\r\n:0\r\n$3\r\n9-0\r\n", 0, false }, /* LAST is no such position */
+        { "*3\r\n:0\r\n$0\r\n\r\n$3\r\n9-x\r\n", 0, true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct redis_reply reply = answer(cases[i].text);
+        struct mailbox_page page;
+        assert_true(mailbox_page_parse(&mailbox, &reply, &page));
+        assert_int_equal(page.count, 0);
+        assert_int_equal(page.lost.ms, cases[i].lost);
+        assert_int_equal(seq_is_zero(page.last), cases[i].end_is_zero);
+        answer_end();
+    }
+}
+
 static void a_field_out_of_its_range_makes_an_entry_foreign(void **state)
 {
     static const char *const fields[] = {
@@ -173,6 +197,7 @@ int main(void)
         TEST(places_past_the_limit_are_dropped_and_counted),
         TEST(only_fields_of_sessions_are_sessions),
         TEST(a_foreign_entry_is_left_out_counted_and_read_over),
+        TEST(a_position_behind_the_entries_is_what_retention_removed),
         TEST(a_field_out_of_its_range_makes_an_entry_foreign),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,6 +82,34 @@ static void frames_leave_by_lane_then_level_then_order(void **state)
     assert_int_equal(sent.answers, 2);
 }
 
+static void put_mail_of(uint32_t feed, int level)
+{
+    struct msg *msg = msg_new(SLICE("{}"), MSG_MAIL, level);
+
+    assert_int_equal(outbox_put_at(&outbox, msg, (struct outbox_position){ 7, 0, 1, feed, NULL }),
+                     OK);
+    msg_unref(msg);
+}
+
+static void a_word_takes_its_place_behind_the_mail_of_its_feed(void **state)
+{
+    (void)state;
+    assert_int_equal(outbox_level_behind(&outbox, 0), 9);
+    put("answer", MSG_ANSWER, 0);
+    put("signal", MSG_SIGNAL, -9);
+    put_mail_of(5, -8);
+    assert_int_equal(outbox_level_behind(&outbox, 0), 9); /* nothing of this feed */
+    put_mail_of(0, 3);
+    assert_int_equal(outbox_level_behind(&outbox, 0), 3);
+    put("signal", MSG_SIGNAL, -2);
+    put_mail_of(0, -2);
+    put_mail_of(0, 0);
+    assert_int_equal(outbox_level_behind(&outbox, 0), -2);
+    put("an earlier word", MSG_MAIL, -4);
+    assert_int_equal(outbox_level_behind(&outbox, 0), -4);
+    assert_int_equal(outbox_level_behind(&outbox, 5), -8);
+}
+
 static void nothing_is_owned_when_nothing_waits(void **state)
 {
     (void)state;
@@ -372,6 +400,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(frames_leave_by_lane_then_level_then_order, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_word_takes_its_place_behind_the_mail_of_its_feed, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(nothing_is_owned_when_nothing_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(a_slow_socket_gets_every_byte_in_order, setup, teardown),

@@ -75,9 +75,9 @@ static void replayed(struct reader *reader)
     note("replayed@%d ", reader->feed.level);
 }
 
-static bool gap(struct reader *reader)
+static bool gap(struct reader *reader, struct seq lost)
 {
-    note("gap>%d ", (int)reader->feed.queued.ms);
+    note("gap>%d to %d ", (int)reader->feed.queued.ms, (int)lost.ms);
     return !receiver.down;
 }
 
@@ -103,17 +103,24 @@ static struct seq at(uint64_t ms)
     return (struct seq){ ms, 0 };
 }
 
-/* The log's entries first to last; first 0: none. */
-static void answer(uint64_t first, uint64_t last, bool end)
+/* The log's entries first to last; first 0: none. Retention has removed all up to `lost`. */
+static void answer_behind(uint64_t lost, uint64_t first, uint64_t last, bool end)
 {
     struct mailbox_entry entries[16] = { 0 };
-    struct mailbox_page page = { .ok = true, .entries = entries, .end = end, .last = at(last) };
+    struct mailbox_page page = {
+        .ok = true, .entries = entries, .end = end, .last = at(last), .lost = at(lost)
+    };
 
     for (uint64_t ms = first; first && ms <= last; ms++)
         entries[page.count++] = (struct mailbox_entry){ .seq = at(ms),
                                                         .body = SLICE("{}"),
                                                         .level = (int8_t) - (ms % 5) };
     reader_page(&kind, &receiver.reader, &page);
+}
+
+static void answer(uint64_t first, uint64_t last, bool end)
+{
+    answer_behind(0, first, last, end);
 }
 
 static void answer_nothing(void)
@@ -289,12 +296,79 @@ static void a_gap_in_a_page_is_told_before_the_page(void **state)
     (void)state;
     reader_start(&kind, &receiver.reader, at(3), at(5));
     reader_page(&kind, &receiver.reader, &page);
-    assert_acts("ask>3 gap>3 5 replayed@0 ");
+    assert_acts("ask>3 gap>3 to 0 5 replayed@0 ");
     reader_reset(&receiver.reader);
     reader_start(&kind, &receiver.reader, at(3), at(5));
     receiver.down = true;
     reader_page(&kind, &receiver.reader, &page);
-    assert_acts("ask>3 gap>3 ");
+    assert_acts("ask>3 gap>3 to 0 ");
+}
+
+static void what_retention_removed_is_a_gap_that_is_told_once(void **state)
+{
+    (void)state;
+    be_live();
+    assert_false(offer(9, 8));
+    answer_behind(7, 8, 9, true);
+    assert_acts("ask>5 gap>5 to 7 8 9 ");
+    assert_true(offer(10, 9));
+    reader_check(&kind, &receiver.reader, true);
+    answer_behind(7, 0, 0, true); /* the log says so for ever */
+    assert_acts("ask>10 ");
+}
+
+static void what_was_removed_after_it_had_been_queued_is_no_gap(void **state)
+{
+    (void)state;
+    be_live();
+    assert_true(offer(6, 5));
+    assert_true(offer(7, 6));
+    assert_false(offer(9, 8));
+    answer_behind(7, 8, 9, true);
+    assert_acts("ask>7 8 9 ");
+}
+
+static void each_gap_of_several_is_told_where_it_is(void **state)
+{
+    (void)state;
+    reader_start(&kind, &receiver.reader, at(0), at(9));
+    answer_behind(3, 4, 5, false);
+    assert_false(offer(15, 14));
+    answer_behind(12, 13, 14, false); /* removed while the page before was on its way */
+    answer_behind(14, 15, 15, true);  /* 13 and 14 have been queued */
+    assert_acts("ask>0 gap>0 to 3 4 5 ask>5 gap>5 to 12 13 14 ask>14 15 replayed@-4 ");
+}
+
+static void behind_a_gap_in_which_all_is_gone_the_next_message_is_live(void **state)
+{
+    (void)state;
+    be_live();
+    assert_false(offer(8, 7));
+    answer_behind(8, 0, 0, true);
+    assert_acts("ask>5 gap>5 to 8 ");
+    assert_false(offer(8, 7));
+    assert_true(offer(9, 8));
+    assert_acts("");
+}
+
+static void a_page_that_is_dropped_at_a_gap_shows_the_gap_again(void **state)
+{
+    (void)state;
+    be_live();
+    receiver.down = true;
+    assert_false(offer(9, 8));
+    reader_check(&kind, &receiver.reader, true);
+    assert_acts("ask>5 failed ask>5 failed ");
+    receiver.down = false;
+    reader_check(&kind, &receiver.reader, true);
+    receiver.down = true;
+    answer_behind(7, 8, 9, true);
+    assert_acts("ask>5 gap>5 to 7 ");
+    reader_fail(&kind, &receiver.reader); /* as a kind does that wants the page again */
+    receiver.down = false;
+    reader_check(&kind, &receiver.reader, true);
+    answer_behind(7, 8, 9, true);
+    assert_acts("failed ask>5 gap>5 to 7 8 9 ");
 }
 
 int main(void)
@@ -312,6 +386,11 @@ int main(void)
         T(what_is_not_wanted_is_skipped_and_does_not_count_for_the_level),
         T(a_receiver_that_closes_gets_nothing_more),
         T(a_gap_in_a_page_is_told_before_the_page),
+        T(what_retention_removed_is_a_gap_that_is_told_once),
+        T(what_was_removed_after_it_had_been_queued_is_no_gap),
+        T(each_gap_of_several_is_told_where_it_is),
+        T(behind_a_gap_in_which_all_is_gone_the_next_message_is_live),
+        T(a_page_that_is_dropped_at_a_gap_shows_the_gap_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

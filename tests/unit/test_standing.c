@@ -57,6 +57,21 @@ static void a_position_before_what_retention_removed_is_a_gap(void **state)
     expect(standing_judge("now", &edge, &mailbox), 10, true);
 }
 
+static void a_gap_that_welcome_tells_is_not_read_again(void **state)
+{
+    struct standing_since gap = since_at(9, NULL), old = since_at(15, "then"),
+                          kept = since_at(15, NULL);
+    struct mailbox_opened damaged = mailbox;
+
+    (void)state;
+    assert_int_equal(standing_judge("now", &gap, &mailbox).begin.ms, 10);
+    assert_int_equal(standing_judge("now", &old, &mailbox).begin.ms, 10);
+    assert_int_equal(standing_judge("now", &kept, &mailbox).begin.ms, 15);
+    damaged.lost =
+        (struct seq){ 31, 0 }; /* newer than the newest: would lead past all that is kept */
+    assert_int_equal(standing_judge("now", &gap, &damaged).begin.ms, 9);
+}
+
 static void a_position_of_other_data_begins_at_the_oldest(void **state)
 {
     struct standing_since old = since_at(25, "then"), future = since_at(31, NULL), none = { 0 };
@@ -120,6 +135,7 @@ int main(void)
         cmocka_unit_test(a_device_goes_on_behind_its_cursor),
         cmocka_unit_test(the_clients_own_position_counts_before_the_cursor),
         cmocka_unit_test(a_position_before_what_retention_removed_is_a_gap),
+        cmocka_unit_test(a_gap_that_welcome_tells_is_not_read_again),
         cmocka_unit_test(a_position_of_other_data_begins_at_the_oldest),
         cmocka_unit_test(a_new_device_misses_nothing),
         cmocka_unit_test(now_begins_behind_the_newest_and_misses_nothing),

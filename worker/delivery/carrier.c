@@ -80,22 +80,24 @@ static void mail_replayed(struct reader *reader)
 
     /* Queued as mail of the lowest level that the backlog had: behind the whole backlog, and before
      * live mail that is no more urgent. */
-    if (msg)
-        msg->level = reader->feed.level;
-    if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
-        conn_abort_no_memory(&session->conn);
-    msg_unref(msg);
+    session_say_at_level(session, msg, reader->feed.level);
 }
 
-/* The replay goes on: only `recovered` is news. */
-static bool mail_gap(struct reader *reader)
+/* A second `welcome` stands at the point of the gap: behind all that was queued before. What is
+ * kept is a replay of its own, so `replayed` follows again. */
+static bool mail_gap(struct reader *reader, struct seq lost)
 {
     struct session *session = reader_session(reader);
-    const struct standing standing = { .last = seq_max(reader->feed.newest, reader->feed.queued),
-                                       .cursor = reader->feed.queued,
+    struct feed *feed = &reader->feed;
+    int8_t level = outbox_level_behind(&session->conn.outbox, 0);
+    const struct standing standing = { .last = feed->newest,
+                                       .cursor = feed->queued,
                                        .epoch = session->office->epoch };
 
-    session_say_welcome(session, &standing);
+    (void)lost;
+    stats_add(session->office->stats, STAT_gaps_told, 1);
+    session_say_at_level(session, session_welcome(session, &standing), level);
+    feed_begin_replay(feed, level);
     return conn_is_open(&session->conn);
 }
 
@@ -213,17 +215,17 @@ static void begin_anew(struct session *session, const struct mailbox_opened *ope
     struct office *office = session->office;
     struct standing standing = { .last = opened->last, .epoch = office->epoch };
 
-    if (session->reader.feed.state == FEED_IDLE) {
-        standing.cursor = opened->cursor;
-        standing.recovered = opened->cursor_epoch_ok || !opened->known_device;
-    }
+    if (session->reader.feed.state == FEED_IDLE)
+        standing = standing_judge(office->epoch, &(struct standing_since){ 0 }, opened);
+    else
+        standing.begin = standing_begin(standing.cursor, opened);
     session->data_lost_count = office->data_lost_count;
     session->cursor = standing.cursor;
     receipts_forget(session);
     reader_reset(&session->reader);
     session_say_welcome(session, &standing);
     if (conn_is_open(&session->conn))
-        carrier_start(session, standing.cursor, standing.last);
+        carrier_start(session, standing.begin, standing.last);
 }
 
 static void carrier_reopened(struct session *session, const struct mailbox_opened *opened,

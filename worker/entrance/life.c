@@ -171,7 +171,7 @@ static void begin(struct session *session, const struct mailbox_opened *opened)
     if (opened && conn_is_open(&session->conn))
         rivals_greet(session, opened->others, opened->other_count);
     if (opened && conn_is_open(&session->conn))
-        session->supply->start(session, standing.cursor, standing.last);
+        session->supply->start(session, standing.begin, standing.last);
     conn_release(&session->conn);
     conn_feed(&session->conn, session->opening->early);
     opening_free(session);

@@ -45,6 +45,7 @@ static void group_log_failed(struct reader *reader)
 static enum err group_log_ask(struct reader *reader);
 static bool group_log_take(struct reader *reader, const struct mailbox_entry *entry,
                            struct msg *msg);
+static bool group_log_gap(struct reader *reader, struct seq lost);
 
 /* `replayed` is NULL: the reader starts at the end of the log and has no backlog. */
 static const struct reader_kind group_log_reader = {
@@ -53,6 +54,7 @@ static const struct reader_kind group_log_reader = {
     .has_room = group_log_has_room,
     .wants = group_log_wants,
     .take = group_log_take,
+    .gap = group_log_gap,
     .failed = group_log_failed,
 };
 
@@ -67,6 +69,18 @@ static bool group_log_take(struct reader *reader, const struct mailbox_entry *en
     }
     parcels_put(parcel, reader_group(reader), msg, entry->seq);
     reader->feed.queued = entry->seq; /* else the next page would hold the entry again */
+    return true;
+}
+
+static bool group_log_gap(struct reader *reader, struct seq lost)
+{
+    struct parcel *parcel = parcels_new();
+
+    if (!parcel) {
+        reader_fail(&group_log_reader, reader); /* the page, and the gap in it, is read again */
+        return false;
+    }
+    parcels_put(parcel, reader_group(reader), NULL, lost);
     return true;
 }
 

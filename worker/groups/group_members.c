@@ -13,7 +13,9 @@
 static void offer_to_subscriber(struct subscription *subscription, const struct parcel *parcel,
                                 struct seq before)
 {
-    if (!seq_is_zero(parcel->seq))
+    if (!parcel->msg)
+        subscription_offer_gap(subscription, parcel->seq, before);
+    else if (!seq_is_zero(parcel->seq))
         subscription_offer(subscription, parcel->msg, parcel->seq, before);
     else if (subscription->state != SUBSCRIPTION_PENDING)
         subscription_enqueue_plain(subscription->session, parcel->group, parcel->msg, parcel->seq);
@@ -65,12 +67,25 @@ static uint32_t everybody_member_count(const struct group *group)
     return group->groups->session_count;
 }
 
+/* The word of a gap is short, and is queued also where no post finds room: a session that is behind
+ * needs a reader only from the next post on. */
+static void say_gap_to_unsubscribed(const struct groups *groups, struct session *session,
+                                    const struct group *group)
+{
+    stats_add(groups->office->stats, STAT_gaps_told, 1);
+    subscription_say_gap(session, group, UINT32_MAX, groups->delivered_before);
+}
+
 /* To a session without a reader, which has everything that was delivered before. */
 static void offer_to_unsubscribed(struct groups *groups, struct session *session,
                                   const struct parcel *parcel)
 {
     struct subscription *lagging;
 
+    if (!parcel->msg) {
+        say_gap_to_unsubscribed(groups, session, parcel->group);
+        return;
+    }
     if (seq_is_zero(parcel->seq) || conn_waiting(&session->conn) < LIVE_BYTES) {
         subscription_enqueue_plain(session, parcel->group, parcel->msg, parcel->seq);
         return;

@@ -14,32 +14,35 @@
 /* Redis came back empty or older. Posts that were delivered are gone from the log, or lie at
  * another seq. A post that was stored since then lies behind the end of the old log, because seqs
  * follow the clock. */
-static void group_restart(struct group *group, struct seq last)
+static void group_restart(struct group *group, const struct mailbox_opened *log)
 {
     struct groups *groups = group->groups;
     struct subscription *subscription, *next;
     struct seq at;
 
     parcels_deliver_some(groups, UINT32_MAX); /* the posts of the old log */
-    at = seq_min(group->reader.feed.queued, last);
+    at = standing_begin(seq_min(group->reader.feed.queued, log->last), log);
     group->generation++;
     group->data_lost_count = groups->office->data_lost_count;
     feed_start_live(&group->reader.feed, at);
     group->delivered = at;
     for (subscription = TAILQ_FIRST(&group->subscribers); subscription; subscription = next) {
         next = TAILQ_NEXT(subscription, link);
-        subscription_restart(subscription, last, at);
+        subscription_restart(subscription, log, at);
     }
     group_log_check(group);
 }
 
-static void group_apply_end(struct group *group, struct seq queued_when_asked, struct seq last)
+static void group_apply_end(struct group *group, struct seq queued_when_asked,
+                            const struct mailbox_opened *log)
 {
+    struct seq last = log->last;
+
     if (group->reader.feed.state == FEED_IDLE)
         group_log_start(group, last);
     else if (group->data_lost_count != group->groups->office->data_lost_count ||
              seq_compare(queued_when_asked, last) > 0)
-        group_restart(group, last);
+        group_restart(group, log);
     else if (seq_compare(last, group->reader.feed.queued) > 0)
         group_log_check(group);
 }
@@ -57,7 +60,7 @@ static void group_end_arrived(void *arg, const struct mailbox_opened *joined)
         return;
     }
     group_pin(group); /* members may leave meanwhile, also the last one */
-    group_apply_end(group, queued_when_asked, joined->last);
+    group_apply_end(group, queued_when_asked, joined);
     group_unpin(group);
 }
 

@@ -18,6 +18,7 @@
 #include "common/address.h"
 #include "worker/groups/groups.h"
 #include "worker/mailbox/reader.h"
+#include "worker/mailbox/standing.h"
 
 #include <assert.h>
 #include <sys/queue.h>
@@ -68,12 +69,12 @@ struct group {
     bool listed;         /* in the shared table */
 };
 
-/* A message on its way to the members of a group. */
+/* A message on its way to the members of a group, or the word of a gap in the group's log. */
 struct parcel {
     TAILQ_ENTRY(parcel) link;
     struct group *group;
-    struct msg *msg;
-    struct seq seq; /* zero: not stored */
+    struct msg *msg; /* NULL: a gap, see subscription_offer_gap; then seq is `lost` */
+    struct seq seq;  /* zero: not stored */
 };
 
 struct groups {
@@ -180,10 +181,23 @@ void subscription_start(struct subscription *subscription, struct seq after, str
  */
 void subscription_offer(struct subscription *subscription, struct msg *msg, struct seq seq,
                         struct seq before);
+/* The worker's reader has found a gap in the log: posts up to `lost` are gone, or (zero) posts
+ * whose shared bodies have vanished. before: the post that this worker delivered before. A
+ * subscription that is reading the log finds the gap for itself; one that has had what is gone is
+ * not told. The session may be closing after. */
+void subscription_offer_gap(struct subscription *subscription, struct seq lost, struct seq before);
+/* Says `replayed` with `recovered: false` and this seq, behind what waits of the group: feed is
+ * outbox_position.feed of its posts. Returns the level at which the word waits. The session may be
+ * closing after. */
+int8_t subscription_say_gap(struct session *session, const struct group *group, uint32_t feed,
+                            struct seq seq);
 /* Asks again for a page that could not be had. */
 void subscription_retry(struct subscription *subscription);
-/* The log's data was lost; the log ends at `last` now, and the worker's reader stands at `at`. */
-void subscription_restart(struct subscription *subscription, struct seq last, struct seq at);
+/* The log's data was lost; `log` is where the log stands now, and `at` where the worker's reader
+ * does.
+ */
+void subscription_restart(struct subscription *subscription, const struct mailbox_opened *log,
+                          struct seq at);
 /* Lets the subscription of the session that has waited longest read a page, if there is room. */
 void subscription_read_next(struct session *session);
 /* A post has left the outbox. */
@@ -206,7 +220,8 @@ bool parcels_have_room(const struct groups *groups);
 bool parcels_are_few(const struct groups *groups);
 /* NULL when out of memory. Freed by free, or owned by parcels_put. */
 struct parcel *parcels_new(void);
-/* Puts a message into the parcel and appends the parcel. Takes a reference of msg. */
+/* Puts a message into the parcel and appends the parcel. Takes a reference of msg. msg NULL: a gap.
+ */
 void parcels_put(struct parcel *parcel, struct group *group, struct msg *msg, struct seq seq);
 /* Delivers, in order, to at most `budget` members. Groups and subscriptions may be gone after. */
 void parcels_deliver_some(struct groups *groups, unsigned budget);

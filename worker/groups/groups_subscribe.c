@@ -136,7 +136,7 @@ static void join_begin(struct subscription *subscription, const struct join *joi
     group_log_start(group, last);
     if (!join->live) {
         subscription->cursor = join->standing.cursor;
-        subscription_start(subscription, join->standing.cursor, last);
+        subscription_start(subscription, join->standing.begin, last);
     } else if (feed->state != FEED_IDLE) { /* was lagging in `#all`: goes on from there */
         subscription_start(subscription, feed->queued, last);
     } else {

@@ -26,7 +26,7 @@ bool parcels_are_few(const struct groups *groups)
 
 static uint64_t parcel_bytes(const struct parcel *parcel)
 {
-    return sizeof *parcel + parcel->msg->len;
+    return sizeof *parcel + (parcel->msg ? parcel->msg->len : 0);
 }
 
 struct parcel *parcels_new(void)
@@ -39,7 +39,7 @@ void parcels_put(struct parcel *parcel, struct group *group, struct msg *msg, st
     struct groups *groups = group->groups;
 
     assert(parcel);
-    *parcel = (struct parcel){ .group = group, .msg = msg_ref(msg), .seq = seq };
+    *parcel = (struct parcel){ .group = group, .msg = msg ? msg_ref(msg) : NULL, .seq = seq };
     group_pin(group);
     groups->parcel_bytes += parcel_bytes(parcel);
     TAILQ_INSERT_TAIL(&groups->parcels, parcel, link);
@@ -70,7 +70,7 @@ static void parcel_begin(struct groups *groups, const struct parcel *parcel)
     if (seq_is_zero(parcel->seq))
         return;
     group->delivered = parcel->seq;
-    if (group == groups->all)
+    if (group == groups->all && parcel->msg)
         groups->all_recent[groups->all_recent_next++ % ALL_RECENT] = parcel->seq;
 }
 

@@ -197,29 +197,50 @@ static bool subscription_take(struct reader *reader, const struct mailbox_entry 
     return conn_is_open(&session->conn);
 }
 
-/* `replayed`, up to where the reader stands. recovered false: the log's data was lost, and the
- * subscription goes on from there. */
-static void say_replayed(struct subscription *subscription, bool recovered)
+static struct msg *replayed_of(const struct session *session, const struct group *group,
+                               struct seq seq, bool recovered)
 {
-    struct session *session = subscription->session;
-    const struct feed *feed = &subscription->reader.feed;
     struct buf *out = postmaster_begin(session_address(session), "replayed");
     char text[SEQ_TEXT_MAX];
-    struct msg *msg;
 
     buf_add_text(out, ",\"tags\":[");
-    json_add_string(out, group_address(subscription->group));
+    json_add_string(out, group_address(group));
     buf_add_text(out, "],\"seq\":");
-    json_add_string(out, slice_make(text, seq_format(text, feed->queued)));
+    json_add_string(out, slice_make(text, seq_format(text, seq)));
     if (!recovered)
         buf_add_text(out, ",\"recovered\":false");
-    /* Queued as mail of the lowest level that the backlog had: behind the whole backlog. */
-    msg = postmaster_end(MSG_MAIL);
-    if (msg)
-        msg->level = feed->level;
-    if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }))
-        conn_abort_no_memory(&session->conn);
-    msg_unref(msg);
+    return postmaster_end(MSG_MAIL);
+}
+
+/* Up to where the reader stands; behind the whole backlog. */
+static void say_replayed(struct subscription *subscription)
+{
+    const struct feed *feed = &subscription->reader.feed;
+    struct session *session = subscription->session;
+    struct msg *msg = replayed_of(session, subscription->group, feed->queued, true);
+
+    session_say_at_level(session, msg, feed->level);
+}
+
+int8_t subscription_say_gap(struct session *session, const struct group *group, uint32_t feed,
+                            struct seq seq)
+{
+    int8_t level = outbox_level_behind(&session->conn.outbox, feed);
+
+    session_say_at_level(session, replayed_of(session, group, seq, false), level);
+    return level;
+}
+
+/* What is gone lies behind the reader's position. A `replayed` that is still to come stays behind
+ * this word. */
+static void say_gap(struct subscription *subscription)
+{
+    struct feed *feed = &subscription->reader.feed;
+    int8_t level = subscription_say_gap(subscription->session, subscription->group,
+                                        subscription->number, feed->queued);
+
+    if (level < feed->level)
+        feed->level = level;
 }
 
 static void subscription_replayed(struct reader *reader)
@@ -227,16 +248,17 @@ static void subscription_replayed(struct reader *reader)
     struct subscription *subscription = reader_subscription(reader);
 
     if (subscription->state == SUBSCRIPTION_ON)
-        say_replayed(subscription, true);
+        say_replayed(subscription);
 }
 
-static bool subscription_gap(struct reader *reader)
+static bool subscription_gap(struct reader *reader, struct seq lost)
 {
     struct subscription *subscription = reader_subscription(reader);
     struct session *session = subscription->session;
 
-    if (subscription->state == SUBSCRIPTION_ON)
-        say_replayed(subscription, false);
+    (void)lost;
+    stats_add(session->office->stats, STAT_gaps_told, 1);
+    say_gap(subscription);
     return conn_is_open(&session->conn);
 }
 
@@ -325,7 +347,7 @@ void subscription_start_live(struct subscription *subscription, struct seq at)
     start_anew(subscription);
     feed_start_live(&subscription->reader.feed, at);
     if (subscription->state == SUBSCRIPTION_ON)
-        say_replayed(subscription, true);
+        say_replayed(subscription);
 }
 
 void subscription_start(struct subscription *subscription, struct seq after, struct seq newest)
@@ -340,10 +362,11 @@ void subscription_retry(struct subscription *subscription)
     reader_check(&subscription_reader, &subscription->reader, page_fits(subscription->session));
 }
 
-void subscription_restart(struct subscription *subscription, struct seq last, struct seq at)
+void subscription_restart(struct subscription *subscription, const struct mailbox_opened *log,
+                          struct seq at)
 {
     struct feed *feed = &subscription->reader.feed;
-    struct seq queued = seq_min(feed->queued, last);
+    struct seq queued = standing_begin(seq_min(feed->queued, log->last), log);
     bool had_replayed = feed->has_replayed;
     enum feed_step step = FEED_NOTHING;
 
@@ -352,14 +375,14 @@ void subscription_restart(struct subscription *subscription, struct seq last, st
     subscription->cursor = (struct seq){ 0 };
     start_anew(subscription);
     if (seq_compare(queued, at) < 0) {
-        step = feed_start(feed, queued, last);
+        step = feed_start(feed, queued, log->last);
         feed->has_replayed = had_replayed;
     } else {
         feed_start_live(feed, queued);
     }
     reader_carry_out(&subscription_reader, &subscription->reader, step);
     if (subscription->state == SUBSCRIPTION_ON)
-        say_replayed(subscription, false); /* before the page that was asked for */
+        say_gap(subscription); /* before the page that was asked for */
 }
 
 /* ---- posts ---- */
@@ -401,6 +424,19 @@ void subscription_offer(struct subscription *subscription, struct msg *msg, stru
     subscription_enqueue_plain(session, subscription->group, msg, seq);
     if (conn_is_open(&session->conn))
         subscription_free(subscription);
+}
+
+void subscription_offer_gap(struct subscription *subscription, struct seq lost, struct seq before)
+{
+    struct feed *feed = &subscription->reader.feed;
+    bool missed = seq_is_zero(lost) ? seq_compare(feed->queued, before) >= 0
+                                    : seq_compare(feed->queued, lost) < 0;
+
+    if (feed->state != FEED_LIVE || !missed)
+        return;
+    feed->newest = seq_max(feed->newest, lost);
+    subscription_gap(&subscription->reader, lost);
+    feed->queued = seq_max(feed->queued, lost);
 }
 
 void subscription_left(struct session *session, struct outbox_position position)

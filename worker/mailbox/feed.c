@@ -81,6 +81,15 @@ enum feed_step feed_room(struct feed *feed)
     return feed->state == FEED_WAITING ? next_page(feed, true) : FEED_NOTHING;
 }
 
+void feed_begin_replay(struct feed *feed, int8_t level)
+{
+    if (feed->has_replayed)
+        feed->level = 0;
+    feed->has_replayed = false;
+    if (level < feed->level)
+        feed->level = level;
+}
+
 void feed_fini(struct feed *feed)
 {
     feed_acks_fini(&feed->acks);

@@ -81,18 +81,26 @@ static bool body_is_gone(const struct mailbox_entry *entry)
     return entry->body.data[0] == '@';
 }
 
-/* MORE, LAST, then the entries. */
+/* Of a page that shows a gap the last element is a position, and no entry. */
+static bool parse_lost(const struct redis_reply *reply, struct seq *lost)
+{
+    return reply->count > 2 && mailbox_answer_seq(reply, reply->count - 1, lost);
+}
+
+/* MORE, LAST, then the entries, then perhaps LOST. */
 bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply,
                         struct mailbox_page *page)
 {
     int64_t more = mailbox_answer_number(reply, 0);
+    size_t end;
 
     *page = (struct mailbox_page){ .ok = false };
     if (more < 0 || reply->count < 2 ||
         grow_reserve(&mailbox->entries, &mailbox->entries_size, reply->count - 2, 1, SIZE_MAX))
         return false;
     (void)mailbox_answer_seq(reply, 1, &page->last); /* "": stays zero */
-    for (size_t i = 2; i < reply->count; i++) {
+    end = reply->count - parse_lost(reply, &page->lost);
+    for (size_t i = 2; i < end; i++) {
         struct redis_reply element = redis_reply_at(reply, i);
         struct mailbox_entry *entry = &mailbox->entries[page->count];
         if (!mailbox_entry_parse(&element, entry))

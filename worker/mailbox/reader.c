@@ -47,6 +47,22 @@ static bool take_entry(const struct reader_kind *kind, struct reader *reader,
     return taken;
 }
 
+/* The reader goes on behind what is gone, so the next page does not show the same gap again. */
+static bool tell_gap(const struct reader_kind *kind, struct reader *reader,
+                     const struct mailbox_page *page)
+{
+    struct feed *feed = &reader->feed;
+    bool removed = seq_compare(page->lost, feed->queued) > 0;
+
+    if (!removed && !page->gone)
+        return true;
+    feed->newest = seq_max(feed->newest, seq_max(page->last, page->lost));
+    if (!kind->gap(reader, removed ? page->lost : (struct seq){ 0 }))
+        return false;
+    feed->queued = seq_max(feed->queued, page->lost);
+    return true;
+}
+
 void reader_page(const struct reader_kind *kind, struct reader *reader,
                  const struct mailbox_page *page)
 {
@@ -58,7 +74,7 @@ void reader_page(const struct reader_kind *kind, struct reader *reader,
         reader_fail(kind, reader);
         return;
     }
-    if (page->gone && kind->gap && !kind->gap(reader))
+    if (!tell_gap(kind, reader, page))
         return;
     for (size_t i = 0; i < page->count; i++)
         if (!take_entry(kind, reader, &page->entries[i]))

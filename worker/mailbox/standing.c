@@ -18,6 +18,13 @@ void standing_since_epoch(struct standing_since *since, struct slice epoch)
         memcpy(since->epoch, "?", 2);
 }
 
+struct seq standing_begin(struct seq cursor, const struct mailbox_opened *opened)
+{
+    if (seq_compare(opened->lost, opened->last) > 0)
+        return cursor; /* damaged */
+    return seq_max(cursor, opened->lost);
+}
+
 struct standing standing_judge(const char *epoch, const struct standing_since *since,
                                const struct mailbox_opened *opened)
 {
@@ -26,7 +33,7 @@ struct standing standing_judge(const char *epoch, const struct standing_since *s
                                     : !opened->known_device || opened->cursor_epoch_ok;
 
     if (since->now) {
-        standing.cursor = opened->last;
+        standing.cursor = standing.begin = opened->last;
         return standing;
     }
     standing.cursor = since->given ? since->seq : opened->cursor;
@@ -36,5 +43,6 @@ struct standing standing_judge(const char *epoch, const struct standing_since *s
     } else if (seq_compare(opened->lost, standing.cursor) > 0) {
         standing.recovered = false; /* retention has removed messages behind the position */
     }
+    standing.begin = standing_begin(standing.cursor, opened);
     return standing;
 }

@@ -31,11 +31,18 @@ void standing_since_epoch(struct standing_since *since, struct slice epoch);
 /* The answer for `welcome` and for the `result` of a subscribe. */
 struct standing {
     struct seq last;   /* the newest message of the log */
-    struct seq cursor; /* the replay begins behind this position */
+    struct seq cursor; /* the replay begins behind this position, as the client is told */
+    struct seq begin;  /* the reader begins here: between `cursor` and `begin` nothing is kept. A
+                          reader that began at `cursor` would find the same gap again */
     const char *epoch; /* borrowed from the caller of standing_judge */
     bool recovered;
 };
 
+/* Where a reader begins that has everything up to `cursor`, and has been told of what retention has
+ * removed behind. A damaged `lost` is ignored: it would lead the reader past messages that are
+ * kept.
+ */
+struct seq standing_begin(struct seq cursor, const struct mailbox_opened *opened);
 /* epoch: the name of the data in Redis now. */
 struct standing standing_judge(const char *epoch, const struct standing_since *since,
                                const struct mailbox_opened *opened);

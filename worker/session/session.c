@@ -122,23 +122,39 @@ void session_say(struct session *session, struct msg *msg)
     msg_unref(msg);
 }
 
+void session_say_at_level(struct session *session, struct msg *msg, int8_t level)
+{
+    if (msg) {
+        msg->kind = MSG_MAIL;
+        msg->level = level;
+    }
+    if (!msg || conn_send_at(&session->conn, msg, (struct outbox_position){ 0 }) == ERR_NOMEM)
+        conn_abort_no_memory(&session->conn);
+    msg_unref(msg);
+}
+
+struct msg *session_welcome(const struct session *session, const struct standing *standing)
+{
+    const struct office *office = session->office;
+
+    return postmaster_welcome(&(struct postmaster_welcome){
+        .address = session_address(session),
+        .device = session_device(session),
+        .node = office->node,
+        .worker = office->slot,
+        .session = session->number,
+        .config = office->config,
+        .last = standing->last,
+        .cursor = standing->cursor,
+        .epoch = standing->epoch,
+        .recovered = standing->recovered,
+        .service = session->seat != NULL,
+    });
+}
+
 void session_say_welcome(struct session *session, const struct standing *standing)
 {
-    struct office *office = session->office;
-
-    session_say(session, postmaster_welcome(&(struct postmaster_welcome){
-                             .address = session_address(session),
-                             .device = session_device(session),
-                             .node = office->node,
-                             .worker = office->slot,
-                             .session = session->number,
-                             .config = office->config,
-                             .last = standing->last,
-                             .cursor = standing->cursor,
-                             .epoch = standing->epoch,
-                             .recovered = standing->recovered,
-                             .service = session->seat != NULL,
-                         }));
+    session_say(session, session_welcome(session, standing));
 }
 
 static void enqueue_goodbye(struct session *session, uint16_t code, const char *message,

@@ -449,6 +449,25 @@ struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed)
     return oldest;
 }
 
+static bool has_word_or_mail_of(const struct frame *frame, uint32_t feed)
+{
+    while (frame && (frame->msg->kind != MSG_MAIL || (frame->position_len && !is_of(frame, feed))))
+        frame = frame->next;
+    return frame != NULL;
+}
+
+int8_t outbox_level_behind(const struct outbox *outbox, uint32_t feed)
+{
+    uint32_t occupied = outbox->lanes ? outbox->lanes->occupied : 0;
+
+    for (int level = -LEVEL_MAX; level < LEVEL_MAX; level++) {
+        unsigned lane = (unsigned)(LANE_TOP + LEVEL_MAX - level);
+        if (occupied & 1u << lane && has_word_or_mail_of(outbox->lanes->head[lane], feed))
+            return (int8_t)level;
+    }
+    return LEVEL_MAX;
+}
+
 void outbox_clear(struct outbox *outbox)
 {
     if (!outbox->lanes)

@@ -4,7 +4,8 @@
 -- ARGV COMMAND START COUNT BYTES. COMMAND: XRANGE, or XREVRANGE for a page that goes backwards.
 --    START: the first position that may be in the page.
 -- -> 1: the log may hold entries behind the page, else 0; the seq of the last entry, or ""; then the
---    entries.
+--    entries. Last, of a page that goes forwards: the newest seq that retention removed, when this
+--    seq is not before START. The reader has a gap then.
 --: include piece_weigh
 --: include piece_body
 local command, from, count, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -15,19 +16,37 @@ while true do
     local size = weigh(entry)
     if held == count or held > 0 and used + size > bytes then
       out[1] = 1
-      return out
+      break
     end
     held, used = held + 1, used + size
     out[2], out[held + 2] = entry[1], whole(KEYS[1], entry)
   end
-  if #found < step then
-    return out
+  if out[1] == 1 or #found < step then
+    break
   end
   -- An entry that is read and has no room in the page is read in vain. So a step reads as many as
   -- fit at the size of the entries so far, and few at a time, because the next may be large.
   from, step = '(' .. out[2], math.min(2 * step, 4, math.floor((bytes - used) * held / used))
   if step < 1 then
     out[1] = 1
-    return out
+    break
   end
 end
+local ids = string.sub(KEYS[1], 1, -4) .. 'ids'
+local lost = to == '+' and redis.pcall('HGET', ids, '/lost')
+if type(lost) == 'string' then
+  --: include piece_newest
+  --: include piece_rank
+  if is_position(lost) and rank(lost) >= rank(ARGV[2]) then
+    -- Retention removes the oldest entries. A position behind an entry that is there, or behind all
+    -- that the log ever held, is damaged, and a reader that believed it would skip messages.
+    local is_true
+    if held > 0 then
+      is_true = rank(lost) < rank(out[3][1])
+    else
+      is_true = redis.call('XLEN', KEYS[1]) == 0 and rank(lost) <= rank(newest_of(KEYS[1], ids))
+    end
+    out[#out + 1] = is_true and lost or nil
+  end
+end
+return out
