@@ -88,7 +88,7 @@
     X(over_budget)       /* messages rejected because their sender has stored too much */          \
     X(bodies_shared)     /* bodies stored once for several mailboxes */                            \
     X(bodies_gone)       /* messages left out because their shared body had vanished */            \
-    X(gaps_told)         /* words to a session that messages were gone before it had them */       \
+    X(gaps_told)         /* gaps in a log told to sessions that were connected */                  \
     X(places_dropped)    /* workers in an answer that were ignored: above 4,096, or no memory */   \
     X(ghosts_left)       /* sessions whose end could not be written to Redis */                    \
     X(redis_reconnects)                                                                            \

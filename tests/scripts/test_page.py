@@ -60,6 +60,10 @@ LOST = [
          before=removed(seq(4)), answer=[0, seq(7), *of(5, 6, 7)]),
     Case("… nor what was removed in the same millisecond", **page("XRANGE", seq(99, FAR - 1), 1, 9999),
          before=removed(seq(10, FAR - 1)), answer=[1, seq(5), *of(5)]),
+    Case("… nor what was removed in an earlier one", **page("XRANGE", seq(1), 1, 9999),
+         before=removed(seq(10, FAR - 1)), answer=[1, seq(5), *of(5)]),
+    Case("what was removed in a later millisecond is told", **page("XRANGE", seq(11, FAR - 2), 1, 9999),
+         before=removed(seq(10, FAR - 1)), answer=[1, seq(5), *of(5), seq(10, FAR - 1)]),
     Case("nobody who reads backwards is told", **page("XREVRANGE", seq(6), 10, 9999), before=removed(seq(4)),
          answer=[0, seq(5), *of(6, 5)]),
     Case("all is gone", **page("XRANGE", seq(3), 10, 9999), before=removed(seq(7), entries=[]) | {

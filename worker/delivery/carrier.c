@@ -83,8 +83,8 @@ static void mail_replayed(struct reader *reader)
     session_say_at_level(session, msg, reader->feed.level);
 }
 
-/* A second `welcome` stands at the point of the gap: behind all that was queued before. What is
- * kept is a replay of its own, so `replayed` follows again. */
+/* The second `welcome` stands at the point of the gap: behind all that was queued before. The kept
+ * messages are a replay of their own, so `replayed` follows again. */
 static bool mail_gap(struct reader *reader, struct seq lost)
 {
     struct session *session = reader_session(reader);

@@ -67,13 +67,14 @@ static uint32_t everybody_member_count(const struct group *group)
     return group->groups->session_count;
 }
 
-/* The word of a gap is short, and is queued also where no post finds room: a session that is behind
- * needs a reader only from the next post on. */
+/* The word of a gap is short, and is queued also where no post finds room. The session gets a
+ * reader with the next post, when that post finds no room either. */
 static void say_gap_to_unsubscribed(const struct groups *groups, struct session *session,
                                     const struct group *group)
 {
-    stats_add(groups->office->stats, STAT_gaps_told, 1);
-    subscription_say_gap(session, group, UINT32_MAX, groups->delivered_before);
+    int8_t level = outbox_level_behind(&session->conn.outbox, SUBSCRIPTION_NUMBER_PLAIN);
+
+    subscription_say_gap(session, group, groups->delivered_before, level);
 }
 
 /* To a session without a reader, which has everything that was delivered before. */

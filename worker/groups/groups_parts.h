@@ -28,6 +28,10 @@ enum {
     ALL_RECENT = 64, /* posts to `#all` that are recognised in an `ack` without tags */
 };
 
+/* outbox_position.feed of posts for sessions that have no reader for the group; no subscription's
+ * number. */
+#define SUBSCRIPTION_NUMBER_PLAIN UINT32_MAX
+
 enum subscription_state {
     SUBSCRIPTION_PENDING, /* `subscribe` waits for the log's answer */
     SUBSCRIPTION_ON,
@@ -182,20 +186,17 @@ void subscription_start(struct subscription *subscription, struct seq after, str
 void subscription_offer(struct subscription *subscription, struct msg *msg, struct seq seq,
                         struct seq before);
 /* The worker's reader has found a gap in the log: posts up to `lost` are gone, or (zero) posts
- * whose shared bodies have vanished. before: the post that this worker delivered before. A
- * subscription that is reading the log finds the gap for itself; one that has had what is gone is
- * not told. The session may be closing after. */
+ * whose shared bodies have vanished. before: the post that this worker delivered before. The client
+ * is not told when the subscription has had these posts, nor while the subscription reads the log
+ * and so finds the gap for itself. The session may be closing after. */
 void subscription_offer_gap(struct subscription *subscription, struct seq lost, struct seq before);
-/* Says `replayed` with `recovered: false` and this seq, behind what waits of the group: feed is
- * outbox_position.feed of its posts. Returns the level at which the word waits. The session may be
- * closing after. */
-int8_t subscription_say_gap(struct session *session, const struct group *group, uint32_t feed,
-                            struct seq seq);
+/* Says that posts behind this seq are gone: `replayed` with `recovered: false`, among the mail of
+ * this level. The session may be closing after. */
+void subscription_say_gap(struct session *session, const struct group *group, struct seq seq,
+                          int8_t level);
 /* Asks again for a page that could not be had. */
 void subscription_retry(struct subscription *subscription);
-/* The log's data was lost; `log` is where the log stands now, and `at` where the worker's reader
- * does.
- */
+/* The log's data was lost. log: where the log stands now; at: where the worker's reader stands. */
 void subscription_restart(struct subscription *subscription, const struct mailbox_opened *log,
                           struct seq at);
 /* Lets the subscription of the session that has waited longest read a page, if there is room. */
@@ -220,8 +221,7 @@ bool parcels_have_room(const struct groups *groups);
 bool parcels_are_few(const struct groups *groups);
 /* NULL when out of memory. Freed by free, or owned by parcels_put. */
 struct parcel *parcels_new(void);
-/* Puts a message into the parcel and appends the parcel. Takes a reference of msg. msg NULL: a gap.
- */
+/* Puts a message into the parcel, and appends the parcel. Takes a reference of msg; NULL: a gap. */
 void parcels_put(struct parcel *parcel, struct group *group, struct msg *msg, struct seq seq);
 /* Delivers, in order, to at most `budget` members. Groups and subscriptions may be gone after. */
 void parcels_deliver_some(struct groups *groups, unsigned budget);

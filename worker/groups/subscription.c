@@ -42,12 +42,11 @@ static bool page_fits(const struct session *session)
 
 /* ---- the record ---- */
 
-/* UINT32_MAX is taken by subscription_enqueue_plain. */
 static uint32_t next_number(struct groups *groups)
 {
     do
         groups->last_number++;
-    while (groups->last_number == 0 || groups->last_number == UINT32_MAX);
+    while (groups->last_number == 0 || groups->last_number == SUBSCRIPTION_NUMBER_PLAIN);
     return groups->last_number;
 }
 
@@ -222,25 +221,23 @@ static void say_replayed(struct subscription *subscription)
     session_say_at_level(session, msg, feed->level);
 }
 
-int8_t subscription_say_gap(struct session *session, const struct group *group, uint32_t feed,
-                            struct seq seq)
+void subscription_say_gap(struct session *session, const struct group *group, struct seq seq,
+                          int8_t level)
 {
-    int8_t level = outbox_level_behind(&session->conn.outbox, feed);
-
+    stats_add(session->office->stats, STAT_gaps_told, 1);
     session_say_at_level(session, replayed_of(session, group, seq, false), level);
-    return level;
 }
 
-/* What is gone lies behind the reader's position. A `replayed` that is still to come stays behind
- * this word. */
-static void say_gap(struct subscription *subscription)
+/* Says that the posts behind the reader's position are gone. A `replayed` that is still to come
+ * stays behind this word. number: of the posts that wait. The subscription may be gone after. */
+static void say_gap(struct subscription *subscription, uint32_t number)
 {
     struct feed *feed = &subscription->reader.feed;
-    int8_t level = subscription_say_gap(subscription->session, subscription->group,
-                                        subscription->number, feed->queued);
+    int8_t level = outbox_level_behind(&subscription->session->conn.outbox, number);
 
     if (level < feed->level)
         feed->level = level;
+    subscription_say_gap(subscription->session, subscription->group, feed->queued, level);
 }
 
 static void subscription_replayed(struct reader *reader)
@@ -257,8 +254,7 @@ static bool subscription_gap(struct reader *reader, struct seq lost)
     struct session *session = subscription->session;
 
     (void)lost;
-    stats_add(session->office->stats, STAT_gaps_told, 1);
-    say_gap(subscription);
+    say_gap(subscription, subscription->number);
     return conn_is_open(&session->conn);
 }
 
@@ -368,6 +364,7 @@ void subscription_restart(struct subscription *subscription, const struct mailbo
     struct feed *feed = &subscription->reader.feed;
     struct seq queued = standing_begin(seq_min(feed->queued, log->last), log);
     bool had_replayed = feed->has_replayed;
+    uint32_t number = subscription->number;
     enum feed_step step = FEED_NOTHING;
 
     if (feed->state == FEED_IDLE)
@@ -382,7 +379,7 @@ void subscription_restart(struct subscription *subscription, const struct mailbo
     }
     reader_carry_out(&subscription_reader, &subscription->reader, step);
     if (subscription->state == SUBSCRIPTION_ON)
-        say_gap(subscription); /* before the page that was asked for */
+        say_gap(subscription, number); /* before the page that was asked for */
 }
 
 /* ---- posts ---- */
@@ -391,7 +388,7 @@ void subscription_enqueue_plain(struct session *session, const struct group *gro
                                 struct seq seq)
 {
     struct office *office = session->office;
-    struct outbox_position position = { seq.ms, seq.n, 0, UINT32_MAX, group->log };
+    struct outbox_position position = { seq.ms, seq.n, 0, SUBSCRIPTION_NUMBER_PLAIN, group->log };
     enum err err = !seq_is_zero(seq) ? conn_send_at(&session->conn, msg, position)
                                      : conn_send(&session->conn, msg);
 
@@ -435,8 +432,8 @@ void subscription_offer_gap(struct subscription *subscription, struct seq lost, 
     if (feed->state != FEED_LIVE || !missed)
         return;
     feed->newest = seq_max(feed->newest, lost);
-    subscription_gap(&subscription->reader, lost);
-    feed->queued = seq_max(feed->queued, lost);
+    if (subscription_gap(&subscription->reader, lost))
+        feed->queued = seq_max(feed->queued, lost);
 }
 
 void subscription_left(struct session *session, struct outbox_position position)

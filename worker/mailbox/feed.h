@@ -63,7 +63,7 @@ enum feed_step feed_page(struct feed *feed, struct seq last, bool end, bool has_
 void feed_failed(struct feed *feed);
 /* There is room again. */
 enum feed_step feed_room(struct feed *feed);
-/* A gap has been told, by a word that waits at this level: what is kept counts as a backlog, whose
+/* A gap has been told, by a word that waits at this level. The kept messages are a backlog, whose
  * `replayed` overtakes neither the word nor the backlog. */
 void feed_begin_replay(struct feed *feed, int8_t level);
 /* Frees the acks; the rest stays. */

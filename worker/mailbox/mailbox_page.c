@@ -81,7 +81,7 @@ static bool body_is_gone(const struct mailbox_entry *entry)
     return entry->body.data[0] == '@';
 }
 
-/* Of a page that shows a gap the last element is a position, and no entry. */
+/* The last element of a page that shows a gap is a position, and no entry. */
 static bool parse_lost(const struct redis_reply *reply, struct seq *lost)
 {
     return reply->count > 2 && mailbox_answer_seq(reply, reply->count - 1, lost);

@@ -33,8 +33,8 @@ struct mailbox_page {
     /* The next page begins here: the seq of the last entry of the answer, which is not in `entries`
      * when its shape is foreign. Zero: the answer was empty. */
     struct seq last;
-    /* The newest message that retention removed, when messages behind `after` are among the removed
-     * ones; it lies before all entries. Else zero. */
+    /* The newest message that retention removed, when this message lies behind `after`: then the
+     * reader has a gap. All entries lie behind `lost`. Else zero. */
     struct seq lost;
 };
 typedef void (*mailbox_page_cb)(void *arg, const struct mailbox_page *page);

@@ -47,7 +47,7 @@ static bool take_entry(const struct reader_kind *kind, struct reader *reader,
     return taken;
 }
 
-/* The reader goes on behind what is gone, so the next page does not show the same gap again. */
+/* The reader goes on behind the removed messages, so the next page does not show the same gap. */
 static bool tell_gap(const struct reader_kind *kind, struct reader *reader,
                      const struct mailbox_page *page)
 {

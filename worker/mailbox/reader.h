@@ -41,9 +41,9 @@ struct reader_kind {
     /* The backlog has been queued. NULL: the receiver is not told. The reader may be gone after. */
     void (*replayed)(struct reader *reader);
     /* Messages behind reader->feed.queued are gone, and were never queued: told once, before the
-     * entries of the page. lost: the newest message that retention has removed; all up to there are
-     * gone. Zero: shared bodies have vanished, while the log still names their messages. False: the
-     * rest of the page is dropped, as after `take`. */
+     * entries of the page. lost: the newest message that retention has removed; no message up to
+     * `lost` is kept. lost zero: shared bodies have vanished, while the log still names their
+     * messages. False: the rest of the page is dropped, as after `take`. */
     bool (*gap)(struct reader *reader, struct seq lost);
     /* A page could not be had: reader_check is to be called in a while. */
     void (*failed)(struct reader *reader);

@@ -32,16 +32,15 @@ void standing_since_epoch(struct standing_since *since, struct slice epoch);
 struct standing {
     struct seq last;   /* the newest message of the log */
     struct seq cursor; /* the replay begins behind this position, as the client is told */
-    struct seq begin;  /* the reader begins here: between `cursor` and `begin` nothing is kept. A
-                          reader that began at `cursor` would find the same gap again */
+    struct seq begin; /* the reader begins here: nothing is kept between `cursor` and `begin`, and a
+                         reader that began at `cursor` would tell the same gap again */
     const char *epoch; /* borrowed from the caller of standing_judge */
     bool recovered;
 };
 
-/* Where a reader begins that has everything up to `cursor`, and has been told of what retention has
- * removed behind. A damaged `lost` is ignored: it would lead the reader past messages that are
- * kept.
- */
+/* Returns where a reader begins whose client stands at `cursor` and is told now of what retention
+ * has removed behind that. A damaged `lost` is ignored: such a position would lead the reader past
+ * messages that are kept. */
 struct seq standing_begin(struct seq cursor, const struct mailbox_opened *opened);
 /* epoch: the name of the data in Redis now. */
 struct standing standing_judge(const char *epoch, const struct standing_since *since,

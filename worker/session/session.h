@@ -159,10 +159,10 @@ void session_relist(struct session *session);
  * to queue the message: the connection is aborted, since the client must not wait for an answer
  * that cannot come. */
 void session_say(struct session *session, struct msg *msg);
-/* The same as a message of this level, at which it takes its place among the mail: an answer would
- * leave before all that waits. */
+/* The same, but the message takes its place among the mail of this level. (session_say makes an
+ * answer, which leaves before all that waits.) */
 void session_say_at_level(struct session *session, struct msg *msg, int8_t level);
-/* NULL: no memory. */
+/* Returns `welcome`, owned by the caller; NULL: no memory. */
 struct msg *session_welcome(const struct session *session, const struct standing *standing);
 void session_say_welcome(struct session *session, const struct standing *standing);
 /* `goodbye`, then the close handshake. code and its meaning for the client: docs/protocol.md

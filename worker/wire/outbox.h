@@ -53,9 +53,9 @@ enum err outbox_put(struct outbox *outbox, struct msg *msg);
 enum err outbox_put_at(struct outbox *outbox, struct msg *msg, struct outbox_position position);
 /* Returns the oldest stored message of this feed that waits; zero when none waits. */
 struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed);
-/* Returns the level at which a word leaves behind all that waits of this feed, and of words like it
- * (MSG_MAIL without a position): the lowest of their levels. When none waits, the highest level:
- * the word leaves before all that is queued later. */
+/* Returns the level at which a word (MSG_MAIL without a position) leaves behind all messages of
+ * this feed, and all words, that wait: the lowest of their levels. When none waits, the highest
+ * level, so that the word leaves before all that is queued later. */
 int8_t outbox_level_behind(const struct outbox *outbox, uint32_t feed);
 /* Queues a MSG_ANSWER with this payload, without making a message where a copy suffices.
  * ERR_NOMEM. */
