@@ -120,6 +120,7 @@ static uint64_t fill_socket(void)
     for (; conn_waiting(&alice.session->conn) == 0; ms++) {
         offer(ms + 1, ms, body, 0);
         turns(1);
+        assert_true(client_is_there(&alice));
     }
     return ms;
 }
@@ -316,6 +317,7 @@ static void a_member_that_replays_is_told_by_its_own_page_alone(void **state)
 
 static void everybody_is_told_of_a_gap_in_all(void **state)
 {
+    struct parcel *parcel;
     struct group *all;
 
     (void)state;
@@ -324,7 +326,9 @@ static void everybody_is_told_of_a_gap_in_all(void **state)
     assert_has(hear(&alice), "{\"seq\":\"6-0\"");
     /* The stand-in answers pages of this log by itself, as empty: here a page has shown a gap. */
     all = group_find(office.groups, SLICE("#all"));
-    parcels_put(parcels_new(), all, NULL, at(8));
+    parcel = parcels_new();
+    assert_non_null(parcel);
+    parcels_put(parcel, all, NULL, at(8));
     all->reader.feed.queued = at(8);
     post("#all", 9, 8);
     hear_subject(&alice, "replayed");
