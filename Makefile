@@ -47,7 +47,7 @@ POCFLAGS := -std=gnu11 -D_GNU_SOURCE -DPOSTOFFICE_VERSION='"$(VERSION)"' -I. -fn
         $(WARN) $(HARDEN) $(CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
 LDFLAGS ?=
 POLDFLAGS := -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
-LIBS := -levent_core -lhiredis -lcjson -lsodium
+LIBS := -levent_core -lhiredis -lcjson -lsodium -lz
 
 SOURCES := $(wildcard common/*.c config/*.c shm/*.c worker/*.c worker/*/*.c master/*.c)
 # The scripts that run inside Redis become C arrays. No tracked file includes a generated file.

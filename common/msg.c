@@ -123,6 +123,9 @@ void msg_unref(struct msg *msg)
     if (!msg)
         return;
     assert(msg->refs > 0);
-    if (--msg->refs == 0)
-        give_back(msg);
+    if (--msg->refs)
+        return;
+    if (msg->packed)
+        msg_unref(msg->packed);
+    give_back(msg);
 }

@@ -24,15 +24,26 @@ enum msg_flag {
     MSG_FLAGS = 3,
 };
 
+/* What is known of a message's compressed form (wire/deflate_form.c). */
+enum msg_form {
+    MSG_FORM_UNKNOWN,  /* not tried yet, or there are forms in `packed` */
+    MSG_FORM_PLAIN,    /* would not get smaller */
+    MSG_FORM_LATE,     /* the message is compressed when it leaves: never a part of a run */
+    MSG_FORM_IN_ORDER, /* compressed in the order of leaving, and must leave in that order */
+    MSG_FORM_SHARED,   /* a compressed form; MSG_FORM_SHARED + n: see deflate_form.c */
+};
+
 struct msg {
     uint32_t refs; /* one process, one thread: not atomic */
     uint32_t len;
-    int8_t level;    /* -9 to 9 */
-    uint8_t kind;    /* enum msg_kind */
-    uint8_t opcode;  /* RFC 6455 5.2: 1 text, 2 binary */
-    uint8_t pool;    /* the pool that its memory goes back to; used by msg.c alone */
-    uint16_t frames; /* of a run of answers (outbox.c): the number of text frames in it */
-    uint8_t flags;   /* of enum msg_flag */
+    struct msg *packed; /* compressed forms of this message, a chain; references. NULL: none */
+    int8_t level;       /* -9 to 9 */
+    uint8_t kind;       /* enum msg_kind */
+    uint8_t opcode;     /* RFC 6455 5.2: 1 text, 2 binary */
+    uint8_t pool;       /* the pool that its memory goes back to; used by msg.c alone */
+    uint16_t frames;    /* of a run of answers (outbox.c): the number of text frames in it */
+    uint8_t flags;      /* of enum msg_flag */
+    uint8_t form;       /* enum msg_form */
     char data[];
 };
 

@@ -116,6 +116,12 @@ struct config {
         char *file;  /* absolute; "" : standard error */
     } log;
 
+    struct {
+        bool enabled, takeover;
+        int64_t min_bytes, level, mem_level, window_bits;
+        int64_t takeover_sessions; /* of a worker */
+    } compression;
+
     int64_t shutdown_s;
     int64_t watchdog_s; /* 0: off */
 };

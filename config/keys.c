@@ -204,6 +204,22 @@ const struct key config_keys[] = {
     NUMBER("redis.reconnectMaxMs", redis_options.reconnect_max_ms, 10000, 10, 600000, CONFIG_SWAP,
            "Longest pause before Redis is tried again."),
 
+    FLAG("compression.enabled", compression.enabled, true, CONFIG_LIVE,
+         "Messages are compressed (permessage-deflate) for clients that offer it. A reload counts for new connections."),
+    NUMBER("compression.minBytes", compression.min_bytes, 1024, 0, 67108864, CONFIG_LIVE,
+           "A shorter message is sent uncompressed."),
+    NUMBER("compression.level", compression.level, 1, 1, 9, CONFIG_LIVE,
+           "1: fast; 9: small."),
+    NUMBER("compression.memLevel", compression.mem_level, 8, 1, 9, CONFIG_LIVE,
+           "Memory of a compressor, beside its window: 2^(9 + this) bytes."),
+    FLAG("compression.takeover", compression.takeover, false, CONFIG_LIVE,
+         "A message may refer to earlier messages of its connection. Smaller, but each such session has a "
+         "compressor and an inflater of its own, and lengths tell more about secrets."),
+    NUMBER("compression.windowBits", compression.window_bits, 15, 9, 15, CONFIG_LIVE,
+           "The window of a session with takeover is 2^this bytes; its compressor needs four times as much."),
+    NUMBER("compression.takeoverSessions", compression.takeover_sessions, 256, 1, 1000000, CONFIG_LIVE,
+           "Sessions with takeover on one worker; past it new sessions get none."),
+
     TEXT("log.level", log.level, "info", CONFIG_LIVE, "The least that is logged.",
          .check = check_level, .allowed = "debug, info, warn or error"),
     TEXT("log.file", log.file, "", CONFIG_LIVE,

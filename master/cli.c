@@ -67,10 +67,14 @@ static const char help_status[] =
     "  --pid PID          the server whose master this is\n" CMD_SOURCE_HELP "  --help\n" EXIT_HELP;
 
 static const char help_echo[] =
-    "Usage: websocket-server echo-test --port N\n"
+    "Usage: websocket-server echo-test --port N [--deflate | --deflate-takeover]\n"
     "\n"
     "Echoes text and binary messages of up to 32 MiB on 127.0.0.1, without tokens and without\n"
-    "Redis, by the server's own codec. Ends on SIGTERM or SIGINT.\n" EXIT_HELP;
+    "Redis, by the server's own codec. Ends on SIGTERM or SIGINT.\n"
+    "\n"
+    "  --deflate            compress messages of any length (permessage-deflate) when the client\n"
+    "                       offers it\n"
+    "  --deflate-takeover   the same, and messages may refer to earlier messages\n" EXIT_HELP;
 
 static const char help_version[] = "Usage: websocket-server version\n" EXIT_HELP;
 
@@ -109,7 +113,7 @@ static int echo_test(const struct options *options)
         return EXIT_USAGE;
     }
     rlimits_set();
-    return worker_echo_test(options->port);
+    return worker_echo_test(options->port, options->deflate, options->deflate_takeover);
 }
 
 static int version(const struct options *options)
@@ -134,7 +138,7 @@ static const struct command {
       NULL },
     { "keygen", NULL, 0, NULL, cmd_keygen },
     { "token", NULL, 0, NULL, cmd_token },
-    { "echo-test", help_echo, OPTION_PORT, echo_test, NULL },
+    { "echo-test", help_echo, OPTION_PORT | OPTION_DEFLATE, echo_test, NULL },
     { "version", help_version, 0, version, NULL },
 };
 

@@ -19,6 +19,8 @@ static const struct {
     { OPTION_JSON, { "json", no_argument, NULL, OPTION_JSON } },
     { OPTION_PID, { "pid", required_argument, NULL, OPTION_PID } },
     { OPTION_PORT, { "port", required_argument, NULL, OPTION_PORT } },
+    { OPTION_DEFLATE, { "deflate", no_argument, NULL, OPTION_DEFLATE } },
+    { OPTION_DEFLATE, { "deflate-takeover", no_argument, NULL, OPTION_DEFLATE_TAKEOVER } },
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 
@@ -70,6 +72,10 @@ static bool take_option(struct options *options, int option, const char *value)
             return false;
         options->port = (uint16_t)n;
         return true;
+    case OPTION_DEFLATE:
+        return options->deflate = true;
+    case OPTION_DEFLATE_TAKEOVER:
+        return options->deflate_takeover = true;
     default: /* getopt_long has printed the reason */
         return false;
     }

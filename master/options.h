@@ -13,12 +13,15 @@ enum {
     OPTION_JSON = 8,
     OPTION_PID = 16,
     OPTION_PORT = 32,
+    OPTION_DEFLATE = 64, /* --deflate, --deflate-takeover */
+    OPTION_DEFLATE_TAKEOVER = 128,
 };
 
 struct options {
     struct config_source source;
     const char *pid_file; /* NULL: not given */
     bool daemon, json, help;
+    bool deflate, deflate_takeover;
     pid_t pid;     /* 0: not given */
     uint16_t port; /* 0: not given */
 };

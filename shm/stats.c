@@ -17,7 +17,8 @@ static const char *const stat_names[STAT_COUNT] = {
 
 static bool is_gauge(enum stat_id stat)
 {
-    return stat == STAT_rate_in || stat == STAT_rate_out || stat == STAT_workers_elsewhere;
+    return stat == STAT_rate_in || stat == STAT_rate_out || stat == STAT_workers_elsewhere ||
+           stat == STAT_deflate_takeover;
 }
 
 static uint64_t read_counter(const shared_u64 *counter)

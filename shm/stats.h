@@ -93,6 +93,17 @@
     X(ghosts_left)       /* sessions whose end could not be written to Redis */                    \
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \
+    X(deflate_in)        /* compressed messages from clients */                                    \
+    X(deflate_in_bytes)  /* their bytes as they came */                                            \
+    X(deflate_in_plain)  /* their bytes inflated */                                                \
+    X(deflate_too_large) /* close 1009: longer than limits.messageBytes when inflated */           \
+    X(deflate_bad)       /* close 1007: not DEFLATE */                                             \
+    X(deflate_out)       /* compressed messages queued, counted for each recipient */              \
+    X(deflate_out_plain) /* their bytes before */                                                  \
+    X(deflate_out_bytes) /* their bytes compressed */                                              \
+    X(deflate_runs)      /* times that a message was compressed: once for many recipients */       \
+    X(deflate_no_gain)   /* messages that would not have got smaller, and left as they are */      \
+    X(deflate_no_memory) /* messages that left as they are for want of memory */                   \
     X(pings_sent)                                                                                  \
     X(peers_dead)        /* sessions closed for silence: no answer to a ping */                    \
     X(peers_stuck)       /* sessions closed for silence: the peer took no byte of what waits */    \
@@ -106,6 +117,7 @@
     X(log_lines_lost)    /* lines of the log that could not leave at once */                       \
     X(shared_mended)     /* words of shared memory that the master had to write again */           \
     X(rate_in)           /* gauge: messages_in in the last second */                               \
+    X(deflate_takeover)  /* gauge: sessions with context takeover */                               \
     X(rate_out)          /* gauge: messages_out in the last second */                              \
     X(workers_elsewhere) /* gauge: live workers of other nodes that each worker knows, added up */
 

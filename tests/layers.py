@@ -59,6 +59,7 @@ DOORS = {
     r"event2/": r"worker/io/loop\.[ch]$",
     r"hiredis/": r"worker/redis/redis\.c$",
     r"cjson/": r"config/[^/]+\.[ch]$",
+    r"zlib\.h$": r"worker/wire/deflate\.c$",
     r"sodium(\.h$|/)": r"worker/token/[^/]+\.[ch]$",
 }
 

@@ -424,7 +424,7 @@ int worker_run(const struct worker_start *start)
     return worker.failed ? WORKER_EXIT_FATAL : 0;
 }
 
-int worker_echo_test(uint16_t port)
+int worker_echo_test(uint16_t port, bool deflate, bool takeover)
 {
-    return echo_run(port);
+    return echo_run(port, takeover ? ECHO_TAKEOVER : deflate ? ECHO_DEFLATE : ECHO_PLAIN);
 }

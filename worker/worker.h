@@ -28,7 +28,8 @@ enum { WORKER_EXIT_FATAL = 70 };
 int worker_run(const struct worker_start *start);
 
 /* `echo-test`: on 127.0.0.1:port, no token, no Redis: echoes text and binary messages up to 32 MiB
- * by the same codec and session code. Returns the exit status; ends on SIGTERM or SIGINT. */
-int worker_echo_test(uint16_t port);
+ * by the same codec and session code; compressed when `deflate` and the client offers it, with
+ * contexts that last when `takeover`. Returns the exit status; ends on SIGTERM or SIGINT. */
+int worker_echo_test(uint16_t port, bool deflate, bool takeover);
 
 #endif

@@ -39,6 +39,16 @@ static void apply_limits(struct office *office)
     host->pong_ms = (uint32_t)config->limits.pong_s * 1000;
     host->slow_ms = (uint32_t)config->limits.slow_consumer_s * 1000;
     host->close_ms = CLOSE_MS;
+    deflate_host_set(&host->deflate,
+                     &(struct deflate_settings){
+                         .enabled = config->compression.enabled,
+                         .takeover = config->compression.takeover,
+                         .level = (uint8_t)config->compression.level,
+                         .mem_level = (uint8_t)config->compression.mem_level,
+                         .window_bits = (uint8_t)config->compression.window_bits,
+                         .min_bytes = (uint64_t)config->compression.min_bytes,
+                         .takeover_max = (uint32_t)config->compression.takeover_sessions,
+                     });
     if (office->reach) /* made after the first call */
         reach_set_wait_bytes(office->reach, (uint64_t)config->limits.ring_queue_bytes);
 }

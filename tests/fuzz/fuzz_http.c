@@ -36,7 +36,7 @@ static void check(const struct http_parser *parser, const char *head)
         http_origin_is_host(upgrade.origin, upgrade.host);
         must(!http_origin_matches(SLICE("https://*.a.b"), upgrade.origin) ||
              slice_starts(upgrade.origin, SLICE("https://")));
-        http_answer_upgrade(&out, upgrade.key, upgrade.offers_v1 ? "postoffice.v1" : NULL);
+        http_answer_upgrade(&out, upgrade.key, upgrade.offers_v1 ? "postoffice.v1" : NULL, NULL);
     } else {
         must(fault.status >= 400 && fault.code && fault.message);
         http_answer_refusal(&out, &(struct http_refusal){ .status = fault.status,

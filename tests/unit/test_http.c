@@ -506,12 +506,12 @@ static void the_sample_key_gets_the_sample_answer(void **state)
     struct buf out;
     (void)state;
     buf_init(&out, 4096);
-    http_answer_upgrade(&out, SLICE(KEY), "postoffice.v1");
+    http_answer_upgrade(&out, SLICE(KEY), "postoffice.v1", NULL);
     assert_answer(&out,
                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                   "Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
                   "Sec-WebSocket-Protocol: postoffice.v1\r\n\r\n");
-    http_answer_upgrade(&out, SLICE(KEY), NULL);
+    http_answer_upgrade(&out, SLICE(KEY), NULL, NULL);
     assert_null(strstr(buf_text(&out), "Protocol:"));
     buf_fini(&out);
 }

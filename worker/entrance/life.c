@@ -255,7 +255,8 @@ struct session *life_open(struct office *office, int fd, const struct session_cl
     }
     stats_add(office->stats, STAT_sessions_opened, 1);
     conn_hold(&session->conn);
-    if (conn_send_raw(&session->conn, claim->answer))
+    if (conn_send_raw(&session->conn, claim->answer) ||
+        conn_compress(&session->conn, &claim->deflate))
         conn_abort_no_memory(&session->conn);
     else
         ask_standing(session);

@@ -13,11 +13,12 @@
 /* Who a connection may be. All borrowed for the call of life_open. */
 struct session_claim {
     struct slice address, device;
-    struct grant *grant;       /* the session takes a reference of its own */
-    uint64_t origin_key;       /* counted in origins already; the session gives it back */
-    struct slice answer;       /* the 101 */
-    struct slice early;        /* bytes that came behind the request */
-    struct slice since, epoch; /* as the client gave them; data NULL: not given */
+    struct grant *grant;          /* the session takes a reference of its own */
+    uint64_t origin_key;          /* counted in origins already; the session gives it back */
+    struct slice answer;          /* the 101 */
+    struct slice early;           /* bytes that came behind the request */
+    struct slice since, epoch;    /* as the client gave them; data NULL: not given */
+    struct deflate_terms deflate; /* how messages are compressed, as the answer says */
 };
 
 /* Takes fd over; the caller has taken a seat (slot_seat_take), which the session gives back. Sends

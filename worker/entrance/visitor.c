@@ -306,6 +306,8 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
                    size_t head_len)
 {
     struct office *office = visitor->visitors->office;
+    struct deflate_terms deflate = deflate_host_choose(&office->host.deflate, upgrade->extensions);
+    char extensions[DEFLATE_ANSWER_MAX];
     struct buf answer;
 
     if (slot_seat_take(office->region, office->slot)) {
@@ -313,7 +315,8 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
         return;
     }
     buf_init(&answer, 1024);
-    http_answer_upgrade(&answer, upgrade->key, upgrade->offers_v1 ? "postoffice.v1" : NULL);
+    http_answer_upgrade(&answer, upgrade->key, upgrade->offers_v1 ? "postoffice.v1" : NULL,
+                        deflate_answer(&deflate, extensions));
     if (answer.failed) {
         buf_fini(&answer);
         slot_seat_leave(office->region, office->slot);
@@ -331,6 +334,7 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
                   .early = slice_make(visitor->head.data + head_len, visitor->head.len - head_len),
                   .since = upgrade->since,
                   .epoch = upgrade->epoch,
+                  .deflate = deflate,
               });
     buf_fini(&answer);
 }

@@ -1,6 +1,7 @@
 #include "worker/wire/conn.h"
 
 #include "common/grow.h"
+#include "worker/wire/deflate_form.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,6 +15,8 @@
 
 enum {
     READ_SIZE = 64 * 1024,
+    INFLATE_SHARE =
+        512 * 1024,   /* bytes that a connection's inflater may take and give in one turn */
     LINGER_MS = 2000, /* time for the peer's end of file after both close frames */
     MEASURES = 8,     /* times in slow_ms that the progress of a slow reader is measured */
 };
@@ -79,7 +82,7 @@ void conn_abort_no_memory(struct conn *conn)
 
 static bool not_reading(const struct conn *conn)
 {
-    return conn->read_paused || conn->held || conn->ending;
+    return conn->read_paused || conn->held || conn->ending || conn->rested;
 }
 
 /* Watches the socket for reading unless reading is paused, and for writing when the socket was
@@ -171,6 +174,85 @@ static enum err queue_answer(struct conn *conn, uint8_t opcode, struct slice pay
     mark_dirty(conn);
     return outbox_answer(&conn->outbox, opcode, payload);
 }
+
+/* ---- compression of what leaves ---- */
+
+static void tally_packed(const struct conn *conn, enum deflate_made made, uint64_t plain_len,
+                         uint64_t packed_len)
+{
+    if (made == DEFLATE_NO_MEMORY)
+        tally_stat(conn->host, STAT_deflate_no_memory, 1);
+    if (made == DEFLATE_NO_GAIN)
+        tally_stat(conn->host, STAT_deflate_no_gain, 1);
+    if (made != DEFLATE_USED && made != DEFLATE_PACKED)
+        return;
+    tally_stat(conn->host, STAT_deflate_runs, made == DEFLATE_PACKED);
+    tally_stat(conn->host, STAT_deflate_out, 1);
+    tally_stat(conn->host, STAT_deflate_out_plain, plain_len);
+    tally_stat(conn->host, STAT_deflate_out_bytes, packed_len);
+}
+
+/* Returns what is queued in place of msg. stored: a position takes the place of the first byte. */
+static struct msg *form_to_queue(struct conn *conn, struct msg *msg, bool stored)
+{
+    enum deflate_made made;
+    struct msg *form;
+
+    if (!conn->deflate || !deflate_is_worth(conn->deflate, msg->len))
+        return msg;
+    if (deflate_leaves_in_order(conn->deflate, msg->len)) {
+        if (msg->kind == MSG_ANSWER)
+            msg->form = MSG_FORM_LATE;
+        return msg;
+    }
+    form = deflate_form(conn->deflate, msg, stored, &made);
+    tally_packed(conn, made, msg->len, form->len);
+    return form;
+}
+
+/* For outbox_sent.pack, with takeover. */
+static struct msg *pack_in_order(void *arg, struct msg *msg, struct slice head)
+{
+    struct conn *conn = arg;
+    enum deflate_made made;
+    struct msg *form = deflate_form_in_order(conn->deflate, msg, head, &made);
+
+    tally_packed(conn, made, head.len + msg->len - (head.len > 0), form ? form->len : 0);
+    return form;
+}
+
+static enum err queue_late_answer(struct conn *conn, uint8_t opcode, struct slice payload)
+{
+    struct msg *msg = msg_new(payload, MSG_ANSWER, 0);
+    enum err err;
+
+    if (!msg)
+        return ERR_NOMEM;
+    msg->opcode = opcode;
+    msg->form = MSG_FORM_LATE;
+    err = queue_msg(conn, msg, (struct outbox_position){ 0 });
+    msg_unref(msg);
+    return err;
+}
+
+static enum err queue_packed_answer(struct conn *conn, uint8_t opcode, struct slice payload)
+{
+    struct slice packed;
+    enum err err;
+
+    if (deflate_leaves_in_order(conn->deflate, payload.len))
+        return queue_late_answer(conn, opcode, payload);
+    err = deflate_pack(conn->deflate, payload, &packed);
+    tally_packed(conn,
+                 !err              ? DEFLATE_PACKED
+                 : err == ERR_FULL ? DEFLATE_NO_GAIN
+                                   : DEFLATE_NO_MEMORY,
+                 payload.len, err ? 0 : packed.len);
+    return err ? queue_answer(conn, opcode, payload)
+               : queue_answer(conn, opcode | WS_COMPRESSED, packed);
+}
+
+/* ---- frames of the protocol itself ---- */
 
 static void send_control(struct conn *conn, enum ws_opcode opcode, struct slice payload)
 {
@@ -279,6 +361,13 @@ void conn_set_patience(struct conn *conn, uint64_t at_ms)
     set_timer(conn);
 }
 
+static void leftover_drop(struct conn *conn)
+{
+    free(conn->leftover);
+    conn->leftover = NULL;
+    conn->leftover_len = 0;
+}
+
 /* ---- closing ---- */
 
 /* Drops the waiting frames, and counts the mail among them, because nothing is dropped in
@@ -327,7 +416,8 @@ static void linger_conn(struct conn *conn)
         return;
     enter_state(conn, CONN_LINGERING);
     conn->end_after_flush = true;
-    conn->read_paused = conn->held = conn->ending = false;
+    conn->read_paused = conn->held = conn->ending = conn->rested = false;
+    leftover_drop(conn);
     mark_dirty(conn);
     conn_set_patience(conn, loop_now_ms(conn->host->loop) + LINGER_MS);
 }
@@ -420,12 +510,52 @@ static void message_drop(struct conn *conn)
     conn->message_len = conn->message_size = 0;
 }
 
+/* A compressed message is inflated when its last byte has come, and not before: until then the
+ * message costs no more memory than its sender has sent. */
+static void take_compressed(struct conn *conn, enum ws_opcode opcode, struct slice packed)
+{
+    struct conn_host *host = conn->host;
+    struct slice text;
+    enum err err = deflate_unpack(conn->deflate, packed, conn->decoder.message_max, &text);
+    struct ws_event broken = { .close_code = WS_CLOSE_BAD_DATA, .reason = "bad compressed data" };
+
+    if (err == ERR_FULL) {
+        tally_stat(host, STAT_deflate_too_large, 1);
+        broken = (struct ws_event){ .close_code = WS_CLOSE_TOO_BIG, .reason = "message too large" };
+    } else if (err == ERR_BAD) {
+        tally_stat(host, STAT_deflate_bad, 1);
+    } else if (!err && opcode == WS_TEXT && !utf8_valid(text)) {
+        err = ERR_BAD;
+        broken.reason = "text not UTF-8";
+    }
+    if (err == ERR_NOMEM) {
+        tally_stat(host, STAT_out_of_memory, 1);
+        conn_close_now(conn, WS_CLOSE_INTERNAL, SLICE("out of memory"));
+    } else if (err) {
+        on_broken(conn, &broken);
+    } else {
+        tally_stat(host, STAT_deflate_in, 1);
+        tally_stat(host, STAT_deflate_in_bytes, packed.len);
+        tally_stat(host, STAT_deflate_in_plain, text.len);
+        host->calls->message(conn, opcode, text);
+    }
+    deflate_unpacked(&host->deflate);
+}
+
+static inline void take_message(struct conn *conn, const struct ws_event *event, struct slice whole)
+{
+    if (event->compressed)
+        take_compressed(conn, (enum ws_opcode)event->opcode, whole);
+    else
+        conn->host->calls->message(conn, (enum ws_opcode)event->opcode, whole);
+}
+
 static void on_data(struct conn *conn, const struct ws_event *event)
 {
     if (conn->state != CONN_OPEN)
         return;
     if (event->begin && event->end) {
-        conn->host->calls->message(conn, (enum ws_opcode)event->opcode, event->payload);
+        take_message(conn, event, event->payload);
         return;
     }
     if (message_keep(conn, event->payload)) {
@@ -436,9 +566,8 @@ static void on_data(struct conn *conn, const struct ws_event *event)
     }
     if (!event->end)
         return;
-    conn->host->calls->message(
-        conn, (enum ws_opcode)event->opcode,
-        slice_make(conn->message ? (char *)conn->message : "", conn->message_len));
+    take_message(conn, event,
+                 slice_make(conn->message ? (char *)conn->message : "", conn->message_len));
     message_drop(conn);
 }
 
@@ -468,14 +597,14 @@ static void leftover_keep(struct conn *conn, const uint8_t *data, size_t len)
 {
     if (len == 0)
         return;
-    assert(len <= WS_LEFTOVER_MAX);
+    assert(len <= WS_LEFTOVER_MAX || (conn->rested && len <= sizeof read_buffer));
     conn->leftover = malloc(len);
     if (!conn->leftover) {
         conn_abort_no_memory(conn);
         return;
     }
     memcpy(conn->leftover, data, len);
-    conn->leftover_len = (uint8_t)len;
+    conn->leftover_len = (uint32_t)len;
 }
 
 static size_t leftover_take(struct conn *conn, uint8_t *to)
@@ -484,15 +613,37 @@ static size_t leftover_take(struct conn *conn, uint8_t *to)
 
     if (len) {
         memcpy(to, conn->leftover, len);
-        free(conn->leftover);
-        conn->leftover = NULL;
-        conn->leftover_len = 0;
+        leftover_drop(conn);
     }
     return len;
 }
 
+/* Marks the connection for the next turn, even when its socket takes nothing now. */
+static void mark_rested(struct conn *conn)
+{
+    loop_again(conn->host->loop);
+    if (conn->is_dirty)
+        return;
+    conn->is_dirty = true;
+    conn->next_dirty = conn->host->dirty;
+    conn->host->dirty = conn;
+}
+
+/* A few compressed bytes can stand for very much text: what has been read and not decoded waits,
+ * so that other connections have their turn. */
+static void rest_conn(struct conn *conn, const uint8_t *data, size_t len)
+{
+    conn->rested = true;
+    leftover_keep(conn, data, len);
+    if (conn->state == CONN_DEAD)
+        return;
+    mark_rested(conn);
+    rewatch_conn(conn);
+}
+
 static void decode_bytes(struct conn *conn, uint8_t *data, size_t len)
 {
+    uint64_t work = conn->host->deflate.work;
     size_t at = 0;
 
     conn->last_in_ms = loop_now_ms(conn->host->loop);
@@ -508,6 +659,10 @@ static void decode_bytes(struct conn *conn, uint8_t *data, size_t len)
             break;
         }
         on_ws_event(conn, &event);
+        if (conn->host->deflate.work - work >= INFLATE_SHARE && at < len && !conn->ending) {
+            rest_conn(conn, data + at, len - at);
+            break;
+        }
     }
     /* The peer does not read the answers that it causes: read no more from the peer until half of
      * them have left. */
@@ -524,11 +679,28 @@ void conn_feed(struct conn *conn, struct slice bytes)
 
     for (size_t left = bytes.len, n; left && conn->state == CONN_OPEN && !conn->ending;
          left -= n, data += n) {
-        size_t kept = leftover_take(conn, read_buffer);
+        size_t kept;
+        conn->rested = false;
+        kept = leftover_take(conn, read_buffer);
         n = left < READ_SIZE ? left : READ_SIZE;
         memcpy(read_buffer + kept, data, n);
         decode_bytes(conn, read_buffer, kept + n);
     }
+}
+
+/* The next turn of a connection that has rested. An owner that holds the connection, or answers
+ * that wait, come first: conn_release and the flush of the answers mark the connection again. */
+static void read_rested(struct conn *conn)
+{
+    size_t kept;
+
+    if (conn->read_paused || conn->held || conn->ending || conn->state == CONN_DEAD)
+        return;
+    conn->rested = false;
+    loop_again(conn->host->loop); /* the owner's questions to Redis leave with the next turn */
+    kept = leftover_take(conn, read_buffer);
+    rewatch_conn(conn);
+    decode_bytes(conn, read_buffer, kept);
 }
 
 static void on_conn_readable(struct conn *conn)
@@ -576,6 +748,9 @@ static void flush_conn(struct conn *conn)
 {
     struct conn_host *host = conn->host;
     struct outbox_sent sent = { .stored = host->calls->stored_left ? tell_stored : NULL,
+                                .pack = conn->deflate && conn->deflate->server_takeover
+                                            ? pack_in_order
+                                            : NULL,
                                 .arg = conn };
     enum outbox_result result = outbox_flush(&conn->outbox, conn->fd, &sent);
 
@@ -624,7 +799,8 @@ static void on_conn_event(void *arg, int fd, unsigned events)
     if (events & LOOP_READ && conn->state != CONN_DEAD)
         on_conn_readable(conn);
     /* A host that answers at once has marked this connection only. */
-    if (conn->host->answers_at_once && conn->host->dirty == conn && conn->state != CONN_DEAD) {
+    if (conn->host->answers_at_once && conn->host->dirty == conn && conn->state != CONN_DEAD &&
+        !conn->rested) {
         conn->host->dirty = conn->next_dirty;
         conn->is_dirty = false;
         flush_conn(conn);
@@ -657,6 +833,7 @@ enum err conn_send(struct conn *conn, struct msg *msg)
 
     if (conn->state != CONN_OPEN)
         return ERR_DOWN;
+    msg = form_to_queue(conn, msg, false);
     if (bounded && !shed_for(conn, msg)) {
         if (msg->kind == MSG_SIGNAL)
             tally_stat(conn->host, STAT_signals_shed, 1);
@@ -670,7 +847,9 @@ enum err conn_send(struct conn *conn, struct msg *msg)
 
 enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position position)
 {
-    return conn->state == CONN_OPEN ? queue_msg(conn, msg, position) : ERR_DOWN;
+    if (conn->state != CONN_OPEN)
+        return ERR_DOWN;
+    return queue_msg(conn, form_to_queue(conn, msg, position.ms || position.n), position);
 }
 
 void conn_ask_for_room(struct conn *conn, uint64_t mark)
@@ -693,11 +872,17 @@ void conn_release(struct conn *conn)
     conn->last_in_ms = loop_now_ms(conn->host->loop); /* this side did not read meanwhile */
     rewatch_conn(conn);
     set_timer(conn);
+    if (conn->rested)
+        mark_rested(conn);
 }
 
 enum err conn_answer(struct conn *conn, enum ws_opcode opcode, struct slice payload)
 {
-    return conn->state == CONN_OPEN ? queue_answer(conn, (uint8_t)opcode, payload) : ERR_DOWN;
+    if (conn->state != CONN_OPEN)
+        return ERR_DOWN;
+    if (conn->deflate && deflate_is_worth(conn->deflate, payload.len))
+        return queue_packed_answer(conn, (uint8_t)opcode, payload);
+    return queue_answer(conn, (uint8_t)opcode, payload);
 }
 
 enum err conn_send_raw(struct conn *conn, struct slice bytes)
@@ -726,6 +911,24 @@ enum err conn_start(struct conn *conn, struct conn_host *host, int fd)
     return OK;
 }
 
+static void count_takeover(const struct conn_host *host)
+{
+    if (host->stats)
+        stats_set(host->stats, STAT_deflate_takeover, host->deflate.takeover_count);
+}
+
+enum err conn_compress(struct conn *conn, const struct deflate_terms *terms)
+{
+    if (!terms->agreed)
+        return OK;
+    conn->deflate = deflate_begin(&conn->host->deflate, terms);
+    if (!conn->deflate)
+        return ERR_NOMEM;
+    conn->decoder.deflate = true;
+    count_takeover(conn->host);
+    return OK;
+}
+
 static void bury_conn(struct conn *conn)
 {
     struct conn_host *host = conn->host;
@@ -733,7 +936,11 @@ static void bury_conn(struct conn *conn)
     tally_stat(host, STAT_mail_undelivered, conn->outbox.mail_count);
     outbox_fini(&conn->outbox);
     message_drop(conn);
-    free(conn->leftover);
+    leftover_drop(conn);
+    if (conn->deflate) {
+        deflate_end(conn->deflate);
+        count_takeover(host);
+    }
     host->open_count--;
     host->calls->gone(conn); /* gone frees the memory */
 }
@@ -749,6 +956,8 @@ void conn_host_flush(struct conn_host *host)
         conn->is_dirty = false;
         if (conn->state != CONN_DEAD)
             flush_conn(conn);
+        if (conn->rested)
+            read_rested(conn);
     }
     todo = host->dead;
     host->dead = NULL;

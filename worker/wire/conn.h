@@ -16,6 +16,7 @@
 #include "common/slice.h"
 #include "shm/stats.h"
 #include "worker/io/loop.h"
+#include "worker/wire/deflate.h"
 #include "worker/wire/outbox.h"
 #include "worker/io/wheel.h"
 #include "worker/wire/ws.h"
@@ -54,6 +55,7 @@ struct conn_host {
     struct stats_row *stats;
     const struct conn_calls *calls;
     void *owner;
+    struct deflate_host deflate; /* for connections that compress */
 
     uint64_t message_bytes_max;
     uint64_t queue_bytes_max;  /* unsent bytes of one connection */
@@ -92,7 +94,9 @@ struct conn {
     struct outbox outbox;
     uint8_t *message; /* the pieces of an unfinished message; NULL: none */
     uint32_t message_len, message_size;
-    uint8_t *leftover; /* the bytes of an unfinished head or control frame; NULL: none */
+    uint8_t *leftover; /* the bytes of an unfinished head or control frame, or, `rested`, all bytes
+                          read and not decoded; NULL: none */
+    struct deflate *deflate; /* NULL: messages are not compressed */
     struct conn *next_dirty, *next_dead;
     uint64_t last_in_ms;    /* when the peer last sent anything, or showed life otherwise */
     uint64_t progress_ms;   /* when a kernel last took anything, or nothing waited */
@@ -106,13 +110,14 @@ struct conn {
                                the answers are waited for no longer */
     const char *end_reason; /* `ending`: of the close frame; static text */
     int fd;
+    uint32_t leftover_len;
     uint16_t end_code; /* `ending`: of the close frame */
-    uint8_t leftover_len;
     uint8_t state;
     uint8_t silence; /* enum conn_silence; set before `closing` is called */
     bool is_dirty, ping_sent, write_wanted, end_after_flush;
     bool read_paused; /* too many answers wait unsent */
     bool held;        /* the owner takes no messages yet */
+    bool rested;      /* inflating has taken this turn's share: the next turn goes on */
     bool ending;      /* OPEN: nothing is read any more; closes when the answers have been given */
     bool broken;      /* `ending`: because the peer broke the protocol */
 };
@@ -126,6 +131,9 @@ void conn_host_flush(struct conn_host *host);
 /* Starts a connection in the owner's zeroed memory, and takes fd over. ERR_SYSTEM: fd is closed, no
  * callback follows, the memory is still the owner's. */
 enum err conn_start(struct conn *conn, struct conn_host *host, int fd);
+/* Messages are compressed on these terms, if any are agreed. Call before any message comes or goes.
+ * ERR_NOMEM. */
+enum err conn_compress(struct conn *conn, const struct deflate_terms *terms);
 /* Decodes bytes that came behind the upgrade request. Call before the loop runs again. */
 void conn_feed(struct conn *conn, struct slice bytes);
 /* Queues a message, with a reference of its own. ERR_FULL: the queue is full and msg is not queued.

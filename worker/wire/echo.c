@@ -90,6 +90,8 @@ static void refuse_guest(struct guest *guest, const struct http_fault *fault)
 static void upgrade(struct guest *guest, size_t head_len)
 {
     struct http_upgrade request = { 0 };
+    char extensions[DEFLATE_ANSWER_MAX];
+    struct deflate_terms deflate;
     struct http_fault fault;
     struct arena arena;
     struct buf answer;
@@ -101,7 +103,9 @@ static void upgrade(struct guest *guest, size_t head_len)
         return;
     }
     buf_init(&answer, 1024);
-    http_answer_upgrade(&answer, request.key, request.offers_v1 ? "postoffice.v1" : NULL);
+    deflate = deflate_host_choose(&guest->echo->host.deflate, request.extensions);
+    http_answer_upgrade(&answer, request.key, request.offers_v1 ? "postoffice.v1" : NULL,
+                        deflate_answer(&deflate, extensions));
     loop_unwatch(&guest->watch);
     if (conn_start(&guest->conn, &guest->echo->host, guest->fd)) {
         buf_fini(&guest->head);
@@ -109,7 +113,9 @@ static void upgrade(struct guest *guest, size_t head_len)
     } else {
         struct buf head = guest->head;
         guest->head = (struct buf){ 0 };
-        conn_send_raw(&guest->conn, buf_slice(&answer));
+        if (conn_send_raw(&guest->conn, buf_slice(&answer)) ||
+            conn_compress(&guest->conn, &deflate))
+            conn_abort_no_memory(&guest->conn);
         conn_feed(&guest->conn, slice_make(head.data + head_len, head.len - head_len));
         buf_fini(&head);
     }
@@ -205,6 +211,19 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
+/* Every message is compressed, so that a test suite sees compression at all lengths. */
+static void start_deflate(struct echo *echo, enum echo_deflate deflate)
+{
+    deflate_host_set(&echo->host.deflate, &(struct deflate_settings){
+                                              .enabled = deflate != ECHO_PLAIN,
+                                              .takeover = deflate == ECHO_TAKEOVER,
+                                              .level = 1,
+                                              .mem_level = 8,
+                                              .window_bits = DEFLATE_BITS_MAX,
+                                              .takeover_max = UINT32_MAX,
+                                          });
+}
+
 static void start_host(struct echo *echo)
 {
     static const struct conn_calls calls = { .message = on_echo_message,
@@ -224,7 +243,7 @@ static void start_host(struct echo *echo)
     on_echo_tick(echo);
 }
 
-int echo_run(uint16_t port)
+int echo_run(uint16_t port, enum echo_deflate deflate)
 {
     /* One a process: connections that are open at the end stay reachable. */
     static struct echo echo;
@@ -244,6 +263,7 @@ int echo_run(uint16_t port)
         return 1;
     }
     start_host(&echo);
+    start_deflate(&echo, deflate);
     printf("echo-test: ws://127.0.0.1:%u/\n", port);
     fflush(stdout);
     loop_run(echo.loop);

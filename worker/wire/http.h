@@ -56,7 +56,7 @@ struct http_upgrade {
         query_token;              /* percent-decoded; data NULL when absent */
     struct slice bearer_protocol; /* T of an offered "bearer.T" */
     bool offers_v1;               /* "postoffice.v1" was offered */
-    struct slice extensions; /* Sec-WebSocket-Extensions, joined; for permessage-deflate later */
+    struct slice extensions;      /* Sec-WebSocket-Extensions, joined */
 };
 
 /* Checks a whole head in the order of docs/protocol.md section 1: method (405), target (400), path
@@ -75,8 +75,9 @@ bool http_origin_is_host(struct slice origin, struct slice host);
  * host that begins with "*." stands for every name below the rest, and not for the rest itself. */
 bool http_origin_matches(struct slice item, struct slice origin);
 
-/* Appends the 101 answer; protocol NULL: none selected. */
-void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol);
+/* Appends the 101 answer; protocol NULL: none selected; extensions NULL: none agreed. */
+void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol,
+                         const char *extensions);
 /* Appends a whole refusal: status line, Content-Type, Content-Length, Connection: close, the
  * headers that the status demands (401 WWW-Authenticate: Bearer error="bearer_error",
  * error_description="message"; 405 Allow; 426 Sec-WebSocket-Version and Upgrade; 429 and 503

@@ -26,7 +26,8 @@ static void add_accept(struct buf *out, struct slice key)
     buf_add(out, accept, base64_encode(accept, digest, sizeof digest));
 }
 
-void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol)
+void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol,
+                         const char *extensions)
 {
     buf_add_text(out, "HTTP/1.1 101 Switching Protocols\r\n"
                       "Upgrade: websocket\r\n"
@@ -36,6 +37,10 @@ void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol
     if (protocol) {
         buf_add_text(out, "\r\nSec-WebSocket-Protocol: ");
         buf_add_text(out, protocol);
+    }
+    if (extensions) {
+        buf_add_text(out, "\r\nSec-WebSocket-Extensions: ");
+        buf_add_text(out, extensions);
     }
     buf_add_text(out, "\r\n\r\n");
 }

@@ -1,5 +1,6 @@
 #include "worker/wire/outbox.h"
 
+#include "worker/wire/deflate_form.h"
 #include "worker/wire/ws.h"
 
 #include <assert.h>
@@ -10,8 +11,9 @@
 
 enum {
     LEVEL_MAX = 9,
-    LANE_ANSWER = 0,
-    LANE_TOP = 1, /* level 9; level -9 is LANE_TOP + 18 */
+    LANE_IN_ORDER = 0, /* frames that a context has compressed, in the order of leaving */
+    LANE_ANSWER,
+    LANE_TOP, /* level 9; level -9 is LANE_TOP + 18 */
     LANE_LAST = LANE_TOP + 2 * LEVEL_MAX + 1,
     LANE_COUNT,
 
@@ -30,8 +32,9 @@ struct frame {
     struct frame *next;
     struct msg *msg;
     struct outbox_position position;
-    uint16_t position_len; /* of {"seq":"MS-N", and the log's name, in place of the first '{'; 0:
-                              none. position.log is a reference */
+    uint16_t position_len; /* of {"seq":"MS-N", and the log's name, in place of the first '{', with
+                              the head of a stored block before a compressed message; 0: none */
+    bool stored;           /* position counts, and position.log is a reference */
 };
 
 struct outbox_lanes {
@@ -65,8 +68,9 @@ static inline struct frame *frame_new(struct msg *msg)
     }
     frame->msg = msg_ref(msg);
     frame->next = NULL;
-    frame->position.log = NULL; /* the rest is valid where position_len is not 0 */
+    frame->position.log = NULL; /* the rest is valid for a stored message */
     frame->position_len = 0;
+    frame->stored = false;
     return frame;
 }
 
@@ -120,8 +124,8 @@ static inline unsigned lane_of(const struct msg *msg)
 /* ---- {"seq":"MS-N","log":"NAME", ---- */
 
 enum {
-    POSITION_MAX =
-        sizeof "{\"seq\":\"18446744073709551615-18446744073709551615\"," - 1 + OUTBOX_LOG_MAX
+    POSITION_MAX = sizeof "{\"seq\":\"18446744073709551615-18446744073709551615\"," - 1 +
+                   OUTBOX_LOG_MAX + DEFLATE_STORED_HEAD
 };
 
 static unsigned digits_of(uint64_t value)
@@ -169,12 +173,29 @@ static uint8_t *write_position(uint8_t *to, const struct outbox_position *positi
     return to;
 }
 
+static bool is_compressed(const struct msg *msg)
+{
+    return msg->opcode != OUTBOX_RAW && msg->opcode & WS_COMPRESSED;
+}
+
+/* The head of a stored block that holds `len` bytes: no final block, type 0, the length and its
+ * complement (RFC 1951 3.2.4). */
+static uint8_t *write_stored_head(uint8_t *to, uint16_t len)
+{
+    const uint8_t head[DEFLATE_STORED_HEAD] = { 0, (uint8_t)len, (uint8_t)(len >> 8), (uint8_t)~len,
+                                                (uint8_t)(~len >> 8) };
+
+    memcpy(to, head, sizeof head);
+    return to + sizeof head;
+}
+
 /* ---- a frame's bytes: head, position, data ---- */
 
-/* Returns the number of data bytes that are left out: a position stands for the first '{'. */
+/* Returns the number of data bytes that are left out: a position stands for the first '{', which a
+ * compressed message lacks. */
 static inline uint32_t data_skipped(const struct frame *frame)
 {
-    return frame->position_len ? 1 : 0;
+    return frame->position_len && !is_compressed(frame->msg) ? 1 : 0;
 }
 
 static inline uint32_t payload_len(const struct frame *frame)
@@ -200,8 +221,12 @@ static inline uint32_t frame_bytes(const struct frame *frame)
 static inline uint8_t *write_frame_head(uint8_t *to, const struct frame *frame)
 {
     if (frame->msg->opcode != OUTBOX_RAW)
-        to += ws_encode_head(to, (enum ws_opcode)frame->msg->opcode, payload_len(frame));
-    return frame->position_len ? write_position(to, &frame->position) : to;
+        to += ws_encode_head(to, frame->msg->opcode, payload_len(frame));
+    if (!frame->position_len)
+        return to;
+    if (is_compressed(frame->msg))
+        to = write_stored_head(to, (uint16_t)(frame->position_len - DEFLATE_STORED_HEAD));
+    return write_position(to, &frame->position);
 }
 
 /* Counts a frame that enters (sign +1) or leaves (-1). Only a run that grows is counted elsewhere,
@@ -250,9 +275,12 @@ static enum err enqueue(struct outbox *outbox, struct msg *msg, struct outbox_po
     if (!need_lanes(outbox) || !(frame = frame_new(msg)))
         return ERR_NOMEM;
     if (position.ms || position.n) {
-        assert(msg->len && msg->data[0] == '{');
+        bool compressed = is_compressed(msg);
+        assert(compressed || (msg->len && msg->data[0] == '{'));
         frame->position = position;
-        frame->position_len = position_len(&position);
+        frame->position_len =
+            (uint16_t)(position_len(&position) + (compressed ? DEFLATE_STORED_HEAD : 0));
+        frame->stored = true;
         if (position.log)
             msg_ref(position.log);
     }
@@ -308,11 +336,11 @@ static enum err run_add(struct outbox *outbox, uint8_t opcode, struct slice payl
         return ERR_NOMEM;
     from = to = (uint8_t *)run->data + run->len;
     if (opcode != OUTBOX_RAW)
-        to += ws_encode_head(to, (enum ws_opcode)opcode, payload.len);
+        to += ws_encode_head(to, opcode, payload.len);
     memcpy(to, payload.data, payload.len);
     to += payload.len;
     run->len += (uint32_t)(to - from);
-    run->frames = (uint16_t)(run->frames + (opcode == WS_TEXT));
+    run->frames = (uint16_t)(run->frames + ((opcode & ~WS_COMPRESSED) == WS_TEXT));
     outbox->bytes += (uint64_t)(to - from);
     outbox->answer_bytes += (uint32_t)(to - from);
     return OK;
@@ -338,7 +366,8 @@ enum err outbox_put(struct outbox *outbox, struct msg *msg)
 {
     if (msg->opcode == WS_PONG && replace_pong(outbox, msg))
         return OK;
-    if (msg->kind == MSG_ANSWER && msg->opcode != WS_PONG && msg->len <= RUN_PAYLOAD_MAX)
+    if (msg->kind == MSG_ANSWER && msg->opcode != WS_PONG && msg->len <= RUN_PAYLOAD_MAX &&
+        msg->form != MSG_FORM_LATE)
         return run_add(outbox, msg->opcode, msg_slice(msg));
     return enqueue(outbox, msg, nowhere);
 }
@@ -370,7 +399,8 @@ static inline struct frame *take_first(struct outbox_lanes *lanes)
 
 static void put_back(struct outbox_lanes *lanes, struct frame *frame)
 {
-    unsigned lane = lane_of(frame->msg);
+    bool in_order = frame->msg->form == MSG_FORM_IN_ORDER;
+    unsigned lane = in_order ? LANE_IN_ORDER : lane_of(frame->msg);
 
     frame->next = lanes->occupied & 1u << lane ? lanes->head[lane] : NULL;
     lanes->head[lane] = frame;
@@ -423,7 +453,7 @@ unsigned outbox_shed(struct outbox *outbox, uint64_t bytes, int level_max)
 
 static bool is_of(const struct frame *frame, uint32_t feed)
 {
-    return frame->position_len && frame->position.feed == feed;
+    return frame->stored && frame->position.feed == feed;
 }
 
 static void take_older_position(struct outbox_position *oldest, const struct frame *frame)
@@ -432,7 +462,8 @@ static void take_older_position(struct outbox_position *oldest, const struct fra
         *oldest = frame->position;
 }
 
-/* Within a lane frames wait in order, so only the feed's first frame of each lane counts. */
+/* Within a lane of one level frames wait in order, so only the feed's first frame of each lane
+ * counts. Compressed frames of all levels wait in one lane. */
 struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed)
 {
     struct outbox_position oldest = { 0 };
@@ -440,11 +471,13 @@ struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed)
     if (outbox->current && is_of(outbox->current, feed))
         take_older_position(&oldest, outbox->current);
     for (uint32_t left = outbox->lanes ? outbox->lanes->occupied : 0; left; left &= left - 1) {
-        const struct frame *frame = outbox->lanes->head[__builtin_ctz(left)];
-        while (frame && !is_of(frame, feed))
-            frame = frame->next;
-        if (frame)
-            take_older_position(&oldest, frame);
+        unsigned lane = (unsigned)__builtin_ctz(left);
+        const struct frame *frame = outbox->lanes->head[lane];
+        for (bool found = false; frame && !(found && lane != LANE_IN_ORDER); frame = frame->next) {
+            found = is_of(frame, feed);
+            if (found)
+                take_older_position(&oldest, frame);
+        }
     }
     return oldest;
 }
@@ -554,15 +587,43 @@ static bool batch_has_room(const struct batch *batch)
            batch->scratch_used + COPY_MAX + WS_HEAD_MAX + POSITION_MAX <= SCRATCH_SIZE;
 }
 
-/* Takes frames out of the lanes; the counts stay until the frames have left. */
-static void batch_fill(struct batch *batch, struct outbox *outbox)
+/* The frame is on its way out: what the owner wants to leave instead takes its place. A frame that
+ * does not leave now, after all, waits in LANE_IN_ORDER. */
+static void pack_frame(struct outbox *outbox, struct frame *frame, const struct outbox_sent *sent)
 {
+    uint8_t position[POSITION_MAX];
+    bool replaces = frame->position_len && !is_compressed(frame->msg);
+    uint8_t *end = replaces ? write_position(position, &frame->position) : position;
+    struct msg *packed;
+
+    if (frame->msg->form == MSG_FORM_IN_ORDER || frame->msg->opcode == OUTBOX_RAW)
+        return;
+    packed = sent->pack(sent->arg, frame->msg, slice_make(position, (size_t)(end - position)));
+    if (!packed)
+        return;
+    assert(packed->form == MSG_FORM_IN_ORDER);
+    count_frame(outbox, frame, -1);
+    msg_unref(frame->msg);
+    frame->msg = packed;
+    frame->position_len = 0;
+    count_frame(outbox, frame, +1);
+}
+
+/* Takes frames out of the lanes; the counts stay until the frames have left. */
+static void batch_fill(struct batch *batch, struct outbox *outbox, const struct outbox_sent *sent)
+{
+    struct frame *frame;
+
     batch->count = batch->iov_count = 0;
     batch->scratch_used = batch->bytes = 0;
     if (outbox->current)
         batch_add(batch, outbox->current, outbox->current_sent);
-    while (outbox->lanes && outbox->lanes->occupied && batch_has_room(batch))
-        batch_add(batch, take_first(outbox->lanes), 0);
+    while (outbox->lanes && outbox->lanes->occupied && batch_has_room(batch)) {
+        frame = take_first(outbox->lanes);
+        if (sent->pack)
+            pack_frame(outbox, frame, sent);
+        batch_add(batch, frame, 0);
+    }
 }
 
 static inline void tell_sent(struct outbox_sent *sent, const struct frame *frame)
@@ -571,9 +632,9 @@ static inline void tell_sent(struct outbox_sent *sent, const struct frame *frame
         sent->messages++;
     else if (frame->msg->opcode == OUTBOX_RAW)
         sent->answers += frame->msg->frames;
-    else if (frame->msg->opcode == WS_TEXT)
+    else if ((frame->msg->opcode & ~WS_COMPRESSED) == WS_TEXT)
         sent->answers++;
-    if (frame->position_len && sent->stored)
+    if (frame->stored && sent->stored)
         sent->stored(sent->arg, frame->position);
 }
 
@@ -625,7 +686,7 @@ enum outbox_result outbox_flush(struct outbox *outbox, int fd, struct outbox_sen
     while (outbox->bytes) {
         ssize_t written;
 
-        batch_fill(&batch, outbox);
+        batch_fill(&batch, outbox, sent);
         written = batch_send(&batch, fd);
         batch_settle(&batch, outbox, written < 0 ? 0 : (size_t)written, sent);
         if (written < 0)

@@ -49,7 +49,8 @@ enum { OUTBOX_RAW = 0xff };
 /* Queues msg: takes a reference, or copies a small answer. ERR_NOMEM. */
 enum err outbox_put(struct outbox *outbox, struct msg *msg);
 /* The same for a stored message, whose data begins with '{' and which leaves as {"seq":"MS-N",
- * position.log, and the rest. Takes a reference of position.log. */
+ * position.log, and the rest. Takes a reference of position.log. A compressed message has no first
+ * byte to be replaced: the position leaves before it as a stored block. */
 enum err outbox_put_at(struct outbox *outbox, struct msg *msg, struct outbox_position position);
 /* Returns the oldest stored message of this feed that waits; zero when none waits. */
 struct outbox_position outbox_oldest(const struct outbox *outbox, uint32_t feed);
@@ -77,6 +78,11 @@ enum outbox_result {
 struct outbox_sent {
     /* Called for each stored message that has left whole, in the order of leaving. May be NULL. */
     void (*stored)(void *arg, struct outbox_position position);
+    /* Called for each message on its way out, in the order of leaving: returns what leaves instead,
+     * a reference, or NULL: the message leaves as it is. head: the bytes that take the place of the
+     * message's first byte; empty: none. A message returned must have MSG_FORM_IN_ORDER. NULL: all
+     * messages leave as they are. */
+    struct msg *(*pack)(void *arg, struct msg *msg, struct slice head);
     void *arg;
     uint64_t bytes;
     uint32_t messages; /* signals and mail that left whole */

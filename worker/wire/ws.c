@@ -23,6 +23,7 @@ enum { /* RFC 6455 5.2 */
        LENGTH_64 = 127,
        MASK_SIZE = 4,
 };
+enum { WS_COMPRESSED_MORE = 64 }; /* bytes that DEFLATE adds to a short text at most */
 enum {
     KNOWN_OPCODES = 1 << WS_CONTINUATION | 1 << WS_TEXT | 1 << WS_BINARY | 1 << WS_CLOSE |
                     1 << WS_PING | 1 << WS_PONG
@@ -132,16 +133,26 @@ struct head {
     uint64_t payload_len;
     uint32_t mask;
     uint8_t opcode;
-    bool fin;
+    bool fin, compressed;
 };
 
-/* Extensions are not negotiated, so every reserved bit is a fault; so is an unknown opcode,
- * whatever length follows. */
+/* A reserved bit without an extension that gives a meaning to the bit is a fault.
+ * permessage-deflate marks the first frame of a compressed message (RFC 7692 6), and no other
+ * frame. */
+static bool marks_compressed(const struct ws_decoder *decoder, uint8_t first)
+{
+    uint8_t opcode = first & OPCODE;
+
+    return decoder->deflate && (first & RESERVED) == WS_COMPRESSED &&
+           (opcode == WS_TEXT || opcode == WS_BINARY);
+}
+
+/* An unknown opcode is a fault, whatever length follows. */
 static inline struct fault judge_first(const struct ws_decoder *decoder, uint8_t first)
 {
     uint8_t opcode = first & OPCODE;
 
-    if (first & RESERVED)
+    if ((first & RESERVED) && !marks_compressed(decoder, first))
         return broken("reserved bit set");
     if (!(KNOWN_OPCODES >> opcode & 1))
         return broken("unknown opcode");
@@ -194,10 +205,20 @@ static inline struct fault read_length(const uint8_t *data, size_t size, uint64_
     return no_fault;
 }
 
-/* Judges the length that a data frame adds to its message, before any payload has come. */
-static inline struct fault judge_size(const struct ws_decoder *decoder, uint64_t payload_len)
+/* DEFLATE makes a text without any order larger, by an eighth at most. */
+static inline uint64_t size_max(const struct ws_decoder *decoder, bool compressed)
 {
-    if (payload_len > decoder->message_max - decoder->message_len)
+    return compressed ? decoder->message_max + decoder->message_max / 8 + WS_COMPRESSED_MORE
+                      : decoder->message_max;
+}
+
+/* Judges the length that a data frame adds to its message, before any payload has come. */
+static inline struct fault judge_size(const struct ws_decoder *decoder, uint8_t first,
+                                      uint64_t payload_len)
+{
+    bool compressed = first & WS_COMPRESSED || (decoder->opcode && decoder->compressed);
+
+    if (payload_len > size_max(decoder, compressed) - decoder->message_len)
         return (struct fault){ WS_CLOSE_TOO_BIG, "message too large" };
     if (decoder->fragments >= WS_FRAGMENTS_MAX &&
         decoder->message_len + payload_len < (uint64_t)decoder->fragments + 1)
@@ -227,12 +248,13 @@ static inline struct fault read_head(const struct ws_decoder *decoder, const uin
         return no_fault;
     fault = read_length(data, size, &head->payload_len);
     if (!fault.reason && !(data[0] & CONTROL))
-        fault = judge_size(decoder, head->payload_len);
+        fault = judge_size(decoder, data[0], head->payload_len);
     if (fault.reason || len < 2 + size + MASK_SIZE)
         return fault;
     memcpy(&head->mask, data + 2 + size, MASK_SIZE);
     head->opcode = data[0] & OPCODE;
     head->fin = data[0] & FIN;
+    head->compressed = data[0] & WS_COMPRESSED;
     *used = 2 + size + MASK_SIZE;
     return no_fault;
 }
@@ -290,6 +312,7 @@ static void begin_frame(struct ws_decoder *decoder, const struct head *head)
         decoder->message_len = 0;
         decoder->fragments = 0;
         decoder->started = false;
+        decoder->compressed = head->compressed;
         decoder->utf8 = (struct utf8_state){ 0 };
     }
     decoder->message_len += head->payload_len;
@@ -322,7 +345,8 @@ static inline size_t take_payload(struct ws_decoder *decoder, uint8_t *data, siz
     decoder->mask = rotate_mask(decoder->mask, piece_len);
     decoder->in_frame = decoder->frame_left != 0;
     end = decoder->fin && !decoder->in_frame;
-    if (decoder->opcode == WS_TEXT && !text_is_good(decoder, data, piece_len, ascii, end)) {
+    if (decoder->opcode == WS_TEXT && !decoder->compressed &&
+        !text_is_good(decoder, data, piece_len, ascii, end)) {
         tell_error(event, (struct fault){ WS_CLOSE_BAD_DATA, "text not UTF-8" });
         return piece_len;
     }
@@ -334,6 +358,7 @@ static inline size_t take_payload(struct ws_decoder *decoder, uint8_t *data, siz
                                 .opcode = decoder->opcode,
                                 .begin = !decoder->started,
                                 .end = end,
+                                .compressed = decoder->compressed,
                                 .payload = slice_make(data, piece_len) };
     decoder->started = true;
     if (end) {
@@ -429,7 +454,7 @@ size_t ws_decode(struct ws_decoder *decoder, uint8_t *data, size_t len, struct w
 
 /* --- what the server writes: unmasked, never fragmented --- */
 
-size_t ws_encode_head(uint8_t head[WS_HEAD_MAX], enum ws_opcode opcode, uint64_t payload_len)
+size_t ws_encode_head(uint8_t head[WS_HEAD_MAX], unsigned opcode, uint64_t payload_len)
 {
     size_t size = payload_len < LENGTH_16 ? 0 : payload_len < 65536 ? 2 : 8;
 

@@ -24,6 +24,10 @@ enum ws_opcode { /* RFC 6455 5.2 */
                  WS_PONG = 10,
 };
 
+/* The bit of a frame's first byte that marks a compressed message (RFC 7692 6); stands beside the
+ * opcode of such a message. */
+enum { WS_COMPRESSED = 0x40 };
+
 enum { WS_CONTROL_MAX = 125, WS_LEFTOVER_MAX = 14 + WS_CONTROL_MAX, WS_HEAD_MAX = 10 };
 
 struct ws_decoder {
@@ -36,6 +40,8 @@ struct ws_decoder {
     struct utf8_state utf8;
     uint8_t opcode; /* of the current message; 0 between messages */
     bool in_frame, fin, started;
+    bool deflate;    /* permessage-deflate is agreed; set by the caller */
+    bool compressed; /* the current message */
 };
 
 enum ws_event_type {
@@ -52,14 +58,16 @@ struct ws_event {
     enum ws_event_type type;
     uint8_t opcode;      /* DATA: WS_TEXT or WS_BINARY */
     bool begin, end;     /* DATA: the first, the last piece of its message; both: a whole message */
+    bool compressed;     /* DATA: of a compressed message; text is not checked */
     uint16_t close_code; /* CLOSE, ERROR */
     struct slice
         payload; /* unmasked, within the caller's bytes; text is checked UTF-8, whole at `end` */
     const char *reason; /* ERROR */
 };
 
-/* message_max: bytes of one message, all fragments together. Past the limit an ERROR with 1009
- * follows from the frame's head alone. */
+/* message_max: bytes of one message, all fragments together; an eighth more for a compressed
+ * message, which is larger than its text when the text has no order. Past the limit an ERROR with
+ * 1009 follows from the frame's head alone. */
 void ws_decoder_init(struct ws_decoder *decoder, uint64_t message_max);
 /* Takes the next event from data. Returns how many bytes were used; the caller passes the rest
  * again, with more bytes behind after WS_EVENT_MORE. An empty non-final piece is not reported.
@@ -70,9 +78,9 @@ size_t ws_decode(struct ws_decoder *decoder, uint8_t *data, size_t len, struct w
 /* True between two messages, when no frame has begun. */
 bool ws_decoder_idle(const struct ws_decoder *decoder);
 
-/* Writes the head of an unmasked, final server frame. Returns the length of the head: 2, 4 or
- * 10. */
-size_t ws_encode_head(uint8_t head[WS_HEAD_MAX], enum ws_opcode opcode, uint64_t payload_len);
+/* Writes the head of an unmasked, final server frame. opcode: enum ws_opcode, with WS_COMPRESSED
+ * for a compressed message. Returns the length of the head: 2, 4 or 10. */
+size_t ws_encode_head(uint8_t head[WS_HEAD_MAX], unsigned opcode, uint64_t payload_len);
 /* Writes a whole close frame: head, code, and the reason, cut to 123 bytes at a character's edge.
  * Returns the length of the frame. */
 size_t ws_encode_close(uint8_t frame[2 + WS_CONTROL_MAX], uint16_t code, struct slice reason);
