@@ -633,7 +633,7 @@ static void mark_rested(struct conn *conn)
  * so that other connections have their turn. */
 static void rest_conn(struct conn *conn, const uint8_t *data, size_t len)
 {
-    conn->rested = true;
+    conn->rested = conn->rested_now = true;
     leftover_keep(conn, data, len);
     if (conn->state == CONN_DEAD)
         return;
@@ -688,19 +688,26 @@ void conn_feed(struct conn *conn, struct slice bytes)
     }
 }
 
-/* The next turn of a connection that has rested. An owner that holds the connection, or answers
- * that wait, come first: conn_release and the flush of the answers mark the connection again. */
+/* The end of a turn, for a connection that rests: goes on unless the rest began in this turn. An
+ * owner that holds the connection, or answers that wait, come first: conn_release and the flush of
+ * the answers mark the connection again. */
 static void read_rested(struct conn *conn)
 {
     size_t kept;
 
     if (conn->read_paused || conn->held || conn->ending || conn->state == CONN_DEAD)
         return;
+    if (conn->rested_now) {
+        conn->rested_now = false;
+        mark_rested(conn);
+        return;
+    }
     conn->rested = false;
     loop_again(conn->host->loop); /* the owner's questions to Redis leave with the next turn */
     kept = leftover_take(conn, read_buffer);
     rewatch_conn(conn);
     decode_bytes(conn, read_buffer, kept);
+    conn->rested_now = false;
 }
 
 static void on_conn_readable(struct conn *conn)

@@ -117,7 +117,8 @@ struct conn {
     bool is_dirty, ping_sent, write_wanted, end_after_flush;
     bool read_paused; /* too many answers wait unsent */
     bool held;        /* the owner takes no messages yet */
-    bool rested;      /* inflating has taken this turn's share: the next turn goes on */
+    bool rested;      /* inflating has taken a turn's share: the next turn goes on */
+    bool rested_now;  /* `rested`: in this turn */
     bool ending;      /* OPEN: nothing is read any more; closes when the answers have been given */
     bool broken;      /* `ending`: because the peer broke the protocol */
 };
