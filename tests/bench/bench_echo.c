@@ -9,6 +9,9 @@
  * The loop (`the floor`) is honest: it is no server (no limits, no UTF-8 check, no fragments, no
  * close handshake, and what the socket does not take at once is an error), but what it does, it
  * does well.
+ *
+ * A second table sets compression (`echo-test --deflate`) beside `echo-test` with the same texts,
+ * which are words: one message in, inflated, compressed again, and out.
  */
 #include <arpa/inet.h>
 #include <endian.h>
@@ -27,6 +30,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum {
     CONNECTIONS = 100,
@@ -206,10 +210,11 @@ static _Noreturn void floor_run(int listen_fd)
     }
 }
 
-/* ---- the two servers ---- */
+/* ---- the servers ---- */
 
 struct server {
     const char *name;
+    bool deflate;
     pid_t pid;
     uint16_t port;
     clockid_t cpu;
@@ -258,7 +263,8 @@ static void start_product(struct server *server, const char *binary)
     if (pid == 0) {
         if (!freopen("/dev/null", "w", stdout))
             fail("/dev/null");
-        execl(binary, binary, "echo-test", "--port", port, (char *)NULL);
+        execl(binary, binary, "echo-test", "--port", port, server->deflate ? "--deflate" : NULL,
+              (char *)NULL);
         fail(binary);
     }
     server_started(server, pid);
@@ -280,13 +286,45 @@ struct load {
     uint64_t messages;
 };
 
-static size_t put_frame(uint8_t *to, unsigned payload_len, bool masked)
+/* The text of every message: words in no order. */
+static void fill_text(uint8_t *text, unsigned len)
+{
+    static const char *const words[] = { "time ",  "person ", "year ", "way ",  "day ",   "thing ",
+                                         "world ", "life ",   "hand ", "part ", "child ", "eye ",
+                                         "woman ", "place ",  "work ", "week " };
+    uint32_t random = 1;
+
+    for (unsigned i = 0; i < len;) {
+        const char *word;
+        random = random * 1664525 + 1013904223;
+        for (word = words[random >> 28]; *word && i < len; word++)
+            text[i++] = (uint8_t)*word;
+    }
+}
+
+/* Compresses as the server does, so that the answers can be compared byte by byte. Returns the
+ * length. */
+static unsigned compress_text(uint8_t *to, size_t room, const uint8_t *text, unsigned len)
+{
+    z_stream z = { .next_in = (Bytef *)(uintptr_t)text, .avail_in = len };
+
+    z.next_out = to;
+    z.avail_out = (uInt)room;
+    if (deflateInit2(&z, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK ||
+        deflate(&z, Z_SYNC_FLUSH) != Z_OK || z.avail_out == 0)
+        fail("deflate");
+    deflateEnd(&z);
+    return (unsigned)(room - z.avail_out) - 4; /* RFC 7692 7.2.1 */
+}
+
+static size_t put_frame(uint8_t *to, const uint8_t *payload, unsigned payload_len, uint8_t first,
+                        bool masked)
 {
     static const uint8_t mask[4] = { 0x37, 0xfa, 0x21, 0x3d };
     size_t head = payload_len < 126 ? 2 : 4;
     uint8_t mask_bit = masked ? 0x80 : 0;
 
-    to[0] = 0x81; /* final, text */
+    to[0] = first;
     if (head == 2) {
         to[1] = (uint8_t)(mask_bit | payload_len);
     } else {
@@ -299,16 +337,16 @@ static size_t put_frame(uint8_t *to, unsigned payload_len, bool masked)
         head += 4;
     }
     for (unsigned i = 0; i < payload_len; i++)
-        to[head + i] = (uint8_t)('a' + i % 26) ^ (masked ? mask[i & 3] : 0);
+        to[head + i] = payload[i] ^ (masked ? mask[i & 3] : 0);
     return head + payload_len;
 }
 
 static int load_connect(uint16_t port)
 {
-    static const char request[] =
+    static const char request[] = /* whether compression is agreed on is the server's choice */
         "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        "Sec-WebSocket-Version: 13\r\n\r\n";
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     char answer[1024];
@@ -341,19 +379,27 @@ static void load_send(struct load *load, int fd, size_t count)
         fail("send");
 }
 
-static void load_open(struct load *load, const struct load_case *what, uint16_t port)
+static void load_open(struct load *load, const struct load_case *what, const struct server *server)
 {
+    uint8_t text[BUFFER_SIZE], packed[BUFFER_SIZE], *payload = text;
+    uint8_t first = server->deflate ? 0xc1 : 0x81; /* final, compressed or not, text */
+    unsigned len = what->payload_len;
+
+    fill_text(text, len);
+    if (server->deflate) {
+        len = compress_text(packed, sizeof packed, text, len);
+        payload = packed;
+    }
     load->request_len = load->answer_len = 0;
-    for (size_t at = 0; at + what->payload_len + 8 <= sizeof load->requests;
-         at += load->request_len)
-        load->request_len = put_frame(load->requests + at, what->payload_len, true);
-    for (size_t at = 0; at + what->payload_len + 8 <= sizeof load->answers; at += load->answer_len)
-        load->answer_len = put_frame(load->answers + at, what->payload_len, false);
+    for (size_t at = 0; at + len + 8 <= sizeof load->requests; at += load->request_len)
+        load->request_len = put_frame(load->requests + at, payload, len, first, true);
+    for (size_t at = 0; at + len + 8 <= sizeof load->answers; at += load->answer_len)
+        load->answer_len = put_frame(load->answers + at, payload, len, first, false);
     load->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     memset(load->part, 0, sizeof load->part);
     load->messages = 0;
     for (int i = 0; i < CONNECTIONS; i++) {
-        load->fds[i] = load_connect(port);
+        load->fds[i] = load_connect(server->port);
         if (load->fds[i] < 0)
             fail("connect");
         watch(load->epoll_fd, load->fds[i]);
@@ -417,7 +463,7 @@ static struct result measure(const struct server *server, const struct load_case
     static struct load load;
     uint64_t began, cpu, took, messages;
 
-    load_open(&load, what, server->port);
+    load_open(&load, what, server);
     load_run(&load, WARM_MS);
     messages = load.messages;
     began = clock_ns(CLOCK_MONOTONIC);
@@ -444,29 +490,41 @@ static double median(double *values, int count)
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-static const struct load_case cases[] = { { 20, 16 }, { 512, 16 }, { 20, 1 }, { 512, 1 } };
-enum { CASES = sizeof cases / sizeof cases[0], FLOOR = 0, PRODUCT = 1, SERVERS = 2 };
-static struct result results[CASES][SERVERS][ROUNDS_MAX];
+enum { FLOOR, PRODUCT, DEFLATE, SERVERS };
+/* A table of the report: two servers side by side. */
+static const struct table {
+    const char *title;
+    int servers[2];
+    struct load_case cases[4];
+} tables[] = {
+    { "                     |      bare epoll loop    |        echo-test        | ratio of CPU",
+      { FLOOR, PRODUCT },
+      { { 20, 16 }, { 512, 16 }, { 20, 1 }, { 512, 1 } } },
+    { "                     |        echo-test        |   echo-test --deflate   | ratio of CPU",
+      { PRODUCT, DEFLATE },
+      { { 512, 16 }, { 4096, 8 }, { 512, 1 }, { 4096, 1 } } },
+};
+enum { TABLES = sizeof tables / sizeof tables[0], CASES = 4 };
+static struct result results[TABLES][CASES][2][ROUNDS_MAX];
 
-static double median_of(int which, int who, int rounds, bool cpu)
+static double median_of(const struct result *of, int rounds, bool cpu)
 {
     double values[ROUNDS_MAX] = { 0 };
 
     for (int i = 0; i < rounds; i++)
-        values[i] = cpu ? results[which][who][i].cpu_us : results[which][who][i].per_second;
+        values[i] = cpu ? of[i].cpu_us : of[i].per_second;
     return median(values, rounds);
 }
 
-static void report(int which, int rounds)
+static void report(const struct load_case *what, struct result (*of)[ROUNDS_MAX], int rounds)
 {
     double ratios[ROUNDS_MAX] = { 0 };
 
     for (int i = 0; i < rounds; i++)
-        ratios[i] = results[which][PRODUCT][i].cpu_us / results[which][FLOOR][i].cpu_us;
-    printf("%4u B  %2u in flight | %9.0f/s %6.3f us | %9.0f/s %6.3f us | %5.3f",
-           cases[which].payload_len, cases[which].in_flight, median_of(which, FLOOR, rounds, false),
-           median_of(which, FLOOR, rounds, true), median_of(which, PRODUCT, rounds, false),
-           median_of(which, PRODUCT, rounds, true), median(ratios, rounds));
+        ratios[i] = of[1][i].cpu_us / of[0][i].cpu_us;
+    printf("%4u B  %2u in flight | %9.0f/s %6.3f us | %9.0f/s %6.3f us | %5.3f", what->payload_len,
+           what->in_flight, median_of(of[0], rounds, false), median_of(of[0], rounds, true),
+           median_of(of[1], rounds, false), median_of(of[1], rounds, true), median(ratios, rounds));
     printf("  (%.3f to %.3f)\n", ratios[0], ratios[rounds - 1]); /* median has sorted them */
 }
 
@@ -484,9 +542,22 @@ static void wait_for(const struct server *server)
     fail(server->name);
 }
 
+static void run_round(const struct server *servers, int round, unsigned measure_ms)
+{
+    for (int table = 0; table < TABLES; table++)
+        for (int which = 0; which < CASES; which++)
+            for (int i = 0; i < 2; i++) {
+                int who = (i + round) % 2; /* who goes first changes */
+                results[table][which][who][round] = measure(
+                    &servers[tables[table].servers[who]], &tables[table].cases[which], measure_ms);
+            }
+}
+
 int main(int argc, char **argv)
 {
-    struct server servers[SERVERS] = { { .name = "floor" }, { .name = "echo-test" } };
+    struct server servers[SERVERS] = { { .name = "floor" },
+                                       { .name = "echo-test" },
+                                       { .name = "echo-test --deflate", .deflate = true } };
     int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : ROUNDS;
     unsigned measure_ms = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : MEASURE_MS;
 
@@ -496,21 +567,19 @@ int main(int argc, char **argv)
     }
     start_floor(&servers[FLOOR]);
     start_product(&servers[PRODUCT], argv[1]);
+    start_product(&servers[DEFLATE], argv[1]);
     pin(LOAD_CORE);
     for (int i = 0; i < SERVERS; i++)
         wait_for(&servers[i]);
     for (int round = 0; round < rounds; round++)
-        for (int which = 0; which < CASES; which++)
-            for (int i = 0; i < SERVERS; i++) {
-                int who = (i + round) % SERVERS; /* who goes first changes */
-                results[which][who][round] = measure(&servers[who], &cases[which], measure_ms);
-            }
+        run_round(servers, round, measure_ms);
     printf("%d connections, %d rounds of %.1f s; medians; us: server CPU a message\n", CONNECTIONS,
            rounds, measure_ms / 1e3);
-    printf("                     |      bare epoll loop    |        echo-test        | ratio of "
-           "CPU\n");
-    for (int which = 0; which < CASES; which++)
-        report(which, rounds);
+    for (int table = 0; table < TABLES; table++) {
+        puts(tables[table].title);
+        for (int which = 0; which < CASES; which++)
+            report(&tables[table].cases[which], results[table][which], rounds);
+    }
     for (int i = 0; i < SERVERS; i++) {
         kill(servers[i].pid, SIGKILL);
         waitpid(servers[i].pid, NULL, 0);

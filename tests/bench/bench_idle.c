@@ -44,8 +44,10 @@ int main(int argc, char **argv)
     unsigned long port, first, count;
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 
-    if (argc != 6) {
-        fprintf(stderr, "usage: bench_idle PORT SECRET-FILE SOURCE-ADDRESS FIRST COUNT\n");
+    offers_deflate = argc == 7 && strcmp(argv[6], "deflate") == 0;
+    if (argc != 6 && !offers_deflate) {
+        fprintf(stderr,
+                "usage: bench_idle PORT SECRET-FILE SOURCE-ADDRESS FIRST COUNT [deflate]\n");
         return 2;
     }
     port = strtoul(argv[1], NULL, 10);

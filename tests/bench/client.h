@@ -24,6 +24,7 @@
 
 enum { SECRET_MAX = 256, ANSWER_MAX = 8192 };
 
+static bool offers_deflate; /* the server may compress even its welcome */
 static uint8_t secret[SECRET_MAX];
 static size_t secret_len;
 
@@ -80,8 +81,9 @@ static void send_request(int fd, const char *address)
                  "GET /ws?clientID=%s&device=web HTTP/1.1\r\nHost: localhost\r\n"
                  "Upgrade: websocket\r\nConnection: Upgrade\r\n"
                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                 "Sec-WebSocket-Version: 13\r\nAuthorization: Bearer ",
-                 address) ||
+                 "Sec-WebSocket-Version: 13\r\n%sAuthorization: Bearer ",
+                 address,
+                 offers_deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "") ||
         token_issue(&what, secret, secret_len, &request) || buf_addf(&request, "\r\n\r\n"))
         fail("request");
     if (send(fd, request.data, request.len, MSG_NOSIGNAL) != (ssize_t)request.len)
@@ -129,7 +131,9 @@ static void await_welcome(int fd)
             fail("handshake");
         len += (size_t)n;
     } while (!(whole = whole_greeting(answer, len)));
-    if (whole != len || !memmem(answer, len, "welcome", 7) || !memmem(answer, len, "replayed", 8)) {
+    if (whole != len || (offers_deflate ? !memmem(answer, len, "permessage-deflate", 18)
+                                        : !memmem(answer, len, "welcome", 7) ||
+                                              !memmem(answer, len, "replayed", 8))) {
         errno = 0;
         fail("welcome");
     }

@@ -178,17 +178,19 @@ def target(server, address, device="", path="/ws", query=None, token=None, token
 
 
 class PythonClient(Client):
-    """python3-websockets."""
+    """python3-websockets. Without compression unless a test asks: tests count bytes that wait, and most of their text
+    would compress to nothing. Node's client offers compression, as it does by default."""
 
     kind = "python"
 
     @classmethod
-    async def open(cls, server, address, device="", headers=None, protocols=None, welcome=True, **options):
+    async def open(cls, server, address, device="", headers=None, protocols=None, welcome=True, compression=None,
+                   **options):
         self = cls(address)
         url, own_headers, own_protocols = target(server, address, device, **options)
         self.socket = await websockets.connect(
             url, extra_headers={**own_headers, **(headers or {})}, subprotocols=protocols or own_protocols or None,
-            max_size=None, max_queue=None, ping_interval=None, open_timeout=harness.DEADLINE,
+            compression=compression, max_size=None, max_queue=None, ping_interval=None, open_timeout=harness.DEADLINE,
             close_timeout=harness.DEADLINE, **({"sock": server.host.dial(server.port)} if server.host else {}))
         _open_sockets.append(self.socket)
         self.reader = asyncio.ensure_future(self._read())

@@ -323,7 +323,7 @@ def test_node_and_python_talk_without_a_word_about_compression(server):
     async def talk(s):
         async with node() as process:
             alice = await NodeClient.open(s, "alice", process=process)
-            bob = await PythonClient.open(s, "bob")
+            bob = await PythonClient.open(s, "bob", compression="deflate")
             for size in (10, 3000, 200000):
                 await alice.send("bob", words(size // 6), type=1)
                 assert (await bob.message())["content"] == b64(words(size // 6))

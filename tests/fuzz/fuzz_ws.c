@@ -1,7 +1,7 @@
 /*
  * Any bytes as a stream of frames: the decoder must give the same events however the stream is cut.
  * The first eight bytes are the sizes of the pieces (0 stands for 256), used in turn; the rest is
- * the stream.
+ * the stream. An odd last size: compression is agreed on.
  */
 #include "worker/wire/ws.h"
 
@@ -36,9 +36,10 @@ static void tell(struct tale *tale, const struct ws_event *event, struct utf8_st
     if (!data || event->begin) {
         tale->text[tale->len++] = (uint8_t)event->type;
         tale->text[tale->len++] = (uint8_t)(data ? event->opcode : event->close_code >> 8);
-        tale->text[tale->len++] = (uint8_t)(data ? 0 : event->close_code);
+        tale->text[tale->len++] = (uint8_t)(data ? event->compressed : event->close_code);
     }
-    if (data && event->opcode == WS_TEXT) { /* the server never relays text that is not UTF-8 */
+    if (data && event->opcode == WS_TEXT &&
+        !event->compressed) { /* the server never relays text that is not UTF-8 */
         must(utf8_feed(utf8, (const uint8_t *)event->payload.data, event->payload.len));
         must(!event->end || utf8_done(utf8));
     }
@@ -54,7 +55,7 @@ static size_t piece_size(const uint8_t *sizes, size_t i)
 }
 
 /* sizes NULL: the stream comes in one piece. */
-static struct tale decode(const uint8_t *frames, size_t len, const uint8_t *sizes)
+static struct tale decode(const uint8_t *frames, size_t len, const uint8_t *sizes, bool deflate)
 {
     struct tale tale = { malloc(4 * len + 64), 0, 0 };
     uint8_t *bytes = malloc(len + 1);
@@ -66,6 +67,7 @@ static struct tale decode(const uint8_t *frames, size_t len, const uint8_t *size
     must(tale.text && bytes);
     memcpy(bytes, frames, len);
     ws_decoder_init(&decoder, MESSAGE_MAX);
+    decoder.deflate = deflate;
     for (size_t i = 0; there < len && !tale.error; i++) {
         there += len - there < piece_size(sizes, i) ? len - there : piece_size(sizes, i);
         do {
@@ -87,8 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < SIZES)
         return 0;
-    whole = decode(data + SIZES, size - SIZES, NULL);
-    pieces = decode(data + SIZES, size - SIZES, data);
+    whole = decode(data + SIZES, size - SIZES, NULL, data[SIZES - 1] & 1);
+    pieces = decode(data + SIZES, size - SIZES, data, data[SIZES - 1] & 1);
     /* Smaller pieces may give a part of the frame before its error is seen. */
     must(whole.error == pieces.error);
     must(whole.error ? whole.len <= pieces.len : whole.len == pieces.len);

@@ -299,7 +299,8 @@ static void a_context_is_in_order_whatever_the_socket_takes(void **state)
         turns(1);
         while ((text = next_text())) {
             if (strncmp(text, "{\"seq\":\"7-", 10) == 0)
-                assert_int_equal(atoi(text + 10), atoi(strstr(text, "\"n\":") + 4));
+                assert_int_equal(strtoul(text + 10, NULL, 10),
+                                 strtoul(strstr(text, "\"n\":") + 4, NULL, 10));
             got++;
         }
     }

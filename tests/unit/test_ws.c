@@ -270,6 +270,68 @@ static void a_flood_of_empty_fragments_is_refused_and_slow_typing_is_not(void **
     }
 }
 
+/* RFC 7692 6: the first frame of a message alone, and only where compression is agreed on. */
+static void the_mark_of_compression_is_judged_by_the_frame(void **state)
+{
+    static const struct {
+        bool deflate;
+        uint8_t begun, first; /* begun: the first byte of a frame before; 0: none */
+        bool good;
+    } rows[] = {
+        { true, 0, 0xc1, true },     { true, 0, 0xc2, true },     { true, 0, 0x41, true },
+        { false, 0, 0xc1, false },   { false, 0, 0xc2, false },   { true, 0, 0xc9, false },
+        { true, 0, 0xca, false },    { true, 0, 0xc8, false },    { true, 0, 0xe1, false },
+        { true, 0, 0xd1, false },    { true, 0, 0xf2, false },    { true, 0, 0xa1, false },
+        { true, 0, 0x91, false },    { true, 0x41, 0xc0, false }, { true, 0x01, 0xc0, false },
+        { true, 0x41, 0x80, true },  { true, 0x41, 0x89, true },  { true, 0x41, 0xc1, false },
+        { true, 0x41, 0xc9, false }, { true, 0, 0xc3, false },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ws_decoder decoder;
+        struct ws_event event;
+        uint8_t frame[32];
+        ws_decoder_init(&decoder, MAX);
+        decoder.deflate = rows[i].deflate;
+        if (rows[i].begun)
+            ws_decode(&decoder, frame, put_frame(frame, rows[i].begun, "\xff", 1), &event);
+        put_frame(frame, rows[i].first, "\xff", 1);
+        ws_decode(&decoder, frame, 1, &event); /* judged from the first byte */
+        assert_int_equal(event.type == WS_EVENT_ERROR, !rows[i].good);
+        if (!rows[i].good) {
+            assert_int_equal(event.close_code, WS_CLOSE_PROTOCOL);
+            continue;
+        }
+        ws_decode(&decoder, frame, put_frame(frame, rows[i].first, "\xff", 1), &event);
+        if (rows[i].first != 0x89) { /* compressed bytes are no text */
+            assert_int_equal(event.type, WS_EVENT_DATA);
+            assert_true(event.compressed);
+        }
+    }
+}
+
+/* An eighth and 64 bytes more than a plain message. */
+static void a_compressed_message_may_be_larger_than_its_text(void **state)
+{
+    static uint8_t payload[MAX + MAX / 8 + 65], frame[sizeof payload + 64];
+    (void)state;
+    for (int more = 0; more <= 1; more++) {
+        struct ws_decoder decoder;
+        struct ws_event event;
+        size_t len = put_frame(frame, 0xc2, payload, MAX + MAX / 8 + 64 + (size_t)more);
+        ws_decoder_init(&decoder, MAX);
+        decoder.deflate = true;
+        ws_decode(&decoder, frame, len, &event);
+        assert_int_equal(event.type, more ? WS_EVENT_ERROR : WS_EVENT_DATA);
+        assert_true(!more || event.close_code == WS_CLOSE_TOO_BIG);
+        /* A plain message that follows has its own limit again. */
+        len = put_frame(frame, 0x82, payload, MAX + 1);
+        if (!more)
+            ws_decode(&decoder, frame, len, &event);
+        assert_true(event.close_code == WS_CLOSE_TOO_BIG);
+    }
+}
+
 static void close_frames_are_judged(void **state)
 {
     (void)state;
@@ -373,6 +435,8 @@ int main(void)
         cmocka_unit_test(a_new_message_within_a_message_is_refused),
         cmocka_unit_test(the_limit_counts_all_fragments_and_the_limit_itself_is_allowed),
         cmocka_unit_test(a_flood_of_empty_fragments_is_refused_and_slow_typing_is_not),
+        cmocka_unit_test(the_mark_of_compression_is_judged_by_the_frame),
+        cmocka_unit_test(a_compressed_message_may_be_larger_than_its_text),
         cmocka_unit_test(close_frames_are_judged),
         cmocka_unit_test(only_codes_a_peer_may_send_are_valid),
         cmocka_unit_test(bad_text_is_refused_wherever_it_is_cut),
