@@ -2,4 +2,4 @@
 std = "lua51"
 max_line_length = 120
 -- What Redis gives a script, and the limits that worker/mailbox/mailbox_scripts.c puts in front.
-read_globals = {"redis", "KEYS", "ARGV", "cjson", "cmsgpack", "bit", "MAX", "REJECT", "AGE", "DEDUPE", "DEVICES", "BYTES"}
+read_globals = {"redis", "KEYS", "ARGV", "cjson", "cmsgpack", "bit", "MAX", "REJECT", "AGE", "DEDUPE", "DEVICES", "BYTES", "KNOWN"}

@@ -117,8 +117,8 @@ bool check_node(const char *text)
     return made_of(text, "_.-:", 0, 64);
 }
 
-/* The pattern "*" would make every address a service address: more likely a slip than a wish. */
-bool check_service(const char *text)
+/* The pattern "*" would name every address: more likely a slip than a wish. */
+bool check_pattern(const char *text)
 {
     struct slice pattern = slice_of(text);
 
@@ -138,6 +138,11 @@ bool check_durability(const char *text)
 {
     return strcmp(text, "memory") == 0 || strcmp(text, "fsync") == 0 ||
            strcmp(text, "replica") == 0;
+}
+
+bool check_addresses(const char *text)
+{
+    return strcmp(text, "any") == 0 || strcmp(text, "known") == 0;
 }
 
 bool check_full(const char *text)

@@ -14,7 +14,8 @@ bool check_node(const char *text);
 bool check_level(const char *text);
 bool check_durability(const char *text);
 bool check_full(const char *text);
-bool check_service(const char *text); /* a pattern of serviceAddresses */
+bool check_addresses(const char *text);
+bool check_pattern(const char *text); /* an address that may speak, or a prefix of some and '*' */
 bool check_kid(const char *text);
 bool check_env_name(const char *text);
 

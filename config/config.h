@@ -101,6 +101,8 @@ struct config {
     struct {
         char *durability; /* memory fsync replica */
         int64_t replicas, replica_timeout_ms;
+        char *addresses;                    /* any known */
+        struct config_list known_addresses; /* patterns, as a token's */
         int64_t messages_max, bytes_max, age_s;
         char *full; /* trim reject */
         int64_t dedupe_s;
@@ -177,6 +179,9 @@ struct config *config_reloaded(const struct config *before, const struct config 
 /* In a worker, after the fork: locks the memory of the inherited secrets again. A limit that is too
  * low is logged once in a process and its children, and is no error. */
 void config_lock_secrets(void);
+
+/* Does one of the patterns cover the address? */
+bool config_covers(const struct config_list *patterns, struct slice address);
 
 /* The number of workers wanted: config->workers, or one a core when that is 0. */
 uint32_t config_worker_count(const struct config *config);

@@ -170,7 +170,7 @@ const struct key config_keys[] = {
            "times at once; past it a new session of it gets 429. 0: no limit."),
 
     { .name = "serviceAddresses", .type = KEY_LIST, .apply = CONFIG_SWAP, AT(service_addresses),
-      .check = check_service, .allowed = "a user address, or a prefix of some ending in *",
+      .check = check_pattern, .allowed = "a user address, or a prefix of some ending in *",
       .help = "Several sessions may share such an address, and each message goes to exactly one of them. "
               "The same on every node." },
 
@@ -182,6 +182,13 @@ const struct key config_keys[] = {
            "Replicas that must have a message when mailbox.durability is replica."),
     NUMBER("mailbox.replicaTimeoutMs", mailbox.replica_timeout_ms, 1000, 10, 60000, CONFIG_SWAP,
            "Time that they have; past it storage-unavailable. Less than redis.commandTimeoutMs."),
+    TEXT("mailbox.addresses", mailbox.addresses, "any", CONFIG_LIVE,
+         "Who gets mail. any: every address. known: an address that has had a session, or that a pattern names; any "
+         "other is refused with not-found. Without a Redis of no effect.",
+         .check = check_addresses, .allowed = "any or known"),
+    { .name = "mailbox.knownAddresses", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(mailbox.known_addresses),
+      .check = check_pattern, .allowed = "a user address, or a prefix of some ending in *",
+      .help = "Known before they have had a session, when mailbox.addresses is known; serviceAddresses are too." },
     NUMBER("mailbox.maxMessages", mailbox.messages_max, 10000, 1, 10000000, CONFIG_LIVE,
            "Messages that one mailbox keeps."),
     NUMBER("mailbox.maxBytes", mailbox.bytes_max, 67108864, 65536, 1099511627776, CONFIG_LIVE,

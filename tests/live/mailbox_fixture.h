@@ -434,7 +434,7 @@ static inline bool open_now(unsigned worker, const char *address, const char *de
 
 static inline void config_init(void)
 {
-    static char empty[] = "", prefix[] = "po:", memory[] = "memory", trim[] = "trim";
+    static char empty[] = "", prefix[] = "po:", memory[] = "memory", trim[] = "trim", any[] = "any";
 
     config.redis.kind = CONFIG_REDIS_UNIX;
     config.redis.path = socket_path;
@@ -445,6 +445,7 @@ static inline void config_init(void)
     config.redis_options.reconnect_max_ms = 100;
     config.mailbox.durability = memory;
     config.mailbox.full = trim;
+    config.mailbox.addresses = any;
     config.mailbox.replicas = 1;
     config.mailbox.replica_timeout_ms = 1000;
     config.mailbox.messages_max = 100000;

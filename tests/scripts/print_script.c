@@ -1,7 +1,7 @@
 /*
  * Prints the text of a script exactly as a worker loads the text into Redis, limits included.
  *
- *     print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S DEVICES_MAX BYTES_MAX
+ *     print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S DEVICES_MAX BYTES_MAX KNOWN_S
  *
  * NAME is a file of worker/mailbox/lua/ without ".lua". The table tests beside this file call the
  * program; no test holds a text of its own.
@@ -37,9 +37,9 @@ _Static_assert(sizeof names / sizeof names[0] == SCRIPT_COUNT, "each script has 
 
 int main(int argc, char **argv)
 {
-    if (argc != 8) {
+    if (argc != 9) {
         fputs("usage: print_script NAME MESSAGES_MAX trim|reject AGE_S DEDUPE_S DEVICES_MAX "
-              "BYTES_MAX\n",
+              "BYTES_MAX KNOWN_S\n",
               stderr);
         return 2;
     }
@@ -48,7 +48,8 @@ int main(int argc, char **argv)
                                          .age_s = strtoll(argv[4], NULL, 10),
                                          .dedupe_s = strtoll(argv[5], NULL, 10),
                                          .devices_max = strtoll(argv[6], NULL, 10),
-                                         .bytes_max = strtoll(argv[7], NULL, 10) };
+                                         .bytes_max = strtoll(argv[7], NULL, 10),
+                                         .known_s = strtoll(argv[8], NULL, 10) };
 
     for (unsigned i = 0; i < SCRIPT_COUNT; i++) {
         if (strcmp(names[i], argv[1]) != 0)

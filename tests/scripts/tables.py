@@ -22,7 +22,7 @@ import redis as redis_client
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("POSTOFFICE_BUILD", ROOT / "build" / "gcc"))
 LIMITS = {"messages_max": 100, "full": "trim", "age_s": 1000, "dedupe_s": 300, "devices_max": 3,
-          "bytes_max": 1000000}
+          "bytes_max": 1000000, "known_s": 0}
 KEEP = 2 * LIMITS["age_s"] + 10000  # how long keys are kept after their last use
 YEAR = 31536000
 FAR = 9000000000000
@@ -185,7 +185,7 @@ class Table:
     def load(self, name, limits):
         """The script's sha; loading is how a worker begins, too."""
         arguments = (name, *map(str, (limits["messages_max"], limits["full"], limits["age_s"], limits["dedupe_s"],
-                                     limits["devices_max"], limits["bytes_max"])))
+                                     limits["devices_max"], limits["bytes_max"], limits["known_s"])))
         if arguments not in self.texts:
             program = BUILD / "tests" / "scripts" / "print_script"
             self.texts[arguments] = subprocess.run([program, *arguments], capture_output=True, check=True).stdout

@@ -68,6 +68,10 @@ CASES = [
                        "\0bob": "a\0", HIGHEST: "9-0@e1"}}, answer=2,
          after={CUR: {"ann\0b": "2-0@e1", "ann\0c": "2-0@e1", "ann\0d": "1-0@e1", "\0ann": "b\0c\0d\0",
                       "bob\0a": "3-0@e1", "\0bob": "a\0", HIGHEST: "9-0@e1"}}, ttl={CUR: KEEP}),
+    *[Case(f"an address that must stay known keeps {whose} for {ttl} seconds",
+           keys=[CUR], argv=[name, "5-0", "e1"], answer=1, limits={"known_s": 77777},
+           after={CUR: {name: "5-0@e1", order: "d\0", HIGHEST: "5-0@e1"}}, ttl={CUR: ttl})
+      for whose, name, order, ttl in (("its cursors", "d", USED, 77777), ("a group's", "ann\0d", "\0ann", KEEP))],
     Case("cursors of an earlier version: the highest is searched once",
          keys=[CUR], argv=["a", "3-0", "e1"], before={CUR: {"a": "2-0@e1", "b": "10-0@e1", "c": "99-0@e0"}}, answer=1,
          after=cursors("a", "10-0@e1", a="3-0@e1", b="10-0@e1", c="99-0@e0"), ttl={CUR: KEEP}),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tables import FAR, KEEP, Case, Error, Stream, flat, letter, rank, seq
+from tables import FAR, KEEP, YEAR, Case, Error, Stream, flat, letter, rank, seq
 
-BOX, IDS, AT, TH = "po:{bob}:box", "po:{bob}:ids", "po:{bob}:at", "po:{bob}:th"
+BOX, IDS, AT, TH, CUR = "po:{bob}:box", "po:{bob}:ids", "po:{bob}:at", "po:{bob}:th", "po:{bob}:cur"
 BODY = "po:body:0123"
 KEYS = [BOX, IDS, AT]
 ONE = {BOX: Stream({seq(1): letter("m1")}), IDS: {"m1": f"{seq(1)} ann", "": seq(1)}}
@@ -15,6 +15,13 @@ def append(one, sender="ann", **more):
     return flat(letter(one, sender, **more))
 
 
+def for_known(one, **more):
+    return ["k", *append(one, **more)[1:]]
+
+
+KNOWN = {"known_s": YEAR}
+TWO = {BOX: Stream({seq(1): letter("m1"), seq(2): letter("m2")}),
+       IDS: {"m1": f"{seq(1)} ann", "m2": f"{seq(2)} ann", "": seq(2)}}
 HEAVY = {BOX: Stream({seq(1): letter("m1"), seq(2): letter("m2", s="600"), seq(3): letter("m3", s="300")}),
          IDS: {"m1": f"{seq(1)} ann", "m2": f"{seq(2)} ann", "m3": f"{seq(3)} ann", "": seq(3), "/bytes": "900"}}
 
@@ -200,6 +207,32 @@ CASES = [
     Case("places come with a repetition too",
          keys=KEYS, argv=append("m1"), before={**ONE, AT: {"h:0:1": "1"}},
          answer=["h:0:1", f"1 {seq(1)} {seq(1)} 0"]),
+    # -- mailbox.addresses is "known"
+    Case("an address without a session is not known: nothing is stored",
+         keys=KEYS, argv=for_known("m1"), limits=KNOWN, answer="4 0-0 0-0 0"),
+    Case("… though it has mail", keys=KEYS, argv=for_known("m2"), before=ONE, limits=KNOWN, answer="4 0-0 0-0 0"),
+    Case("… but a repetition is recognised",
+         keys=KEYS, argv=for_known("m1"), before=ONE, limits=KNOWN, answer=f"1 {seq(1)} {seq(1)} 0"),
+    Case("a letter for any address is stored",
+         keys=KEYS, argv=append("m2"), before=ONE, limits=KNOWN, answer=f"0 {seq(2)} {seq(1)} 0", after=TWO),
+    Case("one that has a session is known",
+         keys=KEYS, argv=for_known("m2"), before={**ONE, AT: {"h:0:2": "1"}}, limits=KNOWN,
+         answer=["h:0:2", f"0 {seq(2)} {seq(1)} 0"], after=TWO),
+    *[Case(f"one that {what} is known",
+           keys=KEYS, argv=for_known("m2"), before={**ONE, **record}, limits=KNOWN,
+           answer=f"0 {seq(2)} {seq(1)} 0", after=TWO)
+      for what, record in (("had a session", {CUR: {"\2": "phone\x010-0@e1\0"}}),
+                           ("the operator has made known", {"po:{bob}:known": "1"}))],
+    Case("and stays known for KNOWN seconds, which its other keys do not stay",
+         keys=KEYS, argv=for_known("m1"), before={BOX: Stream({}, last=seq(0)), CUR: {"\2": "phone\x010-0@e1\0"}},
+         limits=KNOWN, answer=f"0 {seq(1)} 0-0 0", after=ONE, ttl={BOX: KEEP, IDS: KEEP, CUR: YEAR}),
+    Case("where any address gets mail, the letter's mark means nothing",
+         keys=KEYS, argv=for_known("m2"), before=ONE, answer=f"0 {seq(2)} {seq(1)} 0", after=TWO),
+    Case("a thread and further fields are stored as ever",
+         keys=KEYS, argv=for_known("m2", l="3", t="m1"), limits=KNOWN,
+         before={**ONE, CUR: {"\2": ""}, TH: [("m0\0" + rank(seq(1)), 0)]}, answer=f"0 {seq(2)} {seq(1)} 0",
+         after={BOX: Stream({seq(1): letter("m1"), seq(2): letter("m2", l="3", t="m1")}), IDS: TWO[IDS],
+                TH: [("m0\0" + rank(seq(1)), 0), ("m1\0" + rank(seq(2)), 0)]}),
     *[Case(f"a wrong type of {key}: an error, and nothing is stored",
            keys=KEYS, argv=append("m2", t="m1"), before={**ONE, key: "text"}, answer=Error("WRONGTYPE"))
       for key in (BOX, IDS, AT, TH)],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tables import Case, Error, KEEP, Stream, flat, letter, rank, seq
+from tables import Case, Error, KEEP, YEAR, Stream, flat, letter, rank, seq
 
 BOB = ["po:{bob}:box", "po:{bob}:ids", "po:{bob}:at"]
 CAT = ["po:{cat}:box", "po:{cat}:ids", "po:{cat}:at"]
@@ -14,6 +14,12 @@ def run(*letters):
     """The form of a run, and its letters: sender, id, body, further fields."""
     form = "".join(str(len(one) - 3) for one in letters)
     return [form, *(part for one in letters for part in (one["f"], one["i"], *flat(one)[5:]))]
+
+
+def for_known(*letters):
+    """A run of letters for a known address only."""
+    form, *rest = run(*letters)
+    return ["".join(chr(ord(digit) + 32) for digit in form), *rest]
 
 
 def stored(name, *letters, **more):
@@ -56,6 +62,20 @@ CASES = [
     Case("or it refuses the rest of a run",
          keys=BOB, argv=run(letter("m1"), letter("m2")), before=EMPTY, limits={"messages_max": 2, "full": "reject"},
          answer=[f"0 {seq(1)} {seq(0)} 0", "2 0-0 0-0 0"], after=stored("bob", letter("m1"))),
+    Case("a run for an address that is not known is refused, and the next run is stored",
+         keys=[*BOB, *CAT], argv=[*for_known(letter("m1"), letter("m2", l="1")), *for_known(letter("m1"))],
+         before={**EMPTY, "po:{cat}:cur": {"\2": ""}}, limits={"known_s": YEAR},
+         answer=["4 0-0 0-0 0", "4 0-0 0-0 0", f"0 {seq(1)} {seq(0)} 0"], after=stored("cat", letter("m1"))),
+    Case("… letter by letter: what any address gets is stored, a repetition is recognised",
+         keys=BOB, argv=["P0PP", *for_known(letter("m1"), letter("m2"), letter("m0"), letter("m3"))[1:]],
+         before=EMPTY, limits={"known_s": YEAR},
+         answer=["4 0-0 0-0 0", f"0 {seq(1)} {seq(0)} 0", f"1 {seq(0)} {seq(0)} 0", "4 0-0 0-0 0"],
+         after=stored("bob", letter("m2"))),
+    Case("an error before a run for known addresses is the answer of each letter",
+         keys=[*BOB, *CAT], argv=[*for_known(letter("m1"), letter("m2", l="1")), *for_known(letter("m1"))],
+         before={**EMPTY, "po:{bob}:at": "text", "po:{cat}:cur": {"\2": ""}}, limits={"known_s": YEAR},
+         answer=[Error("WRONGTYPE"), Error("WRONGTYPE"), f"0 {seq(1)} {seq(0)} 0"],
+         after=stored("cat", letter("m1"))),
     Case("a run of repetitions writes nothing",
          keys=BOB, argv=run(letter("m0"), letter("m0")), before=EMPTY,
          answer=[f"1 {seq(0)} {seq(0)} 0", f"1 {seq(0)} {seq(0)} 0"]),

@@ -401,10 +401,30 @@ static void service_addresses_are_user_addresses_and_prefixes(void **state)
     assert_int_equal(config->sessions.per_service, 3);
     config_free(config);
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        assert_true(check_service(good[i]));
+        assert_true(check_pattern(good[i]));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_false(check_service(bad[i]));
+        assert_false(check_pattern(bad[i]));
     refused("{\"serviceAddresses\":[\"*\"]}", "serviceAddresses");
+}
+
+static void mail_may_be_for_known_addresses_alone(void **state)
+{
+    struct config *config = load_good("{}");
+
+    (void)state;
+    assert_string_equal(config->mailbox.addresses, "any");
+    assert_int_equal(config->mailbox.known_addresses.count, 0);
+    config_free(config);
+    config =
+        load_good("{\"mailbox\":{\"addresses\":\"known\",\"knownAddresses\":[\"ann\",\"/b/*\"]}}");
+    assert_string_equal(config->mailbox.addresses, "known");
+    assert_true(config_covers(&config->mailbox.known_addresses, SLICE("ann")));
+    assert_true(config_covers(&config->mailbox.known_addresses, SLICE("/b/1")));
+    assert_false(config_covers(&config->mailbox.known_addresses, SLICE("anna")));
+    config_free(config);
+    refused("{\"mailbox\":{\"addresses\":\"some\"}}", "any or known");
+    refused("{\"mailbox\":{\"knownAddresses\":[\"*\"]}}", "mailbox.knownAddresses");
+    refused("{\"mailbox\":{\"knownAddresses\":[\"#all\"]}}", "mailbox.knownAddresses");
 }
 
 static void tokens_may_be_waived_on_loopback_only(void **state)
@@ -531,6 +551,7 @@ int main(void)
         cmocka_unit_test(strings_keep_their_rules),
         cmocka_unit_test(origins_are_exact),
         cmocka_unit_test(service_addresses_are_user_addresses_and_prefixes),
+        cmocka_unit_test(mail_may_be_for_known_addresses_alone),
         cmocka_unit_test(tokens_may_be_waived_on_loopback_only),
         cmocka_unit_test(impossible_combinations_are_refused),
         cmocka_unit_test(the_environment_overrides_and_is_named_in_errors),

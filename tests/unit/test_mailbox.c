@@ -47,7 +47,7 @@ static void an_append_is_told_in_four_words(void **state)
                                            "-", "1-1-1", "18446744073709551616-0" };
     static const char good[] = "0 1700000000000-3 1699999999999-0 2";
     static const char *const bad[] = {
-        "4 1-1 0-0 0",  "0 1-1 0-0",    "0 1-1",        "0",         "",
+        "5 1-1 0-0 0",  "0 1-1 0-0",    "0 1-1",        "0",         "",
         " 0 1-1 0-0 0", "0  1-1 0-0 0", "-1 1-1 0-0 0", "0 x 0-0 0", "0 1-1 0-0 x"
     };
     struct mailbox_appended appended = { .outcome = MAILBOX_UNKNOWN };
@@ -61,6 +61,8 @@ static void an_append_is_told_in_four_words(void **state)
     assert_int_equal(trimmed, 2);
     assert_true(mailbox_append_parse(SLICE("3 0-0 0-0 0"), &appended, &trimmed));
     assert_int_equal(appended.outcome, MAILBOX_UNASKED);
+    assert_true(mailbox_append_parse(SLICE("4 0-0 0-0 0"), &appended, &trimmed));
+    assert_int_equal(appended.outcome, MAILBOX_NOBODY);
     for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
         char text[64];
         snprintf(text, sizeof text, "0 7-3 %s 2", damaged[i]);
@@ -79,9 +81,20 @@ static void an_append_is_told_in_four_words(void **state)
     }
 }
 
+static void the_time_that_an_address_stays_known_is_a_constant(void **state)
+{
+    const struct retention retention = { 10, 60, 300, 64, true, 1 << 20, 31536000 };
+    char *text = mailbox_script(SCRIPT_OPEN, SLICE("host:0"), &retention);
+
+    (void)state;
+    assert_non_null(text);
+    assert_non_null(strstr(text, "=10,true,60,300,64,1048576,31536000\n"));
+    free(text);
+}
+
 static void each_worker_has_scripts_of_its_own(void **state)
 {
-    const struct retention retention = { 10, 60, 300, 64, true, 1 << 20 };
+    const struct retention retention = { 10, 60, 300, 64, true, 1 << 20, 0 };
     char *one = mailbox_script(SCRIPT_APPEND, SLICE("host:0"), &retention);
     char *two = mailbox_script(SCRIPT_APPEND, SLICE("host:1"), &retention);
     char *odd = mailbox_script(SCRIPT_APPEND, SLICE("a\nos.exit()"), &retention);
@@ -93,7 +106,7 @@ static void each_worker_has_scripts_of_its_own(void **state)
     mailbox_script_sha(two, sha_two);
     assert_string_not_equal(sha_one, sha_two);
     assert_int_equal(strlen(sha_one), SHA_HEX);
-    assert_non_null(strstr(one, "=10,true,60,300,64,1048576\n"));
+    assert_non_null(strstr(one, "=10,true,60,300,64,1048576,false\n"));
     assert_null(strstr(odd, "\nos.exit"));
     free(one);
     free(two);
@@ -106,6 +119,7 @@ int main(void)
         cmocka_unit_test(no_address_breaks_out_of_its_braces),
         cmocka_unit_test(long_and_odd_threads_get_a_short_name),
         cmocka_unit_test(an_append_is_told_in_four_words),
+        cmocka_unit_test(the_time_that_an_address_stays_known_is_a_constant),
         cmocka_unit_test(each_worker_has_scripts_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,6 +132,7 @@ static void on_paid(void *arg, const struct mailbox_appended *appended)
         break;
     case MAILBOX_FULL:
     case MAILBOX_UNASKED:
+    case MAILBOX_NOBODY:
         give_up(payment);
         break;
     case MAILBOX_UNAVAILABLE:

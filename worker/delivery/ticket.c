@@ -76,12 +76,14 @@ struct ticket_part *ticket_wait(struct ticket *ticket, const uint32_t *indexes, 
     return part;
 }
 
-static const char *refusal_text(enum reject_code code)
+static const char *refusal_text(const struct ticket *ticket, enum reject_code code)
 {
     switch (code) {
     case REJECT_MAILBOX_FULL:
         return "the mailbox is full";
     case REJECT_NOT_FOUND:
+        if (ticket->nobody)
+            return "nobody has had a session with that address: is it spelt right?";
         return "no message with that id, from that address, asked to hear that it was read";
     default:
         return "no recipient can be reached now, and nothing can be stored";
@@ -120,7 +122,7 @@ static struct msg *rejected(const struct ticket *ticket, const struct postmaster
     return postmaster_rejected(session_address(ticket->session),
                                &(struct postmaster_rejection){
                                    .code = code,
-                                   .message = refusal_text(code),
+                                   .message = refusal_text(ticket, code),
                                    .id = slice_make(ticket->id, ticket->id_len),
                                    .retry_after_ms = code == REJECT_NOT_FOUND ? 0 : 1000,
                                    .refused = refused,
@@ -276,6 +278,10 @@ static void take_outcome(struct ticket *ticket, struct ticket_recipient *recipie
         break;
     case MAILBOX_UNASKED:
         recipient->refusal = REJECT_NOT_FOUND;
+        break;
+    case MAILBOX_NOBODY:
+        recipient->refusal = REJECT_NOT_FOUND;
+        ticket->nobody = true;
         break;
     case MAILBOX_UNAVAILABLE:
         recipient->refusal = REJECT_STORAGE_UNAVAILABLE;

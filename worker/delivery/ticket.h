@@ -33,6 +33,7 @@ struct ticket {
     struct remote remote;  /* of mail that is stored: where on other hosts its recipients are */
     char id[ENVELOPE_ID_MAX];
     uint8_t id_len;
+    bool nobody;  /* a recipient's address is not known: mailbox.addresses */
     bool unknown; /* Redis did not say whether the message is stored: neither accept nor reject */
     struct ticket_recipient recipients[];
 };

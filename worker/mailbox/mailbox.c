@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 static const uint64_t TICK_MS = 1000; /* between two calls of mailbox_tick */
+static const int64_t YEAR_S = 31536000;
 
 /* --- turns --- */
 
@@ -128,6 +129,16 @@ static bool make_scripts(struct mailbox *mailbox)
     return true;
 }
 
+/* An address stays known for a year after its last session, or as long as its mail may lie. */
+static int64_t known_s(const struct config *config)
+{
+    int64_t kept_s = 2 * config->mailbox.age_s + 10000;
+
+    if (strcmp(config->mailbox.addresses, "known") != 0)
+        return 0;
+    return kept_s > YEAR_S ? kept_s : YEAR_S;
+}
+
 static void take_retention(struct mailbox *mailbox, const struct config *config)
 {
     mailbox->retention = (struct retention){
@@ -137,6 +148,7 @@ static void take_retention(struct mailbox *mailbox, const struct config *config)
         .devices_max = config->sessions.devices_per_address,
         .reject_full = strcmp(config->mailbox.full, "reject") == 0,
         .bytes_max = config->mailbox.bytes_max,
+        .known_s = known_s(config),
     };
     /* Smaller bodies are at most half of the bytes, as many as there may be: plain mail is not
      * counted, and does not pay for counting. */

@@ -47,10 +47,11 @@ static void add_keys(struct call *call, const struct mailbox_letter *letter, boo
 }
 
 /* mailbox_batch.c counts on this order: from, id and body first. The append script reads the size
- * of a body that is shared, or that counts for mailbox.maxBytes, from the field behind the body. */
+ * of a body that is shared, or that counts for mailbox.maxBytes, from the field behind the body.
+ * The name of the first field says whether the address must be known. */
 static void add_fields(struct call *call, const struct mailbox_letter *letter, struct slice thread)
 {
-    add_field(call, SLICE("f"), letter->from);
+    add_field(call, letter->if_known ? SLICE("k") : SLICE("f"), letter->from);
     add_field(call, SLICE("i"), letter->id);
     if (letter->shared) {
         add_field(call, SLICE("b"), slice_make(letter->shared->text, sizeof letter->shared->text));
@@ -162,7 +163,7 @@ bool mailbox_append_parse(struct slice text, struct mailbox_appended *appended, 
     struct slice outcome = next_word(&text), seq = next_word(&text), count_text = last_word(&text);
     struct seq count;
 
-    if (outcome.len != 1 || outcome.data[0] < '0' || outcome.data[0] > '0' + MAILBOX_UNASKED ||
+    if (outcome.len != 1 || outcome.data[0] < '0' || outcome.data[0] > '0' + MAILBOX_NOBODY ||
         !seq_parse(seq, &appended->seq) || !seq_parse(count_text, &count) ||
         memchr(count_text.data, '-', count_text.len))
         return false;

@@ -20,6 +20,7 @@ enum mailbox_outcome {
     MAILBOX_FULL,     /* mailbox.full is "reject" */
     MAILBOX_UNASKED,  /* a letter with `reads`: no such message in the mailbox of `from` asked for
                        * a "read" receipt */
+    MAILBOX_NOBODY,   /* a letter with `if_known`: the address is not known */
     MAILBOX_UNAVAILABLE, /* not stored: Redis is away, out of memory, read-only, or a wrong type is
                           * under the key; or durability was not reached in time (then the message
                           * is stored, but not promised) */
@@ -54,6 +55,7 @@ struct mailbox_letter {
                          * `address` has sent; data NULL: the letter is no such receipt */
     int64_t expires_at; /* Unix seconds; 0: never */
     uint8_t receipt;    /* 0, 2, 3: asked for by the sender */
+    bool if_known;      /* only for an address that has had a session (mailbox.addresses) */
     int8_t level;
 };
 /* Borrows letter for the call and keeps a copy until the answer. Appends of this worker are carried

@@ -97,7 +97,8 @@ static size_t add_keys(const struct gathering *gathering, struct slice *args)
     return count;
 }
 
-/* A run begins with its form: a digit for each letter, the number of its fields behind the body. */
+/* A run begins with its form: a digit for each letter, the number of its fields behind the body; of
+ * a letter for a known address only, one of P to Y instead of 0 to 9. */
 static size_t add_letters(const struct gathering *gathering, struct slice *args)
 {
     static char forms[BATCH_LETTERS_MAX]; /* used until redis_command has copied the arguments */
@@ -108,7 +109,7 @@ static size_t add_letters(const struct gathering *gathering, struct slice *args)
         size_t count;
         const struct slice *fields = fields_of(gathering->ops[i], &count);
         assert(count % 2 == 0 && (count - FIELD_BODY) / 2 < 10);
-        forms[i] = (char)('0' + (count - FIELD_BODY) / 2);
+        forms[i] = (char)((fields[0].data[0] == 'k' ? 'P' : '0') + (count - FIELD_BODY) / 2);
         if (begins_run(gathering, i)) {
             form = &args[at++];
             *form = slice_make(forms + i, 0);

@@ -60,6 +60,7 @@ struct retention {
     int64_t messages_max, age_s, dedupe_s, devices_max;
     bool reject_full;
     int64_t bytes_max;
+    int64_t known_s; /* an address stays known so long; 0: mailbox.addresses is "any" */
 };
 /* The text of a script as this worker loads the text, NUL-terminated; the caller frees the text.
  * NULL: out of memory. `name` becomes a comment in the text: mailbox_scripts.c says why. */

@@ -8,7 +8,8 @@
  *
  * The second line holds the operator's limits as locals: MAX (messages in a mailbox), REJECT (a
  * full mailbox refuses more), AGE and DEDUPE (seconds), DEVICES (with a cursor in an address),
- * BYTES (of bodies in a mailbox). A reload of the configuration makes new texts.
+ * BYTES (of bodies in a mailbox), KNOWN (seconds that an address stays known; false: all addresses
+ * get mail). A reload of the configuration makes new texts.
  */
 #include "common/sha1.h"
 #include "worker/mailbox/mailbox_lua.h"
@@ -43,17 +44,19 @@ static const char *const texts[SCRIPT_COUNT] = {
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention)
 {
     struct buf comment;
-    char *text = NULL;
+    char *text = NULL, known[24] = "false";
 
+    if (retention->known_s)
+        snprintf(known, sizeof known, "%lld", (long long)retention->known_s);
     buf_init(&comment, 4096);
     mailbox_key(&comment, SLICE(""), name, ""); /* escaped: one line, whatever the name holds */
     if (asprintf(&text,
-                 "--%s\nlocal MAX,REJECT,AGE,DEDUPE,DEVICES,BYTES="
-                 "%lld,%s,%lld,%lld,%lld,%lld\n%s",
+                 "--%s\nlocal MAX,REJECT,AGE,DEDUPE,DEVICES,BYTES,KNOWN="
+                 "%lld,%s,%lld,%lld,%lld,%lld,%s\n%s",
                  buf_text(&comment), (long long)retention->messages_max,
                  retention->reject_full ? "true" : "false", (long long)retention->age_s,
                  (long long)retention->dedupe_s, (long long)retention->devices_max,
-                 (long long)retention->bytes_max, texts[script]) < 0)
+                 (long long)retention->bytes_max, known, texts[script]) < 0)
         text = NULL;
     buf_fini(&comment);
     return text;

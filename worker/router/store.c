@@ -7,6 +7,7 @@
 #include "worker/mailbox/mailbox_append.h"
 #include "worker/mailbox/mailbox_body.h"
 #include "worker/router/copies.h"
+#include "worker/session/service_turn.h"
 
 /* The thread that the stamped message is in: without a subjectId it begins one, unless it answers
  * another message (envelope_stamp puts the same rule into the message). */
@@ -17,6 +18,14 @@ static struct slice thread_of(const struct envelope *envelope)
     if (envelope->subject_id.data)
         return envelope->subject_id;
     return envelope->in_reply_to.data ? none : envelope->id;
+}
+
+/* A sender is told of a mistyped recipient (mailbox.addresses). */
+static bool must_be_known(const struct office *office, const struct envelope *envelope,
+                          struct slice address)
+{
+    return envelope->type == TYPE_MAIL && strcmp(office->config->mailbox.addresses, "known") == 0 &&
+           !service_or_known(office, address);
 }
 
 static struct mailbox_letter letter_for(const struct envelope *envelope, struct slice address,
@@ -67,13 +76,16 @@ static struct mailbox_body *share_body(struct mailbox *mailbox, struct msg *msg,
     return is_shared(msg, copies) ? mailbox_body_put(mailbox, msg) : NULL;
 }
 
-static void append_to_all(struct mailbox *mailbox, struct ticket *ticket,
+static void append_to_all(struct session *session, struct ticket *ticket,
                           const struct envelope *envelope, struct msg *msg,
                           struct mailbox_body *body)
 {
+    struct mailbox *mailbox = session->office->mailbox;
+
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         struct mailbox_letter letter = letter_for(envelope, envelope->recipients[i], msg);
         struct ticket_part *part = ticket_wait(ticket, &i, 1);
+        letter.if_known = must_be_known(session->office, envelope, envelope->recipients[i]);
         letter.shared = body;
         if (part && mailbox_append(mailbox, &letter, ticket_appended, part))
             ticket_unsent(part);
@@ -107,7 +119,7 @@ enum err store_message(struct session *session, const struct envelope *envelope,
         ticket_carry(ticket, msg);
     copied = !expired && copies_wanted(session, envelope);
     body = share_body(office->mailbox, msg, envelope->recipient_count + copied);
-    append_to_all(office->mailbox, ticket, envelope, msg, body);
+    append_to_all(session, ticket, envelope, msg, body);
     if (copied) {
         struct mailbox_letter letter = letter_for(envelope, session_address(session), msg);
         letter.shared = body;

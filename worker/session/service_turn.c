@@ -1,18 +1,18 @@
 #include "worker/session/service_turn.h"
 
-#include "common/address.h"
 #include "worker/session/session.h"
 
 enum { PLACES_MAX = 128 };
 
 bool service_is(const struct office *office, struct slice address)
 {
-    const struct config_list *patterns = &office->config->service_addresses;
+    return config_covers(&office->config->service_addresses, address);
+}
 
-    for (size_t i = 0; i < patterns->count; i++)
-        if (address_pattern_covers(slice_of(patterns->items[i]), address))
-            return true;
-    return false;
+bool service_or_known(const struct office *office, struct slice address)
+{
+    return config_covers(&office->config->mailbox.known_addresses, address) ||
+           service_is(office, address);
 }
 
 uint32_t service_turn_next(struct office *office, struct address_key key)

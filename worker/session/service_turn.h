@@ -10,6 +10,9 @@
 
 /* Does serviceAddresses cover the address? */
 bool service_is(const struct office *office, struct slice address);
+/* Is the address known though it may never have had a session? A service may begin after its mail,
+ * and mailbox.knownAddresses names others. */
+bool service_or_known(const struct office *office, struct slice address);
 
 /* Counts the turns of the address with this key, from 0 on. Addresses whose keys meet in
  * office->service_turns share a count: each still walks all of its sessions. */

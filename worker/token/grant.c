@@ -105,26 +105,18 @@ void grant_unref(struct grant *grant)
         free(grant);
 }
 
-static bool covered(const struct config_list *patterns, struct slice address)
-{
-    for (size_t i = 0; i < patterns->count; i++)
-        if (address_pattern_covers(slice_of(patterns->items[i]), address))
-            return true;
-    return false;
-}
-
 bool grant_may_speak_for(const struct grant *grant, struct slice address)
 {
     /* Checked before the patterns: not even relay ["*"] speaks for the server or for a group. */
     if (!address_may_speak(address))
         return false;
     return slice_equal(address, slice_make(grant->sub, grant->sub_len)) ||
-           covered(&grant->relay, address);
+           config_covers(&grant->relay, address);
 }
 
 bool grant_may_send_to(const struct grant *grant, struct slice address)
 {
-    return address_may_speak(address) && covered(&grant->send, address);
+    return address_may_speak(address) && config_covers(&grant->send, address);
 }
 
 bool grant_may_use_group(const struct grant *grant, struct slice group)
@@ -135,5 +127,5 @@ bool grant_may_use_group(const struct grant *grant, struct slice group)
      * "#a*" is enough. */
     if (slice_equal(group, SLICE("#all")))
         return grant->broadcast;
-    return covered(&grant->groups, group);
+    return config_covers(&grant->groups, group);
 }

@@ -65,7 +65,7 @@ if list ~= order then
   put(order_field, list)
 end
 if redis.call(unpack(args)) > 0 then
-  redis.call('EXPIRE', cur, 2 * AGE + 10000)
+  redis.call('EXPIRE', cur, not owner and KNOWN or 2 * AGE + 10000)
 end
 if not state[1] and not owner then
   -- The device was seen, and has a cursor of its own now.

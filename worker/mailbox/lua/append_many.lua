@@ -16,7 +16,7 @@ while KEYS[key] do
     next_pos, next_slot = pos + 1, slot
     for i = 1, #form do
       out[next_slot] = answer
-      next_pos, next_slot = next_pos + 2 * byte(form, i) - 93, next_slot + 1
+      next_pos, next_slot = next_pos + 2 * (byte(form, i) % 16) + 3, next_slot + 1
     end
     out[next_slot] = nil
   end

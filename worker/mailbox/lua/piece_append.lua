@@ -11,11 +11,12 @@
 -- write of a script.
 local call, try, byte, era = redis.call, redis.pcall, string.byte, nil
 
--- Appends a run to the mailbox `box`, in order. `form` has one digit for each letter. The letters
--- stand in `args` from `pos` on: sender, id, body, and as many further fields (name, value) as the
--- letter's digit says, with the thread (t) as the last one. The answers go into `out` from `slot`
--- on: the fields of :at, when :at has any, then for each letter "OUTCOME SEQ BEFORE TRIMMED"
--- (OUTCOME 0 stored, 1 repeated, 2 full) or an error.
+-- Appends a run to the mailbox `box`, in order. `form` has one digit for each letter; P to Y instead of
+-- 0 to 9 is a letter for a known address only. The letters stand in `args` from `pos` on: sender, id,
+-- body, and as many further fields (name, value) as the letter's digit says, with the thread (t) as
+-- the last one. The answers go into `out` from `slot` on: the fields of :at, when :at has any, then
+-- for each letter "OUTCOME SEQ BEFORE TRIMMED" (OUTCOME 0 stored, 1 repeated, 2 full, 4 the address is
+-- not known) or an error.
 -- -> the next free positions in `args` and in `out`.
 local function append_run(box, ids, at_key, form, args, pos, out, slot)
   -- `notes` is the HSET of the run, with `noted` elements so far. `by_field` has the same by field,
@@ -30,15 +31,19 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
     by_field, notes = {}, {ids, ''}
     for i = 1, letters do
       notes[i + 2] = args[id_pos]
-      id_pos = id_pos + 2 * byte(form, i) - 93
+      id_pos = id_pos + 2 * (byte(form, i) % 16) + 3
     end
     known = call('HMGET', unpack(notes))
     notes = {ids}
   end
   local at = call('HKEYS', at_key)
+  local unknown
   if at[1] then
     out[slot] = at
     slot = slot + 1
+  elseif KNOWN then -- :known: the operator has made the address known
+    local base = string.sub(box, 1, -5)
+    unknown = call('EXISTS', base .. ':cur', base .. ':known') == 0
   end
   local len, before, trimmed, newest, old = call('XLEN', box), known[1], 0, nil, false
   local few = len < 16
@@ -47,7 +52,7 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
     before = last and last[1] or '0-0'
   end
   for i = 1, letters do
-    local extra, from, id = 2 * byte(form, i) - 96, args[pos], args[pos + 1]
+    local extra, from, id = 2 * (byte(form, i) % 16), args[pos], args[pos + 1]
     local field, answer, thread_key, thread, note = id, nil, nil, nil, by_field and by_field[id] or known[i + 1]
     if note and string.sub(note, string.find(note, ' ', 1, true) + 1) ~= from then
       field = id .. '\0' .. from
@@ -59,6 +64,9 @@ local function append_run(box, ids, at_key, form, args, pos, out, slot)
       if tonumber(call('TIME')[1]) - stored_s < DEDUPE then
         answer = '1 ' .. seq .. ' ' .. seq .. ' 0'
       end
+    end
+    if unknown and not answer and byte(form, i) > 63 then
+      answer = '4 0-0 0-0 0'
     end
     local counted, over = extra > 0 and args[pos + 3] == 's' and args[pos + 4], 0
     if counted then
