@@ -22,7 +22,8 @@ struct budget {
     struct address_key key;
     int64_t bytes_left, boxes_left;   /* below zero: a debt */
     int64_t bytes_spent, boxes_spent; /* since the last charge */
-    int64_t box_ms;                   /* milliseconds that have not made a whole mailbox yet */
+    int64_t byte_rest, box_rest;      /* of a byte in thousandths, of a mailbox in 60,000ths: not
+                                       * whole yet */
     uint64_t at_ms;                   /* the bucket was filled up to then */
     uint64_t asked_ms, used_ms;
     uint32_t holders; /* tickets, and the question to Redis */
@@ -116,27 +117,28 @@ static struct budget *budget_need(struct session *session)
 
 /* ---- the bucket ---- */
 
-static int64_t filled(int64_t left, int64_t more, int64_t most)
+/* Adds what has come in whole units; the rest waits for the next time, however short the times are.
+ */
+static void fill(int64_t *left, int64_t *rest, int64_t more, int64_t unit, int64_t most)
 {
-    return left + more < most ? left + more : most;
+    int64_t sum = *rest + more;
+
+    *left = *left + sum / unit < most ? *left + sum / unit : most;
+    *rest = sum % unit;
 }
 
 static void budget_fill(struct budget *budget, const struct config *config, uint64_t now_ms)
 {
+    int64_t bytes_per_s = config->limits.stored_bytes_per_s;
     int64_t boxes_max = config->limits.new_mailboxes_per_minute;
     int64_t passed_ms = (int64_t)(now_ms - budget->at_ms);
 
     budget->at_ms = now_ms;
     if (passed_ms > FILL_MS_MAX)
         passed_ms = FILL_MS_MAX;
-    budget->bytes_left =
-        filled(budget->bytes_left, passed_ms * config->limits.stored_bytes_per_s / 1000,
-               config->limits.stored_bytes_burst);
-    if (boxes_max == 0)
-        return;
-    budget->box_ms += passed_ms * boxes_max;
-    budget->boxes_left = filled(budget->boxes_left, budget->box_ms / IDLE_MS, boxes_max);
-    budget->box_ms %= IDLE_MS;
+    fill(&budget->bytes_left, &budget->byte_rest, passed_ms * bytes_per_s, 1000,
+         config->limits.stored_bytes_burst);
+    fill(&budget->boxes_left, &budget->box_rest, passed_ms * boxes_max, 60000, boxes_max);
 }
 
 /* Milliseconds until the bucket is above zero. */

@@ -21,7 +21,7 @@ end
 
 local bytes = take(known[1], tonumber(ARGV[1]), ARGV[3] / 1000, tonumber(ARGV[4]))
 local boxes = take(known[2], tonumber(ARGV[2]), ARGV[5] / 60000, tonumber(ARGV[5]))
-redis.call('HSET', KEYS[1], 'b', string.format('%.0f', bytes), 'm', string.format('%.3f', boxes),
+redis.call('HSET', KEYS[1], 'b', string.format('%.3f', bytes), 'm', string.format('%.3f', boxes),
   'at', string.format('%.0f', now))
 redis.call('EXPIRE', KEYS[1], math.ceil(empty_s) + 1)
 return {math.floor(bytes), math.floor(boxes)}
