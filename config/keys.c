@@ -120,7 +120,8 @@ const struct key config_keys[] = {
     NUMBER("limits.recipients", limits.recipients, 1000, 1, 10000, CONFIG_LIVE,
            "Addresses in to and cc of one message; past it too-many-recipients."),
     NUMBER("limits.messagesPerSecond", limits.messages_per_s, 100, 0, 1000000, CONFIG_LIVE,
-           "Messages a second from one address on a worker, over all its sessions; past it rate-limited. 0: no limit."),
+           "Messages a second from one address on a worker, over all its sessions (of serviceAddresses: for each of them); "
+           "past it rate-limited. 0: no limit."),
     NUMBER("limits.burst", limits.burst, 200, 1, 1000000, CONFIG_LIVE,
            "Messages that one address may send at once after a pause."),
     NUMBER("limits.acksPerSecond", limits.acks_per_s, 1000, 0, 1000000, CONFIG_LIVE,

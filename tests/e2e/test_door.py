@@ -85,6 +85,35 @@ def test_who_reconnects_gets_no_fresh_bucket(server):
     assert pour(post, "other", "D", 40) == 40, "another address has a bucket of its own"
 
 
+def test_the_programs_of_a_service_share_a_bucket_that_grows_with_each(server):
+    """Four programs, and one of them sends at once what no single session could."""
+    post = server(1, {"limits": {"messagesPerSecond": 50, "burst": 100}, "serviceAddresses": ["/service/*"]})
+
+    def told():
+        totals = post.status()["totals"]
+        return totals["messages_in"], totals["rejected_rate_limited"]
+
+    async def burst(client, count):
+        came, rejected = told()
+        for _ in range(count):
+            await client.send("nobody", type=2)
+        await eventually(lambda: told()[0] == came + count, "all have come")
+        return told()[1] == rejected
+
+    async def scene():
+        alone = await PythonClient.open(post, "alone")
+        assert not await burst(alone, 1000)
+        programs = [await PythonClient.open(post, "/service/s", welcome=False) for _ in range(4)]
+        for program in programs:
+            await program.said("welcome")
+        while not await burst(programs[0], 300):
+            await asyncio.sleep(2)  # fills the bucket of four
+        for client in (alone, *programs):
+            await client.close()
+
+    run(scene())
+
+
 def test_acknowledgements_have_a_bound_of_their_own(server):
     post = server(1, {"limits": {"messagesPerSecond": 1, "burst": 2, "acksPerSecond": 10, "acksBurst": 30}})
 

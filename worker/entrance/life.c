@@ -82,7 +82,8 @@ static struct session *make(struct office *office, const struct session_claim *c
         free(session);
         return NULL;
     }
-    session->allowance = allowance_hold(office, sessions_key(office->region, claim->address));
+    session->allowance = allowance_hold(office, sessions_key(office->region, claim->address),
+                                        service_is(office, claim->address));
     if (!session->allowance) {
         free(session->opening);
         free(session);

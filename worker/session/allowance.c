@@ -112,15 +112,54 @@ static void idle_drop(struct allowances *allowances, struct allowance *allowance
     free(allowance);
 }
 
+/* ---- rates ---- */
+
+struct rate {
+    uint32_t per_s, burst;
+};
+
+/* The rate of all holders together. */
+static struct rate rate_of(const struct allowance *allowance, int64_t per_s, int64_t burst)
+{
+    uint32_t share = allowance->service && allowance->holders > 1 ? allowance->holders : 1;
+    int64_t most = burst * share;
+
+    return (struct rate){ .per_s = (uint32_t)(per_s * share),
+                          .burst =
+                              (uint32_t)(most < LIMITER_BURST_MAX ? most : LIMITER_BURST_MAX) };
+}
+
+static struct rate message_rate(const struct office *office, const struct allowance *allowance)
+{
+    return rate_of(allowance, office->config->limits.messages_per_s, office->config->limits.burst);
+}
+
+static struct rate ack_rate(const struct office *office, const struct allowance *allowance)
+{
+    return rate_of(allowance, office->config->limits.acks_per_s, office->config->limits.acks_burst);
+}
+
+/* The time up to now counts for the holders that there were. */
+static void change_holders(struct office *office, struct allowance *allowance, int change)
+{
+    struct rate messages = message_rate(office, allowance), acks = ack_rate(office, allowance);
+    uint64_t now_ms = loop_now_ms(office->loop);
+
+    if (allowance->service) {
+        limiter_fill(&allowance->messages, messages.per_s, messages.burst, now_ms);
+        limiter_fill(&allowance->acks, acks.per_s, acks.burst, now_ms);
+    }
+    allowance->holders += (uint32_t)change;
+}
+
 static bool is_full(const struct office *office, const struct allowance *allowance)
 {
     const struct config *config = office->config;
+    struct rate messages = message_rate(office, allowance), acks = ack_rate(office, allowance);
     uint64_t now_ms = loop_now_ms(office->loop);
 
-    return limiter_is_full(&allowance->messages, (uint32_t)config->limits.messages_per_s,
-                           (uint32_t)config->limits.burst, now_ms) &&
-           limiter_is_full(&allowance->acks, (uint32_t)config->limits.acks_per_s,
-                           (uint32_t)config->limits.acks_burst, now_ms) &&
+    return limiter_is_full(&allowance->messages, messages.per_s, messages.burst, now_ms) &&
+           limiter_is_full(&allowance->acks, acks.per_s, acks.burst, now_ms) &&
            limiter_is_full(&allowance->replacements, (uint32_t)config->sessions.replacements_per_s,
                            allowance->replacements_max, now_ms);
 }
@@ -170,13 +209,17 @@ static struct allowance *hold_allowance(struct office *office, struct address_ke
     else if (allowance->holders == 0)
         idle_end(allowances, allowance);
     if (allowance)
-        allowance->holders++;
+        change_holders(office, allowance, 1);
     return allowance;
 }
 
-struct allowance *allowance_hold(struct office *office, struct address_key key)
+struct allowance *allowance_hold(struct office *office, struct address_key key, bool service)
 {
-    return hold_allowance(office, key, ADDRESS_REPLACEMENTS_AT_ONCE);
+    struct allowance *allowance = hold_allowance(office, key, ADDRESS_REPLACEMENTS_AT_ONCE);
+
+    if (allowance)
+        allowance->service = service;
+    return allowance;
 }
 
 void allowance_release(struct office *office, struct allowance *allowance)
@@ -186,7 +229,8 @@ void allowance_release(struct office *office, struct allowance *allowance)
     if (!allowance)
         return;
     assert(allowance->holders > 0);
-    if (--allowance->holders > 0)
+    change_holders(office, allowance, -1);
+    if (allowance->holders > 0)
         return;
     idle_begin(allowances, allowance);
     if (is_full(office, allowance))
@@ -217,18 +261,16 @@ void allowances_free(struct office *office)
 
 uint32_t allowance_take_message(struct office *office, struct allowance *allowance)
 {
-    const struct config *config = office->config;
+    struct rate rate = message_rate(office, allowance);
 
-    return limiter_take(&allowance->messages, (uint32_t)config->limits.messages_per_s,
-                        (uint32_t)config->limits.burst, loop_now_ms(office->loop));
+    return limiter_take(&allowance->messages, rate.per_s, rate.burst, loop_now_ms(office->loop));
 }
 
 uint32_t allowance_take_ack(struct office *office, struct allowance *allowance)
 {
-    const struct config *config = office->config;
+    struct rate rate = ack_rate(office, allowance);
 
-    return limiter_take(&allowance->acks, (uint32_t)config->limits.acks_per_s,
-                        (uint32_t)config->limits.acks_burst, loop_now_ms(office->loop));
+    return limiter_take(&allowance->acks, rate.per_s, rate.burst, loop_now_ms(office->loop));
 }
 
 /* No address has a newline, so no other address or device has the same key. */

@@ -5,6 +5,9 @@
  * reconnects goes on with the bucket that was left, and gets no fresh one. At most
  * ALLOWANCES_IDLE_MAX allowances without a holder are kept; past that the one released longest ago
  * is dropped.
+ *
+ * The sessions of a service address are so many programs, which share one bucket: with each session
+ * the bucket fills faster and holds more. No session brings a message with it.
  */
 #ifndef WORKER_ALLOWANCE_H
 #define WORKER_ALLOWANCE_H
@@ -28,10 +31,12 @@ struct allowance {
     struct limiter replacements; /* sessions that turned out another session */
     uint32_t replacements_max;   /* the size of that bucket */
     uint32_t holders;
+    bool service; /* the rates are those of each holder */
 };
 
-/* Finds the allowance or makes a full one, and holds it. NULL: out of memory. */
-struct allowance *allowance_hold(struct office *office, struct address_key key);
+/* Finds the allowance or makes one with the full bucket of one session, and holds it. service: the
+ * address is a service address. NULL: out of memory. */
+struct allowance *allowance_hold(struct office *office, struct address_key key, bool service);
 /* NULL is allowed. */
 void allowance_release(struct office *office, struct allowance *allowance);
 /* Once a second: drops allowances without a holder that are full again. */
