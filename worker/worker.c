@@ -33,6 +33,7 @@
 #include "worker/wire/echo.h"
 
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 enum {
@@ -205,30 +206,40 @@ static void on_beat(void *arg)
     loop_timer_set(&worker->beat, BEAT_MS);
 }
 
+/* Where the mailboxes count what the worker's counters show. */
+static const struct {
+    size_t offset; /* in struct mailbox_counts */
+    enum stat_id stat;
+} mailbox_stats[] = {
+#define COUNT(member, stat)                                                                        \
+    {                                                                                              \
+        offsetof(struct mailbox_counts, member), STAT_##stat                                       \
+    }
+    COUNT(trimmed, mailbox_trimmed),
+    COUNT(repeated, mailbox_repeated),
+    COUNT(retried, mailbox_retried),
+    COUNT(errors, mailbox_errors),
+    COUNT(bad, mailbox_bad),
+    COUNT(places_dropped, places_dropped),
+    COUNT(devices_forgotten, devices_forgotten),
+    COUNT(pages_waited, pages_waited),
+    COUNT(bodies_shared, bodies_shared),
+    COUNT(bodies_gone, bodies_gone),
+#undef COUNT
+};
+_Static_assert(sizeof mailbox_stats / sizeof mailbox_stats[0] * sizeof(uint64_t) ==
+                   sizeof(struct mailbox_counts),
+               "each count of the mailboxes has a counter");
+
 static void count_mailbox(struct office *office)
 {
     struct mailbox_counts counts = mailbox_take_counts(office->mailbox);
 
-    if (counts.trimmed)
-        stats_add(office->stats, STAT_mailbox_trimmed, counts.trimmed);
-    if (counts.repeated)
-        stats_add(office->stats, STAT_mailbox_repeated, counts.repeated);
-    if (counts.retried)
-        stats_add(office->stats, STAT_mailbox_retried, counts.retried);
-    if (counts.errors)
-        stats_add(office->stats, STAT_mailbox_errors, counts.errors);
-    if (counts.bad)
-        stats_add(office->stats, STAT_mailbox_bad, counts.bad);
-    if (counts.pages_waited)
-        stats_add(office->stats, STAT_pages_waited, counts.pages_waited);
-    if (counts.devices_forgotten)
-        stats_add(office->stats, STAT_devices_forgotten, counts.devices_forgotten);
-    if (counts.bodies_shared)
-        stats_add(office->stats, STAT_bodies_shared, counts.bodies_shared);
-    if (counts.bodies_gone)
-        stats_add(office->stats, STAT_bodies_gone, counts.bodies_gone);
-    if (counts.places_dropped)
-        stats_add(office->stats, STAT_places_dropped, counts.places_dropped);
+    for (size_t i = 0; i < sizeof mailbox_stats / sizeof mailbox_stats[0]; i++) {
+        uint64_t count = *(const uint64_t *)((const char *)&counts + mailbox_stats[i].offset);
+        if (count)
+            stats_add(office->stats, mailbox_stats[i].stat, count);
+    }
 }
 
 /* The end of each turn: records of the rings are delivered, then everything for Redis leaves in one
