@@ -230,6 +230,25 @@ static void a_full_table_refuses_another_group_but_no_session(void **state)
     client_enter(&carol, "carol", "");
 }
 
+static void without_room_for_all_in_the_table_nothing_is_left_behind(void **state)
+{
+    (void)state;
+    client_leave(&alice);
+    client_leave(&bob);
+    client_leave(&carol);
+    assert_true(TAILQ_EMPTY(&office.groups->list));
+    while (sessions_add_group(office.table, (struct address_key){ 1, 1 }) != UINT32_MAX)
+        ;
+    enters(&alice, "alice", true);
+    enters(&bob, "bob", false);
+    assert_true(TAILQ_EMPTY(&office.groups->list));
+    assert_null(office.groups->all);
+    assert_int_equal(counted(STAT_groups_full), 2);
+    client_leave(&bob);
+    client_leave(&alice);
+    assert_true(TAILQ_EMPTY(&office.groups->list));
+}
+
 static void a_subscriber_that_does_not_read_is_closed_where_nothing_is_stored(void **state)
 {
     (void)state;
@@ -395,6 +414,12 @@ static void who_is_behind_in_all_gets_a_place_of_its_own_until_it_has_caught_up(
     assert_int_equal(lagging->state, SUBSCRIPTION_LAGGING);
     assert_string_equal(hear(&carol), "{\"seq\":\"6-0\",\"log\":\"#all\",\"id\":\"p6\"}");
     assert_string_equal(hear(&carol), "{\"seq\":\"7-0\",\"log\":\"#all\",\"id\":\"p7\"}");
+    /* While the session subscribes, a signal goes past the reader. */
+    lagging->state = SUBSCRIPTION_PENDING;
+    say(&alice, "{\"from\":\"alice\",\"to\":[\"#all\"]," LETTER ",\"type\":2,\"id\":\"s1\"}");
+    turns(1);
+    hears(&bob, "s1");
+    lagging->state = SUBSCRIPTION_LAGGING;
     /* It has read 7 from the log. */
     subscription_start_live(lagging, (struct seq){ 7, 0 });
     offer(all, 8, 7, "{\"id\":\"p8\"}");
@@ -445,6 +470,7 @@ int main(void)
         T(what_is_wrong_is_refused_as_a_whole),
         T(a_token_with_fewer_groups_ends_the_others),
         T(a_full_table_refuses_another_group_but_no_session),
+        T(without_room_for_all_in_the_table_nothing_is_left_behind),
         T(a_subscriber_that_does_not_read_is_closed_where_nothing_is_stored),
         T(signals_reach_subscribers_and_other_workers_once),
         T(stored_posts_come_once_in_order_with_their_seq),

@@ -125,7 +125,7 @@ static void group_free(struct group *group)
 
 void group_settle(struct group *group)
 {
-    if (group->subscriber_count || group->kind->member_count(group))
+    if (group->subscriber_count || (group->listed && group->kind->member_count(group)))
         return;
     assert(TAILQ_EMPTY(&group->subscribers));
     if (group->listed)

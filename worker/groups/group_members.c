@@ -109,7 +109,8 @@ static void offer_to_session(struct groups *groups, struct session *session,
 
     if (!session->listed)
         return;
-    if (own && own->group == parcel->group &&
+    /* A signal needs no reader, whatever the session's subscription waits for. */
+    if (!seq_is_zero(parcel->seq) && own && own->group == parcel->group &&
         (own->reader.feed.state != FEED_IDLE || own->state == SUBSCRIPTION_ON))
         offer_to_subscriber(own, parcel, groups->delivered_before);
     else

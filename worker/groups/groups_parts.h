@@ -140,7 +140,7 @@ struct group *group_find(struct groups *groups, struct slice address);
 /* Finds or makes the group, and lists it. ERR_NOMEM; ERR_FULL: the shared table has no room. On an
  * error *group is NULL. */
 enum err group_need(struct groups *groups, struct slice address, struct group **group);
-/* Takes a group without members off the lists, and frees the group unless it is pinned. */
+/* Takes a group without members off the lists. Frees a group that is not listed, unless pinned. */
 void group_settle(struct group *group);
 /* The counterpart of group_pin. The group may be gone after. */
 static inline void group_unpin(struct group *group)
