@@ -146,7 +146,7 @@ const struct key config_keys[] = {
     NUMBER("limits.pendingHandshakes", limits.pending_handshakes, 4096, 16, 1000000, CONFIG_LIVE,
            "Connections of one worker that have not finished their request head; past it the oldest gets 503."),
     NUMBER("limits.commandsWaiting", limits.commands_waiting, 64, 0, 10000, CONFIG_LIVE,
-           "history, recall and presence commands of one session that wait while another is carried out; past it "
+           "history, recall, presence and subscribe commands of one session that wait while another is carried out; past it "
            "rate-limited."),
     NUMBER("limits.recallEntries", limits.recall_entries, 10000, 1, 1000000, CONFIG_LIVE,
            "Entries of a sender's log that one recall searches, the newest first; past it not-found."),

@@ -173,6 +173,113 @@ static void other_commands_pass_those_that_wait(void **state)
     hear_answer_to("result", 0);
 }
 
+/* ---- subscribe ---- */
+
+static const char *const some_groups[] = { "#*", NULL };
+
+static void may_read_groups(void)
+{
+    office_trust_key(false);
+    grant_unref(here()->grant);
+    here()->grant =
+        grant_of((struct token_request){ .sub = "alice", .ttl_s = 60, .groups = some_groups });
+}
+
+/* The log of the group is empty, and the device has no cursor in the group. */
+static void join_answer(const char *key_ending)
+{
+    answer(asked_next("EVALSHA", key_ending), "[isss]", 0LL, "", "5-0", "0-0");
+    turns(2);
+}
+
+static void one_subscribe_is_under_way_and_the_next_waits_its_turn(void **state)
+{
+    (void)state;
+    may_read_groups();
+    say(&alice, COMMAND("subscribe") ",\"tags\":[\"#a\",\"#b\"],\"id\":\"h0\"}");
+    say(&alice, COMMAND("subscribe") ",\"tags\":[\"#c\"],\"id\":\"h1\"}");
+    say_history(2);
+    assert_int_equal(asked_count(), 2);
+    join_answer("{#a}:box");
+    assert_int_equal(asked_count(), 1);
+    join_answer("{#b}:box");
+    hear_answer_to("result", 0);
+    assert_has(alice.said, "\"groups\":{\"#a\":{\"seq\":\"5-0\"");
+    assert_has(alice.said, "},\"#b\":{");
+    hear_subject(&alice, "replayed");
+    hear_subject(&alice, "replayed");
+    join_answer("{#c}:box");
+    hear_answer_to("result", 1);
+    hear_subject(&alice, "replayed");
+    history_answer(10);
+    hear_answer_to("result", 2);
+    assert_null(here()->errands);
+    assert_int_equal(counted(STAT_commands_waited), 2);
+}
+
+static void an_unsubscribe_passes_a_subscribe_that_waits_and_ends_it(void **state)
+{
+    (void)state;
+    may_read_groups();
+    say_history(0);
+    say(&alice, COMMAND("subscribe") ",\"tags\":[\"#a\",\"#b\"],\"id\":\"h1\"}");
+    say(&alice, COMMAND("unsubscribe") ",\"tags\":[\"#a\"],\"id\":\"h2\"}");
+    hear_answer_to("result", 2);
+    history_answer(10);
+    answer(asked_next("HDEL", "{#a}:at"), "i", 0LL);
+    turns(2);
+    hear_answer_to("result", 0);
+    assert_null(asked_find("EVALSHA", "{#a}:box"));
+    join_answer("{#b}:box");
+    hear_answer_to("result", 1);
+    assert_has(alice.said, "\"groups\":{\"#b\":{");
+    assert_lacks(alice.said, "#a");
+    hear_subject(&alice, "replayed");
+    assert_int_equal(asked_count(), 0);
+}
+
+static void a_subscribe_that_finds_no_place_leaves_no_subscription(void **state)
+{
+    (void)state;
+    may_read_groups();
+    office.config->limits.queue_bytes = 64 << 20;
+    for (unsigned i = 0; i < 9; i++)
+        say_history(i);
+    say(&alice, COMMAND("subscribe") ",\"tags\":[\"#a\"],\"id\":\"h9\"}");
+    hear_answer_to("rejected", 9);
+    assert_has(alice.said, "\"code\":\"rate-limited\"");
+    assert_null(here()->subscriptions);
+}
+
+static void a_subscribe_that_waits_while_redis_goes_leaves_no_subscription(void **state)
+{
+    (void)state;
+    may_read_groups();
+    say_history(0);
+    say(&alice, COMMAND("subscribe") ",\"tags\":[\"#a\",\"#b\"],\"id\":\"h1\"}");
+    assert_non_null(here()->subscriptions);
+    redis_goes();
+    turns(3);
+    hear_answer_to("result", 0);
+    hear_answer_to("rejected", 1);
+    assert_has(alice.said, "\"code\":\"storage-unavailable\"");
+    assert_null(here()->subscriptions);
+    assert_null(here()->errands);
+}
+
+static void a_subscribe_that_waits_goes_with_the_session(void **state)
+{
+    (void)state;
+    may_read_groups();
+    say_history(0);
+    say(&alice, COMMAND("subscribe") ",\"tags\":[\"#a\"],\"id\":\"h1\"}");
+    peer_close(&alice.peer);
+    turns(2);
+    assert_false(client_is_there(&alice));
+    history_answer(10);
+    assert_null(asked_find("EVALSHA", "{#a}:box"));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -185,6 +292,11 @@ int main(void)
         T(what_waits_goes_with_the_session),
         T(when_redis_goes_each_is_answered),
         T(other_commands_pass_those_that_wait),
+        T(one_subscribe_is_under_way_and_the_next_waits_its_turn),
+        T(an_unsubscribe_passes_a_subscribe_that_waits_and_ends_it),
+        T(a_subscribe_that_finds_no_place_leaves_no_subscription),
+        T(a_subscribe_that_waits_while_redis_goes_leaves_no_subscription),
+        T(a_subscribe_that_waits_goes_with_the_session),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

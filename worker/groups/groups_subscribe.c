@@ -6,6 +6,9 @@
  * behind the result. The subscriptions exist before the logs are asked, as pending: a post that is
  * stored after a log's answer must find the subscription.
  *
+ * A subscribe is an errand: one of a session is under way. The subscriptions are made at once all
+ * the same, so that an unsubscribe, which waits for nothing, finds them.
+ *
  * The session may close or unsubscribe before the answers come, so a question names the session by
  * its number and holds no pointer.
  */
@@ -15,11 +18,13 @@
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox_enter.h"
 #include "worker/mailbox/standing.h"
-#include "worker/session/asker.h"
+#include "worker/session/errands.h"
 
 #include <stdlib.h>
 
 struct subscribing;
+
+enum { JOIN_ANSWER_BYTES = 128 }; /* of the `result`, besides the name of the group */
 
 /* One group of a `subscribe`. */
 struct join {
@@ -27,12 +32,13 @@ struct join {
     struct mailbox_opened joined;
     struct standing standing;
     struct slice group; /* its address; lies behind `joins` */
+    bool asked;         /* false: the client had unsubscribed before the log could be asked */
     bool live;          /* nothing is replayed: neither the client nor a cursor names a position */
 };
 
 /* A `subscribe` that waits for answers. */
 struct subscribing {
-    struct asker asker;
+    struct errand errand;
     uint64_t request; /* counts the commands, see struct subscription */
     struct standing_since since;
     uint32_t count;      /* of joins */
@@ -94,16 +100,19 @@ static void add_join(struct buf *out, const struct join *join)
 static void say_subscribed(struct session *session, const struct subscribing *subscribing)
 {
     struct buf *out =
-        postmaster_begin_result(session_address(session), asker_id(&subscribing->asker));
+        postmaster_begin_result(session_address(session), asker_id(&subscribing->errand.asker));
+    const char *comma = "";
     struct msg *msg;
 
     buf_add_text(out, ",\"epoch\":");
     json_add_string(out, slice_of(session->office->epoch));
     buf_add_text(out, ",\"groups\":{");
     for (uint32_t i = 0; i < subscribing->count; i++) {
-        if (i)
-            buf_add_char(out, ',');
+        if (!subscribing->joins[i].asked)
+            continue;
+        buf_add_text(out, comma);
         add_join(out, &subscribing->joins[i]);
+        comma = ",";
     }
     buf_add_char(out, '}');
     msg = postmaster_end(MSG_ANSWER);
@@ -118,7 +127,7 @@ static void join_judge(struct join *join)
 
     join->live = !subscribing->since.given && !join->joined.known_device;
     join->standing =
-        standing_judge(subscribing->asker.office->epoch, &subscribing->since, &join->joined);
+        standing_judge(subscribing->errand.asker.office->epoch, &subscribing->since, &join->joined);
 }
 
 /* The `result` is queued. A subscription that was on before the command stays where it is. */
@@ -149,7 +158,8 @@ static void joins_begin(struct session *session, const struct subscribing *subsc
     for (uint32_t i = 0; i < subscribing->count && conn_is_open(&session->conn); i++) {
         struct subscription *subscription =
             subscription_find_address(session, subscribing->joins[i].group);
-        if (subscription) /* else the client has unsubscribed meanwhile */
+        /* else the client has unsubscribed meanwhile */
+        if (subscription && subscribing->joins[i].asked)
             join_begin(subscription, &subscribing->joins[i]);
     }
 }
@@ -172,7 +182,7 @@ static void say_unavailable(struct session *session, const struct subscribing *s
                                           &(struct postmaster_rejection){
                                               .code = REJECT_STORAGE_UNAVAILABLE,
                                               .message = "the group's log cannot be read now",
-                                              .id = asker_id(&subscribing->asker),
+                                              .id = asker_id(&subscribing->errand.asker),
                                               .retry_after_ms = 1000,
                                           });
 
@@ -182,11 +192,12 @@ static void say_unavailable(struct session *session, const struct subscribing *s
 
 static void joins_finish(struct subscribing *subscribing)
 {
-    struct session *session = asker_session(&subscribing->asker);
+    struct asker asker = subscribing->errand.asker;
+    struct session *session = asker_session(&asker);
     bool ok = true;
 
     for (uint32_t i = 0; i < subscribing->count; i++) {
-        ok = ok && subscribing->joins[i].joined.ok;
+        ok = ok && (subscribing->joins[i].joined.ok || !subscribing->joins[i].asked);
         join_judge(&subscribing->joins[i]);
     }
     if (session) {
@@ -198,8 +209,8 @@ static void joins_finish(struct subscribing *subscribing)
             say_unavailable(session, subscribing);
         }
     }
-    session_question_end(subscribing->asker.office, subscribing->asker.number);
     free(subscribing);
+    errands_done(&asker);
 }
 
 static void joins_answered(struct subscribing *subscribing)
@@ -218,21 +229,62 @@ static void join_answered(void *arg, const struct mailbox_opened *joined)
 
 /* ---- asking ---- */
 
+static void joins_ask(const struct session *session, struct subscribing *subscribing)
+{
+    struct mailbox *mailbox = session->office->mailbox;
+    struct mailbox_opened nothing = { .ok = !mailbox, .known_device = false };
+    char room[GROUP_MEMBER_BYTES_MAX];
+    struct slice member = groups_member_name(session, room);
+
+    subscribing->waiting = 1;
+    for (uint32_t i = 0; i < subscribing->count; i++) {
+        struct join *join = &subscribing->joins[i];
+        join->asked = subscription_is_wanted(subscription_find_address(session, join->group));
+        join->joined = nothing;
+        if (join->asked && mailbox &&
+            !mailbox_join(mailbox, join->group, member, join_answered, join))
+            subscribing->waiting++;
+    }
+    joins_answered(subscribing);
+}
+
+static void subscribing_begin(struct errand *errand, struct session *session)
+{
+    joins_ask(session, (struct subscribing *)(void *)errand);
+}
+
+static void subscribing_drop(struct errand *errand)
+{
+    struct subscribing *subscribing = (struct subscribing *)(void *)errand;
+    struct session *session = asker_session(&errand->asker);
+
+    if (session)
+        joins_undo(session, subscribing);
+    free(subscribing);
+}
+
 static struct subscribing *subscribing_new(struct session *session, const struct envelope *envelope,
                                            const struct standing_since *since)
 {
     size_t joins_size = envelope->tag_count * sizeof(struct join);
     size_t names_len = 0;
     struct subscribing *subscribing;
+    size_t bytes;
     char *name;
 
     for (size_t i = 0; i < envelope->tag_count; i++)
         names_len += envelope->tags[i].len;
-    subscribing = calloc(1, sizeof *subscribing + joins_size + names_len);
+    bytes = sizeof *subscribing + joins_size + names_len;
+    subscribing = calloc(1, bytes);
     if (!subscribing)
         return NULL;
-    subscribing->asker = asker_of(session, envelope->id);
-    session_question_begin(session);
+    subscribing->errand = (struct errand){
+        .asker = asker_of(session, envelope->id),
+        .bytes = bytes,
+        .answer_bytes = (uint32_t)(names_len + envelope->tag_count * JOIN_ANSWER_BYTES),
+        .begin = subscribing_begin,
+        .drop = subscribing_drop,
+    };
     subscribing->request = ++session->office->groups->requests;
     subscribing->since = *since;
     standing_since_epoch(&subscribing->since, envelope->epoch);
@@ -289,24 +341,6 @@ static enum err joins_prepare(struct session *session, struct subscribing *subsc
     return OK;
 }
 
-static void joins_ask(const struct session *session, struct subscribing *subscribing)
-{
-    struct mailbox *mailbox = session->office->mailbox;
-    struct mailbox_opened nothing = { .ok = !mailbox, .known_device = false };
-    char room[GROUP_MEMBER_BYTES_MAX];
-    struct slice member = groups_member_name(session, room);
-
-    subscribing->waiting = subscribing->count + 1;
-    for (uint32_t i = 0; i < subscribing->count; i++) {
-        struct join *join = &subscribing->joins[i];
-        if (!mailbox || mailbox_join(mailbox, join->group, member, join_answered, join)) {
-            join->joined = nothing;
-            subscribing->waiting--;
-        }
-    }
-    joins_answered(subscribing);
-}
-
 enum err groups_subscribe(struct session *session, const struct envelope *envelope,
                           struct envelope_fault *fault)
 {
@@ -325,10 +359,8 @@ enum err groups_subscribe(struct session *session, const struct envelope *envelo
     if (!subscribing)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (joins_prepare(session, subscribing, fault)) {
-        session_question_end(subscribing->asker.office, subscribing->asker.number);
         free(subscribing);
         return ERR_BAD;
     }
-    joins_ask(session, subscribing);
-    return OK;
+    return errands_command(session, &subscribing->errand, fault);
 }

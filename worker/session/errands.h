@@ -1,5 +1,5 @@
 /*
- * Errands: commands for whose answer Redis is asked (`history`, `recall`, `presence`).
+ * Errands: commands for whose answer Redis is asked (`history`, `recall`, `presence`, `subscribe`).
  *
  * The one idea: one errand of a session is under way, and begins only when little waits to be sent
  * to the session. The other errands wait, in the order of sending, within a bound in number and in

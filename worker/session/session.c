@@ -208,29 +208,13 @@ bool session_owes_answers(struct conn *conn)
 {
     const struct session *session = session_of(conn);
 
-    return session->tickets || session->questions || session->errands;
+    return session->tickets || session->errands;
 }
 
 void session_check_answered(struct session *session)
 {
     if (!session_owes_answers(&session->conn))
         conn_answered(&session->conn);
-}
-
-void session_question_begin(struct session *session)
-{
-    session->questions++;
-}
-
-void session_question_end(const struct office *office, uint64_t number)
-{
-    struct session *session = session_by_number(office, number);
-
-    if (!session)
-        return;
-    assert(session->questions);
-    session->questions--;
-    session_check_answered(session);
 }
 
 /* ---- reading from the session ---- */

@@ -93,7 +93,6 @@ struct session {
     struct service_seat *seat;          /* at a service address; NULL: the session has a mailbox */
     uint32_t data_lost_count;           /* the office's, as far as this session has been told */
 
-    uint32_t questions; /* commands that wait for the answer of Redis */
     uint8_t reopenings; /* questions of entrance/catch_up.c without an answer */
     bool stalled;       /* not read from, see session_stall */
     bool errands_held;  /* not read from, see session_hold_for_errands */
@@ -174,11 +173,6 @@ void session_count_error(struct session *session);
 
 /* ---- answers that are owed ---- */
 
-/* A command of the session waits for an answer from elsewhere. */
-void session_question_begin(struct session *session);
-/* The answer to the command has been said, or will not come. The session with this number may have
- * ended meanwhile, and may end in here. */
-void session_question_end(const struct office *office, uint64_t number);
 /* An answer has been said: a connection that waits for the last one closes now. */
 void session_check_answered(struct session *session);
 /* For conn_calls: does a message or a command of the session wait for its answer? */
