@@ -280,6 +280,42 @@ static void a_subscribe_that_waits_goes_with_the_session(void **state)
     assert_null(asked_find("EVALSHA", "{#a}:box"));
 }
 
+/* ---- presence ---- */
+
+static unsigned nobody_answers(void)
+{
+    struct asked *asked;
+    unsigned count = 0;
+
+    for (; (asked = asked_find("HGETALL", ":at")); count++)
+        answer(asked, "[]");
+    turns(4);
+    return count;
+}
+
+static void presence_asks_other_hosts_about_a_page_of_addresses_at_a_time(void **state)
+{
+    char tags[4096] = "";
+
+    (void)state;
+    pass_ms(1000); /* the next renewal of the lease finds a worker of another host */
+    nodes_beat(office.nodes);
+    turns(2);
+    lease_answer("far:0:1", NULL, "0");
+    for (unsigned i = 0; i < 150; i++)
+        snprintf(tags + strlen(tags), sizeof tags - strlen(tags), "%s\"u%u\"", i ? "," : "", i);
+    say(&alice, COMMAND("presence") ",\"tags\":[%s],\"id\":\"h0\"}", tags);
+    turns(2);
+    lease_answer("far:0:1", NULL, "0");
+    assert_int_equal(nobody_answers(), 64);
+    assert_int_equal(nobody_answers(), 64);
+    assert_int_equal(nobody_answers(), 22);
+    hear_answer_to("result", 0);
+    assert_has(alice.said, "\"u0\":[],\"u1\":[]");
+    assert_has(alice.said, "\"u148\":[],\"u149\":[]}");
+    assert_null(here()->errands);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -297,6 +333,7 @@ int main(void)
         T(a_subscribe_that_finds_no_place_leaves_no_subscription),
         T(a_subscribe_that_waits_while_redis_goes_leaves_no_subscription),
         T(a_subscribe_that_waits_goes_with_the_session),
+        T(presence_asks_other_hosts_about_a_page_of_addresses_at_a_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

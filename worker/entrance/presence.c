@@ -5,7 +5,8 @@
  *
  * An inquiry is an errand: one of a session is under way, and the inquiry owns its addresses. An
  * address that is named several times is found by sorting, so that no list of addresses costs the
- * square of its length.
+ * square of its length. Redis is asked about a page of addresses at a time: the next page follows
+ * when the page before has been answered.
  */
 #include "worker/entrance/presence.h"
 
@@ -22,13 +23,17 @@
 enum { PLACES_MAX = 128, DEVICES_MAX = 2 * PLACES_MAX, ONLINE_BYTES_MAX = 64 << 20 };
 /* Expected of the answer, an address. */
 enum { ANSWER_BYTES = 64 };
+/* Of an inquiry, that Redis is asked about at once. */
+enum { PAGE_ADDRESSES = 64 };
 
 /* A `presence` command that waits for its turn, or for answers. */
 struct inquiry {
     struct errand errand;
     struct buf online; /* the members of the answer's `online` so far */
-    size_t waiting; /* addresses without an answer, plus 1 while addresses are still being asked */
-    size_t count;   /* of addresses: each once, in the order of the command */
+    size_t
+        waiting;  /* addresses of the page without an answer, plus 1 while the page is asked for */
+    size_t next;  /* the first address of the next page */
+    size_t count; /* of addresses: each once, in the order of the command */
     struct slice addresses[]; /* their bytes lie behind */
 };
 
@@ -96,15 +101,11 @@ static struct msg *make_result(const struct session *session, const struct inqui
     return postmaster_end(MSG_ANSWER);
 }
 
-/* An address has its answer, or all have been asked. The last of these sends the result. */
-static void inquiry_settle(struct inquiry *inquiry)
+static void inquiry_finish(struct inquiry *inquiry)
 {
     struct asker asker = inquiry->errand.asker;
-    struct session *session;
+    struct session *session = asker_session(&asker);
 
-    if (--inquiry->waiting)
-        return;
-    session = asker_session(&asker);
     if (session)
         session_say(session, make_result(session, inquiry));
     inquiry_drop(&inquiry->errand);
@@ -112,6 +113,8 @@ static void inquiry_settle(struct inquiry *inquiry)
 }
 
 /* ---- asking ---- */
+
+static void inquiry_go_on(struct inquiry *inquiry);
 
 static void sessions_answered(void *arg, bool ok, const struct at_session *sessions, size_t count)
 {
@@ -121,7 +124,8 @@ static void sessions_answered(void *arg, bool ok, const struct at_session *sessi
     add_address(&inquiry->online, inquiry->errand.asker.office,
                 slice_make(asked->address, asked->address_len), sessions, ok ? count : 0);
     free(asked);
-    inquiry_settle(inquiry);
+    if (--inquiry->waiting == 0)
+        inquiry_go_on(inquiry);
 }
 
 /* False: Redis was not asked about the address. */
@@ -141,20 +145,43 @@ static bool ask_sessions(struct inquiry *inquiry, struct slice address)
     return true;
 }
 
+static bool others_are_to_be_asked(const struct office *office)
+{
+    return nodes_any(office->nodes) && mailbox_is_up(office->mailbox);
+}
+
 /* Addresses that only the session table can answer for are added at once. */
+static void ask_page(struct inquiry *inquiry)
+{
+    struct office *office = inquiry->errand.asker.office;
+    bool elsewhere = others_are_to_be_asked(office);
+    size_t left = inquiry->count - inquiry->next;
+    size_t end = inquiry->next + (left < PAGE_ADDRESSES ? left : PAGE_ADDRESSES);
+
+    for (; inquiry->next < end; inquiry->next++) {
+        struct slice address = inquiry->addresses[inquiry->next];
+        if (!elsewhere || !ask_sessions(inquiry, address))
+            add_address(&inquiry->online, office, address, NULL, 0);
+    }
+}
+
+/* The last page has been answered, or the session has ended: the inquiry is over. */
+static void inquiry_go_on(struct inquiry *inquiry)
+{
+    while (inquiry->next < inquiry->count && asker_session(&inquiry->errand.asker)) {
+        inquiry->waiting = 1;
+        ask_page(inquiry);
+        if (--inquiry->waiting)
+            return;
+    }
+    inquiry_finish(inquiry);
+}
+
 static void inquiry_begin(struct errand *errand, struct session *session)
 {
-    struct inquiry *inquiry = (struct inquiry *)(void *)errand;
-    struct office *office = session->office;
-    bool elsewhere = nodes_any(office->nodes) && mailbox_is_up(office->mailbox);
-
-    inquiry->waiting = 1;
-    if (elsewhere)
-        nodes_beat(office->nodes); /* Redis answers in order: first, which workers live now */
-    for (size_t i = 0; i < inquiry->count; i++)
-        if (!elsewhere || !ask_sessions(inquiry, inquiry->addresses[i]))
-            add_address(&inquiry->online, office, inquiry->addresses[i], NULL, 0);
-    inquiry_settle(inquiry);
+    if (others_are_to_be_asked(session->office))
+        nodes_beat(session->office->nodes); /* Redis answers in order: first, who lives now */
+    inquiry_go_on((struct inquiry *)(void *)errand);
 }
 
 /* ---- the command ---- */
