@@ -86,6 +86,7 @@
     X(commands_waited)   /* commands that waited for another command of their session */           \
     X(devices_forgotten) /* cursors of devices that gave way: sessions.devicesPerAddress */        \
     X(over_budget)       /* messages rejected because their sender has stored too much */          \
+    X(turns_waited)      /* letters that waited for their sender's turn */                         \
     X(bodies_shared)     /* bodies stored once for several mailboxes */                            \
     X(bodies_gone)       /* messages left out because their shared body had vanished */            \
     X(gaps_told)         /* gaps in a log told to sessions that were connected */                  \

@@ -175,6 +175,12 @@ static void on_tick(void *arg)
     loop_timer_set(&worker->tick, WHEEL_TICK_MS);
 }
 
+/* The end of the turn does the work. */
+static void on_pause_ended(void *arg)
+{
+    (void)arg;
+}
+
 static void on_beat(void *arg)
 {
     struct worker *worker = arg;
@@ -268,6 +274,8 @@ static void on_turn_end(void *arg)
     gate_flush(worker->gate);
     if (office->mailbox && mailbox_flush_again(office->mailbox))
         loop_again(office->loop);
+    if (office->mailbox && mailbox_wait_ms(office->mailbox))
+        loop_timer_set(&worker->pause, mailbox_wait_ms(office->mailbox));
     if (office->draining && office->host.open_count == 0 && gate_pending(worker->gate) == 0 &&
         service_settled(office))
         loop_stop(office->loop);
@@ -369,6 +377,7 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
     loop_add_hook(office->loop, on_turn_end, worker);
     loop_timer_init(office->loop, &worker->tick, on_tick, worker);
     loop_timer_init(office->loop, &worker->beat, on_beat, worker);
+    loop_timer_init(office->loop, &worker->pause, on_pause_ended, worker);
     loop_timer_init(office->loop, &worker->start_late, worker_on_start_late, worker);
     loop_timer_init(office->loop, &worker->deadline, worker_on_drain_deadline, worker);
     on_tick(worker);

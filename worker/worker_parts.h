@@ -19,6 +19,7 @@ struct worker {
     struct loop_watch control_watch;
     struct control_reader control;
     struct loop_timer tick, beat, start_late, deadline;
+    struct loop_timer pause; /* ends when a page that waits for a time may leave */
     int control_fd;
     bool serving; /* the gate is open, and the master knows */
     bool failed;  /* the worker must not be started again as it is */

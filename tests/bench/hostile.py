@@ -2,11 +2,15 @@
 
 Every load is the address `mallory` with one good token, from one source address, and begins again at once when the
 server closes a connection. A load runs in a process of its own, which says when it begins: `hostile.py NAME SECONDS TARGET`, TARGET in JSON.
+The process stands for another machine, so it runs at the lowest priority (nice 19): whatever work a load makes for the
+server is the server's, but the load's own computing takes no time from the server and from the innocent clients.
 """
 
 import base64
+import contextlib
 import itertools
 import json
+import os
 import pathlib
 import resource
 import select
@@ -200,13 +204,20 @@ def expiring_mails(target, end):
 
 
 def many_devices(target, end):
-    """Every session is a device of its own."""
-    for number in itertools.count():
-        if time.monotonic() >= end:
-            return
-        line = begin(target, device=f"device-{next(_numbers)}", since="9999999999999-0")
-        if line:
-            line.socket.close()
+    """Every session is a device of its own, with a cursor: each acknowledges the one mail that is there."""
+    while time.monotonic() < end:
+        line = begin(target, device=f"device-{next(_numbers)}", since="0-0")
+        if not line:
+            continue
+        with contextlib.suppress(OSError, EOFError, ValueError, AssertionError):
+            line.socket.settimeout(0.5)
+            line.send(message(target, [target.address], type=1, id="the-one-mail"))
+            seq = None
+            while not seq:
+                seq = json.loads(line.message()).get("seq")
+            line.send(order(target, "ack", references=seq))
+            line.message()
+        line.socket.close()
 
 
 def recall_bursts(target, end):
@@ -257,6 +268,7 @@ FULL_MAILBOX = {"history_bursts", "thread_histories", "silent_replays", "opens"}
 
 
 def main():
+    os.nice(19)
     target = Target(**json.loads(sys.argv[3]))
     print("ready", flush=True)
     LOADS[sys.argv[1]](target, time.monotonic() + float(sys.argv[2]))

@@ -97,7 +97,7 @@ static bool due(void)
 static bool recall(const char *address, const char *id, enum mailbox_recall_outcome outcome)
 {
     answer.came = false;
-    return mailbox_recall(workers[1].mailbox, slice_of(address), SLICE("ann"), slice_of(id),
+    return mailbox_recall(workers[1].mailbox, slice_of(address), SLICE("ann"), slice_of(id), 0,
                           on_recalled, NULL) == OK &&
            wait_for(answer_came, 5000) && answer.outcome == (int64_t)outcome;
 }

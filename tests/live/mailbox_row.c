@@ -64,7 +64,7 @@ static void append_shared(unsigned count)
     memset(text + 1, 'x', sizeof text - 1);
     for (unsigned i = 0; i < count; i++) {
         struct msg *msg = msg_new(slice_make(text, sizeof text), MSG_MAIL, 0);
-        struct mailbox_body *body = mailbox_body_put(workers[0].mailbox, msg);
+        struct mailbox_body *body = mailbox_body_put(workers[0].mailbox, msg, 0);
         assert(body);
         snprintf(id, sizeof id, "m0.%u", i);
         for (unsigned j = 0; j < 2; j++) {

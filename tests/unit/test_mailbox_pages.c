@@ -46,10 +46,10 @@ static void request_page(unsigned number)
                      OK);
 }
 
-static void request_history(unsigned number, struct slice thread)
+static void request_history(unsigned number, const char *address, struct slice thread)
 {
-    assert_int_equal(mailbox_history(office.mailbox, SLICE("alice"), thread, (struct seq){ 9, 0 },
-                                     50, page_came, &numbers[number]),
+    assert_int_equal(mailbox_history(office.mailbox, slice_of(address), thread,
+                                     (struct seq){ 9, 0 }, 50, page_came, &numbers[number]),
                      OK);
 }
 
@@ -98,8 +98,8 @@ static void a_page_that_waits_keeps_what_it_asks_for(void **state)
     (void)state;
     for (unsigned i = 0; i < PAGES_AT_ONCE; i++)
         request_page(i);
-    request_history(16, slice_of(thread));
-    request_history(17, (struct slice){ 0 });
+    request_history(16, "alice", slice_of(thread));
+    request_history(17, "bob", (struct slice){ 0 });
     memset(thread, 'x', 2); /* the caller's text is gone */
     turns(2);
     for (unsigned i = 0; i < PAGES_AT_ONCE; i++)
@@ -110,7 +110,7 @@ static void a_page_that_waits_keeps_what_it_asks_for(void **state)
     assert_arg(asked, 7, "9-0");
     assert_arg(asked, 8, "50");
     assert_arg(asked, 9, "262144");
-    asked = asked_next("XREVRANGE", "{alice}:box");
+    asked = asked_next("XREVRANGE", "{bob}:box");
     assert_arg(asked, 5, "8-18446744073709551615");
     assert_arg(asked, 6, "50");
     assert_arg(asked, 7, "262144");
@@ -120,11 +120,82 @@ static void a_history_weighs_as_much_as_four_pages(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 6; i++)
-        request_history(i, (struct slice){ 0 });
+        request_history(i, (const char *[]){ "a", "b", "c", "d", "e", "f" }[i],
+                        (struct slice){ 0 });
     request_page(6); /* would fit in number, and does not overtake */
     turns(2);
     assert_int_equal(asked_pages(), HISTORIES_AT_ONCE);
     assert_null(asked_find("XRANGE", ":box"));
+}
+
+static void read_box(const char *address, unsigned number)
+{
+    assert_int_equal(mailbox_read(office.mailbox, slice_of(address), (struct seq){ 7, 0 },
+                                  page_came, &numbers[number]),
+                     OK);
+}
+
+/* A reader with many sessions delays the others by one page. */
+static void an_address_has_one_page_under_way_and_a_group_has_many(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5; i++)
+        read_box("mallory", i);
+    request_history(5, "mallory", (struct slice){ 0 });
+    read_box("bob", 6);
+    read_box("#team", 7);
+    read_box("#team", 8);
+    turns(2);
+    assert_int_equal(asked_pages(), 4); /* one of mallory, one of bob, two of the group */
+    for (unsigned i = 0; i < 4; i++)
+        end_page(); /* the answers come in the order of the commands */
+    for (unsigned i = 1; i < 5; i++) {
+        assert_int_equal(asked_pages(), 1);
+        end_page();
+        assert_int_equal(heard.came[3 + i], i);
+    }
+    asked_next("XREVRANGE", "{mallory}:box");
+}
+
+/* A page that Redis works on for about eight milliseconds. */
+static void end_long_page(const char *key)
+{
+    struct asked *asked = asked_next("XRANGE", key);
+
+    buf_addf(&asked->answer, "*%d\r\n:1\r\n$3\r\n8-0\r\n", 2 + 1500);
+    for (unsigned i = 0; i < 1500; i++)
+        answer_add(&asked->answer, "[s[ssssss]]", "8-0", "f", "ann", "i", "m1", "b", "{}");
+    asked->answered = true;
+    turns(2);
+}
+
+static void who_reads_on_and_on_pauses_and_nobody_else_does(void **state)
+{
+    unsigned number = 0;
+
+    (void)state;
+    read_box("mallory", number);
+    for (turns(2); asked_find("XRANGE", "{mallory}:box"); turns(2)) {
+        end_long_page("{mallory}:box");
+        assert_true(++number < 20);
+        read_box("mallory", number);
+    }
+    assert_true(number > 1); /* the first page makes no pause */
+    assert_int_equal(heard.count, number);
+    read_box("bob", 61);
+    read_box("#team", 62);
+    turns(2);
+    assert_int_equal(asked_pages(), 2);
+    end_page();
+    end_page();
+    assert_in_range(mailbox_wait_ms(office.mailbox), 1, 1000);
+    clock_ms += mailbox_wait_ms(office.mailbox) - 1;
+    turns(2);
+    assert_int_equal(asked_pages(), 0);
+    clock_ms += 1;
+    turns(2);
+    asked_next("XRANGE", "{mallory}:box");
+    assert_int_equal(mailbox_wait_ms(office.mailbox), 0);
 }
 
 static void pages_that_wait_fail_when_redis_goes(void **state)
@@ -158,9 +229,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(pages_past_the_bound_wait_for_their_turn),  T(a_page_that_waits_keeps_what_it_asks_for),
-        T(a_history_weighs_as_much_as_four_pages),    T(pages_that_wait_fail_when_redis_goes),
+        T(pages_past_the_bound_wait_for_their_turn),
+        T(a_page_that_waits_keeps_what_it_asks_for),
+        T(a_history_weighs_as_much_as_four_pages),
+        T(pages_that_wait_fail_when_redis_goes),
         T(pages_that_wait_fail_when_the_worker_ends),
+        T(an_address_has_one_page_under_way_and_a_group_has_many),
+        T(who_reads_on_and_on_pauses_and_nobody_else_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

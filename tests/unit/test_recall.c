@@ -225,11 +225,11 @@ static void mailboxes_are_asked_a_few_at_a_time(void **state)
         buf_addf(&lines, "%suser-%u", i ? "\n" : "", i);
     recall();
     log_answer(buf_text(&lines));
-    assert_int_equal(asked_count(), 32);
+    assert_int_equal(asked_count(), 16);
     for (; asked_find("EVALSHA", ":box"); answered++) {
         answer(asked_next("EVALSHA", ":box"), "[i]", 1LL);
         turns(2);
-        assert_true(asked_count() <= 32);
+        assert_true(asked_count() <= 16);
     }
     assert_int_equal(answered, 41); /* the sender's own, too */
     turns(1);

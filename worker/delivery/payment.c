@@ -159,6 +159,7 @@ void payment_pay(struct office *office, const struct mailbox_owed *owed)
         .address = owed->to,
         .from = owed->from,
         .id = owed->id,
+        .lane = mailbox_lane(sessions_key(office->region, owed->from).lo),
         .level = (int8_t)owed->level,
     };
 

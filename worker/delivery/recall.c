@@ -20,7 +20,7 @@
 #include <stdlib.h>
 
 enum {
-    AT_ONCE = 32,             /* mailboxes that are asked at a time */
+    AT_ONCE = 16,             /* mailboxes that are asked at a time: a share of turns.h */
     SEARCH_BYTES = 16 << 20,  /* of the sender's log, in all */
     ANSWER_BYTES = 64 * 1024, /* expected of the result */
 };
@@ -42,6 +42,7 @@ struct recall {
     struct target *targets;
     size_t count; /* of targets; behind them stands the sender itself, whose devices got copies */
     size_t next, waiting;
+    uint16_t lane; /* of the session's address: its messages wait there */
 };
 
 static void recall_free(struct recall *recall)
@@ -132,7 +133,7 @@ static void recall_go_on(struct recall *recall)
         struct target *target = &recall->targets[recall->next++];
         if (recall->office->mailbox &&
             mailbox_recall(recall->office->mailbox, target->address, recall->from, recall->id,
-                           on_recall_answered, target) == OK)
+                           recall->lane, on_recall_answered, target) == OK)
             recall->waiting++;
         else
             take_outcome(recall, target, MAILBOX_RECALL_UNKNOWN);
@@ -254,6 +255,7 @@ static struct recall *recall_new(struct session *session, const struct envelope 
     if (!recall)
         return NULL;
     recall->office = session->office;
+    recall->lane = mailbox_lane(session->entry->key.lo);
     buf_init(&recall->text, 1 << 24);
     buf_add_slice(&recall->text, envelope->in_reply_to);
     buf_add_slice(&recall->text, envelope->from);

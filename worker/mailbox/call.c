@@ -11,6 +11,7 @@ static void call_begin(struct call *call, struct mailbox *mailbox, enum script s
     call->mailbox = mailbox;
     call->script = script;
     call->key_count = call->wanted = 0;
+    call->lane = call->seat = 0;
     call->count = 0;
 }
 
@@ -151,6 +152,8 @@ static struct op call_op(struct call *call, op_finish finish, op_done done, void
                         .done = done,
                         .arg = arg,
                         .script = call->script,
+                        .seat = call->seat,
+                        .lane = call->lane,
                         .wanted = call->wanted,
                         .arg_count = call->count,
                         .args = call->args };

@@ -34,6 +34,8 @@ struct call {
     enum script script; /* SCRIPT_NONE: a plain command */
     unsigned key_count;
     unsigned wanted;                  /* bytes that a page may have: for the answer */
+    uint16_t seat;                    /* of a page (row.h) */
+    uint16_t lane;                    /* of the op (row.h); 0: none */
     size_t count;                     /* CALL_ARGS_MAX: one was too many */
     size_t piece_start;               /* in mailbox->text, between call_text and call_text_end */
     struct slice args[CALL_ARGS_MAX]; /* data NULL: the next piece of mailbox->text */

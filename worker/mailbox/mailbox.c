@@ -19,7 +19,10 @@ static const int64_t YEAR_S = 31536000;
 
 void mailbox_flush(struct mailbox *mailbox)
 {
+    mailbox_pages_turn(mailbox);
     mailbox->row.put_late = false;
+    if (mailbox->state == MAILBOX_UP && mailbox->row.turns.count > 0)
+        row_take_turns(mailbox);
     if (mailbox->scripts_missing && mailbox->state == MAILBOX_STALE)
         mailbox_prepare(mailbox);
     mailbox->scripts_missing = false;
@@ -36,9 +39,29 @@ bool mailbox_flush_again(const struct mailbox *mailbox)
             (mailbox->row.queued_count > 0 && redis_backlog(mailbox->redis) < BACKLOG_BYTES_MAX));
 }
 
+uint64_t mailbox_wait_ms(const struct mailbox *mailbox)
+{
+    return mailbox_pages_wait_ms(mailbox);
+}
+
 bool mailbox_is_loaded(const struct mailbox *mailbox)
 {
     return row_is_loaded(&mailbox->row);
+}
+
+uint16_t mailbox_lane(uint64_t address_key)
+{
+    return turns_lane(address_key);
+}
+
+bool mailbox_lane_is_long(const struct mailbox *mailbox, uint16_t lane)
+{
+    return turns_is_long(&mailbox->row.turns, lane);
+}
+
+bool mailbox_lanes_drained(struct mailbox *mailbox)
+{
+    return turns_take_drained(&mailbox->row.turns);
 }
 
 /* --- up and down --- */
@@ -81,7 +104,7 @@ static void give_up_while_stale(struct mailbox *mailbox, uint64_t now_ms)
     uint64_t timeout_ms = (uint64_t)mailbox->command_timeout_ms;
     uint64_t keep_ms = timeout_ms > 2 * TICK_MS ? timeout_ms - TICK_MS : timeout_ms / 2;
 
-    if (mailbox->state == MAILBOX_STALE && mailbox->row.queued_count > 0 && now_ms > keep_ms)
+    if (mailbox->state == MAILBOX_STALE && now_ms > keep_ms)
         row_give_up_unsent_older(mailbox, now_ms - keep_ms);
 }
 
@@ -90,7 +113,7 @@ void mailbox_tick(struct mailbox *mailbox)
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t keep_ms = (uint64_t)mailbox->retention.dedupe_s * 500; /* half of it */
 
-    if (mailbox->row.queued_count > 0 && now_ms > keep_ms)
+    if (now_ms > keep_ms)
         row_give_up_older(mailbox, now_ms - keep_ms);
     give_up_while_stale(mailbox, now_ms);
     if (mailbox->replica)

@@ -9,8 +9,8 @@
  * The mailbox knows keys, scripts and their answers. The mailbox does not know sessions or tickets,
  * and knows of other workers only what an answer says. All commands are asynchronous, over one
  * struct redis that the bus owns; the commands of one turn leave in one write. A callback is called
- * once, from a turn of the Redis connection, from mailbox_tick or from mailbox_free, never from
- * inside the call that named the callback.
+ * once, from a turn of the Redis connection, from mailbox_flush, mailbox_tick or mailbox_free,
+ * never from inside the call that named the callback.
  */
 #ifndef WORKER_MAILBOX_H
 #define WORKER_MAILBOX_H
@@ -49,12 +49,21 @@ void mailbox_redis_down(struct mailbox *mailbox);
 bool mailbox_is_up(const struct mailbox *mailbox);
 /* True when so many commands wait that senders should not be read from now. */
 bool mailbox_is_loaded(const struct mailbox *mailbox);
+/* The lane in which letters of an address wait for their turn, by the keyed hash of the address
+ * (turns.h). */
+uint16_t mailbox_lane(uint64_t address_key);
+/* True when so much waits in the lane that its senders should not be read from now. */
+bool mailbox_lane_is_long(const struct mailbox *mailbox, uint16_t lane);
+/* True once after a lane that was long has become short. */
+bool mailbox_lanes_drained(struct mailbox *mailbox);
 /* The end of a turn, before redis_flush: sends the commands of the turn. With durability "replica"
  * also asks the replicas about appends, unless they are being asked. */
 void mailbox_flush(struct mailbox *mailbox);
 /* True when commands were put after the flush, or were left by the flush and can leave now: the
  * loop must turn again at once. */
 bool mailbox_flush_again(const struct mailbox *mailbox);
+/* Milliseconds until the loop must turn, so that what waits for a time leaves; 0: nothing does. */
+uint64_t mailbox_wait_ms(const struct mailbox *mailbox);
 /* Once a second: notices lost data, gives up commands that have waited too long. */
 void mailbox_tick(struct mailbox *mailbox);
 /* Why the mailbox is not up though Redis is, for a person; "" when there is no such reason. The one
@@ -64,6 +73,7 @@ struct mailbox_counts {
     uint64_t trimmed, repeated, retried, errors, bad; /* as STAT_mailbox_* */
     uint64_t places_dropped, devices_forgotten, pages_waited;
     uint64_t bodies_shared, bodies_gone;
+    uint64_t turns_waited;
 };
 /* Since the last call. */
 struct mailbox_counts mailbox_take_counts(struct mailbox *mailbox);

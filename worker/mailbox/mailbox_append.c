@@ -103,6 +103,7 @@ enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *le
     if (!begins_thread(letter))
         thread = mailbox_thread_key(letter->thread, room);
     call_script(&call, mailbox, script_for(letter));
+    call.lane = letter->lane;
     add_keys(&call, letter, thread.len > 0);
     add_fields(&call, letter, thread);
     return put_letter(&call, letter, done, arg);

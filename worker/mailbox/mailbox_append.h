@@ -54,13 +54,16 @@ struct mailbox_letter {
     struct slice reads; /* of a "read" receipt: the id of the message that `from` has read and
                          * `address` has sent; data NULL: the letter is no such receipt */
     int64_t expires_at; /* Unix seconds; 0: never */
+    uint16_t lane;      /* mailbox_lane of whoever causes the letter; 0: the letter waits for no
+                         * turn */
     uint8_t receipt;    /* 0, 2, 3: asked for by the sender */
     bool if_known;      /* only for an address that has had a session (mailbox.addresses) */
     int8_t level;
 };
-/* Borrows letter for the call and keeps a copy until the answer. Appends of this worker are carried
- * out in the order of the calls. ERR_DOWN: Redis is away or too much waits; ERR_BAD: the id cannot
- * be one; ERR_NOMEM. After an error nothing was or will be stored, and done is not called. */
+/* Borrows letter for the call and keeps a copy until the answer. Appends of one lane are carried
+ * out in the order of the calls; lanes take turns when letters wait. ERR_DOWN: Redis is away or too
+ * much waits; ERR_BAD: the id cannot be one; ERR_NOMEM. After an error nothing was or will be
+ * stored, and done is not called. */
 enum err mailbox_append(struct mailbox *mailbox, const struct mailbox_letter *letter,
                         mailbox_appended_cb done, void *arg);
 

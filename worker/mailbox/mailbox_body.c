@@ -45,17 +45,20 @@ static void on_body_stored(struct op *op, const struct redis_reply *reply)
     (void)reply;
 }
 
-struct mailbox_body *mailbox_body_put(struct mailbox *mailbox, struct msg *msg)
+struct mailbox_body *mailbox_body_put(struct mailbox *mailbox, struct msg *msg, uint16_t lane)
 {
     struct mailbox_body *body = malloc(sizeof *body);
     struct call call;
 
     if (!body)
         return NULL;
-    *body = (struct mailbox_body){ .mailbox = mailbox, .holders = 1, .bytes = (uint32_t)msg->len };
+    *body = (struct mailbox_body){
+        .mailbox = mailbox, .holders = 1, .bytes = (uint32_t)msg->len, .lane = lane
+    };
     body->text[0] = '@';
     make_name(mailbox, body->text + 1);
     call_script(&call, mailbox, SCRIPT_BODY);
+    call.lane = lane;
     add_body_key(&call, body);
     call.key_count = 1;
     call_add(&call, msg_slice(msg));
@@ -73,13 +76,14 @@ struct mailbox_body *mailbox_body_ref(struct mailbox_body *body)
     return body;
 }
 
-/* Through the row: the removal must not overtake the body. A removal that is lost leaves the body
- * to its expiry. */
+/* Through the row, and through the sender's lane: the removal must not overtake the body. A removal
+ * that is lost leaves the body to its expiry. */
 static void body_remove(const struct mailbox_body *body)
 {
     struct call call;
 
     call_plain(&call, body->mailbox, SLICE("UNLINK"));
+    call.lane = body->lane;
     add_body_key(&call, body);
     (void)call_put(&call, on_body_stored, NULL, NULL);
 }

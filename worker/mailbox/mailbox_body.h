@@ -25,13 +25,14 @@ struct mailbox_body {
     struct mailbox *mailbox;
     uint32_t holders;
     uint32_t bytes;
+    uint16_t lane;                /* of the sender: the letters stand in it too */
     bool used;                    /* a letter that names the body is stored, or may be */
     char text[1 + BODY_NAME_LEN]; /* "@NAME": field b of the letters */
 };
 
-/* Puts the body into the row; the row holds msg until the answer. The caller is the first holder.
- * NULL: no memory, or Redis takes no commands. */
-struct mailbox_body *mailbox_body_put(struct mailbox *mailbox, struct msg *msg);
+/* Puts the body into the row, in this lane (mailbox_lane); the row holds msg until the answer. The
+ * caller is the first holder. NULL: no memory, or Redis takes no commands. */
+struct mailbox_body *mailbox_body_put(struct mailbox *mailbox, struct msg *msg, uint16_t lane);
 struct mailbox_body *mailbox_body_ref(struct mailbox_body *body);
 /* The last holder goes: a body that is not used is removed. NULL is allowed. */
 void mailbox_body_unref(struct mailbox_body *body);

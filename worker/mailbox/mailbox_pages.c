@@ -1,20 +1,88 @@
 #include "worker/mailbox/mailbox_pages.h"
 
+#include "common/address.h"
+#include "common/clock.h"
+#include "common/hash.h"
 #include "worker/mailbox/call.h"
 #include "worker/mailbox/mailbox_answer.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 
 /* A page that waits. Its texts lie behind the record. */
 struct page_waiting {
     TAILQ_ENTRY(page_waiting) link;
     struct page_request request;
+    uint64_t source;
     char text[];
 };
 
 static unsigned page_bytes(const struct page_request *request)
 {
     return request->direction == PAGE_FORWARDS ? MAILBOX_PAGE_BYTES : MAILBOX_HISTORY_BYTES;
+}
+
+enum { NO_SEAT = PAGES_SEATS }; /* of the log of a group */
+
+_Static_assert(PAGES_SEATS *MAILBOX_PAGE_BYTES >= MAILBOX_PAGES_BYTES_MAX,
+               "every page that has room finds a seat");
+
+/* Never 0 for a mailbox. The log of a group, which has no bound of its own: 0. */
+static uint64_t source_of(const struct pages *pages, struct slice address)
+{
+    return address_is_group(address) ? 0 : hash64(pages->hash_key, address.data, address.len) | 1;
+}
+
+/* The seat of the source, of the source 0 a free seat; else NO_SEAT. */
+static uint16_t seat_of(const struct pages *pages, uint64_t source)
+{
+    uint16_t seat = 0;
+
+    while (seat < PAGES_SEATS && pages->seats[seat] != source)
+        seat++;
+    return seat;
+}
+
+static bool is_under_way(const struct pages *pages, uint64_t source)
+{
+    return source && seat_of(pages, source) != NO_SEAT;
+}
+
+/* ---- an address's part of Redis's time ---- */
+
+/* About the microseconds that Redis works on a page: each entry is moved into the script and out
+ * again. */
+static uint64_t page_work_us(const struct mailbox_page *page)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < page->count; i++)
+        bytes += page->entries[i].body.len;
+    return 100 + 5 * page->count + bytes / 512;
+}
+
+static uint64_t now_us(void)
+{
+    return clock_monotonic_ns() / 1000;
+}
+
+static void note_work(struct pages *pages, uint64_t source, const struct mailbox_page *page)
+{
+    uint64_t *until = &pages->used_until_us[source / 2 % PAGES_ACCOUNTS], now = now_us();
+
+    *until = (*until > now ? *until : now) + PAGES_PART * page_work_us(page);
+}
+
+/* Notes when the pause ends. */
+static bool is_pausing(struct pages *pages, uint64_t source, uint64_t now)
+{
+    uint64_t until = pages->used_until_us[source / 2 % PAGES_ACCOUNTS];
+
+    if (!source || until <= now + PAGES_BURST_US)
+        return false;
+    if (until - PAGES_BURST_US < pages->wake_us)
+        pages->wake_us = until - PAGES_BURST_US;
+    return true;
 }
 
 /* ---- the call ---- */
@@ -58,8 +126,10 @@ static void build_page(struct call *call, struct mailbox *mailbox,
     add_bounds(call, request);
 }
 
-static enum err page_leave(struct mailbox *mailbox, const struct page_request *request)
+static enum err page_leave(struct mailbox *mailbox, const struct page_request *request,
+                           uint64_t source)
 {
+    uint16_t seat = source ? seat_of(&mailbox->pages, 0) : NO_SEAT;
     char room[THREAD_KEY_MAX];
     struct call call;
     enum err err;
@@ -68,10 +138,14 @@ static enum err page_leave(struct mailbox *mailbox, const struct page_request *r
         build_thread(&call, mailbox, request, room);
     else
         build_page(&call, mailbox, request);
+    call.seat = seat;
     err = call_put(&call, page_answered, (op_done)request->done, request->arg);
-    if (!err)
-        mailbox->pages.bytes += page_bytes(request);
-    return err;
+    if (err)
+        return err;
+    mailbox->pages.bytes += page_bytes(request);
+    if (seat != NO_SEAT)
+        mailbox->pages.seats[seat] = source;
+    return OK;
 }
 
 /* ---- waiting ---- */
@@ -81,7 +155,8 @@ static bool pages_have_room(const struct pages *pages, const struct page_request
     return pages->bytes + page_bytes(request) <= MAILBOX_PAGES_BYTES_MAX;
 }
 
-static enum err page_wait(struct mailbox *mailbox, const struct page_request *request)
+static enum err page_wait(struct mailbox *mailbox, const struct page_request *request,
+                          uint64_t source)
 {
     struct page_waiting *waiting =
         malloc(sizeof *waiting + request->address.len + request->thread.len);
@@ -91,6 +166,7 @@ static enum err page_wait(struct mailbox *mailbox, const struct page_request *re
         return ERR_NOMEM;
     thread = waiting->text + request->address.len;
     waiting->request = *request;
+    waiting->source = source;
     memcpy(waiting->text, request->address.data, request->address.len);
     if (request->thread.len)
         memcpy(thread, request->thread.data, request->thread.len);
@@ -101,13 +177,36 @@ static enum err page_wait(struct mailbox *mailbox, const struct page_request *re
     return OK;
 }
 
+static bool may_leave(struct pages *pages, uint64_t source)
+{
+    return !is_under_way(pages, source) && !is_pausing(pages, source, now_us());
+}
+
+/* The oldest page that waits and may leave; NULL: none may. Only pages of mailboxes that have one
+ * under way, or that pause, are passed over, and an address has few sessions. */
+static struct page_waiting *page_next(struct pages *pages)
+{
+    struct page_waiting *waiting;
+
+    pages->wake_us = UINT64_MAX;
+    TAILQ_FOREACH(waiting, &pages->waiting, link)
+    if (may_leave(pages, waiting->source))
+        return pages_have_room(pages, &waiting->request) ? waiting : NULL;
+    return NULL;
+}
+
 enum err mailbox_pages_request(struct mailbox *mailbox, const struct page_request *request)
 {
-    bool in_turn = TAILQ_EMPTY(&mailbox->pages.waiting);
+    struct pages *pages = &mailbox->pages;
+    uint64_t source = source_of(pages, request->address);
+    bool is_first = TAILQ_EMPTY(&pages->waiting) || !page_next(pages);
+    enum err err;
 
-    if (in_turn && pages_have_room(&mailbox->pages, request))
-        return page_leave(mailbox, request);
-    return page_wait(mailbox, request);
+    if (is_first && may_leave(pages, source) && pages_have_room(pages, request))
+        return page_leave(mailbox, request, source);
+    err = page_wait(mailbox, request, source);
+    (void)page_next(pages); /* notes when the pause ends */
+    return err;
 }
 
 static void page_fail(const struct page_request *request)
@@ -120,10 +219,9 @@ static void pages_go_on(struct mailbox *mailbox)
 {
     struct page_waiting *waiting;
 
-    while ((waiting = TAILQ_FIRST(&mailbox->pages.waiting)) &&
-           pages_have_room(&mailbox->pages, &waiting->request)) {
+    while ((waiting = page_next(&mailbox->pages))) {
         TAILQ_REMOVE(&mailbox->pages.waiting, waiting, link);
-        if (page_leave(mailbox, &waiting->request))
+        if (page_leave(mailbox, &waiting->request, waiting->source))
             page_fail(&waiting->request);
         free(waiting);
     }
@@ -138,6 +236,10 @@ static void page_answered(struct op *op, const struct redis_reply *reply)
     mailbox->pages.bytes -= op->wanted;
     if (reply)
         mailbox_page_parse(mailbox, reply, &page);
+    if (op->seat != NO_SEAT) {
+        note_work(&mailbox->pages, mailbox->pages.seats[op->seat], &page);
+        mailbox->pages.seats[op->seat] = 0;
+    }
     ((mailbox_page_cb)op->done)(op->arg, &page);
     /* After a lost answer the other answers are lost too, and first: pages fail in order. */
     if (page.ok || mailbox->pages.bytes == 0)
@@ -146,9 +248,28 @@ static void page_answered(struct op *op, const struct redis_reply *reply)
 
 /* ---- life ---- */
 
+void mailbox_pages_turn(struct mailbox *mailbox)
+{
+    if (!TAILQ_EMPTY(&mailbox->pages.waiting) && mailbox->pages.wake_us <= now_us())
+        pages_go_on(mailbox);
+}
+
+uint64_t mailbox_pages_wait_ms(const struct mailbox *mailbox)
+{
+    uint64_t now = now_us(), wake = mailbox->pages.wake_us;
+
+    if (TAILQ_EMPTY(&mailbox->pages.waiting) || wake == UINT64_MAX)
+        return 0;
+    return wake > now ? (wake - now + 999) / 1000 : 1;
+}
+
 void mailbox_pages_init(struct pages *pages)
 {
     TAILQ_INIT(&pages->waiting);
+    pages->wake_us = UINT64_MAX;
+    /* Without random bytes the hash has the key zero: addresses may be made to wait for another. */
+    if (getrandom(pages->hash_key, sizeof pages->hash_key, 0) < 0)
+        memset(pages->hash_key, 0, sizeof pages->hash_key);
 }
 
 void mailbox_pages_fini(struct mailbox *mailbox)

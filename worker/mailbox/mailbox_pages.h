@@ -4,8 +4,13 @@
  * The one idea: a page that Redis has answered lies in memory, first in the output buffer of Redis
  * and then here, until its reader takes the page. So only pages of MAILBOX_PAGES_BYTES_MAX together
  * are asked for at a time. Further pages wait, and leave in the order of the calls, whichever
- * session or group asked: a reader of large messages delays the others by a page, and not by its
- * backlog.
+ * session or group asked.
+ *
+ * Of one address one page is under way, whichever of its sessions asked: Redis works two
+ * milliseconds on a page of one large message, and nobody's mail must wait for more than a page of
+ * each reader. An address that goes on reading gets a part of Redis's time (PAGES_PART): its next
+ * page waits until the others have had theirs, and the first few hundred kilobytes never wait.
+ * Logs of groups have no such bounds: their readers are many.
  */
 #ifndef WORKER_MAILBOX_PAGES_H
 #define WORKER_MAILBOX_PAGES_H
@@ -16,6 +21,11 @@
 /* Counted as MAILBOX_PAGE_BYTES and MAILBOX_HISTORY_BYTES each, though a page of one message may be
  * larger. */
 enum { MAILBOX_PAGES_BYTES_MAX = 1 << 20 };
+
+enum {
+    PAGES_PART = 8,         /* an address's pages may have an eighth of Redis's time */
+    PAGES_BURST_US = 80000, /* of pause that is forgiven: 10 ms of Redis's time */
+};
 
 enum page_direction { PAGE_FORWARDS, PAGE_BACKWARDS };
 
@@ -33,6 +43,10 @@ struct page_request {
 /* Asks for the page, or lets it wait. ERR_DOWN, ERR_NOMEM: done is not called. */
 enum err mailbox_pages_request(struct mailbox *mailbox, const struct page_request *request);
 void mailbox_pages_init(struct pages *pages);
+/* The end of a turn: pages whose pause has ended leave. */
+void mailbox_pages_turn(struct mailbox *mailbox);
+/* Milliseconds until mailbox_pages_turn has something to do; 0: nothing waits for a time. */
+uint64_t mailbox_pages_wait_ms(const struct mailbox *mailbox);
 /* For mailbox_free, behind row_fini: the pages that wait are answered with ok false. */
 void mailbox_pages_fini(struct mailbox *mailbox);
 

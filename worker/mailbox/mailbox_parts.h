@@ -3,10 +3,10 @@
  * keys, the scripts, and the small services that every file uses.
  *
  * From the bottom up, and nothing calls upwards: mailbox_keys.c (names of keys), the scripts,
- * mailbox_trouble.c (errors of Redis); row.c and ask.c (commands without an answer), call.c (how a
- * command is put together); mailbox_answer.c and mailbox_page.c (how answers are read);
- * mailbox_replica.c and mailbox_batch.c (what happens to the row); mailbox_pages.c (pages on their
- * way); mailbox_body.c (bodies that letters share); the commands, a file a subject;
+ * mailbox_trouble.c (errors of Redis); turns.c, row.c and ask.c (commands without an answer),
+ * call.c (how a command is put together); mailbox_answer.c and mailbox_page.c (how answers are
+ * read); mailbox_replica.c and mailbox_batch.c (what happens to the row); mailbox_pages.c (pages on
+ * their way); mailbox_body.c (bodies that letters share); the commands, a file a subject;
  * mailbox_ready.c (from a connected Redis to a usable one); mailbox.c (life and state).
  */
 #ifndef WORKER_MAILBOX_PARTS_H
@@ -15,6 +15,7 @@
 #include "common/buf.h"
 #include "common/seq.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/mailbox/turns.h"
 
 #include <sys/queue.h>
 
@@ -83,21 +84,27 @@ enum replica_round {
     ROUND_WAITING, /* WAIT is under way */
 };
 
-/* Commands without an answer (row.h), in the order of the calls. */
-struct op;
-TAILQ_HEAD(op_list, op);
+/* Commands without an answer (row.h), in the order of sending; letters that wait before the row. */
 struct row {
     struct op_list ops;
-    size_t count, bytes;
-    size_t queued_count; /* of them: not sent, or to be sent again */
+    size_t count, bytes; /* those that wait included */
+    size_t queued_count; /* in ops: not sent, or to be sent again */
     bool put_late;       /* an op was put after the flush */
+    struct op *newest;   /* row_last */
+    struct turns turns;
 };
 /* Pages on their way (mailbox_pages.h). */
 struct page_waiting;
 TAILQ_HEAD(page_list, page_waiting);
+enum { PAGES_SEATS = 16, PAGES_ACCOUNTS = 1024 };
 struct pages {
     struct page_list waiting;
     uint64_t bytes; /* that the pages which have been asked for may have */
+    uint8_t hash_key[16];
+    uint64_t seats[PAGES_SEATS]; /* hashes of the addresses that have a page under way; 0: free */
+    /* Until when the pages of an address have used its part of Redis's time, by that hash. */
+    uint64_t used_until_us[PAGES_ACCOUNTS];
+    uint64_t wake_us; /* when the next address that pauses may go on; UINT64_MAX: none pauses */
 };
 struct ask;
 TAILQ_HEAD(ask_list, ask);

@@ -221,11 +221,12 @@ static void on_recalled(struct op *op, const struct redis_reply *reply)
 }
 
 enum err mailbox_recall(struct mailbox *mailbox, struct slice address, struct slice from,
-                        struct slice id, mailbox_recalled_cb done, void *arg)
+                        struct slice id, uint16_t lane, mailbox_recalled_cb done, void *arg)
 {
     struct call call;
 
     call_script(&call, mailbox, SCRIPT_RECALL);
+    call.lane = lane;
     call_keys(&call, address, CALL_KEYS(":box", ":ids"));
     call_add(&call, from);
     call_add(&call, id);

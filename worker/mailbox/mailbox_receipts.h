@@ -91,8 +91,9 @@ struct mailbox_recalled {
     struct mailbox_debts debts;
 };
 typedef void (*mailbox_recalled_cb)(void *arg, struct mailbox_recalled *recalled);
-/* Removes the message of this sender and id from the mailbox of `address`. */
+/* Removes the message of this sender and id from the mailbox of `address`. The removal stands in
+ * the sender's lane (mailbox_lane), behind the message. */
 enum err mailbox_recall(struct mailbox *mailbox, struct slice address, struct slice from,
-                        struct slice id, mailbox_recalled_cb done, void *arg);
+                        struct slice id, uint16_t lane, mailbox_recalled_cb done, void *arg);
 
 #endif

@@ -65,6 +65,7 @@ void row_free(struct op *op)
 void row_init(struct row *row)
 {
     TAILQ_INIT(&row->ops);
+    turns_init(&row->turns);
 }
 
 bool row_is_loaded(const struct row *row)
@@ -77,6 +78,15 @@ static bool row_is_full(const struct row *row, size_t bytes)
     return row->count >= ROW_MAX || row->bytes + bytes > ROW_BYTES_MAX;
 }
 
+static void row_enter(struct row *row, struct op *op)
+{
+    op->state = OP_QUEUED;
+    TAILQ_INSERT_TAIL(&row->ops, op, link);
+    row->queued_count++;
+    if (op->lane)
+        turns_enter(&row->turns, op);
+}
+
 static enum err row_add(struct mailbox *mailbox, struct op *op)
 {
     struct row *row = &mailbox->row;
@@ -86,14 +96,29 @@ static enum err row_add(struct mailbox *mailbox, struct op *op)
         return ERR_DOWN;
     }
     op->mailbox = mailbox;
-    op->state = OP_QUEUED;
     op->since_ms = clock_monotonic_ms();
-    TAILQ_INSERT_TAIL(&row->ops, op, link);
+    op->cost = op->bytes + TURNS_LETTER_COST;
     row->count++;
     row->bytes += op->bytes;
-    row->queued_count++;
+    row->newest = op;
+    if (op->lane && !turns_admit(&row->turns, op->lane)) {
+        op->state = OP_WAITING;
+        turns_wait(&row->turns, op);
+        mailbox->counts.turns_waited++;
+        return OK;
+    }
+    row_enter(row, op);
     row->put_late = true;
     return OK;
+}
+
+void row_take_turns(struct mailbox *mailbox)
+{
+    struct row *row = &mailbox->row;
+    struct op *op;
+
+    while ((op = turns_next(&row->turns)))
+        row_enter(row, op);
 }
 
 enum err row_put(struct mailbox *mailbox, const struct op *like)
@@ -103,10 +128,11 @@ enum err row_put(struct mailbox *mailbox, const struct op *like)
     return op ? row_add(mailbox, op) : ERR_NOMEM;
 }
 
-/* The copies of a message for many recipients stand one behind the other: its bytes count once. */
+/* The copies of a message for many recipients are put one behind the other: its bytes count once.
+ */
 static size_t kept_bytes(const struct row *row, const struct msg *kept)
 {
-    struct op *before = TAILQ_LAST(&row->ops, op_list);
+    struct op *before = row->newest;
 
     if (!kept || (before && before->is_append && append_of(before)->kept == kept))
         return 0;
@@ -131,10 +157,17 @@ void row_remove(struct op *op)
 
     assert(row->count > 0 && row->bytes >= op->bytes);
     assert(op->state != OP_QUEUED || row->queued_count > 0);
-    TAILQ_REMOVE(&row->ops, op, link);
-    assert(TAILQ_FIRST(&row->ops) != op); /* the caller may free it */
+    if (op->state == OP_WAITING) {
+        turns_remove(&row->turns, op);
+    } else {
+        TAILQ_REMOVE(&row->ops, op, link);
+        assert(TAILQ_FIRST(&row->ops) != op); /* the caller may free it */
+        turns_leave(&row->turns, op);
+    }
     row->count--;
     row->bytes -= op->bytes;
+    if (row->newest == op)
+        row->newest = NULL;
     if (op->state == OP_QUEUED)
         row->queued_count--;
     assert(row->queued_count <= row->count && (row->count > 0 || row->bytes == 0));
@@ -174,21 +207,35 @@ static void finish_op(struct op *op, const struct redis_reply *reply)
 
 /* --- giving up --- */
 
-/* All hopeless ops are taken out before the first callback is called: an op that a callback puts is
- * not given up with them. */
-static void give_up(struct mailbox *mailbox, bool (*hopeless)(struct op *op, uint64_t limit),
-                    uint64_t limit)
+typedef bool (*op_test)(struct op *op, uint64_t limit);
+
+/* From first on: the hopeless ops go over to `given`. */
+static void gather_hopeless(struct op *first, op_test hopeless, uint64_t limit,
+                            struct op_list *given)
 {
-    struct op_list given = TAILQ_HEAD_INITIALIZER(given);
     struct op *op, *next;
 
-    for (op = TAILQ_FIRST(&mailbox->row.ops); op && mailbox->row.queued_count > 0; op = next) {
+    for (op = first; op; op = next) {
         next = TAILQ_NEXT(op, link);
-        if (op->state == OP_QUEUED && hopeless(op, limit)) {
+        if ((op->state == OP_QUEUED || op->state == OP_WAITING) && hopeless(op, limit)) {
             row_remove(op);
-            TAILQ_INSERT_TAIL(&given, op, link);
+            TAILQ_INSERT_TAIL(given, op, link);
         }
     }
+}
+
+/* All hopeless ops are taken out before the first callback is called: an op that a callback puts is
+ * not given up with them. */
+static void give_up(struct mailbox *mailbox, op_test hopeless, uint64_t limit)
+{
+    struct op_list given = TAILQ_HEAD_INITIALIZER(given);
+    struct row *row = &mailbox->row;
+    struct op *op;
+
+    if (row->queued_count > 0)
+        gather_hopeless(TAILQ_FIRST(&row->ops), hopeless, limit, &given);
+    for (uint16_t lane = 1; lane <= TURNS_LANES && row->turns.count > 0; lane++)
+        gather_hopeless(turns_first(&row->turns, lane), hopeless, limit, &given);
     while ((op = TAILQ_FIRST(&given))) {
         TAILQ_REMOVE(&given, op, link);
         op->finish(op, NULL);
@@ -227,7 +274,8 @@ void row_give_up_older(struct mailbox *mailbox, uint64_t limit_ms)
     give_up(mailbox, is_older, limit_ms);
 }
 
-/* A later append was carried out: an op that is queued before it can no longer be, in order. */
+/* A later append was carried out: an op that is queued before it can no longer be, in order. What
+ * waits before the row is later than both. */
 static void give_up_before(struct op *later)
 {
     struct mailbox *mailbox = later->mailbox;
@@ -240,10 +288,17 @@ static void give_up_before(struct op *later)
     }
 }
 
+static bool waits_for_turn(struct op *op, uint64_t limit)
+{
+    (void)limit;
+    return op->state == OP_WAITING;
+}
+
 void row_fini(struct mailbox *mailbox)
 {
     struct op *op;
 
+    give_up(mailbox, waits_for_turn, 0);
     while ((op = TAILQ_FIRST(&mailbox->row.ops))) {
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see what TAILQ_REMOVE does */
         bool sent = op->state == OP_SENT;
@@ -303,6 +358,7 @@ void row_answered(struct op *op, const struct redis_reply *reply)
     if (op->is_append && mailbox->replica) {
         op->finish(op, reply); /* keeps the answer; mailbox_replica.c reports it */
         op->state = OP_ANSWERED;
+        turns_leave(&mailbox->row.turns, op); /* Redis has done its part */
         return;
     }
     finish_op(op, reply);

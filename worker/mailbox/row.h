@@ -1,11 +1,13 @@
 /*
- * The row: commands that have no answer yet, in the order of the calls.
+ * The row: commands that have no answer yet, in the order of sending. That is the order of the
+ * calls for the letters of one sender, and for commands that are no letters. Letters past their
+ * sender's share wait before the row (turns.h).
  *
  * What is put into the row leaves at the end of the turn (mailbox_batch.c). Redis answers in the
  * order of the commands, so the head of the row is answered next. A command that met a Redis
  * without the scripts is queued again where it stands, and so is an append whose answer was lost;
- * when Redis is usable again, all that is queued is sent in order. An append that would be stored
- * after a later one of this worker is given up instead.
+ * when Redis is usable again, all that is queued is sent in order. An append in the row that would
+ * be stored after a later one of the row is given up instead.
  *
  * The row neither sends nor builds commands.
  */
@@ -20,7 +22,8 @@
 #include <assert.h>
 
 enum op_state {
-    OP_QUEUED, /* leaves at the end of the turn, when the scripts are loaded */
+    OP_WAITING, /* before the row, in its lane */
+    OP_QUEUED,  /* leaves at the end of the turn, when the scripts are loaded */
     OP_SENT,
     OP_ANSWERED,   /* an append that waits until the replicas are asked */
     OP_CONFIRMING, /* an append that waits for the answer of the replicas */
@@ -41,9 +44,13 @@ struct op {
     enum op_state state;
     enum script script; /* SCRIPT_NONE: a plain command */
     bool is_append;     /* the op is the beginning of a struct append */
+    bool is_charged;    /* the lane pays for the op (turns.h) */
+    uint16_t lane;      /* turns_lane of the sender; 0: none, the op never waits before the row */
     unsigned wanted;    /* bytes that a page may have */
+    uint16_t seat;      /* of a page (mailbox_pages.c) */
     uint64_t since_ms;
     size_t bytes; /* of memory: the op, its arguments, the message it keeps alive */
+    size_t cost;  /* of an op with a lane */
     size_t arg_count;
     struct slice *args; /* their bytes lie behind the op, or in an append's `kept` */
 };
@@ -77,18 +84,21 @@ void row_init(struct row *row);
 void row_fini(struct mailbox *mailbox);
 bool row_is_loaded(const struct row *row);
 
-/* Puts a copy of the op at the end of the row. Of `like` count script, finish, done, arg, wanted
- * and args; the arguments are copied. ERR_DOWN: the row is full; ERR_NOMEM. */
+/* Puts a copy of the op at the end of the row, or of its lane. Of `like` count script, finish,
+ * done, arg, wanted, lane and args; the arguments are copied. ERR_DOWN: the row is full; ERR_NOMEM.
+ */
 enum err row_put(struct mailbox *mailbox, const struct op *like);
 /* row_put of an append. Arguments that lie in kept are not copied: the append holds a reference.
  * kept may be NULL. */
 enum err row_put_append(struct mailbox *mailbox, const struct op *like, struct msg *kept);
 
-/* The op that was put last. */
+/* The op that was put last; only until anything else is done with the row. */
 static inline struct op *row_last(const struct mailbox *mailbox)
 {
-    return TAILQ_LAST(&mailbox->row.ops, op_list);
+    return mailbox->row.newest;
 }
+/* Ops whose turn has come go into the row. */
+void row_take_turns(struct mailbox *mailbox);
 
 /* The op has left for Redis. */
 void row_sent(struct op *op);

@@ -29,7 +29,7 @@ static bool must_be_known(const struct office *office, const struct envelope *en
 }
 
 static struct mailbox_letter letter_for(const struct envelope *envelope, struct slice address,
-                                        struct msg *msg)
+                                        struct msg *msg, uint16_t lane)
 {
     bool is_receipt = envelope->type == TYPE_CONTROL;
     /* Mail to oneself needs no receipt; a post may not ask: a group is nobody's mailbox. */
@@ -43,6 +43,7 @@ static struct mailbox_letter letter_for(const struct envelope *envelope, struct 
         .msg = msg,
         .thread = thread_of(envelope),
         .expires_at = envelope->has_expires_at ? envelope->expires_at : 0,
+        .lane = lane,
         .reads = is_receipt ? envelope->in_reply_to : (struct slice){ 0 },
         .receipt = envelope->has_receipt && may_ask ? (uint8_t)envelope->receipt : 0,
         .level = (int8_t)envelope->level,
@@ -71,19 +72,20 @@ static enum err charge(struct session *session, const struct envelope *envelope,
 
 /* A large body for several mailboxes is stored once. Without memory for that, each letter has the
  * body. */
-static struct mailbox_body *share_body(struct mailbox *mailbox, struct msg *msg, size_t copies)
+static struct mailbox_body *share_body(struct mailbox *mailbox, struct msg *msg, size_t copies,
+                                       uint16_t lane)
 {
-    return is_shared(msg, copies) ? mailbox_body_put(mailbox, msg) : NULL;
+    return is_shared(msg, copies) ? mailbox_body_put(mailbox, msg, lane) : NULL;
 }
 
 static void append_to_all(struct session *session, struct ticket *ticket,
                           const struct envelope *envelope, struct msg *msg,
-                          struct mailbox_body *body)
+                          struct mailbox_body *body, uint16_t lane)
 {
     struct mailbox *mailbox = session->office->mailbox;
 
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
-        struct mailbox_letter letter = letter_for(envelope, envelope->recipients[i], msg);
+        struct mailbox_letter letter = letter_for(envelope, envelope->recipients[i], msg, lane);
         struct ticket_part *part = ticket_wait(ticket, &i, 1);
         letter.if_known = must_be_known(session->office, envelope, envelope->recipients[i]);
         letter.shared = body;
@@ -98,6 +100,7 @@ enum err store_message(struct session *session, const struct envelope *envelope,
     struct office *office = session->office;
     /* An expired message is stored as any other, and skipped by every reader; but it must not reach
      * a session live. */
+    uint16_t lane = mailbox_lane(session->entry->key.lo);
     bool expired = envelope->has_expires_at && envelope->expires_at <= loop_unix_s(office->loop);
     struct mailbox_body *body;
     struct budget *budget;
@@ -118,10 +121,10 @@ enum err store_message(struct session *session, const struct envelope *envelope,
     if (!expired)
         ticket_carry(ticket, msg);
     copied = !expired && copies_wanted(session, envelope);
-    body = share_body(office->mailbox, msg, envelope->recipient_count + copied);
-    append_to_all(session, ticket, envelope, msg, body);
+    body = share_body(office->mailbox, msg, envelope->recipient_count + copied, lane);
+    append_to_all(session, ticket, envelope, msg, body, lane);
     if (copied) {
-        struct mailbox_letter letter = letter_for(envelope, session_address(session), msg);
+        struct mailbox_letter letter = letter_for(envelope, session_address(session), msg, lane);
         letter.shared = body;
         copies_send(session, letter);
     }
@@ -130,7 +133,7 @@ enum err store_message(struct session *session, const struct envelope *envelope,
         sent_note(session, envelope->from, envelope->id, envelope->recipients,
                   envelope->recipient_count);
     ticket_settle(ticket);
-    if (mailbox_is_loaded(office->mailbox))
+    if (mailbox_is_loaded(office->mailbox) || mailbox_lane_is_long(office->mailbox, lane))
         session_stall(session);
     return OK;
 }

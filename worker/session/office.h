@@ -53,7 +53,8 @@ struct office {
     uint32_t *free_indexes;
     uint32_t free_count;
     uint32_t next_generation;
-    bool stalled; /* some sessions are, see session_stall */
+    bool stalled;         /* some sessions are, see session_stall */
+    bool stalled_by_load; /* all letters together were too many */
     struct conn_host host;
     struct directory directory;
 

@@ -224,6 +224,7 @@ void session_stall(struct session *session)
     if (session->stalled || !conn_is_open(&session->conn))
         return;
     session->stalled = session->office->stalled = true;
+    session->office->stalled_by_load |= mailbox_is_loaded(session->office->mailbox);
     stats_add(session->office->stats, STAT_senders_stalled, 1);
     conn_hold(&session->conn);
 }
@@ -246,16 +247,38 @@ void session_hold_for_errands(struct session *session, bool hold)
         read_on(session);
 }
 
+/* True when the session is still to wait: too much waits in all, or of its address. */
+static bool must_stall(const struct session *session)
+{
+    const struct mailbox *mailbox = session->office->mailbox;
+
+    return conn_is_open(&session->conn) && mailbox_is_up(mailbox) &&
+           (mailbox_is_loaded(mailbox) ||
+            mailbox_lane_is_long(mailbox, mailbox_lane(session->entry->key.lo)));
+}
+
+/* True when a stalled session may perhaps go on: the sessions are worth a look. */
+static bool may_resume(struct office *office)
+{
+    if (mailbox_is_up(office->mailbox) && mailbox_is_loaded(office->mailbox)) {
+        office->stalled_by_load = true;
+        return false;
+    }
+    return mailbox_lanes_drained(office->mailbox) || office->stalled_by_load ||
+           !mailbox_is_up(office->mailbox);
+}
+
 void session_resume_stalled(struct office *office)
 {
-    if (!office->stalled || (mailbox_is_up(office->mailbox) && mailbox_is_loaded(office->mailbox)))
+    if (!office->stalled || !may_resume(office))
         return;
-    office->stalled = false;
+    office->stalled = office->stalled_by_load = false;
     for (uint32_t i = 0; i < office->session_used; i++) {
         struct session *session = office->sessions[i];
         if (!session || !session->stalled)
             continue;
-        session->stalled = false;
+        session->stalled = must_stall(session);
+        office->stalled |= session->stalled;
         read_on(session);
     }
 }
