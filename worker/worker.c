@@ -229,6 +229,7 @@ static const struct {
     COUNT(places_dropped, places_dropped),
     COUNT(devices_forgotten, devices_forgotten),
     COUNT(pages_waited, pages_waited),
+    COUNT(turns_waited, turns_waited),
     COUNT(bodies_shared, bodies_shared),
     COUNT(bodies_gone, bodies_gone),
 #undef COUNT

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PUT_MAX = 4096, SHARE = 16 /* small letters */ };
+enum { PUT_MAX = 4096, SHARE = 20 /* small letters */ };
 
 static struct mailbox mailbox;
 static struct note {
@@ -36,10 +36,18 @@ static int begin(void **state)
 
 static int row_is_empty_at_the_end(void **state)
 {
+    static struct op *sent[PUT_MAX]; /* Redis still holds them */
     const struct turns *turns = &mailbox.row.turns;
+    unsigned sent_count = 0;
+    struct op *op;
 
     (void)state;
+    TAILQ_FOREACH(op, &mailbox.row.ops, link)
+    if (op->state == OP_SENT)
+        sent[sent_count++] = op;
     row_fini(&mailbox);
+    while (sent_count > 0)
+        row_answered(sent[--sent_count], &good);
     for (unsigned i = 0; i < TURNS_LANES; i++)
         if (turns->lanes[i].row_cost || turns->lanes[i].waiting_cost)
             return -1;
@@ -228,7 +236,7 @@ static void when_the_row_is_full_lanes_take_turns_by_bytes(void **state)
     size_t large = 0, small = 0;
 
     (void)state;
-    for (uint16_t lane = 100; lane < 140; lane++) /* these fill the row, and are never answered */
+    for (uint16_t lane = 100; lane < 245; lane++) /* these fill the row, and are never answered */
         put(lane, true, 220000);
     for (unsigned i = 0; i < 16; i++)
         put(1, true, 110000);

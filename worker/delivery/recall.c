@@ -20,7 +20,7 @@
 #include <stdlib.h>
 
 enum {
-    AT_ONCE = 16,             /* mailboxes that are asked at a time: a share of turns.h */
+    AT_ONCE = 16,             /* mailboxes that are asked at a time: within a share of turns.h */
     SEARCH_BYTES = 16 << 20,  /* of the sender's log, in all */
     ANSWER_BYTES = 64 * 1024, /* expected of the result */
 };

@@ -24,12 +24,14 @@ enum {
     /* Redis works some 20 to 30 microseconds on a small letter, and as long on copying so many
      * bytes. */
     TURNS_LETTER_COST = 16 << 10,
-    /* Of a lane in the row: 16 small letters, half a millisecond of Redis. A sender with a few
-     * messages under way does not wait, and Redis has the next letters before the last are done. */
-    TURNS_SHARE = 256 << 10,
-    /* Of all lanes in the row: past this the lanes take turns even within their shares. */
-    TURNS_ROW_COST = 8 << 20,
-    TURNS_QUANTUM = 64 << 10,
+    /* Of a lane in the row: some 20 small letters, half a millisecond of Redis. A sender with up to
+     * 16 messages under way does not wait. */
+    TURNS_SHARE = 320 << 10,
+    /* Of all lanes in the row, some 1,900 small letters: past this the lanes take turns even within
+     * their shares. A turn is a whole share, because neighbouring letters for one mailbox cost
+     * Redis much less than as many for several. */
+    TURNS_ROW_COST = 32 << 20,
+    TURNS_QUANTUM = TURNS_SHARE,
     /* So much waits in a lane that its senders are not read from; half of this: they are again. */
     TURNS_LONG = 4 << 20,
 };
