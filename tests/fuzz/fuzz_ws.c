@@ -67,7 +67,7 @@ static struct tale decode(const uint8_t *frames, size_t len, const uint8_t *size
     must(tale.text && bytes);
     memcpy(bytes, frames, len);
     ws_decoder_init(&decoder, MESSAGE_MAX);
-    decoder.deflate = deflate;
+    decoder.deflate = deflate ? WS_DEFLATE_ON : WS_DEFLATE_OFF;
     for (size_t i = 0; there < len && !tale.error; i++) {
         there += len - there < piece_size(sizes, i) ? len - there : piece_size(sizes, i);
         do {

@@ -109,7 +109,7 @@ static void expect_round_trips(struct deflate *deflate)
 static void messages_come_back_with_every_window(void **state)
 {
     (void)state;
-    for (uint8_t bits = DEFLATE_BITS_MIN; bits <= DEFLATE_BITS_MAX; bits++) {
+    for (uint8_t bits = DEFLATE_BITS_MIN; bits <= (uint8_t)DEFLATE_BITS_MAX; bits++) {
         struct deflate *lasting = begin(true, bits);
         expect_round_trips(begin(false, bits));
         expect_round_trips(lasting);

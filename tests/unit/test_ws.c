@@ -292,7 +292,7 @@ static void the_mark_of_compression_is_judged_by_the_frame(void **state)
         struct ws_event event;
         uint8_t frame[32];
         ws_decoder_init(&decoder, MAX);
-        decoder.deflate = rows[i].deflate;
+        decoder.deflate = rows[i].deflate ? WS_DEFLATE_ON : WS_DEFLATE_OFF;
         if (rows[i].begun)
             ws_decode(&decoder, frame, put_frame(frame, rows[i].begun, "\xff", 1), &event);
         put_frame(frame, rows[i].first, "\xff", 1);
@@ -320,7 +320,7 @@ static void a_compressed_message_may_be_larger_than_its_text(void **state)
         struct ws_event event;
         size_t len = put_frame(frame, 0xc2, payload, MAX + MAX / 8 + 64 + (size_t)more);
         ws_decoder_init(&decoder, MAX);
-        decoder.deflate = true;
+        decoder.deflate = WS_DEFLATE_ON;
         ws_decode(&decoder, frame, len, &event);
         assert_int_equal(event.type, more ? WS_EVENT_ERROR : WS_EVENT_DATA);
         assert_true(!more || event.close_code == WS_CLOSE_TOO_BIG);

@@ -931,7 +931,7 @@ enum err conn_compress(struct conn *conn, const struct deflate_terms *terms)
     conn->deflate = deflate_begin(&conn->host->deflate, terms);
     if (!conn->deflate)
         return ERR_NOMEM;
-    conn->decoder.deflate = true;
+    conn->decoder.deflate = WS_DEFLATE_ON;
     count_takeover(conn->host);
     return OK;
 }

@@ -216,7 +216,8 @@ static inline uint64_t size_max(const struct ws_decoder *decoder, bool compresse
 static inline struct fault judge_size(const struct ws_decoder *decoder, uint8_t first,
                                       uint64_t payload_len)
 {
-    bool compressed = first & WS_COMPRESSED || (decoder->opcode && decoder->compressed);
+    bool compressed =
+        first & WS_COMPRESSED || (decoder->opcode && decoder->deflate == WS_DEFLATE_MESSAGE);
 
     if (payload_len > size_max(decoder, compressed) - decoder->message_len)
         return (struct fault){ WS_CLOSE_TOO_BIG, "message too large" };
@@ -312,7 +313,8 @@ static void begin_frame(struct ws_decoder *decoder, const struct head *head)
         decoder->message_len = 0;
         decoder->fragments = 0;
         decoder->started = false;
-        decoder->compressed = head->compressed;
+        if (decoder->deflate)
+            decoder->deflate = head->compressed ? WS_DEFLATE_MESSAGE : WS_DEFLATE_ON;
         decoder->utf8 = (struct utf8_state){ 0 };
     }
     decoder->message_len += head->payload_len;
@@ -345,7 +347,7 @@ static inline size_t take_payload(struct ws_decoder *decoder, uint8_t *data, siz
     decoder->mask = rotate_mask(decoder->mask, piece_len);
     decoder->in_frame = decoder->frame_left != 0;
     end = decoder->fin && !decoder->in_frame;
-    if (decoder->opcode == WS_TEXT && !decoder->compressed &&
+    if (decoder->opcode == WS_TEXT && decoder->deflate != WS_DEFLATE_MESSAGE &&
         !text_is_good(decoder, data, piece_len, ascii, end)) {
         tell_error(event, (struct fault){ WS_CLOSE_BAD_DATA, "text not UTF-8" });
         return piece_len;
@@ -358,7 +360,7 @@ static inline size_t take_payload(struct ws_decoder *decoder, uint8_t *data, siz
                                 .opcode = decoder->opcode,
                                 .begin = !decoder->started,
                                 .end = end,
-                                .compressed = decoder->compressed,
+                                .compressed = decoder->deflate == WS_DEFLATE_MESSAGE,
                                 .payload = slice_make(data, piece_len) };
     decoder->started = true;
     if (end) {

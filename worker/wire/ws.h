@@ -28,6 +28,9 @@ enum ws_opcode { /* RFC 6455 5.2 */
  * opcode of such a message. */
 enum { WS_COMPRESSED = 0x40 };
 
+/* Is permessage-deflate agreed on, and is the current message compressed? */
+enum ws_deflate { WS_DEFLATE_OFF, WS_DEFLATE_ON, WS_DEFLATE_MESSAGE };
+
 enum { WS_CONTROL_MAX = 125, WS_LEFTOVER_MAX = 14 + WS_CONTROL_MAX, WS_HEAD_MAX = 10 };
 
 struct ws_decoder {
@@ -40,8 +43,7 @@ struct ws_decoder {
     struct utf8_state utf8;
     uint8_t opcode; /* of the current message; 0 between messages */
     bool in_frame, fin, started;
-    bool deflate;    /* permessage-deflate is agreed; set by the caller */
-    bool compressed; /* the current message */
+    uint8_t deflate; /* enum ws_deflate; WS_DEFLATE_ON is set by the caller */
 };
 
 enum ws_event_type {
