@@ -310,6 +310,31 @@ static void clearing_keeps_what_has_partly_left(void **state)
     assert_memory_equal(all + got - 5, "after", 5);
 }
 
+static void clearing_messages_keeps_answers_and_pongs_in_their_order(void **state)
+{
+    uint8_t all[64];
+
+    (void)state;
+    put("mail", MSG_MAIL, 0);
+    put("one", MSG_ANSWER, 0);
+    put_pong(2);
+    put("signal", MSG_SIGNAL, 9);
+    put("three", MSG_ANSWER, 0);
+    outbox_clear_messages(&outbox);
+    assert_int_equal(outbox.mail_count, 0);
+    assert_int_equal(outbox.signal_bytes, 0);
+    assert_int_equal(outbox.bytes, outbox.answer_bytes);
+    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_EMPTY);
+    assert_int_equal(read(fds[1], all, sizeof all), 5 + 3 + 7);
+    assert_memory_equal(all + 2, "one", 3);
+    assert_int_equal(all[5], 0x80 | WS_PONG);
+    assert_memory_equal(all + 10, "three", 5);
+    put("mail", MSG_MAIL, 0);
+    outbox_clear_messages(&outbox);
+    assert_int_equal(outbox.bytes, 0);
+    assert_null(outbox.lanes);
+}
+
 static void a_closed_socket_is_broken(void **state)
 {
     (void)state;
@@ -416,6 +441,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_longest_log_leaves_whole_however_it_is_cut, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(clearing_keeps_what_has_partly_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(clearing_messages_keeps_answers_and_pongs_in_their_order, setup, teardown),
         cmocka_unit_test_setup_teardown(a_closed_socket_is_broken, setup, teardown),
         cmocka_unit_test_setup_teardown(raw_bytes_leave_without_a_head, setup, teardown),
         cmocka_unit_test_setup_teardown(

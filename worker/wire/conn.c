@@ -370,13 +370,13 @@ static void leftover_drop(struct conn *conn)
 
 /* ---- closing ---- */
 
-/* Drops the waiting frames, and counts the mail among them, because nothing is dropped in
+/* Drops waiting frames by clear, and counts the mail among them, because nothing is dropped in
  * silence. */
-static void drop_waiting(struct conn *conn)
+static void drop_waiting(struct conn *conn, void (*clear)(struct outbox *))
 {
     uint64_t mail_count = conn->outbox.mail_count;
 
-    outbox_clear(&conn->outbox);
+    clear(&conn->outbox);
     tally_stat(conn->host, STAT_mail_undelivered, mail_count - conn->outbox.mail_count);
 }
 
@@ -404,7 +404,7 @@ void conn_close_now(struct conn *conn, uint16_t code, struct slice reason)
 {
     if (conn->state != CONN_OPEN)
         return;
-    drop_waiting(conn);
+    drop_waiting(conn, outbox_clear);
     conn_close(conn, code, reason);
 }
 
@@ -425,7 +425,9 @@ static void linger_conn(struct conn *conn)
 static void on_peer_close(struct conn *conn, const struct ws_event *event)
 {
     if (conn->state == CONN_OPEN) {
-        drop_waiting(conn); /* a peer that has closed reads no more messages */
+        /* A peer that has closed reads no more messages. Answers to what the peer sent before its
+         * close leave first: the close frame says that everything before has been handled. */
+        drop_waiting(conn, outbox_clear_messages);
         send_close(conn, event->close_code, SLICE(""));
     }
     linger_conn(conn);

@@ -501,17 +501,35 @@ int8_t outbox_level_behind(const struct outbox *outbox, uint32_t feed)
     return LEVEL_MAX;
 }
 
-void outbox_clear(struct outbox *outbox)
+static void drop_all(struct outbox *outbox)
 {
-    if (!outbox->lanes)
-        return;
     while (outbox->lanes->occupied) {
         struct frame *frame = take_first(outbox->lanes);
         count_frame(outbox, frame, -1);
         frame_drop(frame);
     }
+}
+
+void outbox_clear(struct outbox *outbox)
+{
+    if (!outbox->lanes)
+        return;
+    drop_all(outbox);
     lanes_drop(outbox->lanes);
     outbox->lanes = NULL;
+}
+
+void outbox_clear_messages(struct outbox *outbox)
+{
+    uint32_t answers = outbox->lanes ? outbox->lanes->occupied & 1u << LANE_ANSWER : 0;
+
+    if (!answers) {
+        outbox_clear(outbox);
+        return;
+    }
+    outbox->lanes->occupied &= ~answers; /* drop_all does not see the lane meanwhile */
+    drop_all(outbox);
+    outbox->lanes->occupied = answers;
 }
 
 void outbox_fini(struct outbox *outbox)

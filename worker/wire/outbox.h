@@ -66,6 +66,8 @@ enum err outbox_answer(struct outbox *outbox, uint8_t opcode, struct slice paylo
 unsigned outbox_shed(struct outbox *outbox, uint64_t bytes, int level_max);
 /* Drops all frames except one that has partly left. */
 void outbox_clear(struct outbox *outbox);
+/* As outbox_clear, but answers and control frames stay. */
+void outbox_clear_messages(struct outbox *outbox);
 /* Drops all frames. */
 void outbox_fini(struct outbox *outbox);
 
