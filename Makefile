@@ -7,6 +7,7 @@
 #   make check          unit tests, layers, fuzz corpora (no Redis, seconds)
 #   make scripts-test   each script that runs inside Redis, against a real Redis (seconds)
 #   make live           redis and mailbox against a Redis that is killed and starved (a part of e2e)
+#   make conformance    tables of frames and of request heads against the real binary (a minute)
 #   make e2e            the real binary, a real Redis, real clients
 #   make SAN=address,undefined check e2e
 #   make torture        unit tests with allocations that fail
@@ -63,7 +64,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-instructions bench-fair
+.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-instructions bench-fair
 
 all: $(BIN)
 
@@ -109,6 +110,7 @@ test: setup
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@$(MAKE) --no-print-directory -j$$(nproc) -O check
 	@$(MAKE) --no-print-directory scripts-test
+	@$(MAKE) --no-print-directory conformance
 	@$(MAKE) --no-print-directory e2e
 
 check: layers unit corpora
@@ -209,6 +211,9 @@ PYTEST = POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_BUILD=$(abspath $(B)) PO
 # Redis runs the scripts, so one run without a sanitizer is enough.
 scripts-test: $(B)/tests/scripts/print_script
 	@$(PYTEST) tests/scripts
+
+conformance: $(BIN)
+	@$(PYTEST) -n $(E2E_JOBS) --dist loadfile tests/conformance
 
 live: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 	@$(PYTEST) tests/e2e/test_live.py

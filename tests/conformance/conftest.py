@@ -42,7 +42,9 @@ def echo_process():
 
 @pytest.fixture(scope="module")
 def echo(echo_process):
-    return play.EchoTarget(echo_process.port)
+    target = play.EchoTarget(echo_process.port)
+    yield target
+    target.end()
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def redis():
 def post(redis):
     """One worker, so that one conversation can show that the worker has read what came before on others."""
     directory = harness.make_directory()
-    server = harness.Server(directory, redis, 1, {"log": {"level": "info"}}).start()
+    server = harness.Server(directory, redis, 1, {"log": {"level": "info"}, "limits": {"handshakeSeconds": 60}}).start()
     yield server
     server.stop()
     server.judge()

@@ -120,18 +120,34 @@ class EchoTarget:
         self.witness.send(ping(b"read?"))
         assert self.witness.control() == (PONG, b"read?")
 
+    def end(self):
+        """A server that stops waits for its sessions."""
+        if self.witness is not None:
+            self.witness.socket.close()
+
 
 class SessionTarget(EchoTarget):
     """A server with one worker: every connection is a session of an address of its own."""
 
-    numbers = itertools.count(1)
-
     def __init__(self, post):
         super().__init__(post.port)
         self.post = post
+        self.number = 0
+
+    def latest(self):
+        """The address of the last session."""
+        return f"row{self.number}"
 
     def request(self):
-        return clients.request("/ws", token=self.post.token(f"row{next(self.numbers)}"))
+        self.number += 1
+        return clients.request("/ws", token=self.post.token(self.latest()))
+
+    def open(self, count=1):
+        """So many sessions that have got their welcome: only then a server reads on."""
+        connections = super().open(count)
+        for connection in connections:
+            assert '"welcome"' in connection.message()
+        return connections
 
 
 # ---------------------------------------------------------------------------------------------- playing

@@ -374,8 +374,8 @@ class Raw:
             pass
         return self.input
 
-    def answer(self):
-        """The HTTP answer; of a refusal also its body and the end of the connection."""
+    def answer(self, to_head=False):
+        """The HTTP answer; of a refusal also its body, which HEAD gets none of, and the end of the connection."""
         while b"\r\n\r\n" not in self.input:
             if not self.fill():
                 raise AssertionError(f"no whole answer: {self.input!r}")
@@ -383,7 +383,8 @@ class Raw:
         answer = Answer(head, b"")
         if answer.status != 101:
             answer.rest = self.ended()
-            assert len(answer.rest) == int(answer.headers["content-length"]), (answer.headers, answer.rest)
+            length = 0 if to_head else int(answer.headers["content-length"])
+            assert len(answer.rest) == length, (answer.headers, answer.rest)
         return answer
 
     # -- frames (RFC 6455 5.2)

@@ -93,7 +93,6 @@ def test_the_protocol_is_chosen_and_the_token_never_echoed(post):
     ("another path", 404, dict(path="/other")),
     ("a path beneath", 404, dict(path="/ws/")),
     ("POST", 405, dict(method="POST")),
-    ("HEAD", 405, dict(method="HEAD")),
     ("no upgrade", 426, dict(over={"Upgrade": None, "Connection": None})),
     ("another upgrade", 426, dict(over={"Upgrade": "h2c"})),
     ("a connection that does not upgrade", 426, dict(over={"Connection": "keep-alive"})),
@@ -113,6 +112,13 @@ def test_a_wrong_request_is_answered_with_its_status(post, name, status, text):
         assert answer.headers["upgrade"].lower() == "websocket"
     if status == 405:
         assert answer.headers["allow"] == "GET"
+
+
+def test_head_is_answered_as_get_would_be_without_a_body(post):
+    with Raw(post.port) as raw:
+        raw.send(good(post, method="HEAD"))
+        answer = raw.answer(to_head=True)
+    assert answer.status == 405 and answer.headers["allow"] == "GET" and int(answer.headers["content-length"]) > 0
 
 
 @pytest.mark.parametrize("text", [

@@ -39,9 +39,11 @@ static void check(const struct http_parser *parser, const char *head)
         http_answer_upgrade(&out, upgrade.key, upgrade.offers_v1 ? "postoffice.v1" : NULL, NULL);
     } else {
         must(fault.status >= 400 && fault.code && fault.message);
-        http_answer_refusal(&out, &(struct http_refusal){ .status = fault.status,
-                                                          .code = fault.code,
-                                                          .message = fault.message });
+        http_answer_refusal(&out,
+                            &(struct http_refusal){ .status = fault.status,
+                                                    .code = fault.code,
+                                                    .message = fault.message },
+                            false, 0);
     }
     must(!out.failed);
     buf_fini(&out);

@@ -174,11 +174,19 @@ static const struct {
     { "GET / HTTP/1.1\r" REST "\r\n", 400 },
     { "GET / HTTP/1.1 \r\n" REST "\r\n", 400 },
     { "GET / HTTP/1.0\r\n" REST "\r\n", 400 },
-    { "GET / HTTP/2.0\r\n" REST "\r\n", 400 },
+    { "GET / HTTP/2.0\r\n" REST "\r\n", 505 },
+    { "GET / HTTP/0.9\r\n" REST "\r\n", 505 },
     { "GET / http/1.1\r\n" REST "\r\n", 400 },
     { "GET / HTTP/1.11\r\n" REST "\r\n", 400 },
     { "GET /\r\n" REST "\r\n", 400 },
-    { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400 },
+    { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505 },
+    { "OPTIONS * HTTP/1.1\r\n" REST "\r\n", 405 },
+    { "CONNECT a:443 HTTP/1.1\r\n" REST "\r\n", 405 },
+    { "GET * HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET a:443 HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET /ws% HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET /ws%0g HTTP/1.1\r\n" REST "\r\n", 400 },
+    { "GET /ws%00 HTTP/1.1\r\n" REST "\r\n", 400 },
     { "\x16\x03\x01\x02", 400 },
     { "GET http:/ws HTTP/1.1\r\n" REST "\r\n", 400 },
     { "GET http:///ws HTTP/1.1\r\n" REST "\r\n", 400 },
@@ -222,7 +230,8 @@ static const struct {
     { WITH("Content-Length:"), 400 },
     { WITH("Host: example.com:8080"), 400 },
     { WITH("Sec-WebSocket-Key: " KEY), 400 },
-    { WITH("Sec-WebSocket-Version: 13"), 400 },
+    { WITH("Sec-WebSocket-Version: 13"), 426 },
+    { WITH("Expect: 100-continue"), 417 },
     { WITH("Sec-WebSocket-Version: 8"), 426 },
     { WITH("Authorization: Bearer a\r\nAuthorization: Bearer b"), 400 },
     { WITH("Origin: http://a\r\nOrigin: http://b"), 400 },
@@ -289,6 +298,35 @@ static void expect_lines(const char *host, const char *upgrade, const char *conn
     expect(text, status);
 }
 
+static const struct {
+    const char *host;
+    int status;
+} hosts[] = {
+    { "[::1]:80", 101 },
+    { "[::ffff:1.2.3.4]", 101 },
+    { "a:", 101 },
+    { "a:0", 101 },
+    { "a:65535", 101 },
+    { "a_b-c.d~", 101 },
+    { "%61", 101 },
+    { "a:65536", 400 },
+    { "a:b", 400 },
+    { "a:1:2", 400 },
+    { ":80", 400 },
+    { "::1", 400 },
+    { "[::1", 400 },
+    { "[]", 400 },
+    { "[::1]80", 400 },
+    { "[::1]:x", 400 },
+    { "[a.b]c", 400 },
+    { "u@a", 400 },
+    { "a%", 400 },
+    { "a%00", 400 },
+    { "a]", 400 },
+    { "a:99999999999999", 400 },
+    { "[fe80::1%25e]", 400 },
+};
+
 static void a_missing_or_odd_header_gets_its_answer(void **state)
 {
     (void)state;
@@ -297,7 +335,11 @@ static void a_missing_or_odd_header_gets_its_answer(void **state)
     expect_lines("Host:\r\n", U, C, K, V, 400);
     expect_lines("Host: a, b\r\n", U, C, K, V, 400);
     expect_lines("Host: a/b\r\n", U, C, K, V, 400);
-    expect_lines("Host: [::1]:80\r\n", U, C, K, V, 101);
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "Host: %s\r\n", hosts[i].host);
+        expect_lines(line, U, C, K, V, hosts[i].status);
+    }
     expect_lines(H, "", C, K, V, 426);
     expect_lines(H, "Upgrade: h2c\r\n", C, K, V, 426);
     expect_lines(H, "Upgrade: websockets\r\n", C, K, V, 426);
@@ -351,6 +393,24 @@ static void the_length_of_the_head_is_limited_to_the_byte(void **state)
     assert_int_equal(http_parse(&parser, GOOD, len - 1, &head_len, &fault), HTTP_BROKEN);
     assert_int_equal(fault.status, 431);
     assert_int_equal(http_parse(&parser, GOOD, len, &head_len, &fault), HTTP_BROKEN);
+}
+
+static void a_target_that_fills_the_head_is_too_long_itself(void **state)
+{
+    static const char text[] = "GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    struct http_parser parser;
+    struct http_fault fault;
+    size_t head_len;
+
+    (void)state;
+    http_parser_init(&parser, 32);
+    assert_int_equal(http_parse(&parser, text, 31, &head_len, &fault), HTTP_MORE);
+    assert_int_equal(http_parse(&parser, text, 32, &head_len, &fault), HTTP_BROKEN);
+    assert_int_equal(fault.status, 414);
+    assert_false(http_asks_head(&parser, text));
+    http_parser_init(&parser, 32);
+    assert_int_equal(http_parse(&parser, "HEAD /", 6, &head_len, &fault), HTTP_MORE);
+    assert_true(http_asks_head(&parser, "HEAD /"));
 }
 
 static void assert_slice(struct slice slice, const char *expected)
@@ -522,21 +582,28 @@ static void a_refusal_carries_what_its_status_demands(void **state)
     (void)state;
     buf_init(&out, 4096);
     http_answer_refusal(
-        &out, &(struct http_refusal){ 401, "bad-token", "it \"expired\"\r\n", "invalid_token", 0 });
-    assert_answer(&out, "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n"
+        &out, &(struct http_refusal){ 401, "bad-token", "it \"expired\"\r\n", "invalid_token", 0 },
+        false, 784111777);
+    assert_answer(&out, "HTTP/1.1 401 Unauthorized\r\nDate: Sun, 06 Nov 1994 08:49:37 "
+                        "GMT\r\nContent-Type: application/json\r\n"
                         "Content-Length: 47\r\nConnection: close\r\n"
                         "WWW-Authenticate: Bearer error=\"invalid_token\", "
                         "error_description=\"it 'expired'''\"\r\n\r\n"
                         "{\"code\":\"bad-token\",\"message\":\"it 'expired'''\"}");
-    http_answer_refusal(&out, &(struct http_refusal){ .status = 405, .code = "c", .message = "m" });
-    assert_answer(&out, "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: application/json\r\n"
+    http_answer_refusal(&out, &(struct http_refusal){ .status = 405, .code = "c", .message = "m" },
+                        false, 0);
+    assert_answer(&out, "HTTP/1.1 405 Method Not Allowed\r\nDate: Thu, 01 Jan 1970 00:00:00 "
+                        "GMT\r\nContent-Type: application/json\r\n"
                         "Content-Length: 26\r\nConnection: close\r\nAllow: GET\r\n\r\n"
                         "{\"code\":\"c\",\"message\":\"m\"}");
-    http_answer_refusal(&out, &(struct http_refusal){ .status = 426, .code = "c", .message = "m" });
+    http_answer_refusal(&out, &(struct http_refusal){ .status = 426, .code = "c", .message = "m" },
+                        true, 0);
     assert_non_null(
-        strstr(buf_text(&out), "\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"));
+        strstr(buf_text(&out), "\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n\r\n"));
+    assert_non_null(strstr(buf_text(&out), "\r\nContent-Length: 26\r\n"));
+    assert_null(strchr(buf_text(&out), '{'));
     buf_reset(&out);
-    http_answer_refusal(&out, &(struct http_refusal){ 503, "c", "m", NULL, 7 });
+    http_answer_refusal(&out, &(struct http_refusal){ 503, "c", "m", NULL, 7 }, false, 0);
     assert_non_null(strstr(buf_text(&out), "\r\nRetry-After: 7\r\n"));
     buf_fini(&out);
 }
@@ -555,6 +622,7 @@ int main(void)
         cmocka_unit_test(a_missing_or_odd_header_gets_its_answer),
         cmocka_unit_test(the_count_of_headers_is_limited),
         cmocka_unit_test(the_length_of_the_head_is_limited_to_the_byte),
+        cmocka_unit_test(a_target_that_fills_the_head_is_too_long_itself),
         cmocka_unit_test(what_the_request_says_is_told),
         cmocka_unit_test(what_is_absent_is_told_as_absent),
         cmocka_unit_test(cookies_are_found_by_their_whole_name),

@@ -441,7 +441,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_longest_log_leaves_whole_however_it_is_cut, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(clearing_keeps_what_has_partly_left, setup, teardown),
-        cmocka_unit_test_setup_teardown(clearing_messages_keeps_answers_and_pongs_in_their_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(clearing_messages_keeps_answers_and_pongs_in_their_order,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_closed_socket_is_broken, setup, teardown),
         cmocka_unit_test_setup_teardown(raw_bytes_leave_without_a_head, setup, teardown),
         cmocka_unit_test_setup_teardown(

@@ -108,7 +108,7 @@ static void count_refusal(struct stats_row *stats, int status)
             stats_add(stats, counters[i].stat, 1);
             return;
         }
-    stats_add(stats, STAT_handshake_400, 1);
+    stats_add(stats, STAT_handshake_400, 1); /* 414, 417 and 505 too: malformed otherwise */
 }
 
 /* With so many refused visitors that linger, no more may linger. */
@@ -130,7 +130,8 @@ static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
     count_refusal(office->stats, refusal->status);
     log_debug("handshake_refused", "status=%d code=%s", refusal->status, refusal->code);
     buf_init(&answer, 4096);
-    http_answer_refusal(&answer, refusal);
+    http_answer_refusal(&answer, refusal, http_asks_head(&visitor->parser, visitor->head.data),
+                        loop_unix_s(office->loop));
     /* A fresh socket's buffer takes a few hundred bytes whole. */
     if (answer.failed || send(visitor->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0 ||
         shutdown(visitor->fd, SHUT_WR) < 0 || crowded(visitor->visitors)) {

@@ -78,9 +78,11 @@ static void refuse_guest(struct guest *guest, const struct http_fault *fault)
     struct buf answer;
 
     buf_init(&answer, 4096);
-    http_answer_refusal(&answer, &(struct http_refusal){ .status = fault->status,
-                                                         .code = fault->code,
-                                                         .message = fault->message });
+    http_answer_refusal(
+        &answer,
+        &(struct http_refusal){
+            .status = fault->status, .code = fault->code, .message = fault->message },
+        http_asks_head(&guest->parser, guest->head.data), loop_unix_s(guest->echo->loop));
     if (send(guest->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0)
         log_debug("echo_refusal_not_sent", "errno=%d", errno);
     buf_fini(&answer);

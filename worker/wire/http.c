@@ -44,6 +44,10 @@ static const struct http_fault faults[] = {
     { 431, "headers-too-large", "too many header fields" },
 #define TOO_LONG (BROKEN + 7)
     { 431, "headers-too-large", "the request head is too long" },
+#define TARGET_TOO_LONG (BROKEN + 8) /* RFC 9112 3 */
+    { 414, "uri-too-long", "the request target is too long" },
+#define OTHER_MAJOR (BROKEN + 9) /* RFC 9110 15.6.6; the preface of HTTP/2 begins so */
+    { 505, "http-version", "only HTTP/1.1 is spoken here" },
 };
 
 /* RFC 9110 5.6.2. */
@@ -105,14 +109,11 @@ static uint8_t take_empty_line(struct http_parser *parser, uint8_t c)
     return take_method(parser, c);
 }
 
-/* Origin form, or absolute form (RFC 9112 3.2.1, 3.2.2), which only "http" can begin here;
- * http_query.c judges the rest. */
+/* Any form of a target (RFC 9112 3.2); http_query.c judges the form. */
 static uint8_t take_target(struct http_parser *parser, uint8_t c)
 {
     parser->target_len = parser->at - parser->target_at;
-    if (parser->target_len == 0)
-        return c == '/' || c == 'h' || c == 'H' ? IN_TARGET : BAD_TARGET;
-    if (c == ' ') {
+    if (c == ' ' && parser->target_len) {
         parser->line_at = parser->at + 1;
         return IN_VERSION;
     }
@@ -129,6 +130,8 @@ static uint8_t take_version(struct http_parser *parser, uint8_t c)
         parser->minor_version = (uint8_t)(c - '0');
         return c >= '1' && c <= '9' ? IN_VERSION : BAD_VERSION;
     }
+    if (expected[index] == '1' && c >= '0' && c <= '9' && c != '1')
+        return OTHER_MAJOR;
     if (c != (uint8_t)expected[index])
         return index < sizeof expected - 3 ? BAD_VERSION : BAD_LINE_END;
     return c == '\n' ? IN_LINE_START : IN_VERSION;
@@ -214,6 +217,11 @@ static uint8_t take_byte(struct http_parser *parser, uint8_t c)
     }
 }
 
+bool http_asks_head(const struct http_parser *parser, const char *head)
+{
+    return slice_equal(slice_make(head + parser->method_at, parser->method_len), SLICE("HEAD"));
+}
+
 enum http_progress http_parse(struct http_parser *parser, const char *head, size_t len,
                               size_t *head_len, struct http_fault *fault)
 {
@@ -223,7 +231,7 @@ enum http_progress http_parse(struct http_parser *parser, const char *head, size
     }
     /* The caller's buffer is full and the head is not whole: the head is too long. */
     if (parser->state < IN_BODY && parser->at == parser->head_max)
-        parser->state = TOO_LONG;
+        parser->state = parser->state == IN_TARGET ? TARGET_TOO_LONG : TOO_LONG;
     if (parser->state < IN_BODY)
         return HTTP_MORE;
     if (parser->state == IN_BODY) {

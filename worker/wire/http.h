@@ -34,7 +34,7 @@ struct http_parser {
 enum http_progress {
     HTTP_MORE,   /* the head is not whole: call again with more bytes */
     HTTP_WHOLE,  /* the head is the first *head_len bytes; WebSocket frames follow */
-    HTTP_BROKEN, /* answer with *fault and close: 400 or 431 */
+    HTTP_BROKEN, /* answer with *fault and close: 400, 414, 431 or 505 */
 };
 
 /* A fault to be answered: a status with the code and message of the JSON body. All static texts. */
@@ -46,6 +46,9 @@ struct http_fault {
 void http_parser_init(struct http_parser *parser, uint32_t head_max);
 enum http_progress http_parse(struct http_parser *parser, const char *head, size_t len,
                               size_t *head_len, struct http_fault *fault);
+
+/* Is the method HEAD, as far as the head has been parsed? */
+bool http_asks_head(const struct http_parser *parser, const char *head);
 
 /* The contents of a good upgrade request. Slices lie in the head or in the arena. */
 struct http_upgrade {
@@ -60,9 +63,9 @@ struct http_upgrade {
 };
 
 /* Checks a whole head in the order of docs/protocol.md section 1: method (405), target (400), path
- * (404; any path when any_path), version and upgrade (426), Host, key, bodies, duplicates,
- * subprotocols, query (400). Out of
- * memory is a 503. OK with *upgrade, or ERR_BAD with *fault. */
+ * (404; any path when any_path), version and upgrade (426), expectations (417), Host, key, bodies,
+ * duplicates, subprotocols, query (400). Out of memory is a 503. OK with *upgrade, or ERR_BAD with
+ * *fault. */
 enum err http_check_upgrade(const struct http_parser *parser, const char *head, bool any_path,
                             struct arena *arena, struct http_upgrade *upgrade,
                             struct http_fault *fault);
@@ -78,8 +81,8 @@ bool http_origin_matches(struct slice item, struct slice origin);
 /* Appends the 101 answer; protocol NULL: none selected; extensions NULL: none agreed. */
 void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol,
                          const char *extensions);
-/* Appends a whole refusal: status line, Content-Type, Content-Length, Connection: close, the
- * headers that the status demands (401 WWW-Authenticate: Bearer error="bearer_error",
+/* A whole refusal: status line, Date (RFC 9110 6.6.1), Content-Type, Content-Length, Connection:
+ * close, the headers that the status demands (401 WWW-Authenticate: Bearer error="bearer_error",
  * error_description="message"; 405 Allow; 426 Sec-WebSocket-Version and Upgrade; 429 and 503
  * Retry-After: retry_after_s), JSON body. */
 struct http_refusal {
@@ -88,6 +91,9 @@ struct http_refusal {
     const char *bearer_error; /* 401 */
     unsigned retry_after_s;   /* 429, 503 */
 };
-void http_answer_refusal(struct buf *out, const struct http_refusal *refusal);
+/* Appends the refusal, at the time unix_s. The answer to HEAD is the same without the body (RFC
+ * 9110 9.3.2). */
+void http_answer_refusal(struct buf *out, const struct http_refusal *refusal, bool to_head,
+                         int64_t unix_s);
 
 #endif

@@ -10,6 +10,7 @@
 #include "common/sha1.h"
 
 #include <assert.h>
+#include <time.h>
 
 enum { KEY_LEN = 24, DIGEST_LEN = 20, ACCEPT_LEN = 28 };
 
@@ -60,6 +61,10 @@ static const char *reason_phrase(int status)
         return "Method Not Allowed";
     case 408:
         return "Request Timeout";
+    case 414:
+        return "URI Too Long";
+    case 417:
+        return "Expectation Failed";
     case 426:
         return "Upgrade Required";
     case 429:
@@ -113,22 +118,36 @@ static void add_status_headers(struct buf *out, const struct http_refusal *refus
     }
 }
 
-void http_answer_refusal(struct buf *out, const struct http_refusal *refusal)
+static void add_date(struct buf *out, int64_t unix_s)
+{
+    char text[sizeof "Sun, 06 Nov 1994 08:49:37 GMT"]; /* RFC 9110 5.6.7 */
+    time_t seconds = unix_s;
+    struct tm tm;
+
+    if (gmtime_r(&seconds, &tm) && strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        buf_addf(out, "Date: %s\r\n", text);
+}
+
+void http_answer_refusal(struct buf *out, const struct http_refusal *refusal, bool to_head,
+                         int64_t unix_s)
 {
     static const char open[] = "{\"code\":\"", middle[] = "\",\"message\":\"", close[] = "\"}";
     size_t body_len = sizeof open + sizeof middle + sizeof close - 3 + strlen(refusal->code) +
                       strlen(refusal->message);
 
+    buf_addf(out, "HTTP/1.1 %d %s\r\n", refusal->status, reason_phrase(refusal->status));
+    add_date(out, unix_s);
     buf_addf(out,
-             "HTTP/1.1 %d %s\r\n"
              "Content-Type: application/json\r\n"
              "Content-Length: %zu\r\n",
-             refusal->status, reason_phrase(refusal->status), body_len);
+             body_len);
     /* A sender of Upgrade must list the field in Connection, too (RFC 9110 7.8). */
     buf_add_text(out, refusal->status == 426 ? "Connection: close, Upgrade\r\n"
                                              : "Connection: close\r\n");
     add_status_headers(out, refusal);
     buf_add_text(out, "\r\n");
+    if (to_head)
+        return;
     buf_add_text(out, open);
     add_quotable(out, refusal->code);
     buf_add_text(out, middle);

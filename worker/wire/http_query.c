@@ -23,6 +23,7 @@
     X(origin, "Origin")                                                                            \
     X(authorization, "Authorization")                                                              \
     X(cookie, "Cookie")                                                                            \
+    X(expect, "Expect")                                                                            \
     X(content_length, "Content-Length")                                                            \
     X(transfer_encoding, "Transfer-Encoding")
 
@@ -183,19 +184,28 @@ static int hex_value(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Undoes percent-encoding (RFC 3986 2.1) into out, which has room for text.len bytes. '+' stays:
- * only HTML forms write a space so. False for a bad sequence or %00. */
+/* Returns the byte that the percent sequence at i stands for (RFC 3986 2.1); -1 for a broken
+ * sequence and for %00. */
+static int percent_byte(struct slice text, size_t i)
+{
+    int high = text.len - i > 2 ? hex_value(text.data[i + 1]) : -1;
+    int low = text.len - i > 2 ? hex_value(text.data[i + 2]) : -1;
+
+    return high < 0 || low < 0 || high + low == 0 ? -1 : high << 4 | low;
+}
+
+/* Undoes percent-encoding into out, which has room for text.len bytes. '+' stays: only HTML forms
+ * write a space so. False for a bad sequence or %00. */
 static bool percent_decode(struct slice text, char *out, size_t *out_len)
 {
     *out_len = 0;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.data[i];
         if (c == '%') {
-            int high = text.len - i > 2 ? hex_value(text.data[i + 1]) : -1;
-            int low = text.len - i > 2 ? hex_value(text.data[i + 2]) : -1;
-            if (high < 0 || low < 0 || high + low == 0)
+            int byte = percent_byte(text, i);
+            if (byte < 0)
                 return false;
-            c = (char)(high << 4 | low);
+            c = (char)byte;
             i += 2;
         }
         out[(*out_len)++] = c;
@@ -291,16 +301,62 @@ struct target {
     struct slice query;     /* data NULL: none */
 };
 
-/* Could host be a name or address, perhaps with a port (RFC 9110 7.2)? Refuses bytes that no part
- * of a host can hold. */
-static bool is_host(struct slice host)
+/* A host name: unreserved characters, percent sequences, sub-delims (RFC 3986 3.2.2). */
+static bool is_name(struct slice name)
 {
-    for (size_t i = 0; i < host.len; i++) {
-        uint8_t c = (uint8_t)host.data[i];
-        if (c <= ' ' || c >= 0x7f || strchr("\"#,/<>?@\\^`{|}", c))
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.data[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && (!c || !strchr("-._~!$&'()*+;=%", c)))
+            return false;
+        if (c == '%' && percent_byte(name, i) < 0)
             return false;
     }
-    return host.len > 0;
+    return name.len > 0;
+}
+
+/* Returns the length of "[IPv6]" at the start of host, 0 when there is none. */
+static size_t literal_len(struct slice host)
+{
+    size_t len = 1;
+
+    if (!host.len || host.data[0] != '[')
+        return 0;
+    while (len < host.len && host.data[len] && strchr("0123456789abcdefABCDEF:.", host.data[len]))
+        len++;
+    return len > 2 && len < host.len && host.data[len] == ']' ? len + 1 : 0;
+}
+
+/* ":" and a number, as far as a port can reach; nothing; or ":" alone (RFC 3986 3.2.3). */
+static bool is_port(struct slice port)
+{
+    unsigned number = 0;
+
+    if (port.len && port.data[0] != ':')
+        return false;
+    for (size_t i = 1; i < port.len; i++) {
+        if (port.data[i] < '0' || port.data[i] > '9')
+            return false;
+        number = number * 10 + (unsigned)(port.data[i] - '0');
+        if (number > 65535)
+            return false;
+    }
+    return true;
+}
+
+/* Is host a name or an address, perhaps with a port (RFC 9110 7.2)? The comma of sub-delims is left
+ * out, because a list of two hosts is what two Host headers become on their way. */
+static bool is_host(struct slice host)
+{
+    size_t len = literal_len(host);
+
+    if (len == 0) {
+        const char *colon = host.len ? memchr(host.data, ':', host.len) : NULL;
+        len = colon ? (size_t)(colon - host.data) : host.len;
+        if (!is_name(slice_make(host.data, len)))
+            return false;
+    }
+    return is_port(slice_make(host.data + len, host.len - len));
 }
 
 /* Removes "http://" or "https://" and the authority from text. False when there is none. */
@@ -323,6 +379,15 @@ static bool take_authority(struct slice *text, struct slice *authority)
     return is_host(*authority);
 }
 
+/* Is every percent sequence of a path whole, and none a NUL? A path is compared undecoded. */
+static bool is_path(struct slice path)
+{
+    for (size_t i = 0; i < path.len; i++)
+        if (path.data[i] == '%' && percent_byte(path, i) < 0)
+            return false;
+    return true;
+}
+
 /* False: neither a path nor an absolute http URI. */
 static bool target_read(const struct request *request, struct target *target)
 {
@@ -339,7 +404,7 @@ static bool target_read(const struct request *request, struct target *target)
         text.len = (size_t)(mark - text.data);
     }
     target->path = text.len ? text : SLICE("/");
-    return true;
+    return is_path(target->path);
 }
 
 static enum err check_request_line(const struct request *request, bool any_path,
@@ -352,7 +417,7 @@ static enum err check_request_line(const struct request *request, bool any_path,
     if (!slice_equal(method, SLICE("GET")))
         return refuse_request(fault, 405, "method-not-allowed", "only GET is served here");
     if (!target_read(request, target))
-        return bad_request(fault, "the request target must be a path or an http URI");
+        return bad_request(fault, "the request target must be a good path or an http URI");
     path = target->path;
     if (!any_path && !slice_equal(path, SLICE("/")) && !slice_equal(path, SLICE("/ws")))
         return refuse_request(fault, 404, "not-found", "connect to / or /ws");
@@ -364,13 +429,19 @@ static enum err check_upgrade_wanted(const struct request *request, struct http_
     if (!lists(request, HEADER_upgrade, SLICE("websocket")) ||
         !lists(request, HEADER_connection, SLICE("upgrade")))
         return refuse_request(fault, 426, "upgrade-required", "this is a WebSocket endpoint");
-    for (uint32_t i = 0; i < request->parser->header_count; i++)
-        if (request->known[i] == HEADER_version &&
-            !slice_equal(header_value(request, i), SLICE("13")))
-            return refuse_request(fault, 426, "upgrade-required",
-                                  "only WebSocket version 13 is spoken");
+    /* Twice is as wrong as "13, 13", which an intermediary may make of it. */
+    if (request->lines[HEADER_version] > 1 ||
+        (request->lines[HEADER_version] &&
+         !slice_equal(request->first[HEADER_version], SLICE("13"))))
+        return refuse_request(fault, 426, "upgrade-required",
+                              "only WebSocket version 13 is spoken");
     if (!request->lines[HEADER_version])
         return refuse_request(fault, 426, "upgrade-required", "Sec-WebSocket-Version is missing");
+    /* A 101 would have to follow a 100 (RFC 9110 7.8); a request without a body has none to wait
+     * with. */
+    if (request->lines[HEADER_expect])
+        return refuse_request(fault, 417, "expectation-failed",
+                              "an upgrade request has no body to wait with");
     return OK;
 }
 
@@ -385,8 +456,8 @@ static bool is_key(struct slice key)
 
 static enum err check_fields(const struct request *request, struct http_fault *fault)
 {
-    static const enum known once[] = { HEADER_host,   HEADER_key,           HEADER_version,
-                                       HEADER_origin, HEADER_authorization, HEADER_content_length };
+    static const enum known once[] = { HEADER_host, HEADER_key, HEADER_origin, HEADER_authorization,
+                                       HEADER_content_length };
     struct slice content_length = request->first[HEADER_content_length];
 
     if (!request->lines[HEADER_host] || !is_host(request->first[HEADER_host]))
