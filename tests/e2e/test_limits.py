@@ -107,8 +107,8 @@ def test_a_request_head_over_the_limit_is_answered_431(server):
             raw.send(head)
             assert raw.answer().status == 431
     with Raw(post.port) as raw:
-        raw.send(b"GET /" + b"x" * 4000)  # the first line has no end
-        assert raw.answer().status == 431
+        raw.send(b"GET /" + b"x" * 4000)  # the first line has no end: the target is what is too long
+        assert raw.answer().status == 414
     with Raw(post.port) as raw:
         raw.send(request(token=post.token("alice"), more=[f"X-Pad: {'x' * 500}"]))
         assert raw.answer().status == 101
