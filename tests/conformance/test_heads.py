@@ -322,7 +322,7 @@ def door(post):
 def places(head, length):
     """Where a head is cut in two; the token of each connection is another, of the same length."""
     every = range(1, length)
-    return every if length <= EVERY else sorted(random.Random(str(head)).sample(every, CUTS))
+    return every if length <= max(EVERY, CUTS) else sorted(random.Random(str(head)).sample(every, CUTS))
 
 
 def cut(text, place):
