@@ -95,10 +95,11 @@ def table(*tables):
 
 
 class EchoTarget:
-    """`echo-test`. extensions: the value of Sec-WebSocket-Extensions that every connection offers."""
+    """`echo-test`. extensions: the value of Sec-WebSocket-Extensions that every connection offers. connect: makes a
+    connection from a port; what it has beside a Raw is `agree`, which is told the answer."""
 
-    def __init__(self, port, extensions=None):
-        self.port, self.extensions = port, extensions
+    def __init__(self, port, extensions=None, connect=Raw):
+        self.port, self.extensions, self.connect = port, extensions, connect
         self.witness = None  # the connection whose ping comes back
 
     def request(self):
@@ -106,11 +107,14 @@ class EchoTarget:
 
     def open(self, count=1):
         """So many upgraded connections."""
-        connections = [Raw(self.port) for _ in range(count)]
+        connections = [self.connect(self.port) for _ in range(count)]
         for connection in connections:
             connection.send(self.request())
         for connection in connections:
-            assert connection.answer().status == 101
+            answer = connection.answer()
+            assert answer.status == 101
+            if self.extensions:
+                connection.agree(answer.headers.get("sec-websocket-extensions"))
         return connections
 
     def has_read(self):
@@ -161,12 +165,12 @@ def send_or_closed(connection, data):
         pass
 
 
-def frames_to_the_end(connection, read=Raw.frame):
+def frames_to_the_end(connection):
     """Every frame up to the end of the stream, as (fin, opcode, payload); what is no whole frame is a failure."""
     frames = []
     try:
         while True:
-            frames.append(read(connection))
+            frames.append(connection.frame())
     except EOFError:
         assert connection.input == b"", "the stream ends within a frame"
     return frames
