@@ -1,7 +1,7 @@
 """The head of the upgrade request, over the real server: which heads are accepted, which are refused, with which status.
 
 Sections: a number with 6455 is of RFC 6455, with 9110 of RFC 9110 (HTTP), with 9112 of RFC 9112 (HTTP/1.1), with 3986 of
-RFC 3986 (URI).
+RFC 3986 (URI). The number of another RFC names it: 6750 Bearer, 7692 compression, 6585 status codes, 6265 cookies.
 """
 
 import itertools
@@ -22,7 +22,7 @@ BYTES = 1500  # a longer head is sent in writes of 97 bytes
 
 class Head:
     """status: of the answer. text: the head; {token} stands for a good token of an address of its own.
-    headers: what the answer must have, beside what every answer has."""
+    headers: what the answer must have, beside what every answer has; None: what it must not have."""
 
     def __init__(self, status, section, name, text, **headers):
         self.status, self.section, self.name = status, section, name
@@ -126,6 +126,19 @@ ACCEPTED = [
          request(over={"Authorization": "bearer  {token}"})),
     Head(101, "6455 9.1", "extensions that are not known, in two lines",
          with_line("Sec-WebSocket-Extensions: x-foo; bar=\"1,2\"", "Sec-WebSocket-Extensions: x-baz")),
+    Head(101, "7692 7.1", "an offer of compression", with_line("Sec-WebSocket-Extensions: permessage-deflate"),
+         sec_websocket_extensions="permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+    Head(101, "7692 7.1", "an offer of compression that cannot be taken, and one in another line",
+         with_line("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=8",
+                   "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10"),
+         sec_websocket_extensions="permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+                                  "server_max_window_bits=10"),
+    *[Head(101, "7692 7.1", f"an offer that is declined: {offer or 'empty'}", with_line(f"Sec-WebSocket-Extensions: {offer}"),
+           sec_websocket_extensions=None)
+      for offer in ("permessage-deflate; server_max_window_bits=16", "permessage-deflate; server_max_window_bits",
+                    "permessage-deflate; client_max_window_bits=\"\"", "permessage-deflate; constructor",
+                    "permessage-deflate; server_no_context_takeover; server_no_context_takeover", "permessage-deflate;", ";", "",
+                    ",".join(["permessage-deflate; x"] * 200))],
     Head(101, "6455 4.1", "an Origin", with_line("Origin: https://anywhere.example")),
     Head(101, "6265 5.4", "cookies in two lines", with_line("Cookie: a=b", "Cookie: c=d; e=\"f\"")),
     Head(101, "9110 5.4", "a head of 6,000 bytes", with_line("X-Long: " + "x" * 5500)),
@@ -341,7 +354,7 @@ def judge(head, connection):
     answer = connection.answer(to_head)
     assert answer.status == head.status, (str(head), answer.rest)
     for name, value in head.headers.items():
-        assert answer.headers[name] == value, name
+        assert answer.headers.get(name) == value, name
     if head.status == 101:
         assert answer.headers["upgrade"].lower() == "websocket" and answer.headers["connection"].lower() == "upgrade"
         connection.send(frame(9, b"still here"))

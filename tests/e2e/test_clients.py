@@ -1,5 +1,5 @@
-"""Clients nobody here wrote: each connects with a header, a subprotocol pair and a query token, sends, receives,
-acknowledges and closes. The programs are in foreign/; what is missing is skipped, and named in the closing lines.
+"""Clients nobody here wrote: each connects with a header, a subprotocol pair and a query token, with and without
+compression, sends, receives, acknowledges and closes. The programs are in foreign/; what is missing is skipped, and named in the closing lines.
 """
 
 import json
@@ -38,9 +38,10 @@ def toolchain(name):
 
 
 class Client:
-    """One program. missing: why it cannot run here; None when it can."""
+    """One program. missing: why it cannot run here; None when it can. compresses: whether it can offer compression, and
+    whether it can leave that out."""
 
-    def __init__(self, name, command, missing=lambda: None, env=None, compresses=True):
+    def __init__(self, name, command, missing=lambda: None, env=None, compresses=(False, True)):
         self.name, self.command, self.missing, self.env = name, command, missing, env or {}
         self.compresses = compresses
 
@@ -75,16 +76,18 @@ def go(name, package):
 
 CLIENTS = [
     python("python_websockets.py", "websockets"),
-    python("python_websocket_client.py", "websocket", compresses=False),
+    python("python_websocket_client.py", "websocket", compresses=(False,)),
     python("python_aiohttp.py", "aiohttp"),
     Client("node_ws", ["node", "node_ws.js"], lambda: None if shutil.which("node") else "no node", {"NODE_PATH": NODE_PATH}),
     Client("node_own", ["node", "--experimental-websocket", "--no-warnings", "node_own.js"],
-           lambda: None if has_own_websocket() else "this node has no WebSocket of its own"),
-    Client("java_net_http", ["java", "Java.java"], java_missing, compresses=False),
+           lambda: None if has_own_websocket() else "this node has no WebSocket of its own", compresses=(True,)),
+    Client("java_net_http", ["java", "Java.java"], java_missing, compresses=(False,)),
     go("gorilla", "github.com/gorilla/websocket"),
     go("coder", "nhooyr.io/websocket"),
 ]
 WAYS = ["header", "subprotocol", "query"]
+CASES = [pytest.param(client, way, compress, id=f"{client.name}-{way}{'-compressed' if compress else ''}")
+         for client in CLIENTS for way in WAYS for compress in client.compresses]
 
 
 @pytest.fixture(scope="module")
@@ -103,20 +106,19 @@ def missing():
     return {client.name: client.missing() for client in CLIENTS}
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("client", CLIENTS, ids=[client.name for client in CLIENTS])
-def test_a_client_of_another_project_connects_sends_acknowledges_and_closes(post, missing, client, way):
+@pytest.mark.parametrize("client,way,compress", CASES)
+def test_a_client_of_another_project_connects_sends_acknowledges_and_closes(post, missing, client, way, compress):
     if missing[client.name]:
         pytest.skip(missing[client.name])
-    address = f"{client.name}-{way}"
+    address = f"{client.name}-{way}-{compress}"
     url, headers, protocols = clients.target(post, address, token_in=way)
     told = client.run({"url": url, "headers": headers, "protocols": protocols, "address": address, "content": CONTENT,
-                       "ca": None, "compress": False})
+                       "ca": None, "compress": compress})
     assert told["content"] == CONTENT
     assert told["cursor"] == told["seq"]
     assert told["code"] == 1000
     assert told["protocol"] == ("postoffice.v1" if way == "subprotocol" else "")
-    assert not told["compressed"]
+    assert told["compressed"] == compress
 
 
 def test_curl_sees_the_101_and_the_welcome(post):
