@@ -74,6 +74,20 @@ def go(name, package):
                   {"GO111MODULE": "off", "GOPATH": GOCODE, "GOFLAGS": "", "GOPROXY": "off"})
 
 
+RUST = harness.ROOT / "build" / "tungstenite"
+
+
+def rust_missing():
+    """Builds the program from the crates that cargo has on this machine already."""
+    if toolchain("Rust") or not shutil.which("cargo"):
+        return toolchain("Rust") or "no cargo"
+    built = subprocess.run(["cargo", "build", "--offline", "--quiet", "--target-dir", RUST], cwd=HERE / "tungstenite",
+                           capture_output=True, text=True, check=False)
+    if "error[" in built.stderr:  # of the compiler
+        return None
+    return None if built.returncode == 0 else "cargo has no tungstenite here"
+
+
 CLIENTS = [
     python("python_websockets.py", "websockets"),
     python("python_websocket_client.py", "websocket", compresses=(False,)),
@@ -84,6 +98,7 @@ CLIENTS = [
     Client("java_net_http", ["java", "Java.java"], java_missing, compresses=(False,)),
     go("gorilla", "github.com/gorilla/websocket"),
     go("coder", "nhooyr.io/websocket"),
+    Client("tungstenite", [RUST / "debug" / "tungstenite-talk"], rust_missing, compresses=(False,)),
 ]
 WAYS = ["header", "subprotocol", "query"]
 CASES = [pytest.param(client, way, compress, id=f"{client.name}-{way}{'-compressed' if compress else ''}")
