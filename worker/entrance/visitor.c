@@ -108,7 +108,7 @@ static void count_refusal(struct stats_row *stats, int status)
             stats_add(stats, counters[i].stat, 1);
             return;
         }
-    stats_add(stats, STAT_handshake_400, 1); /* 414, 417 and 505 too: malformed otherwise */
+    stats_add(stats, STAT_handshake_400, 1); /* 414, 417 and 505 have no counter of their own */
 }
 
 /* With so many refused visitors that linger, no more may linger. */

@@ -429,7 +429,7 @@ static enum err check_upgrade_wanted(const struct request *request, struct http_
     if (!lists(request, HEADER_upgrade, SLICE("websocket")) ||
         !lists(request, HEADER_connection, SLICE("upgrade")))
         return refuse_request(fault, 426, "upgrade-required", "this is a WebSocket endpoint");
-    /* Twice is as wrong as "13, 13", which an intermediary may make of it. */
+    /* An intermediary may join two lines to "13, 13", so both forms get one answer. */
     if (request->lines[HEADER_version] > 1 ||
         (request->lines[HEADER_version] &&
          !slice_equal(request->first[HEADER_version], SLICE("13"))))
@@ -437,8 +437,8 @@ static enum err check_upgrade_wanted(const struct request *request, struct http_
                               "only WebSocket version 13 is spoken");
     if (!request->lines[HEADER_version])
         return refuse_request(fault, 426, "upgrade-required", "Sec-WebSocket-Version is missing");
-    /* A 101 would have to follow a 100 (RFC 9110 7.8); a request without a body has none to wait
-     * with. */
+    /* A 100 must come before the 101 (RFC 9110 7.8), but an upgrade request has no body that could
+     * wait for the 100, and clients of WebSocket do not know the 100. */
     if (request->lines[HEADER_expect])
         return refuse_request(fault, 417, "expectation-failed",
                               "an upgrade request has no body to wait with");
