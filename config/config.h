@@ -43,16 +43,31 @@ struct config_key {
     int64_t not_after; /* Unix seconds; INT64_MAX: no end */
 };
 
+/* A certificate and its private key, as their files hold them in PEM. */
+struct config_pair {
+    char *cert_file, *key_file; /* absolute */
+    char *chain;                /* the certificates of cert_file and nothing else in it */
+    size_t chain_len;
+    uint8_t *key; /* locked memory (secret.c); NULL in a worker that has made its contexts */
+    size_t key_len;
+};
+
 struct config {
     char *file; /* the path of the configuration file */
     char *dir;  /* the directory of that file, where relative paths start */
 
-    int64_t socket_port;
+    int64_t socket_port; /* 0: none */
     char *listen;
     int64_t connections_max; /* maxWebSocketConnections, all workers together */
     int64_t workers;         /* as written: 0 = one a core */
     int64_t ssl_port;        /* 0: none */
     char *ssl_cert_path, *ssl_key_path;
+    struct {
+        struct config_pair *pairs; /* from the two paths and tls.certificates; the first is the
+                                      default; empty when ssl_port is 0 */
+        size_t pair_count;
+        int64_t ticket_s; /* 0: no tickets */
+    } tls;
     char *pid_file; /* absolute, or relative to the working directory; "" : the default (see
                        pidfile) */
     char *user, *group;
@@ -176,12 +191,22 @@ size_t config_diff(const struct config *before, const struct config *after,
  * needs a restart has the value of `before`. Owned by the caller; NULL when out of memory. */
 struct config *config_reloaded(const struct config *before, const struct config *after);
 
+/* Wipes and frees the private keys, which the caller has handed on; the chains stay. */
+void config_forget_pair_keys(struct config *config);
+
 /* In a worker, after the fork: locks the memory of the inherited secrets again. A limit that is too
  * low is logged once in a process and its children, and is no error. */
 void config_lock_secrets(void);
 
 /* Does one of the patterns cover the address? */
 bool config_covers(const struct config_list *patterns, struct slice address);
+
+/* The port that names the server to people and in its pid file: socketPort, or sslPort when no
+ * other port is open. */
+static inline int64_t config_main_port(const struct config *config)
+{
+    return config->socket_port ? config->socket_port : config->ssl_port;
+}
 
 /* The number of workers wanted: config->workers, or one a core when that is 0. */
 uint32_t config_worker_count(const struct config *config);

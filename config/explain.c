@@ -15,6 +15,7 @@ static const char *type_name(const struct key *key)
         [KEY_LIST] = "list of strings",
         [KEY_USE] = "string",
         [KEY_KEYS] = "list of objects",
+        [KEY_PAIRS] = "list of objects",
         [KEY_SOURCES] = "object of sources",
     };
 
@@ -30,7 +31,9 @@ static void add_default(struct buf *out, const struct key *key)
     else if (key->type == KEY_TEXT)
         buf_addf(out, "\"%s\"", key->initial_text);
     else
-        buf_add_text(out, key->type == KEY_LIST || key->type == KEY_KEYS ? "[]" : "absent");
+        buf_add_text(out, key->type == KEY_LIST || key->type == KEY_KEYS || key->type == KEY_PAIRS
+                              ? "[]"
+                              : "absent");
 }
 
 /* Appends text with line breaks between its words. */

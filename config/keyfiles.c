@@ -57,11 +57,10 @@ static mode_t readers(const struct stat *status)
     return status->st_mode & (group_needed ? S_IROTH : S_IRGRP | S_IROTH);
 }
 
-/* May nobody else read the secret, or put another key in the place of this one? */
-static bool is_guarded(struct draft *draft, struct spot spot, const char *path, enum config_kty kty,
-                       const struct stat *status)
+bool keyfile_is_guarded(struct draft *draft, struct spot spot, const char *path, bool secret,
+                        const struct stat *status)
 {
-    if (kty == CONFIG_KTY_HMAC && readers(status)) {
+    if (secret && readers(status)) {
         report_error(draft->report, spot,
                      "found \"%s\" readable by others (mode %03o), allowed to its owner alone: run "
                      "chmod 600 %s",
@@ -100,7 +99,7 @@ static bool read_key_file(struct draft *draft, struct spot spot, const char *pat
     if (!good)
         report_error(draft->report, spot, "found \"%s\" with something else, allowed %s", path,
                      allowed);
-    else if (!is_guarded(draft, spot, path, key->kty, &status))
+    else if (!keyfile_is_guarded(draft, spot, path, key->kty == CONFIG_KTY_HMAC, &status))
         good = false;
     else if (!key_bytes_set(key, bytes, len))
         report_error(draft->report, spot, "out of memory");

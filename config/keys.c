@@ -37,8 +37,8 @@ const struct key config_keys[] = {
     TEXT(NULL, file, "", CONFIG_LIVE, NULL, .base = BASE_NONE),
     TEXT(NULL, dir, "", CONFIG_LIVE, NULL, .base = BASE_NONE),
 
-    NUMBER("socketPort", socket_port, 7502, 1, 65535, CONFIG_RESTART,
-           "The TCP port for WebSocket connections."),
+    NUMBER("socketPort", socket_port, 7502, 0, 65535, CONFIG_RESTART,
+           "The TCP port for WebSocket connections in plain text; 0: none, sslPort alone."),
     TEXT("listen", listen, "0.0.0.0", CONFIG_RESTART,
          "The address that socketPort is opened on; 127.0.0.1 for this machine alone, :: for IPv6.",
          .check = check_listen, .allowed = "an IPv4 or IPv6 address, or \"localhost\""),
@@ -59,11 +59,21 @@ const struct key config_keys[] = {
       .help = "Which of several is used; the first when absent." },
 
     NUMBER("sslPort", ssl_port, 0, 0, 65535, CONFIG_RESTART,
-           "The TCP port for TLS; 0: none. This version checks the two files but does not open the port."),
-    TEXT("sslCertPath", ssl_cert_path, "", CONFIG_RESTART,
-         "The certificate chain (PEM). A relative path starts at the configuration file.", .base = BASE_FILE),
-    TEXT("sslKeyPath", ssl_key_path, "", CONFIG_RESTART,
-         "The certificate's private key (PEM). A relative path starts at the configuration file.", .base = BASE_FILE),
+           "The TCP port for WebSocket connections over TLS (wss), on the addresses of socketPort; 0: none."),
+    TEXT("sslCertPath", ssl_cert_path, "", CONFIG_LIVE,
+         "The certificate (PEM), with those that lead to its issuer behind it. Read again by every reload. A relative path "
+         "starts at the configuration file.", .base = BASE_FILE),
+    TEXT("sslKeyPath", ssl_key_path, "", CONFIG_LIVE,
+         "The certificate's private key (PEM), without a passphrase, readable by its owner alone. A relative path starts at "
+         "the configuration file.", .base = BASE_FILE),
+    { .name = "tls.certificates", .type = KEY_PAIRS, .apply = CONFIG_LIVE,
+      .help = "Further certificates, chosen by the server name that a client asks for: {\"certPath\": ..., \"keyPath\": ...}. "
+              "A client that names no server, or an unknown one, gets that of sslCertPath, or the first of the list. "
+              "Relative paths start at the configuration file." },
+    { .name = "tls.certificates", .type = KEY_CERTS, .apply = CONFIG_LIVE, AT(tls.pairs) },
+    NUMBER("tls.ticketSeconds", tls.ticket_s, 28800, 0, 604800, CONFIG_LIVE,
+           "For so long a client can resume its TLS session, on any worker; the keys of the tickets change four times in it. "
+           "0: every connection makes a full handshake."),
 
     TEXT("pidFile", pid_file, "", CONFIG_RESTART,
          "The locked file that keeps two servers apart; a relative path starts at the working directory.", .check = NULL),
@@ -309,7 +319,7 @@ bool key_variable(const struct key *key, char variable[KEY_VARIABLE_MAX])
 {
     size_t len;
 
-    if (!key->help || key->type == KEY_KEYS)
+    if (!key->help || key->type == KEY_KEYS || key->type == KEY_PAIRS)
         return false;
     if (key->variable) {
         snprintf(variable, KEY_VARIABLE_MAX, "%s", key->variable);
@@ -341,6 +351,9 @@ const char *key_allowed(const struct key *key, char text[KEY_ALLOWED_MAX])
         break;
     case KEY_KEYS:
         snprintf(text, KEY_ALLOWED_MAX, "a list of objects, each with kid, kty and a file");
+        break;
+    case KEY_PAIRS:
+        snprintf(text, KEY_ALLOWED_MAX, "a list of objects, each with certPath and keyPath");
         break;
     case KEY_SOURCES:
         snprintf(text, KEY_ALLOWED_MAX, "an object of names, each with a uri");

@@ -19,6 +19,8 @@ enum key_type {
     KEY_USE,     /* the name of a source; no field of its own */
     KEY_KEYS,    /* the list of key descriptions; no field of its own */
     KEY_STORE,   /* the keys themselves, read from files */
+    KEY_PAIRS,   /* the list of pairs of certificate and key; no field of its own */
+    KEY_CERTS,   /* the pairs themselves, read from files */
 };
 
 /* Where a relative path starts. */
@@ -49,6 +51,9 @@ enum {
     KEY_ED25519_BYTES = 32,
     KEY_HMAC_BYTES_MIN = 32,
     KEY_HMAC_BYTES_MAX = 512,
+    KEY_PAIRS_MAX = 64,              /* certificates */
+    KEY_CHAIN_BYTES_MAX = 64 * 1024, /* a file of certificates */
+    KEY_PEM_BYTES_MAX = 16 * 1024,   /* a file with a private key */
 };
 
 /* Returns the key of exactly that name, or NULL. */
@@ -76,7 +81,7 @@ static inline const void *key_value(const struct key *key, const struct config *
 }
 static inline bool key_has_field(const struct key *key)
 {
-    return key->type != KEY_USE && key->type != KEY_KEYS;
+    return key->type != KEY_USE && key->type != KEY_KEYS && key->type != KEY_PAIRS;
 }
 
 #endif

@@ -44,6 +44,7 @@ static void fill_draft(struct draft *draft, struct slice text, bool use_environm
         read_environment(draft);
     resolve_draft(draft);
     keyfiles_load(draft);
+    certfiles_load(draft);
     revoked_load(draft);
     tree_free(tree);
 }

@@ -69,6 +69,18 @@ static void put_store(struct buf *out, const struct config *config)
     }
 }
 
+static void put_certs(struct buf *out, const struct config *config)
+{
+    put_int(out, (int64_t)config->tls.pair_count);
+    for (size_t i = 0; i < config->tls.pair_count; i++) {
+        const struct config_pair *pair = &config->tls.pairs[i];
+        put_text(out, pair->cert_file);
+        put_text(out, pair->key_file);
+        put_bytes(out, pair->chain, pair->chain_len);
+        put_bytes(out, pair->key, pair->key_len);
+    }
+}
+
 static void put_row(struct buf *out, const struct key *key, const struct config *config)
 {
     const void *value = key_has_field(key) ? key_value(key, config) : NULL;
@@ -92,17 +104,31 @@ static void put_row(struct buf *out, const struct key *key, const struct config 
     case KEY_STORE:
         put_store(out, config);
         break;
+    case KEY_CERTS:
+        put_certs(out, config);
+        break;
     case KEY_USE:
     case KEY_KEYS:
+    case KEY_PAIRS:
         break; /* the values that these keys lead to are in other rows */
     }
+}
+
+static size_t certs_size(const struct config *config)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < config->tls.pair_count; i++)
+        size += config->tls.pairs[i].chain_len + config->tls.pairs[i].key_len +
+                (size_t)4 * KEY_TEXT_MAX;
+    return size;
 }
 
 /* Returns a size that is enough for all but odd configs. config_pack reserves the room at once,
  * because a buffer that grows leaves copies of secrets behind in freed memory. */
 static size_t size_guess(const struct config *config)
 {
-    size_t size = 32768 + config->auth.key_count * (KEY_HMAC_BYTES_MAX + 128);
+    size_t size = 32768 + config->auth.key_count * (KEY_HMAC_BYTES_MAX + 128) + certs_size(config);
 
     for (size_t i = 0; i < config->auth.revoked.count; i++)
         size += strlen(config->auth.revoked.items[i]) + 8;
@@ -236,6 +262,40 @@ static void get_store(struct reader *r, struct config *config)
     }
 }
 
+static void get_pair(struct reader *r, struct config_pair *pair)
+{
+    struct slice chain, key;
+
+    pair->cert_file = get_text(r);
+    pair->key_file = get_text(r);
+    chain = get_bytes(r);
+    key = get_bytes(r);
+    r->bad = r->bad || chain.len == 0 || chain.len > (size_t)2 * KEY_CHAIN_BYTES_MAX ||
+             key.len == 0 || key.len > KEY_PEM_BYTES_MAX;
+    if (r->bad)
+        return;
+    pair->chain = malloc(chain.len);
+    pair->key = secret_new(key.data, key.len);
+    r->bad = !pair->chain || !pair->key;
+    if (r->bad)
+        return;
+    memcpy(pair->chain, chain.data, chain.len);
+    pair->chain_len = chain.len;
+    pair->key_len = key.len;
+}
+
+static void get_certs(struct reader *r, struct config *config)
+{
+    size_t count = get_count(r, 32);
+
+    config->tls.pairs = count ? calloc(count, sizeof *config->tls.pairs) : NULL;
+    r->bad = r->bad || (count && !config->tls.pairs);
+    for (size_t i = 0; i < count && !r->bad; i++) {
+        config->tls.pair_count = i + 1;
+        get_pair(r, &config->tls.pairs[i]);
+    }
+}
+
 static void get_row(struct reader *r, const struct key *key, struct config *config)
 {
     void *field = key_has_field(key) ? key_field(key, config) : NULL;
@@ -259,8 +319,12 @@ static void get_row(struct reader *r, const struct key *key, struct config *conf
     case KEY_STORE:
         get_store(r, config);
         break;
+    case KEY_CERTS:
+        get_certs(r, config);
+        break;
     case KEY_USE:
     case KEY_KEYS:
+    case KEY_PAIRS:
         break;
     }
 }
@@ -302,6 +366,28 @@ static void store_fini(struct config *config)
     config->auth.key_count = 0;
 }
 
+void config_forget_pair_keys(struct config *config)
+{
+    for (size_t i = 0; i < config->tls.pair_count; i++) {
+        secret_free(config->tls.pairs[i].key);
+        config->tls.pairs[i].key = NULL;
+        config->tls.pairs[i].key_len = 0;
+    }
+}
+
+static void certs_fini(struct config *config)
+{
+    config_forget_pair_keys(config);
+    for (size_t i = 0; i < config->tls.pair_count; i++) {
+        free(config->tls.pairs[i].cert_file);
+        free(config->tls.pairs[i].key_file);
+        free(config->tls.pairs[i].chain);
+    }
+    free(config->tls.pairs);
+    config->tls.pairs = NULL;
+    config->tls.pair_count = 0;
+}
+
 void config_key_fini(const struct key *key, struct config *config)
 {
     if (key->type == KEY_TEXT) {
@@ -314,6 +400,8 @@ void config_key_fini(const struct key *key, struct config *config)
         redis_uri_fini(key_field(key, config));
     } else if (key->type == KEY_STORE) {
         store_fini(config);
+    } else if (key->type == KEY_CERTS) {
+        certs_fini(config);
     }
 }
 
@@ -333,6 +421,8 @@ static void reserve_row(struct buf *row, const struct key *key, const struct con
 {
     if (key->type == KEY_STORE)
         buf_reserve(row, 4096 + config->auth.key_count * (KEY_HMAC_BYTES_MAX + 128));
+    else if (key->type == KEY_CERTS)
+        buf_reserve(row, 4096 + certs_size(config));
     else if (key->type == KEY_SOURCES)
         buf_reserve(row, 4096);
 }
@@ -401,12 +491,19 @@ static bool take_row(const struct key *key, const struct config *from, struct co
     return !r.bad;
 }
 
+/* The port for TLS stays open until a restart, and needs certificates as long. */
+static bool keeps_certs(const struct key *key, const struct config *before,
+                        const struct config *after)
+{
+    return key->type == KEY_CERTS && before->ssl_port && after->tls.pair_count == 0;
+}
+
 struct config *config_reloaded(const struct config *before, const struct config *after)
 {
     struct config *config = copy(after);
 
     for (size_t i = 0; config && i < config_key_rows; i++) {
-        if (config_keys[i].apply != CONFIG_RESTART)
+        if (config_keys[i].apply != CONFIG_RESTART && !keeps_certs(&config_keys[i], before, after))
             continue;
         if (!take_row(&config_keys[i], before, config)) {
             config_free(config);

@@ -23,6 +23,7 @@ struct draft {
     const char *file;
     const struct cJSON *sources; /* dataSource.redis, or NULL */
     const struct cJSON *keys;    /* auth.keys, or NULL */
+    const struct cJSON *pairs;   /* tls.certificates, or NULL */
     char *use;                   /* dataSource.use, owned; NULL when absent */
     struct spot use_spot;
     const char *uri; /* from the environment, borrowed; NULL when absent */
@@ -45,6 +46,13 @@ void resolve_draft(struct draft *draft);
 
 /* keyfiles.c */
 void keyfiles_load(struct draft *draft);
+/* May nobody else read the secret, or put another key in the place of this one? False, with a
+ * report that has the command that mends it. */
+bool keyfile_is_guarded(struct draft *draft, struct spot spot, const char *path, bool secret,
+                        const struct stat *status);
+
+/* certfiles.c */
+void certfiles_load(struct draft *draft);
 
 /* revoked.c */
 void revoked_load(struct draft *draft);
@@ -65,8 +73,8 @@ char *file_join(const char *base, const char *path);
 /* Frees a buffer that may hold a secret, overwritten with zeros first. */
 void file_wipe(struct buf *buf);
 
-/* secret.c: a copy of at most KEY_HMAC_BYTES_MAX bytes in locked memory; NULL when out of memory.
- * secret_free overwrites the copy; NULL is allowed. */
+/* secret.c: a copy of the bytes in locked memory; NULL when out of memory. secret_free overwrites
+ * the copy; NULL is allowed. */
 uint8_t *secret_new(const void *bytes, size_t len);
 void secret_free(uint8_t *secret);
 /* Gives the key a copy of bytes, in locked memory when key->kty says that they are secret. False

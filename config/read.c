@@ -141,9 +141,9 @@ static void read_list(struct draft *draft, const struct key *key, struct spot sp
 static bool kind_fits(const struct key *key, enum node_kind kind)
 {
     static const enum node_kind wanted[] = {
-        [KEY_INT] = NODE_INT,        [KEY_BOOL] = NODE_BOOL, [KEY_TEXT] = NODE_TEXT,
-        [KEY_LIST] = NODE_LIST,      [KEY_USE] = NODE_TEXT,  [KEY_KEYS] = NODE_LIST,
-        [KEY_SOURCES] = NODE_OBJECT,
+        [KEY_INT] = NODE_INT,        [KEY_BOOL] = NODE_BOOL,  [KEY_TEXT] = NODE_TEXT,
+        [KEY_LIST] = NODE_LIST,      [KEY_USE] = NODE_TEXT,   [KEY_KEYS] = NODE_LIST,
+        [KEY_SOURCES] = NODE_OBJECT, [KEY_PAIRS] = NODE_LIST,
     };
 
     return wanted[key->type] == kind;
@@ -182,8 +182,12 @@ static void read_value(struct draft *draft, const struct key *key, const struct 
     case KEY_KEYS:
         draft->keys = node;
         break;
+    case KEY_PAIRS:
+        draft->pairs = node;
+        break;
     case KEY_STORE:
-        break; /* no name of its own leads here */
+    case KEY_CERTS:
+        break; /* no name of their own leads here */
     }
 }
 

@@ -124,30 +124,16 @@ static void choose_source(struct draft *draft)
 
 /* ---- combinations ---- */
 
-/* While there is no TLS nothing depends on the two files, so their faults are warnings, and an
- * older configuration with these keys still serves. */
-static void check_ssl(struct draft *draft)
+static void check_ports(struct draft *draft)
 {
     const struct config *config = draft->config;
-    const char *const paths[] = { config->ssl_cert_path, config->ssl_key_path };
-    const char *const names[] = { "sslCertPath", "sslKeyPath" };
 
-    if (config->ssl_port == 0)
-        return;
-    for (size_t i = 0; i < 2; i++) {
-        if (!*paths[i])
-            report_warning(draft->report, draft_spot(draft, names[i]),
-                           "found nothing, allowed a readable file, because sslPort is set");
-        else if (access(paths[i], R_OK) != 0)
-            report_warning(draft->report, draft_spot(draft, names[i]),
-                           "found \"%s\", which cannot be read, allowed a readable file", paths[i]);
-    }
-    if (config->ssl_port == config->socket_port)
+    if (config->ssl_port == 0 && config->socket_port == 0)
+        report_error(draft->report, draft_spot(draft, "socketPort"),
+                     "found 0, and sslPort is 0 too, allowed a port for one of them");
+    else if (config->ssl_port == config->socket_port)
         report_error(draft->report, draft_spot(draft, "sslPort"),
                      "found socketPort's own %d, allowed another port", (int)config->ssl_port);
-    report_warning(draft->report, draft_spot(draft, "sslPort"),
-                   "found %d: this version has no TLS, the port stays closed",
-                   (int)config->ssl_port);
 }
 
 static void check_user_and_group(struct draft *draft)
@@ -205,7 +191,7 @@ void resolve_draft(struct draft *draft)
 {
     resolve_paths(draft);
     choose_source(draft);
-    check_ssl(draft);
+    check_ports(draft);
     check_user_and_group(draft);
     check_combinations(draft);
 }

@@ -2,9 +2,9 @@
  * Memory for secrets: pages that are not swapped (mlock) and not in a core dump (MADV_DONTDUMP),
  * and bytes that are overwritten before they are given back.
  *
- * A page has slots of the longest secret's size, so that a thousand secrets need few pages: the
- * usual limit on locked memory is small. mlock does not outlive a fork, so a worker locks again
- * what it inherits.
+ * A page has slots of the size of the longest HMAC secret, so that a thousand secrets need few
+ * pages: the usual limit on locked memory is small. A longer secret (a private key in PEM) has
+ * pages of its own. mlock does not outlive a fork, so a worker locks again what it inherits.
  */
 #include "config/parts.h"
 
@@ -16,13 +16,20 @@
 #include <sys/mman.h>
 #include <sys/queue.h>
 
-enum { PAGE_BYTES = 4096, SLOT_BYTES = KEY_HMAC_BYTES_MAX, SLOTS = PAGE_BYTES / SLOT_BYTES };
+enum {
+    PAGE_BYTES = 4096,
+    SLOT_BYTES = KEY_HMAC_BYTES_MAX,
+    SLOTS = PAGE_BYTES / SLOT_BYTES,
+    ALL_USED = (1u << SLOTS) - 1,
+};
 _Static_assert(SLOTS <= 8, "a bit each");
 
 struct secret_page {
     SLIST_ENTRY(secret_page) link;
     uint8_t *bytes;
-    uint8_t used; /* a bit for each slot */
+    size_t size;  /* PAGE_BYTES, or more pages for one long secret */
+    uint8_t used; /* a bit for each slot; ALL_USED for a long secret */
+    bool is_long; /* one secret has it all */
 };
 
 static SLIST_HEAD(secret_pages, secret_page) pages = SLIST_HEAD_INITIALIZER(pages);
@@ -30,7 +37,7 @@ static bool unlocked_logged; /* once: the operator decides whether the limit mat
 
 static void lock_page(const struct secret_page *page)
 {
-    if (mlock(page->bytes, PAGE_BYTES) == 0 || unlocked_logged)
+    if (mlock(page->bytes, page->size) == 0 || unlocked_logged)
         return;
     unlocked_logged = true;
     log_warn("secrets_not_locked",
@@ -38,20 +45,21 @@ static void lock_page(const struct secret_page *page)
              strerror(errno));
 }
 
-static struct secret_page *page_new(void)
+static struct secret_page *page_new(size_t size)
 {
     struct secret_page *page = calloc(1, sizeof *page);
     void *bytes;
 
     if (!page)
         return NULL;
-    bytes = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (bytes == MAP_FAILED) {
         free(page);
         return NULL;
     }
     page->bytes = bytes;
-    (void)madvise(bytes, PAGE_BYTES, MADV_DONTDUMP);
+    page->size = size;
+    (void)madvise(bytes, size, MADV_DONTDUMP);
     lock_page(page);
     SLIST_INSERT_HEAD(&pages, page, link);
     return page;
@@ -62,18 +70,25 @@ static struct secret_page *page_with_room(void)
     struct secret_page *page;
 
     for (page = SLIST_FIRST(&pages); page; page = SLIST_NEXT(page, link))
-        if (page->used != (1u << SLOTS) - 1)
+        if (page->used != ALL_USED)
             return page;
-    return page_new();
+    return page_new(PAGE_BYTES);
 }
 
 uint8_t *secret_new(const void *bytes, size_t len)
 {
-    struct secret_page *page = len <= SLOT_BYTES ? page_with_room() : NULL;
+    bool is_long = len > SLOT_BYTES;
+    size_t pages_size = (len + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    struct secret_page *page = is_long ? page_new(pages_size) : page_with_room();
     int slot;
 
     if (!page)
         return NULL;
+    if (is_long) {
+        page->is_long = true;
+        page->used = ALL_USED;
+        return memcpy(page->bytes, bytes, len);
+    }
     slot = __builtin_ctz(~(unsigned)page->used);
     page->used |= (uint8_t)(1u << slot);
     return memcpy(page->bytes + (size_t)slot * SLOT_BYTES, bytes, len);
@@ -84,7 +99,7 @@ static struct secret_page *page_of(const uint8_t *secret)
     struct secret_page *page;
 
     for (page = SLIST_FIRST(&pages); page; page = SLIST_NEXT(page, link))
-        if (secret >= page->bytes && secret < page->bytes + PAGE_BYTES)
+        if (secret >= page->bytes && secret < page->bytes + page->size)
             return page;
     return NULL;
 }
@@ -95,12 +110,17 @@ void secret_free(uint8_t *secret)
 
     if (!page)
         return;
-    explicit_bzero(secret, SLOT_BYTES);
-    page->used &= (uint8_t) ~(1u << ((size_t)(secret - page->bytes) / SLOT_BYTES));
+    if (page->is_long) {
+        explicit_bzero(page->bytes, page->size);
+        page->used = 0;
+    } else {
+        explicit_bzero(secret, SLOT_BYTES);
+        page->used &= (uint8_t) ~(1u << ((size_t)(secret - page->bytes) / SLOT_BYTES));
+    }
     if (page->used)
         return;
     SLIST_REMOVE(&pages, page, secret_page, link);
-    munmap(page->bytes, PAGE_BYTES);
+    munmap(page->bytes, page->size);
     free(page);
 }
 

@@ -1,5 +1,7 @@
 #include "master/cli.h"
 
+#include "common/clock.h"
+#include "master/certificates.h"
 #include "master/cmd_keygen.h"
 #include "master/cmd_source.h"
 #include "master/cmd_token.h"
@@ -9,10 +11,11 @@
 #include "master/version.h"
 #include "worker/worker.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { EXPLAIN_BYTES_MAX = 1 << 20 };
+enum { EXPLAIN_BYTES_MAX = 1 << 20, PEM_BYTES_MAX = 256 * 1024 };
 
 #define EXIT_HELP                                                                                  \
     "\n"                                                                                           \
@@ -67,14 +70,15 @@ static const char help_status[] =
     "  --pid PID          the server whose master this is\n" CMD_SOURCE_HELP "  --help\n" EXIT_HELP;
 
 static const char help_echo[] =
-    "Usage: websocket-server echo-test --port N [--deflate | --deflate-takeover]\n"
+    "Usage: websocket-server echo-test --port N [--deflate | --deflate-takeover] [--tls FILE]\n"
     "\n"
     "Echoes text and binary messages of up to 32 MiB on 127.0.0.1, without tokens and without\n"
     "Redis, by the server's own codec. Ends on SIGTERM or SIGINT.\n"
     "\n"
     "  --deflate            compress messages of any length (permessage-deflate) when the client\n"
     "                       offers it\n"
-    "  --deflate-takeover   the same, and messages may refer to earlier messages\n" EXIT_HELP;
+    "  --deflate-takeover   the same, and messages may refer to earlier messages\n"
+    "  --tls FILE           over TLS, with the certificate and the key in FILE (PEM)\n" EXIT_HELP;
 
 static const char help_version[] = "Usage: websocket-server version\n" EXIT_HELP;
 
@@ -82,9 +86,17 @@ static int check_config(const struct options *options)
 {
     struct config_report report;
     struct config *config;
+    char why[4096];
 
     config_report_init(&report);
     config = config_load(&options->source, &report);
+    if (config && !certificates_judge(config, why, sizeof why)) {
+        buf_addf(&report.errors, "%s: %s\n", config->file, why);
+        config_free(config);
+        config = NULL;
+    }
+    if (config)
+        certificates_warn(config, clock_unix_s(), &report.warnings);
     fputs(buf_text(&report.warnings), stderr);
     fputs(buf_text(&report.errors), stderr);
     if (config)
@@ -106,14 +118,40 @@ static int explain_config(const struct options *options)
     return 0;
 }
 
+/* Reads the file with certificate and key; false with a reason on standard error. */
+static bool read_pem(const char *path, struct buf *out)
+{
+    FILE *file = fopen(path, "re");
+
+    if (file && !buf_reserve(out, PEM_BYTES_MAX))
+        out->len = fread(out->data, 1, PEM_BYTES_MAX, file);
+    if (!file || ferror(file) || out->len == 0)
+        fprintf(stderr, "echo-test: %s: %s\n", path, errno ? strerror(errno) : "empty");
+    if (file)
+        fclose(file);
+    return out->len > 0;
+}
+
 static int echo_test(const struct options *options)
 {
+    struct slice pem = SLICE("");
+    struct buf file;
+    int status;
+
     if (!options->port) {
         fputs("echo-test: --port N is needed\n", stderr);
         return EXIT_USAGE;
     }
+    buf_init(&file, PEM_BYTES_MAX);
+    if (options->tls_file) {
+        if (!read_pem(options->tls_file, &file))
+            return EXIT_FAILED;
+        pem = buf_slice(&file);
+    }
     rlimits_set();
-    return worker_echo_test(options->port, options->deflate, options->deflate_takeover);
+    status = worker_echo_test(options->port, options->deflate, options->deflate_takeover, pem, pem);
+    buf_fini(&file);
+    return status;
 }
 
 static int version(const struct options *options)
@@ -138,7 +176,7 @@ static const struct command {
       NULL },
     { "keygen", NULL, 0, NULL, cmd_keygen },
     { "token", NULL, 0, NULL, cmd_token },
-    { "echo-test", help_echo, OPTION_PORT | OPTION_DEFLATE, echo_test, NULL },
+    { "echo-test", help_echo, OPTION_PORT | OPTION_DEFLATE | OPTION_TLS, echo_test, NULL },
     { "version", help_version, 0, version, NULL },
 };
 

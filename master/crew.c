@@ -51,12 +51,13 @@ static void vacate(struct seat *seat, enum seat_state state)
 }
 
 void crew_init(struct crew *crew, struct region *region, struct config *config, const char *node,
-               int listen_fd)
+               const struct listeners *listeners, struct tickets *tickets)
 {
     *crew = (struct crew){ .region = region,
                            .config = config,
                            .node = node,
-                           .listen_fd = listen_fd,
+                           .listeners = listeners,
+                           .tickets = tickets,
                            .private_fds = { -1, -1, -1, -1 } };
     for (int i = 0; i < WORKERS_MAX; i++) {
         crew->seats[i].control_fd = -1;
@@ -215,7 +216,10 @@ static void start_worker(struct crew *crew, int slot, uint64_t now_ms)
     struct seat *seat = &crew->seats[slot];
     struct worker_start worker = { .region = crew->region,
                                    .slot = (uint32_t)slot,
-                                   .listen_fd = crew->listen_fd,
+                                   .listen_fds = crew->listeners->fds,
+                                   .listen_count = crew->listeners->count,
+                                   .plain_count = crew->listeners->plain_count,
+                                   .tickets = crew->tickets,
                                    .config = crew->config,
                                    .node = crew->node };
     int fds[sizeof crew->private_fds / sizeof crew->private_fds[0] +

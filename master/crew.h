@@ -10,6 +10,7 @@
 
 #include "common/control.h"
 #include "config/config.h"
+#include "master/listener.h"
 #include "master/supervisor.h"
 #include "shm/region.h"
 
@@ -40,8 +41,9 @@ struct crew {
     struct region *region;
     struct config *config;
     const char *node;
-    int listen_fd;
-    int private_fds[4]; /* the master's own, closed in workers; -1: none */
+    const struct listeners *listeners; /* borrowed */
+    struct tickets *tickets;           /* borrowed */
+    int private_fds[4];                /* the master's own, closed in workers; -1: none */
     /* The past. */
     bool served;           /* some worker has served once */
     uint32_t early_deaths; /* before that */
@@ -53,7 +55,7 @@ struct crew {
 };
 
 void crew_init(struct crew *crew, struct region *region, struct config *config, const char *node,
-               int listen_fd);
+               const struct listeners *listeners, struct tickets *tickets);
 void crew_fini(struct crew *crew);
 
 /* Sets the number of workers; the next crew_tick starts or drains workers. */

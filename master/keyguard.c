@@ -35,7 +35,7 @@ static bool may_write(const struct guard *guard, const struct stat *status)
     return (status->st_mode & S_IWOTH) != 0;
 }
 
-static bool path_is_guarded(const struct guard *guard, const char *path)
+static bool path_is_guarded(const struct guard *guard, const char *key, const char *path)
 {
     const struct privileges *privileges = guard->privileges;
     bool owned;
@@ -45,9 +45,9 @@ static bool path_is_guarded(const struct guard *guard, const char *path)
         return true; /* an absent folder holds no key */
     owned = privileges->drop && status.st_uid == privileges->uid;
     snprintf(guard->why, guard->why_size,
-             "auth.keyDir: \"%s\" can be written by %s%s, which could make its own keys: run "
+             "%s: \"%s\" can be written by %s%s, which could make its own keys: run "
              "%s %s",
-             path, privileges->drop ? "the workers' user " : "everybody",
+             key, path, privileges->drop ? "the workers' user " : "everybody",
              privileges->drop ? privileges->user : "", owned ? "chown root" : "chmod go-w", path);
     return false;
 }
@@ -69,10 +69,20 @@ static bool files_are_guarded(const struct guard *guard, const char *folder)
         char path[4096];
         if (is_key(entry->d_name) &&
             snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path)
-            good = path_is_guarded(guard, path);
+            good = path_is_guarded(guard, "auth.keyDir", path);
     }
     if (dir)
         closedir(dir);
+    return good;
+}
+
+static bool pairs_are_guarded(const struct guard *guard, const struct config *config)
+{
+    bool good = true;
+
+    for (size_t i = 0; good && i < config->tls.pair_count; i++)
+        good = path_is_guarded(guard, "sslCertPath", config->tls.pairs[i].cert_file) &&
+               path_is_guarded(guard, "sslKeyPath", config->tls.pairs[i].key_file);
     return good;
 }
 
@@ -84,10 +94,12 @@ bool keyguard_check(const struct config *config, const struct privileges *privil
         .privileges = privileges, .group_count = GROUPS_MAX, .why = why, .why_size = why_size
     };
 
-    if (!*folder || config->auth.key_count == 0)
-        return true;
     if (!privileges->drop ||
         getgrouplist(privileges->user, privileges->gid, guard.groups, &guard.group_count) < 0)
         guard.group_count = privileges->drop ? GROUPS_MAX : 0; /* more groups: the first ones */
-    return path_is_guarded(&guard, folder) && files_are_guarded(&guard, folder);
+    if (!pairs_are_guarded(&guard, config))
+        return false;
+    if (!*folder || config->auth.key_count == 0)
+        return true;
+    return path_is_guarded(&guard, "auth.keyDir", folder) && files_are_guarded(&guard, folder);
 }

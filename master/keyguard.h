@@ -8,8 +8,9 @@
 #include "config/config.h"
 #include "master/privileges.h"
 
-/* False when the workers' user (or, without root, everybody) can write into auth.keyDir or to a key
- * in it. Then why says which path, and has the command that mends it. */
+/* False when the workers' user (or, without root, everybody) can write into auth.keyDir, to a key
+ * in it, or to a file of a TLS certificate. Then why says which path, and has the command that
+ * mends it. */
 bool keyguard_check(const struct config *config, const struct privileges *privileges, char *why,
                     size_t why_size);
 

@@ -44,7 +44,7 @@ static bool set_up(int fd, const struct addrinfo *info)
     return bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0;
 }
 
-int listener_open(const char *address, uint16_t port, char *why, size_t why_size)
+static int open_port(const char *address, uint16_t port, char *why, size_t why_size)
 {
     struct addrinfo *info = resolve(address, port, why, why_size);
     int fd;
@@ -60,4 +60,33 @@ int listener_open(const char *address, uint16_t port, char *why, size_t why_size
     }
     freeaddrinfo(info);
     return fd;
+}
+
+static bool add_port(struct listeners *listeners, const struct config *config, int64_t port,
+                     char *why, size_t why_size)
+{
+    int fd = open_port(config->listen, (uint16_t)port, why, why_size);
+
+    if (fd >= 0)
+        listeners->fds[listeners->count++] = fd;
+    return fd >= 0;
+}
+
+enum err listeners_open(struct listeners *listeners, const struct config *config, char *why,
+                        size_t why_size)
+{
+    *listeners = (struct listeners){ 0 };
+    if (config->socket_port && !add_port(listeners, config, config->socket_port, why, why_size))
+        return ERR_SYSTEM;
+    listeners->plain_count = listeners->count;
+    if (!config->ssl_port || add_port(listeners, config, config->ssl_port, why, why_size))
+        return OK;
+    listeners_close(listeners);
+    return ERR_SYSTEM;
+}
+
+void listeners_close(struct listeners *listeners)
+{
+    while (listeners->count)
+        close(listeners->fds[--listeners->count]);
 }

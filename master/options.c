@@ -21,6 +21,7 @@ static const struct {
     { OPTION_PORT, { "port", required_argument, NULL, OPTION_PORT } },
     { OPTION_DEFLATE, { "deflate", no_argument, NULL, OPTION_DEFLATE } },
     { OPTION_DEFLATE, { "deflate-takeover", no_argument, NULL, OPTION_DEFLATE_TAKEOVER } },
+    { OPTION_TLS, { "tls", required_argument, NULL, OPTION_TLS } },
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 
@@ -57,6 +58,9 @@ static bool take_option(struct options *options, int option, const char *value)
         return options->help = true;
     case OPTION_PID_FILE:
         options->pid_file = value;
+        return true;
+    case OPTION_TLS:
+        options->tls_file = value;
         return true;
     case OPTION_DAEMON:
         return options->daemon = true;

@@ -15,6 +15,7 @@ enum {
     OPTION_PORT = 32,
     OPTION_DEFLATE = 64, /* --deflate, --deflate-takeover */
     OPTION_DEFLATE_TAKEOVER = 128,
+    OPTION_TLS = 256,
 };
 
 struct options {
@@ -22,8 +23,9 @@ struct options {
     const char *pid_file; /* NULL: not given */
     bool daemon, json, help;
     bool deflate, deflate_takeover;
-    pid_t pid;     /* 0: not given */
-    uint16_t port; /* 0: not given */
+    pid_t pid;            /* 0: not given */
+    uint16_t port;        /* 0: not given */
+    const char *tls_file; /* echo-test --tls; NULL: not given */
 };
 
 /* argv[0] is the subcommand's name. `allowed` is a sum of OPTION_*. False, with the reason on

@@ -5,6 +5,7 @@
 #include "master/server.h"
 
 #include "common/log.h"
+#include "master/certificates.h"
 #include "master/keyguard.h"
 #include "master/logfile.h"
 #include "master/privileges.h"
@@ -27,7 +28,8 @@ bool reload_may_serve(const struct config *config, char *why, size_t why_size)
                  config->auth.key_dir);
         return false;
     }
-    return privileges_resolve(config, &privileges, why, why_size) == OK &&
+    return certificates_judge(config, why, why_size) &&
+           privileges_resolve(config, &privileges, why, why_size) == OK &&
            keyguard_check(config, &privileges, why, why_size);
 }
 
@@ -134,6 +136,9 @@ static void put_in_force(struct server *server, struct config *config, bool swap
     if (swap)
         crew_swap(&server->crew);
     crew_want(&server->crew, config_worker_count(config));
+    server->tickets_due_ms = 0; /* tls.ticketSeconds may be another */
+    server->certs_due_ms = 0;
+    certificates_publish(config, server->region);
     slots_config_applied(server->region);
     config_free(before);
 }

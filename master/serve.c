@@ -8,14 +8,15 @@
 #include "common/clock.h"
 #include "common/close_code.h"
 #include "common/log.h"
+#include "master/certificates.h"
 #include "master/daemon.h"
-#include "master/listener.h"
 #include "master/privileges.h"
 #include "master/rlimits.h"
 #include "master/signals.h"
 #include "master/status_door.h"
 #include "shm/slots.h"
 #include "shm/stats.h"
+#include "shm/tickets.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { ANNOUNCE_AFTER_MS = 5000, SETTLE_MS = 1000 };
+enum { ANNOUNCE_AFTER_MS = 5000, SETTLE_MS = 1000, CERTS_LOOK_MS = 24 * 3600 * 1000 };
 
 /* ---- starting ---- */
 
@@ -67,7 +68,7 @@ static int take_pidfile(struct server *server)
 {
     const char *named =
         server->options->pid_file ? server->options->pid_file : server->config->pid_file;
-    char *usual = named[0] ? NULL : pidfile_default_path(server->config->socket_port);
+    char *usual = named[0] ? NULL : pidfile_default_path(config_main_port(server->config));
     const char *path = named[0] ? named : usual;
     char why[512];
     enum err err = path ? pidfile_take(&server->pidfile, path, why, sizeof why) : OK;
@@ -95,10 +96,11 @@ static int open_all(struct server *server)
     server->signal_fd = signals_open();
     if (server->signal_fd < 0)
         return start_failed_errno("signalfd");
-    server->listen_fd =
-        listener_open(config->listen, (uint16_t)config->socket_port, why, sizeof why);
-    if (server->listen_fd < 0)
+    if (listeners_open(&server->listeners, config, why, sizeof why))
         return start_failed(why);
+    server->tickets = tickets_new();
+    if (!server->tickets)
+        return start_failed_errno("memory for the keys of TLS tickets");
     server->region = region_create((uint32_t)config->connections_max, why, sizeof why);
     return server->region ? 0 : start_failed(why);
 }
@@ -133,7 +135,11 @@ static void man(struct server *server)
 
     name_node(server);
     slots_master_set(server->region, (int32_t)getpid(), server->node);
-    crew_init(crew, server->region, server->config, server->node, server->listen_fd);
+    server->tickets_due_ms =
+        tickets_turn(server->tickets, clock_monotonic_ms(), (uint32_t)server->config->tls.ticket_s);
+    certificates_publish(server->config, server->region);
+    crew_init(crew, server->region, server->config, server->node, &server->listeners,
+              server->tickets);
     crew->private_fds[0] = server->pidfile.fd;
     crew->private_fds[1] = server->signal_fd;
     crew->private_fds[2] = server->daemon_fd;
@@ -142,9 +148,10 @@ static void man(struct server *server)
     crew->private_fds[3] = server->door_fd;
     crew_want(crew, config_worker_count(server->config));
     server->since_ms = clock_monotonic_ms();
-    log_info("server_started", "version=%s node=%s listen=%s port=%lld workers=%u",
+    log_info("server_started", "version=%s node=%s listen=%s port=%lld ssl_port=%lld workers=%u",
              POSTOFFICE_VERSION, server->node, server->config->listen,
-             (long long)server->config->socket_port, crew->wanted);
+             (long long)server->config->socket_port, (long long)server->config->ssl_port,
+             crew->wanted);
     reload_log_revoked(server->config);
 }
 
@@ -157,8 +164,7 @@ static void stop_serving(struct server *server, unsigned times)
     if (!server->stopping) {
         int64_t seconds = server->config->shutdown_s;
         log_info("server_stopping", "deadline_s=%lld", (long long)seconds);
-        close(server->listen_fd);
-        server->listen_fd = server->crew.listen_fd = -1;
+        listeners_close(&server->listeners);
         crew_drain_all(&server->crew, WS_CLOSE_GOING_AWAY, (uint32_t)(seconds * 1000));
     }
     if (server->hurried) {
@@ -219,6 +225,20 @@ static void wait_for_news(struct server *server)
     answer_signals(server);
 }
 
+/* New keys for tickets, and once a day a look at the ends of the certificates. */
+static void settle_tls(struct server *server, uint64_t now_ms)
+{
+    const struct config *config = server->config;
+
+    if (now_ms >= server->tickets_due_ms)
+        server->tickets_due_ms =
+            tickets_turn(server->tickets, now_ms, (uint32_t)config->tls.ticket_s);
+    if (now_ms < server->certs_due_ms)
+        return;
+    server->certs_due_ms = now_ms + CERTS_LOOK_MS;
+    certificates_log_ends(config, clock_unix_s());
+}
+
 /* Once a second: what the log owes the operator. */
 static void settle_log(struct server *server, uint64_t now_ms)
 {
@@ -243,6 +263,7 @@ static int run_master(struct server *server)
         wait_for_news(server);
         announce(server, clock_monotonic_ms());
         settle_log(server, clock_monotonic_ms());
+        settle_tls(server, clock_monotonic_ms());
     } while (true);
     clean = !server->failed && !server->crew.unclean;
     log_info("server_stopped", "clean=%s", clean ? "yes" : "no");
@@ -254,8 +275,8 @@ static int run_master(struct server *server)
 static void close_all(struct server *server)
 {
     region_close(server->region);
-    if (server->listen_fd >= 0)
-        close(server->listen_fd);
+    listeners_close(&server->listeners);
+    tickets_free(server->tickets);
     if (server->signal_fd >= 0)
         close(server->signal_fd);
     if (server->door_fd >= 0)
@@ -286,7 +307,6 @@ int serve(const struct options *options)
 {
     struct server server = { .options = options,
                              .pidfile = { .fd = -1 },
-                             .listen_fd = -1,
                              .signal_fd = -1,
                              .daemon_fd = -1,
                              .door_fd = -1,

@@ -4,6 +4,7 @@
 #define MASTER_SERVER_H
 
 #include "master/crew.h"
+#include "master/listener.h"
 #include "master/options.h"
 #include "master/pidfile.h"
 
@@ -15,7 +16,11 @@ struct server {
     struct region *region;
     struct pidfile pidfile;
     struct crew crew;
-    int listen_fd, signal_fd, daemon_fd;
+    struct listeners listeners;
+    struct tickets *tickets; /* keys of TLS tickets */
+    uint64_t tickets_due_ms; /* of tickets_turn */
+    uint64_t certs_due_ms;   /* of the next look at the certificates' ends */
+    int signal_fd, daemon_fd;
     int door_fd; /* of `status`; -1: status comes by /proc */
     int log_fd;  /* -1: standard error */
     char node[256];

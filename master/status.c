@@ -48,8 +48,8 @@ static int pid_from_config(const struct config_source *source, pid_t *pid)
 
     if (!config)
         return EXIT_USAGE;
-    path =
-        config->pid_file[0] ? strdup(config->pid_file) : pidfile_default_path(config->socket_port);
+    path = config->pid_file[0] ? strdup(config->pid_file)
+                               : pidfile_default_path(config_main_port(config));
     config_free(config);
     if (!path) {
         fputs("websocket-server: the server has no pid file: use --pid\n", stderr);

@@ -4,10 +4,14 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "shm/certs.h"
 #include "shm/slots.h"
 #include "shm/stats.h"
 
 #include <string.h>
+#include <time.h>
+
+enum { DAY_S = 24 * 3600 };
 
 static const char rejected[] = "rejected_";
 
@@ -112,6 +116,65 @@ static void workers_json(const struct region *region, uint64_t now_ms, struct bu
     buf_add_char(out, ']');
 }
 
+/* ---- certificates ---- */
+
+static const char *time_text(int64_t unix_s, char text[32])
+{
+    time_t time = (time_t)unix_s;
+    struct tm tm;
+
+    if (!gmtime_r(&time, &tm) || strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        text[0] = 0;
+    return text;
+}
+
+static long long days_left(const struct cert_view *cert)
+{
+    return (long long)((cert->ends_s - clock_unix_s()) / DAY_S);
+}
+
+static void names_json(const char *names, struct buf *out)
+{
+    buf_add_text(out, "\"names\":[");
+    while (*names) {
+        size_t len = strcspn(names, ",");
+        json_add_string(out, slice_make(names, len));
+        names += len;
+        if (*names) {
+            buf_add_char(out, ',');
+            names++;
+        }
+    }
+    buf_add_char(out, ']');
+}
+
+static void certificates_json(const struct region *region, struct buf *out)
+{
+    static struct cert_view certs[CERTS_MAX];
+    uint32_t count = certs_read(region, certs);
+    char text[32];
+
+    buf_add_text(out, ",\"certificates\":[");
+    for (uint32_t i = 0; i < count; i++) {
+        buf_add_text(out, i ? ",{" : "{");
+        names_json(certs[i].names, out);
+        member_text(out, "endsAt", time_text(certs[i].ends_s, text));
+        buf_addf(out, ",\"daysLeft\":%lld}", days_left(&certs[i]));
+    }
+    buf_add_char(out, ']');
+}
+
+static void certificates_text(const struct region *region, struct buf *out)
+{
+    static struct cert_view certs[CERTS_MAX];
+    uint32_t count = certs_read(region, certs);
+    char text[32];
+
+    for (uint32_t i = 0; i < count; i++)
+        buf_addf(out, "certificate %s: ends %s, %lld days left\n", certs[i].names,
+                 time_text(certs[i].ends_s, text), days_left(&certs[i]));
+}
+
 static void counters_json(const struct region *region, struct buf *out)
 {
     char code[64];
@@ -141,6 +204,7 @@ void status_json(const struct region *region, struct buf *out)
     member(out, "maxWebSocketConnections", server.sessions_max);
     member(out, "connections", slots_sessions(region));
     workers_json(region, now_ms, out);
+    certificates_json(region, out);
     counters_json(region, out);
     buf_add_text(out, "}\n");
 }
@@ -231,6 +295,7 @@ void status_text(const struct region *region, struct buf *out)
     buf_addf(out, "connections %u of %u, workers on other nodes %llu\n", slots_sessions(region),
              server.sessions_max, (unsigned long long)workers_elsewhere(region));
     workers_text(region, now_ms, out);
+    certificates_text(region, out);
     buf_addf(out,
              "messages in %llu (%llu/s), out %llu (%llu/s), accepted %llu, to other workers %llu\n",
              (unsigned long long)stats_sum(region, STAT_messages_in),

@@ -11,6 +11,7 @@
 #ifndef SHM_LAYOUT_H
 #define SHM_LAYOUT_H
 
+#include "shm/certs.h"
 #include "shm/region.h"
 #include "shm/ring.h"
 #include "shm/sessions.h"
@@ -27,7 +28,7 @@ typedef _Atomic uint64_t shared_u64;
 typedef _Atomic uint32_t shared_u32;
 
 enum {
-    LAYOUT_VERSION = 4,
+    LAYOUT_VERSION = 5,
     LAYOUT_PAGE = 4096, /* the unit of region_protect; a larger system page is refused */
     NODE_BYTES = 256,
     BUCKET_BITS_MIN = 9, /* one page of heads */
@@ -104,12 +105,19 @@ struct shared_origin {
 };
 _Static_assert(sizeof(struct shared_origin) == 16, "four to a cache line");
 
+/* Written by the master only. */
+struct shared_certs {
+    shared_u32 version; /* odd while the master writes */
+    uint32_t count;
+    struct cert_view certs[CERTS_MAX];
+};
+
 struct layout {
     uint32_t sessions_max;
     uint32_t groups_max; /* rows of groups on one worker */
     uint32_t rows_max;   /* rows of a slab: sessions and groups together */
     uint32_t bucket_bits, map_bits, origin_bits;
-    size_t master_at, workers_at, map_at;
+    size_t master_at, certs_at, workers_at, map_at;
     size_t slabs_at, slab_size, slab_sessions_at; /* a slab: bucket heads, then sessions */
     size_t columns_at, column_size;
     size_t ring_heads_at, ring_tails_at, ring_bytes_at, ring_size; /* shm/ring.c */
@@ -169,6 +177,11 @@ static inline struct master_area *region_truth(const struct region *region)
 {
     assert(region->truth); /* only the master asks */
     return &region->truth->area;
+}
+
+static inline struct shared_certs *region_certs(const struct region *region)
+{
+    return region_at(region, region->layout.certs_at);
 }
 
 static inline size_t worker_page_at(const struct layout *layout, uint32_t slot)

@@ -23,6 +23,16 @@
     X(handshake_429) /* sessions of a device or address that turn each other out too fast */       \
     X(handshake_431)                                                                               \
     X(handshake_503)                                                                               \
+    X(tls_handshakes)       /* TLS handshakes that were finished */                                \
+    X(tls_resumed)          /* of these, resumed by a ticket, without the private key */           \
+    X(tls_failed_plain)     /* TLS handshakes that failed: an HTTP request in plain text, */       \
+    X(tls_failed_not_tls)   /* other bytes that are no TLS, */                                     \
+    X(tls_failed_no_common) /* no version, cipher or application protocol in common, */            \
+    X(tls_failed_distrust)  /* the client does not accept the certificate, */                      \
+    X(tls_failed_broken)    /* another fault of the protocol, */                                   \
+    X(tls_failed_own)       /* no memory here, */                                                  \
+    X(tls_failed_cut)       /* the client closed the connection, */                                \
+    X(tls_failed_late)      /* limits.handshakeSeconds were over */                                \
     X(handshake_cut)        /* the peer was gone before an answer */                               \
     X(handshakes_displaced) /* slow heads that gave way to newer connections, with 503 */          \
     X(bytes_in)                                                                                    \

@@ -50,8 +50,8 @@ ROOMS = {
     # worker.c wires the rooms, so it knows them all.
     "worker": "common config shm worker/io worker/wire worker/token worker/mailbox worker/session"
               " worker/reach worker/delivery worker/service worker/groups worker/entrance worker/router",
-    # Of the workers the master sees the start, and tokens for its command line.
-    "master": "common config shm worker/worker.h worker/token/token.h",
+    # Of the workers the master sees the start, tokens for its command line, and how TLS judges a certificate.
+    "master": "common config shm worker/worker.h worker/token/token.h worker/wire/tls.h",
 }
 
 # Third-party headers, and the only files that may include them.
@@ -61,6 +61,8 @@ DOORS = {
     r"cjson/": r"config/[^/]+\.[ch]$",
     r"zlib\.h$": r"worker/wire/deflate\.c$",
     r"sodium(\.h$|/)": r"worker/token/[^/]+\.[ch]$",
+    r"openssl/ssl\.h": r"worker/wire/tls\.c$",
+    r"openssl/": r"worker/(wire/tls|token/[^/]+)\.c$",
 }
 
 # Files of one room that call each other in a circle, and why that stays.

@@ -307,6 +307,11 @@ static enum err open_office(struct worker *worker, const struct worker_start *st
     arena_init(&office->arena, ARENA_SIZE);
     office->config = start->config;
     config_lock_secrets();
+    office->tickets = start->tickets;
+    if (office->tickets) /* first of all: nothing of this process writes there */
+        tickets_protect(office->tickets);
+    if (worker_take_certificates(office, NULL))
+        return ERR_NOMEM;
     office->loop = loop_new();
     office->table = sessions_writer_new(start->region, start->slot);
     office->groups = groups_new(office);
@@ -366,7 +371,7 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
     office->catch_up_at = UINT32_MAX;
     office->reach = reach_new(office->loop, office->region, office->stats, office->slot,
                               office->bus, &relay_events);
-    worker->gate = gate_new(office, start->listen_fd);
+    worker->gate = gate_new(office, start->listen_fds, start->listen_count, start->plain_count);
     if (!office->reach || !worker->gate)
         return ERR_NOMEM;
     reach_set_wait_bytes(office->reach, (uint64_t)office->config->limits.ring_queue_bytes);
@@ -422,6 +427,7 @@ static void close_office(struct worker *worker)
     loop_unwatch(&worker->control_watch);
     free(office->sessions);
     free(office->free_indexes);
+    tls_server_free(office->tls);
     config_free(office->config);
     loop_free(office->loop);
 }
@@ -445,7 +451,14 @@ int worker_run(const struct worker_start *start)
     return worker.failed ? WORKER_EXIT_FATAL : 0;
 }
 
-int worker_echo_test(uint16_t port, bool deflate, bool takeover)
+int worker_echo_test(uint16_t port, bool deflate, bool takeover, struct slice chain,
+                     struct slice key)
 {
-    return echo_run(port, takeover ? ECHO_TAKEOVER : deflate ? ECHO_DEFLATE : ECHO_PLAIN);
+    struct tls_pair pair = { chain, key };
+
+    return echo_run(port,
+                    takeover  ? ECHO_TAKEOVER
+                    : deflate ? ECHO_DEFLATE
+                              : ECHO_PLAIN,
+                    chain.len ? &pair : NULL);
 }

@@ -15,8 +15,10 @@ struct worker_start {
     struct region *region;
     uint32_t slot;
     uint64_t incarnation;
-    int listen_fd;         /* shared by all workers, non-blocking, owned by the master */
-    int control_fd;        /* this worker's end of the socketpair, non-blocking */
+    const int *listen_fds; /* shared by all workers, non-blocking, owned by the master */
+    uint32_t listen_count, plain_count; /* the first plain_count are plain, the others speak TLS */
+    struct tickets *tickets;            /* keys of TLS tickets, owned by the master */
+    int control_fd;                     /* this worker's end of the socketpair, non-blocking */
     struct config *config; /* in force at the fork; the worker's own from then on, so that there is
                               no second copy of its secrets */
     const char *node;      /* this host's name */
@@ -29,7 +31,9 @@ int worker_run(const struct worker_start *start);
 
 /* `echo-test`: on 127.0.0.1:port, no token, no Redis: echoes text and binary messages up to 32 MiB
  * by the same codec and session code; compressed when `deflate` and the client offers it, with
- * contexts that last when `takeover`. Returns the exit status; ends on SIGTERM or SIGINT. */
-int worker_echo_test(uint16_t port, bool deflate, bool takeover);
+ * contexts that last when `takeover`. chain and key, in PEM: over TLS; empty: plain. Returns the
+ * exit status; ends on SIGTERM or SIGINT. */
+int worker_echo_test(uint16_t port, bool deflate, bool takeover, struct slice chain,
+                     struct slice key);
 
 #endif

@@ -14,6 +14,7 @@
 #include "worker/session/session.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,6 +54,46 @@ static void apply_limits(struct office *office)
         reach_set_wait_bytes(office->reach, (uint64_t)config->limits.ring_queue_bytes);
 }
 
+static bool same_certificates(const struct config *a, const struct config *b)
+{
+    if (a->tls.pair_count != b->tls.pair_count)
+        return false;
+    /* A certificate names its public key: where the chains are the same, so are the private keys.
+     */
+    for (size_t i = 0; i < a->tls.pair_count; i++)
+        if (!slice_equal(slice_make(a->tls.pairs[i].chain, a->tls.pairs[i].chain_len),
+                         slice_make(b->tls.pairs[i].chain, b->tls.pairs[i].chain_len)))
+            return false;
+    return true;
+}
+
+enum err worker_take_certificates(struct office *office, const struct config *before)
+{
+    struct config *config = office->config;
+    size_t count = config->tls.pair_count;
+    struct tls_pair *pairs = count ? calloc(count, sizeof *pairs) : NULL;
+    struct tls_server *made = NULL;
+    /* Each live session keeps its contexts, so contexts are made only when they must be. */
+    bool needed = count && !(before && office->tls && same_certificates(before, config));
+
+    for (size_t i = 0; pairs && i < count; i++)
+        pairs[i] = (struct tls_pair){
+            .chain = slice_make(config->tls.pairs[i].chain, config->tls.pairs[i].chain_len),
+            .key = slice_make((char *)config->tls.pairs[i].key, config->tls.pairs[i].key_len),
+        };
+    if (needed && pairs)
+        made = tls_server_new(pairs, count, office->tickets);
+    free(pairs);
+    config_forget_pair_keys(config);
+    if (needed && !made)
+        return ERR_NOMEM;
+    if (made) {
+        tls_server_free(office->tls);
+        office->tls = made;
+    }
+    return OK;
+}
+
 void worker_apply_config(struct office *office)
 {
     apply_limits(office);
@@ -62,8 +103,16 @@ void worker_apply_config(struct office *office)
 static void on_config_frame(struct worker *worker, struct slice packed)
 {
     struct office *office = &worker->office;
-    struct config *config = config_unpack(packed);
+    struct config *config = config_unpack(packed), *before = office->config;
 
+    if (config) {
+        office->config = config;
+        if (worker_take_certificates(office, before)) {
+            office->config = before;
+            config_free(config);
+            config = NULL;
+        }
+    }
     if (!config) {
         /* No memory. Old keys and revoked tokens must not stay in force: the worker leaves, and its
          * successor starts with the new configuration. */
@@ -71,8 +120,7 @@ static void on_config_frame(struct worker *worker, struct slice packed)
         worker_drain(worker, WS_CLOSE_DRAINING, (uint32_t)office->config->shutdown_s * 1000);
         return;
     }
-    config_free(office->config);
-    office->config = config;
+    config_free(before);
     worker_apply_config(office);
     if (office->mailbox)
         mailbox_configure(office->mailbox, config);

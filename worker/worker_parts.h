@@ -32,6 +32,9 @@ struct worker {
 
 /* Puts the limits and the log level of office->config into force. */
 void worker_apply_config(struct office *office);
+/* Makes TLS contexts of the certificates in office->config, unless `before` had the same, and wipes
+ * the private keys in the config. ERR_NOMEM: what was in force stays. */
+enum err worker_take_certificates(struct office *office, const struct config *before);
 /* Opens the gate and tells the master; does nothing the second time, or while draining. */
 void worker_serve(struct worker *worker);
 /* The same, once Redis, the mailboxes and the other nodes are known. */

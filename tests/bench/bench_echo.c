@@ -11,8 +11,11 @@
  * does well.
  *
  * A second table sets compression (`echo-test --deflate`) beside `echo-test` with the same texts,
- * which are words: one message in, inflated, compressed again, and out.
+ * which are words: one message in, inflated, compressed again, and out. A third sets `echo-test`
+ * over TLS (TLS 1.3, AES-128-GCM) beside the plain one.
  */
+#include "tests/unit/tls_fixture.h"
+
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
@@ -81,6 +84,44 @@ static int listen_anywhere(uint16_t *port)
         fail("listen");
     *port = ntohs(at.sin_port);
     return fd;
+}
+
+/* ---- bytes, plain or over TLS ---- */
+
+enum { FDS_MAX = 1024 };
+static SSL *secured[FDS_MAX]; /* by descriptor; NULL: plain */
+static SSL_CTX *client_tls;
+
+static bool send_all(int fd, const void *data, size_t len)
+{
+    if (!secured[fd])
+        return send(fd, data, len, 0) == (ssize_t)len;
+    return SSL_write(secured[fd], data, (int)len) == (int)len;
+}
+
+static ssize_t receive(int fd, void *to, size_t size)
+{
+    return secured[fd] ? SSL_read(secured[fd], to, (int)size) : recv(fd, to, size, 0);
+}
+
+/* Bytes that TLS has and the socket has not any more. */
+static bool more_inside(int fd)
+{
+    return secured[fd] && SSL_pending(secured[fd]) > 0;
+}
+
+static void secure(int fd)
+{
+    secured[fd] = SSL_new(client_tls);
+    if (!secured[fd] || !SSL_set_fd(secured[fd], fd) || SSL_connect(secured[fd]) != 1)
+        fail("TLS handshake");
+}
+
+static void hang_up(int fd)
+{
+    SSL_free(secured[fd]);
+    secured[fd] = NULL;
+    close(fd);
 }
 
 static void set_nodelay(int fd)
@@ -217,6 +258,7 @@ struct server {
     bool deflate;
     pid_t pid;
     uint16_t port;
+    bool secure;
     clockid_t cpu;
 };
 
@@ -252,7 +294,23 @@ static void start_floor(struct server *server)
     server_started(server, pid);
 }
 
-static void start_product(struct server *server, const char *binary)
+/* Writes a certificate and its key into a file of its own; returns the path. */
+static const char *write_pair(void)
+{
+    static char path[] = "/tmp/bench-echo-XXXXXX";
+    struct made_pair made;
+    int fd = mkstemp(path);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+
+    pair_make(&made, "localhost", 1);
+    if (!file || fprintf(file, "%s%s", made.cert, made.key) < 0 || fclose(file))
+        fail(path);
+    pair_fini(&made);
+    client_tls = client_context();
+    return path;
+}
+
+static void start_product(struct server *server, const char *binary, const char *pem)
 {
     char port[8];
     pid_t pid;
@@ -263,8 +321,11 @@ static void start_product(struct server *server, const char *binary)
     if (pid == 0) {
         if (!freopen("/dev/null", "w", stdout))
             fail("/dev/null");
-        execl(binary, binary, "echo-test", "--port", port, server->deflate ? "--deflate" : NULL,
-              (char *)NULL);
+        execl(binary, binary, "echo-test", "--port", port,
+              server->deflate ? "--deflate"
+              : pem           ? "--tls"
+                              : NULL,
+              pem, (char *)NULL);
         fail(binary);
     }
     server_started(server, pid);
@@ -341,25 +402,27 @@ static size_t put_frame(uint8_t *to, const uint8_t *payload, unsigned payload_le
     return head + payload_len;
 }
 
-static int load_connect(uint16_t port)
+static int load_connect(const struct server *server)
 {
     static const char request[] = /* whether compression is agreed on is the server's choice */
         "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(server->port) };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     char answer[1024];
     size_t len = 0;
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || fd >= 1024 || connect(fd, (struct sockaddr *)&to, sizeof to))
+    if (fd < 0 || fd >= FDS_MAX || connect(fd, (struct sockaddr *)&to, sizeof to))
         return -1;
     set_nodelay(fd);
-    if (send(fd, request, sizeof request - 1, 0) != sizeof request - 1)
+    if (server->secure)
+        secure(fd);
+    if (!send_all(fd, request, sizeof request - 1))
         fail("request");
     do {
-        ssize_t n = recv(fd, answer + len, sizeof answer - len, 0);
+        ssize_t n = receive(fd, answer + len, sizeof answer - len);
         if (n <= 0)
             fail("handshake");
         len += (size_t)n;
@@ -375,7 +438,7 @@ static void load_send(struct load *load, int fd, size_t count)
 {
     size_t len = count * load->request_len;
 
-    if (count && send(fd, load->requests, len, 0) != (ssize_t)len)
+    if (count && !send_all(fd, load->requests, len))
         fail("send");
 }
 
@@ -399,7 +462,7 @@ static void load_open(struct load *load, const struct load_case *what, const str
     memset(load->part, 0, sizeof load->part);
     load->messages = 0;
     for (int i = 0; i < CONNECTIONS; i++) {
-        load->fds[i] = load_connect(server->port);
+        load->fds[i] = load_connect(server);
         if (load->fds[i] < 0)
             fail("connect");
         watch(load->epoll_fd, load->fds[i]);
@@ -411,7 +474,7 @@ static void load_open(struct load *load, const struct load_case *what, const str
 static void load_close(struct load *load)
 {
     for (int i = 0; i < CONNECTIONS; i++)
-        close(load->fds[i]);
+        hang_up(load->fds[i]);
     close(load->epoll_fd);
 }
 
@@ -419,7 +482,7 @@ static void load_close(struct load *load)
 static void load_serve(struct load *load, int fd)
 {
     static uint8_t in[BUFFER_SIZE];
-    ssize_t n = recv(fd, in, sizeof in, 0);
+    ssize_t n = receive(fd, in, sizeof in);
     size_t whole;
 
     if (n <= 0)
@@ -447,7 +510,9 @@ static void load_run(struct load *load, unsigned ms)
             fail("no answer");
         }
         for (int i = 0; i < count; i++)
-            load_serve(load, events[i].data.fd);
+            do
+                load_serve(load, events[i].data.fd);
+            while (more_inside(events[i].data.fd));
     }
 }
 
@@ -490,7 +555,7 @@ static double median(double *values, int count)
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-enum { FLOOR, PRODUCT, DEFLATE, SERVERS };
+enum { FLOOR, PRODUCT, DEFLATE, SECURE, SERVERS };
 /* A table of the report: two servers side by side. */
 static const struct table {
     const char *title;
@@ -503,6 +568,9 @@ static const struct table {
     { "                     |        echo-test        |   echo-test --deflate   | ratio of CPU",
       { PRODUCT, DEFLATE },
       { { 512, 16 }, { 4096, 8 }, { 512, 1 }, { 4096, 1 } } },
+    { "                     |        echo-test        |     echo-test --tls     | ratio of CPU",
+      { PRODUCT, SECURE },
+      { { 20, 16 }, { 512, 16 }, { 20, 1 }, { 512, 1 } } },
 };
 enum { TABLES = sizeof tables / sizeof tables[0], CASES = 4 };
 static struct result results[TABLES][CASES][2][ROUNDS_MAX];
@@ -532,9 +600,9 @@ static void report(const struct load_case *what, struct result (*of)[ROUNDS_MAX]
 static void wait_for(const struct server *server)
 {
     for (int i = 0; i < 100; i++) {
-        int fd = load_connect(server->port);
+        int fd = load_connect(server);
         if (fd >= 0) {
-            close(fd);
+            hang_up(fd);
             return;
         }
         usleep(50000);
@@ -557,7 +625,9 @@ int main(int argc, char **argv)
 {
     struct server servers[SERVERS] = { { .name = "floor" },
                                        { .name = "echo-test" },
-                                       { .name = "echo-test --deflate", .deflate = true } };
+                                       { .name = "echo-test --deflate", .deflate = true },
+                                       { .name = "echo-test --tls", .secure = true } };
+    const char *pem;
     int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : ROUNDS;
     unsigned measure_ms = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : MEASURE_MS;
 
@@ -566,8 +636,10 @@ int main(int argc, char **argv)
         return 2;
     }
     start_floor(&servers[FLOOR]);
-    start_product(&servers[PRODUCT], argv[1]);
-    start_product(&servers[DEFLATE], argv[1]);
+    pem = write_pair();
+    start_product(&servers[PRODUCT], argv[1], NULL);
+    start_product(&servers[DEFLATE], argv[1], NULL);
+    start_product(&servers[SECURE], argv[1], pem);
     pin(LOAD_CORE);
     for (int i = 0; i < SERVERS; i++)
         wait_for(&servers[i]);
@@ -580,6 +652,7 @@ int main(int argc, char **argv)
         for (int which = 0; which < CASES; which++)
             report(&tables[table].cases[which], results[table][which], rounds);
     }
+    unlink(pem);
     for (int i = 0; i < SERVERS; i++) {
         kill(servers[i].pid, SIGKILL);
         waitpid(servers[i].pid, NULL, 0);

@@ -15,9 +15,9 @@ static void answer_ping(int fd)
 {
     static const uint8_t pong[6] = { 0x8a, 0x80 }; /* masked with zeros, empty */
     uint8_t ping[ANSWER_MAX];
-    ssize_t n = recv(fd, ping, sizeof ping, 0);
+    ssize_t n = client_recv(fd, ping, sizeof ping);
 
-    if (n == 2 && ping[0] == 0x89 && ping[1] == 0 && send(fd, pong, sizeof pong, MSG_NOSIGNAL) > 0)
+    if (n == 2 && ping[0] == 0x89 && ping[1] == 0 && client_send(fd, pong, sizeof pong) > 0)
         return;
     if (n >= 0)
         errno = 0;
@@ -43,11 +43,15 @@ int main(int argc, char **argv)
 {
     unsigned long port, first, count;
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    bool secure = false;
 
-    offers_deflate = argc == 7 && strcmp(argv[6], "deflate") == 0;
-    if (argc != 6 && !offers_deflate) {
+    for (int i = 6; i < argc; i++) {
+        offers_deflate = offers_deflate || strcmp(argv[i], "deflate") == 0;
+        secure = secure || strcmp(argv[i], "tls") == 0;
+    }
+    if (argc < 6) {
         fprintf(stderr,
-                "usage: bench_idle PORT SECRET-FILE SOURCE-ADDRESS FIRST COUNT [deflate]\n");
+                "usage: bench_idle PORT SECRET-FILE SOURCE-ADDRESS FIRST COUNT [deflate] [tls]\n");
         return 2;
     }
     port = strtoul(argv[1], NULL, 10);
@@ -60,6 +64,8 @@ int main(int argc, char **argv)
     for (unsigned long i = first; i < first + count; i++) {
         char address[32];
         int fd = connect_from(argv[3], (uint16_t)port);
+        if (secure)
+            client_secure(fd);
         snprintf(address, sizeof address, "user-%08lu", i);
         send_request(fd, address);
         await_welcome(fd);

@@ -9,6 +9,7 @@
 
 #include "common/base64.h"
 #include "common/buf.h"
+#include "tests/unit/tls_fixture.h"
 #include "worker/token/token.h"
 
 #include <arpa/inet.h>
@@ -52,6 +53,34 @@ static void read_secret(const char *path)
         fail(path);
 }
 
+/* ---- bytes, plain or over TLS ---- */
+
+enum { CLIENT_FDS_MAX = 1 << 16 };
+static SSL *secured[CLIENT_FDS_MAX]; /* by descriptor; NULL: plain */
+
+static ssize_t client_send(int fd, const void *data, size_t len)
+{
+    return secured[fd] ? SSL_write(secured[fd], data, (int)len) : send(fd, data, len, MSG_NOSIGNAL);
+}
+
+static ssize_t client_recv(int fd, void *to, size_t size)
+{
+    return secured[fd] ? SSL_read(secured[fd], to, (int)size) : recv(fd, to, size, 0);
+}
+
+static inline void client_secure(int fd)
+{
+    static SSL_CTX *context;
+
+    if (!context) {
+        context = client_context();
+        SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+    }
+    if (fd >= CLIENT_FDS_MAX || !(secured[fd] = SSL_new(context)) || !SSL_set_fd(secured[fd], fd) ||
+        SSL_connect(secured[fd]) != 1)
+        fail("TLS handshake");
+}
+
 static int connect_from(const char *source, uint16_t port)
 {
     struct sockaddr_in from = { .sin_family = AF_INET };
@@ -86,7 +115,7 @@ static void send_request(int fd, const char *address)
                  offers_deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "") ||
         token_issue(&what, secret, secret_len, &request) || buf_addf(&request, "\r\n\r\n"))
         fail("request");
-    if (send(fd, request.data, request.len, MSG_NOSIGNAL) != (ssize_t)request.len)
+    if (client_send(fd, request.data, request.len) != (ssize_t)request.len)
         fail("send");
     buf_fini(&request);
 }
@@ -126,7 +155,7 @@ static void await_welcome(int fd)
     size_t len = 0, whole;
 
     do {
-        ssize_t n = recv(fd, answer + len, sizeof answer - len, 0);
+        ssize_t n = client_recv(fd, answer + len, sizeof answer - len);
         if (n <= 0)
             fail("handshake");
         len += (size_t)n;
@@ -139,7 +168,7 @@ static void await_welcome(int fd)
     }
 }
 
-static void watch(int epoll_fd, int fd)
+static inline void watch(int epoll_fd, int fd)
 {
     struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
 

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import socket
 import struct
 import urllib.parse
@@ -177,6 +178,11 @@ def target(server, address, device="", path="/ws", query=None, token=None, token
     return url, headers, protocols
 
 
+def secure(url, tls):
+    """The same over TLS; tls: a tls.Tls."""
+    return re.sub(r"^ws://127\.0\.0\.1:\d+", f"wss://localhost:{tls.port}", url)
+
+
 class PythonClient(Client):
     """python3-websockets. Without compression unless a test asks: tests count bytes that wait, and most of their text
     would compress to nothing. Node's client offers compression, as it does by default."""
@@ -184,14 +190,17 @@ class PythonClient(Client):
     kind = "python"
 
     @classmethod
-    async def open(cls, server, address, device="", headers=None, protocols=None, welcome=True, compression=None,
-                   **options):
+    async def open(cls, server, address, device="", headers=None, protocols=None, welcome=True, compression=None, tls=None,
+                   context=None, **options):
         self = cls(address)
         url, own_headers, own_protocols = target(server, address, device, **options)
+        more = {"sock": server.host.dial(server.port)} if server.host else {}
+        if tls:
+            url, more["ssl"] = secure(url, tls), context or tls.context()
         self.socket = await websockets.connect(
             url, extra_headers={**own_headers, **(headers or {})}, subprotocols=protocols or own_protocols or None,
             compression=compression, max_size=None, max_queue=None, ping_interval=None, open_timeout=harness.DEADLINE,
-            close_timeout=harness.DEADLINE, **({"sock": server.host.dial(server.port)} if server.host else {}))
+            close_timeout=harness.DEADLINE, **more)
         _open_sockets.append(self.socket)
         self.reader = asyncio.ensure_future(self._read())
         if welcome:
@@ -265,10 +274,12 @@ class NodeClient(Client):
         process.clients[self.id] = self
 
     @classmethod
-    async def open(cls, server, address, device="", headers=None, welcome=True, process=None, **options):
+    async def open(cls, server, address, device="", headers=None, welcome=True, process=None, tls=None, ws_options=None,
+                   **options):
         self = cls(address, process)
         url, own_headers, protocols = target(server, address, device, **options)
-        process.tell(op="open", id=self.id, url=url, headers={**own_headers, **(headers or {})}, protocols=protocols)
+        process.tell(op="open", id=self.id, url=secure(url, tls) if tls else url, headers={**own_headers, **(headers or {})},
+                     protocols=protocols, options=ws_options or {})
         await asyncio.wait_for(self.opened, harness.DEADLINE)
         if welcome:
             await self.begun()

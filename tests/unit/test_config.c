@@ -77,8 +77,10 @@ static void every_number_has_its_bounds(void **state)
 static void every_key_refuses_every_other_type(void **state)
 {
     static const char *const values[] = { "null", "true", "7", "\"x\"", "[]", "{}" };
-    static const int taken[] = { [KEY_INT] = 2,  [KEY_BOOL] = 1, [KEY_TEXT] = 3,   [KEY_LIST] = 4,
-                                 [KEY_KEYS] = 4, [KEY_USE] = 3,  [KEY_SOURCES] = 5 };
+    static const int taken[] = {
+        [KEY_INT] = 2,  [KEY_BOOL] = 1, [KEY_TEXT] = 3,    [KEY_LIST] = 4,
+        [KEY_KEYS] = 4, [KEY_USE] = 3,  [KEY_SOURCES] = 5, [KEY_PAIRS] = 4
+    };
     char text[2048];
 
     (void)state;
@@ -284,9 +286,9 @@ static void names_are_case_sensitive_and_a_slip_gets_a_hint(void **state)
 static void every_problem_is_reported(void **state)
 {
     (void)state;
-    refused("{\"socketPort\":0,\"workers\":33,\"x\":1,\"log\":{\"level\":\"loud\"},\"limits\":{"
+    refused("{\"socketPort\":-1,\"workers\":33,\"x\":1,\"log\":{\"level\":\"loud\"},\"limits\":{"
             "\"burst\":1.5}}",
-            "socketPort: found 0, allowed a whole number from 1 to 65535");
+            "socketPort: found -1, allowed a whole number from 0 to 65535");
     assert_has(errors(), "workers: found 33");
     assert_has(errors(), "x: found an unknown key");
     assert_has(errors(), "log.level: found \"loud\", allowed debug, info, warn or error");
@@ -456,16 +458,17 @@ static void impossible_combinations_are_refused(void **state)
     (void)state;
     refused("{\"redis\":{\"reconnectMinMs\":11,\"reconnectMaxMs\":10}}", "redis.reconnectMinMs");
     config_free(load_good("{\"redis\":{\"reconnectMinMs\":10,\"reconnectMaxMs\":10}}"));
-    config_free(load_good("{\"sslPort\":7503}"));
-    assert_has(warnings(), "sslCertPath");
-    assert_has(warnings(), "sslKeyPath");
-    config_free(
-        load_good("{\"sslPort\":7503,\"sslCertPath\":\"/no/cert\",\"sslKeyPath\":\"/no/key\"}"));
-    assert_has(warnings(), "/no/cert");
-    write_text("c.pem", "x");
+    refused("{\"sslPort\":7503}", "sslCertPath");
+    refused("{\"sslPort\":7503,\"sslCertPath\":\"/no/cert\",\"sslKeyPath\":\"/no/key\"}",
+            "/no/cert");
+    assert_has(errors(), "/no/key");
+    config_free(load_good("{\"sslCertPath\":\"/no/cert\"}")); /* without the port nothing is read */
+    write_text("c.pem", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n");
     config_free(load_good("{\"sslPort\":7503,\"sslCertPath\":\"c.pem\",\"sslKeyPath\":\"c.pem\"}"));
-    assert_has(warnings(), "the port stays closed");
     refused("{\"sslPort\":7502,\"sslCertPath\":\"c.pem\",\"sslKeyPath\":\"c.pem\"}", "sslPort");
+    refused("{\"socketPort\":0}", "socketPort");
+    config_free(load_good(
+        "{\"socketPort\":0,\"sslPort\":7,\"sslCertPath\":\"c.pem\",\"sslKeyPath\":\"c.pem\"}"));
 }
 
 static void the_environment_overrides_and_is_named_in_errors(void **state)

@@ -85,7 +85,60 @@ static void a_secret_is_wiped_and_its_room_is_used_again(void **state)
     for (int i = 0; i < COUNT; i++)
         secret_free(secrets[i]);
     secret_free(NULL);
-    assert_null(secret_new(bytes, sizeof bytes + 1));
+}
+
+static void a_long_secret_has_pages_of_its_own(void **state)
+{
+    static const size_t lens[] = { 513, 4096, 4097, 16384 };
+    static uint8_t bytes[16384];
+    uint8_t *small = secret_new("x", 1), *secrets[4], *again;
+
+    (void)state;
+    memset(bytes, 7, sizeof bytes);
+    for (int i = 0; i < 4; i++) {
+        secrets[i] = secret_new(bytes, lens[i]);
+        assert_non_null(secrets[i]);
+        assert_memory_equal(secrets[i], bytes, lens[i]);
+    }
+    again = secret_new("y", 1);
+    assert_true(again > small - 4096 && again < small + 4096); /* beside the other short one */
+    for (int i = 0; i < 4; i++)
+        secret_free(secrets[i]);
+    secret_free(again);
+    secret_free(small);
+}
+
+/* A file may hold the private key beside the certificate; the chain is public, the key is not. */
+static void a_chain_holds_certificates_alone(void **state)
+{
+    static const char cert[] = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+    struct config *config, *again;
+    struct buf packed;
+    char text[512];
+
+    (void)state;
+    snprintf(text, sizeof text,
+             "words\n%s%s\n-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----\n%s",
+             cert, cert, cert);
+    write_text("both.pem", text);
+    config =
+        load_good("{\"sslPort\":7503,\"sslCertPath\":\"both.pem\",\"sslKeyPath\":\"both.pem\"}");
+    assert_int_equal(config->tls.pair_count, 1);
+    snprintf(text, sizeof text, "%s\n%s\n%s\n", cert, cert, cert);
+    assert_int_equal(config->tls.pairs[0].chain_len, strlen(text));
+    assert_memory_equal(config->tls.pairs[0].chain, text, strlen(text));
+    assert_non_null(memmem(config->tls.pairs[0].key, config->tls.pairs[0].key_len, "SECRET", 6));
+    buf_init(&packed, 1 << 20);
+    assert_int_equal(config_pack(config, &packed), OK);
+    again = config_unpack(buf_slice(&packed));
+    assert_non_null(again);
+    assert_int_equal(config_diff(config, again, NULL, 0), 0);
+    config_forget_pair_keys(again);
+    assert_null(again->tls.pairs[0].key);
+    assert_memory_equal(again->tls.pairs[0].chain, text, strlen(text));
+    buf_fini(&packed);
+    config_free(again);
+    config_free(config);
 }
 
 static void a_key_file_that_is_none_is_named_and_not_shown(void **state)
@@ -748,6 +801,8 @@ int main(void)
         TEST(key_files_in_the_directory_are_keys),
         TEST(a_key_that_others_can_read_or_write_is_refused_with_the_command_that_mends_it),
         TEST(a_secret_is_wiped_and_its_room_is_used_again),
+        TEST(a_long_secret_has_pages_of_its_own),
+        TEST(a_chain_holds_certificates_alone),
         TEST(a_key_file_that_is_none_is_named_and_not_shown),
         TEST(a_key_has_its_length),
         TEST(a_fifo_or_a_folder_is_no_key),

@@ -88,7 +88,7 @@ static void start(void)
     owes = false;
     buf_reset(&heard);
     conn = calloc(1, sizeof *conn);
-    assert_int_equal(conn_start(conn, &host, peer_open(&peer)), OK);
+    assert_int_equal(conn_start(conn, &host, peer_open(&peer), NULL), OK);
 }
 
 /* Whatever a test has left. */

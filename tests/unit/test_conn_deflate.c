@@ -52,7 +52,7 @@ static void on_turn_end(void *arg)
 static void start(bool takeover)
 {
     conn = calloc(1, sizeof *conn);
-    assert_int_equal(conn_start(conn, &host, peer_open(&peer)), OK);
+    assert_int_equal(conn_start(conn, &host, peer_open(&peer), NULL), OK);
     assert_int_equal(conn_compress(conn, &(struct deflate_terms){ .agreed = true,
                                                                   .server_takeover = takeover,
                                                                   .client_takeover = takeover,

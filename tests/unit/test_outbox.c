@@ -75,7 +75,7 @@ static void frames_leave_by_lane_then_level_then_order(void **state)
     put("high", MSG_SIGNAL, 9);
     put("answer", MSG_ANSWER, 0);
     put("m0c", MSG_MAIL, 0);
-    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_EMPTY);
+    assert_int_equal(outbox_flush(&outbox, fds[0], NULL, &sent), OUTBOX_EMPTY);
     assert_string_equal(received(), "answer;high;m0a;m0b;m0c;low;bye;");
     assert_int_equal(outbox.bytes, 0);
     assert_int_equal(sent.messages, 5);
@@ -115,7 +115,7 @@ static void nothing_is_owned_when_nothing_waits(void **state)
     (void)state;
     put("x", MSG_MAIL, 0);
     assert_non_null(outbox.lanes);
-    outbox_flush(&outbox, fds[0], &sent);
+    outbox_flush(&outbox, fds[0], NULL, &sent);
     assert_null(outbox.lanes);
     assert_null(outbox.current);
 }
@@ -140,7 +140,7 @@ static void a_slow_socket_gets_every_byte_in_order(void **state)
                   (char)('A' + i % 26));
     do {
         ssize_t n;
-        result = outbox_flush(&outbox, fds[0], &sent);
+        result = outbox_flush(&outbox, fds[0], NULL, &sent);
         n = read(fds[1], all + got, 1 + (size_t)rand() % 9000);
         got += n > 0 ? (size_t)n : 0;
     } while (result != OUTBOX_EMPTY);
@@ -172,7 +172,7 @@ static void shedding_takes_the_lowest_level_first_and_never_mail(void **state)
     assert_int_equal(outbox_shed(&outbox, 6, 9),
                      2); /* 5 bytes are not enough, so the oldest of level 0 goes too */
     assert_int_equal(outbox_shed(&outbox, 1000, 4), 1); /* nothing above level 4 */
-    outbox_flush(&outbox, fds[0], &sent);
+    outbox_flush(&outbox, fds[0], NULL, &sent);
     assert_string_equal(received(), "s5;keep;");
     put("mail", MSG_MAIL, 0);
     assert_int_equal(outbox_shed(&outbox, 1000, 9), 0);
@@ -197,11 +197,11 @@ static void sixteen_pongs_wait_then_only_the_latest_takes_the_last_place(void **
     for (int i = 0; i < 1000; i++)
         put_pong(i);
     assert_int_equal(outbox.bytes, 10 * 3 + 5 * 4 + 5);
-    outbox_flush(&outbox, fds[0], &sent);
+    outbox_flush(&outbox, fds[0], NULL, &sent);
     assert_string_equal(received(), "0;1;2;3;4;5;6;7;8;9;10;11;12;13;14;999;");
     for (int i = 0; i < 17; i++) /* all that waited have left, and sixteen may wait again */
         put_pong(i);
-    outbox_flush(&outbox, fds[0], &sent);
+    outbox_flush(&outbox, fds[0], NULL, &sent);
     assert_string_equal(received(), "0;1;2;3;4;5;6;7;8;9;10;11;12;13;14;16;");
 }
 
@@ -214,13 +214,13 @@ static void pongs_that_do_not_fit_still_count_as_waiting(void **state)
     (void)state;
     setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     put_bytes(300000, 'x');
-    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_BLOCKED);
+    assert_int_equal(outbox_flush(&outbox, fds[0], NULL, &sent), OUTBOX_BLOCKED);
     for (int round = 0; round < 5; round++) {
         for (int i = 0; i < 30; i++)
             put_pong(i);
-        outbox_flush(&outbox, fds[0], &sent); /* takes them out, and puts them back */
+        outbox_flush(&outbox, fds[0], NULL, &sent); /* takes them out, and puts them back */
     }
-    while (outbox_flush(&outbox, fds[0], &sent) != OUTBOX_EMPTY && outbox.current)
+    while (outbox_flush(&outbox, fds[0], NULL, &sent) != OUTBOX_EMPTY && outbox.current)
         assert_true(read(fds[1], bytes, sizeof bytes) > 0);
     while (read(fds[1], bytes, sizeof bytes) == (ssize_t)sizeof bytes)
         ;
@@ -241,7 +241,7 @@ static void a_stored_message_names_its_log_behind_its_seq(void **state)
     position.log = NULL;
     assert_int_equal(outbox_put_at(&outbox, msg, position), OK);
     assert_int_equal(log->refs, 2);
-    outbox_flush(&outbox, fds[0], &sent);
+    outbox_flush(&outbox, fds[0], NULL, &sent);
     assert_string_equal(received(), "{\"seq\":\"12-3\",\"log\":\"#g\",\"id\":1};"
                                     "{\"seq\":\"12-3\",\"id\":1};");
     assert_int_equal(log->refs, 1);
@@ -268,7 +268,7 @@ static void the_longest_log_leaves_whole_however_it_is_cut(void **state)
         assert_int_equal(outbox_put_at(&outbox, msg, position), OK);
     do {
         ssize_t n;
-        result = outbox_flush(&outbox, fds[0], &sent);
+        result = outbox_flush(&outbox, fds[0], NULL, &sent);
         n = read(fds[1], all + got, 1 + (size_t)rand() % 700);
         got += n > 0 ? (size_t)n : 0;
     } while (result != OUTBOX_EMPTY);
@@ -297,12 +297,12 @@ static void clearing_keeps_what_has_partly_left(void **state)
     setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     put_bytes(300000, 'x');
     put("dropped", MSG_MAIL, 0);
-    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_BLOCKED);
+    assert_int_equal(outbox_flush(&outbox, fds[0], NULL, &sent), OUTBOX_BLOCKED);
     outbox_clear(&outbox);
     put("after", MSG_MAIL, 0);
     for (enum outbox_result result = OUTBOX_BLOCKED; result != OUTBOX_EMPTY;) {
         ssize_t n;
-        result = outbox_flush(&outbox, fds[0], &sent);
+        result = outbox_flush(&outbox, fds[0], NULL, &sent);
         while ((n = read(fds[1], all + got, sizeof all - got)) > 0)
             got += (size_t)n;
     }
@@ -324,7 +324,7 @@ static void clearing_messages_keeps_answers_and_pongs_in_their_order(void **stat
     assert_int_equal(outbox.mail_count, 0);
     assert_int_equal(outbox.signal_bytes, 0);
     assert_int_equal(outbox.bytes, outbox.answer_bytes);
-    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_EMPTY);
+    assert_int_equal(outbox_flush(&outbox, fds[0], NULL, &sent), OUTBOX_EMPTY);
     assert_int_equal(read(fds[1], all, sizeof all), 5 + 3 + 7);
     assert_memory_equal(all + 2, "one", 3);
     assert_int_equal(all[5], 0x80 | WS_PONG);
@@ -340,7 +340,7 @@ static void a_closed_socket_is_broken(void **state)
     (void)state;
     close(fds[1]);
     put("x", MSG_MAIL, 0);
-    assert_int_equal(outbox_flush(&outbox, fds[0], &sent), OUTBOX_BROKEN);
+    assert_int_equal(outbox_flush(&outbox, fds[0], NULL, &sent), OUTBOX_BROKEN);
     fds[1] = open("/dev/null", O_RDONLY);
 }
 
@@ -353,7 +353,7 @@ static void raw_bytes_leave_without_a_head(void **state)
     raw->opcode = OUTBOX_RAW;
     outbox_put(&outbox, raw);
     msg_unref(raw);
-    outbox_flush(&outbox, fds[0], &sent);
+    outbox_flush(&outbox, fds[0], NULL, &sent);
     assert_int_equal(read(fds[1], bytes, sizeof bytes - 1), 12);
     assert_string_equal(bytes, "HTTP/1.1 101");
 }
@@ -366,7 +366,7 @@ static size_t drain(uint8_t *to, size_t size)
     ssize_t n;
 
     do {
-        result = outbox_flush(&outbox, fds[0], &sent);
+        result = outbox_flush(&outbox, fds[0], NULL, &sent);
         while ((n = read(fds[1], to + len, size - len)) > 0)
             len += (size_t)n;
     } while (result == OUTBOX_BLOCKED || result == OUTBOX_MORE);
@@ -416,7 +416,7 @@ static void a_pong_between_answers_keeps_its_place(void **state)
     msg_unref(pong);
     put("second", MSG_ANSWER, 0);
     outbox_answer(&outbox, WS_TEXT, SLICE("third"));
-    outbox_flush(&outbox, fds[0], &sent);
+    outbox_flush(&outbox, fds[0], NULL, &sent);
     assert_string_equal(received(), "first;pong;second;third;");
     assert_int_equal(sent.answers, 3);
 }

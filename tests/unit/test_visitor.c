@@ -31,7 +31,7 @@ static void arrive(struct peer *peer)
 {
     static const struct sockaddr nowhere = { .sa_family = AF_UNIX };
 
-    visitor_start(&visitors, peer_open(peer), &nowhere);
+    visitor_start(&visitors, peer_open(peer), &nowhere, false);
     turns(1);
 }
 
@@ -54,7 +54,7 @@ static int arrive_tcp(struct peer *peer)
     fd = accept4(listener, (struct sockaddr *)&from, &from_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     assert_true(fd >= 0);
     close(listener);
-    visitor_start(&visitors, fd, (struct sockaddr *)&from);
+    visitor_start(&visitors, fd, (struct sockaddr *)&from, false);
     turns(1);
     return fd;
 }

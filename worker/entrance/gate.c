@@ -28,15 +28,23 @@ enum {
     CALM_MS = 3, /* without a connection: no rush, and even a lead of one gives way once */
 };
 
+/* A listening socket. */
+struct door {
+    struct gate *gate;
+    struct loop_watch watch;
+    int fd;
+    bool secure; /* TLS */
+};
+
 struct gate {
     struct office *office;
     struct visitors visitors;
-    struct loop_watch watch;
     struct loop_timer resume;
     uint64_t yielding_since_ms, resumed_at_ms, active_at_ms;
-    int listen_fd;
     bool open, watching;
     bool gave_way; /* in calm times, for the connection that waits now; once is enough */
+    uint32_t door_count;
+    struct door doors[];
 };
 
 uint32_t gate_pending(const struct gate *gate)
@@ -44,9 +52,19 @@ uint32_t gate_pending(const struct gate *gate)
     return gate->visitors.count;
 }
 
+static enum err rewatch_doors(struct gate *gate, unsigned events)
+{
+    enum err err = OK;
+
+    for (uint32_t i = 0; i < gate->door_count; i++)
+        if (loop_rewatch(gate->office->loop, &gate->doors[i].watch, events))
+            err = ERR_SYSTEM;
+    return err;
+}
+
 static void pause_accepting(struct gate *gate, uint64_t ms)
 {
-    loop_rewatch(gate->office->loop, &gate->watch, 0);
+    rewatch_doors(gate, 0);
     loop_timer_set(&gate->resume, ms);
 }
 
@@ -57,7 +75,7 @@ static void on_resume(void *arg)
     if (!gate->open)
         return;
     gate->resumed_at_ms = loop_now_ms(gate->office->loop);
-    if (loop_rewatch(gate->office->loop, &gate->watch, LOOP_READ))
+    if (rewatch_doors(gate, LOOP_READ))
         loop_timer_set(&gate->resume, EMERGENCY_MS);
 }
 
@@ -90,14 +108,14 @@ static bool should_yield(struct gate *gate)
 }
 
 /* Returns false when no more connections can be accepted now. */
-static bool accept_one(struct gate *gate)
+static bool accept_one(struct door *door)
 {
+    struct gate *gate = door->gate;
     struct office *office = gate->office;
     struct sockaddr_storage peer;
     socklen_t peer_len = sizeof peer;
     int on = 1, unsent_bytes = KERNEL_UNSENT_BYTES;
-    int fd =
-        accept4(gate->listen_fd, (struct sockaddr *)&peer, &peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(door->fd, (struct sockaddr *)&peer, &peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd < 0) {
         if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -113,14 +131,15 @@ static bool accept_one(struct gate *gate)
     stats_add(office->stats, STAT_connections_accepted, 1);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof unsent_bytes);
-    visitor_start(&gate->visitors, fd, (struct sockaddr *)&peer);
+    visitor_start(&gate->visitors, fd, (struct sockaddr *)&peer, door->secure);
     slot_set_pending(office->region, office->slot, gate->visitors.count);
     return true;
 }
 
 static void on_acceptable(void *arg, int fd, unsigned events)
 {
-    struct gate *gate = arg;
+    struct door *door = arg;
+    struct gate *gate = door->gate;
 
     (void)fd;
     (void)events;
@@ -129,19 +148,25 @@ static void on_acceptable(void *arg, int fd, unsigned events)
             pause_accepting(gate, YIELD_MS);
             return;
         }
-        if (!accept_one(gate))
+        if (!accept_one(door))
             return;
     }
 }
 
-struct gate *gate_new(struct office *office, int listen_fd)
+struct gate *gate_new(struct office *office, const int *listen_fds, uint32_t listen_count,
+                      uint32_t plain_count)
 {
-    struct gate *gate = calloc(1, sizeof *gate);
+    struct gate *gate = calloc(1, sizeof *gate + listen_count * sizeof gate->doors[0]);
 
     if (!gate)
         return NULL;
     gate->office = office;
-    gate->listen_fd = listen_fd;
+    gate->door_count = listen_count;
+    for (uint32_t i = 0; i < listen_count; i++) {
+        gate->doors[i].gate = gate;
+        gate->doors[i].fd = listen_fds[i];
+        gate->doors[i].secure = i >= plain_count;
+    }
     visitors_init(&gate->visitors, office);
     loop_timer_init(office->loop, &gate->resume, on_resume, gate);
     return gate;
@@ -158,18 +183,25 @@ void gate_free(struct gate *gate)
 
 enum err gate_open(struct gate *gate)
 {
-    enum err err = loop_watch(gate->office->loop, &gate->watch, gate->listen_fd, LOOP_READ,
-                              on_acceptable, gate);
-
-    gate->open = gate->watching = !err;
-    return err;
+    for (uint32_t i = 0; i < gate->door_count; i++) {
+        struct door *door = &gate->doors[i];
+        if (loop_watch(gate->office->loop, &door->watch, door->fd, LOOP_READ, on_acceptable,
+                       door)) {
+            while (i--)
+                loop_unwatch(&gate->doors[i].watch);
+            return ERR_SYSTEM;
+        }
+    }
+    gate->open = gate->watching = true;
+    return OK;
 }
 
 void gate_close(struct gate *gate)
 {
     gate->open = false;
     if (gate->watching) {
-        loop_unwatch(&gate->watch);
+        for (uint32_t i = 0; i < gate->door_count; i++)
+            loop_unwatch(&gate->doors[i].watch);
         loop_timer_cancel(&gate->resume);
         gate->watching = false;
     }
@@ -178,6 +210,7 @@ void gate_close(struct gate *gate)
 
 void gate_flush(struct gate *gate)
 {
+    visitors_shake_hands(&gate->visitors);
     if (visitors_flush(&gate->visitors))
         slot_set_pending(gate->office->region, gate->office->slot, gate->visitors.count);
 }

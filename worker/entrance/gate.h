@@ -2,7 +2,7 @@
  * The gate: accepts connections and takes them through the HTTP upgrade; a connection that passes
  * becomes a session.
  *
- * All workers share one listening socket. So that connections spread evenly, a worker with clearly
+ * All workers share the listening sockets. So that connections spread evenly, a worker with clearly
  * more connections than the least loaded worker leaves the next connection to the others for a
  * moment. When none of them takes the connection (they may be stuck), the worker takes it after
  * all.
@@ -14,8 +14,10 @@
 
 struct gate;
 
-/* listen_fd is borrowed. NULL when out of memory. Does not accept yet. */
-struct gate *gate_new(struct office *office, int listen_fd);
+/* The descriptors are borrowed; the first plain_count are plain, the others speak TLS. NULL when
+ * out of memory. Does not accept yet. */
+struct gate *gate_new(struct office *office, const int *listen_fds, uint32_t listen_count,
+                      uint32_t plain_count);
 /* Closes what is pending. NULL is allowed. */
 void gate_free(struct gate *gate);
 /* Begins to accept. Errors as loop_watch. */

@@ -17,6 +17,7 @@
 #include "worker/session/errands.h"
 #include "worker/session/service_turn.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/wire/stream.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -237,7 +238,7 @@ struct session *life_open(struct office *office, int fd, const struct session_cl
 
     if (!session) {
         stats_add(office->stats, STAT_out_of_memory, 1);
-        close(fd);
+        stream_close(fd, claim->tls);
         slot_seat_leave(office->region, office->slot);
         if (claim->origin_key)
             origins_remove(office->region, office->slot, claim->origin_key);
@@ -246,11 +247,11 @@ struct session *life_open(struct office *office, int fd, const struct session_cl
     session->origin_key = claim->origin_key;
     if (session_number_take(session)) {
         stats_add(office->stats, STAT_out_of_memory, 1);
-        close(fd);
+        stream_close(fd, claim->tls);
         session_free(session);
         return NULL;
     }
-    if (conn_start(&session->conn, &office->host, fd)) {
+    if (conn_start(&session->conn, &office->host, fd, claim->tls)) {
         session_free(session);
         return NULL;
     }

@@ -17,6 +17,7 @@ struct session_claim {
     uint64_t origin_key;          /* counted in origins already; the session gives it back */
     struct slice answer;          /* the 101 */
     struct slice early;           /* bytes that came behind the request */
+    struct tls *tls;              /* the session takes it over, as fd; NULL: plain */
     struct slice since, epoch;    /* as the client gave them; data NULL: not given */
     struct deflate_terms deflate; /* how messages are compressed, as the answer says */
 };

@@ -7,6 +7,7 @@
 #include "worker/entrance/life.h"
 #include "worker/session/allowance.h"
 #include "worker/token/token.h"
+#include "worker/wire/stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@
 enum {
     LINGER_MS = 2000, /* after a refusal, for the peer's end of file */
     RETRY_AFTER_S = 1,
-    READ_STEP = 2048, /* bytes; most heads fit */
+    READ_STEP = 2048,      /* bytes; most heads fit */
+    HANDSHAKES_A_TURN = 2, /* a signature of RSA takes half a millisecond and more */
 };
 
 struct visitor {
@@ -26,11 +28,15 @@ struct visitor {
     struct wheel_node timer;
     struct visitors *visitors;
     struct buf head;
+    struct tls *tls;             /* NULL: plain */
+    TAILQ_ENTRY(visitor) greets; /* while greeting */
     uint64_t origin_key;
     int fd;
     bool waiting;   /* for the rest of the head */
     bool answered;  /* refused: bytes are dropped until the peer's end of file */
     bool uncounted; /* past limits.connectionsPerIP */
+    bool secure;    /* the handshake of TLS is over */
+    bool greeting;  /* among visitors->greeters */
     struct http_parser parser;
 };
 
@@ -66,11 +72,19 @@ static void waiting_end(struct visitor *visitor)
     visitors->waiting_count--;
 }
 
+static void greeting_end(struct visitor *visitor)
+{
+    if (visitor->greeting)
+        TAILQ_REMOVE(&visitor->visitors->greeters, visitor, greets);
+    visitor->greeting = false;
+}
+
 static void leave(struct visitor *visitor)
 {
     struct visitors *visitors = visitor->visitors;
 
     waiting_end(visitor);
+    greeting_end(visitor);
     loop_unwatch(&visitor->watch);
     wheel_cancel(&visitor->timer);
     *visitor->at = visitor->next;
@@ -86,7 +100,8 @@ static void part(struct visitor *visitor)
 {
     struct office *office = visitor->visitors->office;
 
-    close(visitor->fd);
+    stream_close(visitor->fd, visitor->tls);
+    visitor->tls = NULL;
     if (visitor->origin_key)
         origins_remove(office->region, office->slot, visitor->origin_key);
     leave(visitor);
@@ -118,8 +133,24 @@ static bool crowded(const struct visitors *visitors)
            (uint64_t)visitors->office->config->limits.pending_handshakes;
 }
 
-/* Answers, shuts our side down, and waits for the peer's end of file, so that no reset overtakes
- * the answer. Bytes that the peer sends meanwhile are dropped. */
+/* Shuts our side down, and waits for the peer's end of file, so that no reset overtakes the answer.
+ * Bytes that the peer sends meanwhile are dropped. */
+static void linger(struct visitor *visitor)
+{
+    struct visitors *visitors = visitor->visitors;
+
+    waiting_end(visitor);
+    visitor->answered = true;
+    if (!stream_end(visitor->fd, visitor->tls) || crowded(visitors) ||
+        loop_rewatch(visitors->office->loop, &visitor->watch, LOOP_READ)) {
+        part(visitor);
+        return;
+    }
+    buf_fini(&visitor->head);
+    wheel_set(&visitors->wheel, &visitor->timer, loop_now_ms(visitors->office->loop) + LINGER_MS);
+}
+
+/* Answers, and lingers. A visitor whose handshake of TLS is under way can be told nothing. */
 static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
 {
     struct office *office = visitor->visitors->office;
@@ -129,19 +160,20 @@ static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
     visitor->answered = true; /* whatever comes of it: a visitor is refused once */
     count_refusal(office->stats, refusal->status);
     log_debug("handshake_refused", "status=%d code=%s", refusal->status, refusal->code);
+    if (visitor->tls && !visitor->secure) {
+        part(visitor);
+        return;
+    }
     buf_init(&answer, 4096);
     http_answer_refusal(&answer, refusal, http_asks_head(&visitor->parser, visitor->head.data),
                         loop_unix_s(office->loop));
     /* A fresh socket's buffer takes a few hundred bytes whole. */
-    if (answer.failed || send(visitor->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0 ||
-        shutdown(visitor->fd, SHUT_WR) < 0 || crowded(visitor->visitors)) {
-        buf_fini(&answer);
+    if (answer.failed ||
+        stream_write(visitor->fd, visitor->tls, &(struct iovec){ answer.data, answer.len }, 1) < 0)
         part(visitor);
-        return;
-    }
+    else
+        linger(visitor);
     buf_fini(&answer);
-    buf_fini(&visitor->head);
-    wheel_set(&visitor->visitors->wheel, &visitor->timer, loop_now_ms(office->loop) + LINGER_MS);
 }
 
 static void refuse_busy(struct visitor *visitor, const char *code, const char *message)
@@ -310,6 +342,7 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
     struct deflate_terms deflate = deflate_host_choose(&office->host.deflate, upgrade->extensions);
     char extensions[DEFLATE_ANSWER_MAX];
     struct buf answer;
+    struct tls *tls;
 
     if (slot_seat_take(office->region, office->slot)) {
         refuse_busy(visitor, "full", "the largest number of connections is reached");
@@ -325,6 +358,8 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
         return;
     }
     leave(visitor);
+    tls = visitor->tls;
+    visitor->tls = NULL;
     life_open(office, visitor->fd,
               &(struct session_claim){
                   .address = address_of(upgrade, grant),
@@ -333,6 +368,7 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
                   .origin_key = visitor->origin_key,
                   .answer = buf_slice(&answer),
                   .early = slice_make(visitor->head.data + head_len, visitor->head.len - head_len),
+                  .tls = tls,
                   .since = upgrade->since,
                   .epoch = upgrade->epoch,
                   .deflate = deflate,
@@ -394,9 +430,7 @@ static ssize_t fill(struct visitor *visitor, size_t head_max)
         stats_add(visitor->visitors->office->stats, STAT_out_of_memory, 1);
         return 0;
     }
-    do
-        n = recv(visitor->fd, visitor->head.data + visitor->head.len, room, 0);
-    while (n < 0 && errno == EINTR);
+    n = stream_read(visitor->fd, visitor->tls, visitor->head.data + visitor->head.len, room);
     if (n > 0)
         visitor->head.len += (size_t)n;
     return n;
@@ -411,33 +445,27 @@ static void forget(struct visitor *visitor)
         part(visitor);
 }
 
-static void on_readable(void *arg, int fd, unsigned events)
+/* Reads the head, or a part of it. True: more of it may lie in TLS, where no event of the socket
+ * announces it. */
+static bool read_head(struct visitor *visitor)
 {
-    struct visitor *visitor = arg;
     struct office *office = visitor->visitors->office;
     struct http_fault fault;
     size_t head_len;
-    ssize_t n;
+    ssize_t n = fill(visitor, visitor->parser.head_max);
 
-    (void)fd;
-    (void)events;
-    if (visitor->answered) {
-        forget(visitor);
-        return;
-    }
-    n = fill(visitor, visitor->parser.head_max);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return;
+        return false;
     if (n <= 0) {
         stats_add(office->stats, STAT_handshake_cut, 1);
         part(visitor);
-        return;
+        return false;
     }
     stats_add(office->stats, STAT_bytes_in, (uint64_t)n);
     switch (
         http_parse(&visitor->parser, visitor->head.data, visitor->head.len, &head_len, &fault)) {
     case HTTP_MORE:
-        break;
+        return visitor->tls && tls_unread(visitor->tls);
     case HTTP_WHOLE:
         check(visitor, head_len);
         break;
@@ -446,6 +474,123 @@ static void on_readable(void *arg, int fd, unsigned events)
                             .status = fault.status, .code = fault.code, .message = fault.message });
         break;
     }
+    return false;
+}
+
+/* ---- TLS ---- */
+
+static enum stat_id stat_of_fault(enum tls_fault fault)
+{
+    switch (fault) {
+    case TLS_FAULT_PLAIN_HTTP:
+        return STAT_tls_failed_plain;
+    case TLS_FAULT_NOT_TLS:
+        return STAT_tls_failed_not_tls;
+    case TLS_FAULT_NO_COMMON:
+        return STAT_tls_failed_no_common;
+    case TLS_FAULT_DISTRUST:
+        return STAT_tls_failed_distrust;
+    case TLS_FAULT_CUT:
+        return STAT_tls_failed_cut;
+    case TLS_FAULT_OWN:
+        return STAT_tls_failed_own;
+    case TLS_FAULT_NONE:
+    case TLS_FAULT_BROKEN:
+        break;
+    }
+    return STAT_tls_failed_broken;
+}
+
+static void handshake_failed(struct visitor *visitor)
+{
+    struct stats_row *stats = visitor->visitors->office->stats;
+    enum tls_fault fault = tls_fault(visitor->tls);
+    enum stat_id stat = stat_of_fault(fault);
+
+    stats_add(stats, stat, 1);
+    log_debug("tls_failed", "why=%s", stats_name(stat));
+    if (fault == TLS_FAULT_PLAIN_HTTP) {
+        tls_free(visitor->tls);
+        visitor->tls = NULL;
+        refuse_bad(visitor, "this port speaks TLS: use wss:// or https://");
+    } else if (fault == TLS_FAULT_CUT) {
+        part(visitor);
+    } else {
+        linger(visitor); /* or a reset could overtake the alert */
+    }
+}
+
+static bool handshake_over(struct visitor *visitor)
+{
+    struct stats_row *stats = visitor->visitors->office->stats;
+
+    stats_add(stats, STAT_tls_handshakes, 1);
+    if (tls_resumed(visitor->tls))
+        stats_add(stats, STAT_tls_resumed, 1);
+    return visitor->secure = true;
+}
+
+/* A step of the handshake. answer: the client's hello may be answered now. True: the handshake is
+ * over. */
+static bool shake_hands(struct visitor *visitor, bool answer)
+{
+    unsigned events = LOOP_READ;
+    bool over = false;
+
+    switch (tls_handshake(visitor->tls, answer)) {
+    case TLS_READY:
+        over = handshake_over(visitor);
+        break;
+    case TLS_WANTS_READ:
+        break;
+    case TLS_WANTS_WRITE:
+        events = LOOP_READ | LOOP_WRITE;
+        break;
+    case TLS_WANTS_LEAVE:
+        events = 0; /* bytes behind the hello wait in the socket */
+        visitor->greeting = true;
+        TAILQ_INSERT_TAIL(&visitor->visitors->greeters, visitor, greets);
+        loop_again(visitor->visitors->office->loop);
+        break;
+    case TLS_FAILED:
+        handshake_failed(visitor);
+        return false;
+    }
+    if (loop_rewatch(visitor->visitors->office->loop, &visitor->watch, events) == OK)
+        return over;
+    part(visitor);
+    return false;
+}
+
+void visitors_shake_hands(struct visitors *visitors)
+{
+    for (int i = 0; i < HANDSHAKES_A_TURN; i++) {
+        struct visitor *visitor = TAILQ_FIRST(&visitors->greeters);
+        if (!visitor)
+            return;
+        greeting_end(visitor);
+        if (shake_hands(visitor, true))
+            while (read_head(visitor))
+                continue;
+    }
+    if (!TAILQ_EMPTY(&visitors->greeters))
+        loop_again(visitors->office->loop);
+}
+
+static void on_readable(void *arg, int fd, unsigned events)
+{
+    struct visitor *visitor = arg;
+
+    (void)fd;
+    (void)events;
+    if (visitor->answered) {
+        forget(visitor);
+        return;
+    }
+    if (visitor->tls && !visitor->secure && !shake_hands(visitor, false))
+        return;
+    while (read_head(visitor))
+        continue;
 }
 
 static void on_due(struct wheel_node *node, uint64_t now_ms)
@@ -453,6 +598,8 @@ static void on_due(struct wheel_node *node, uint64_t now_ms)
     struct visitor *visitor = (struct visitor *)((char *)node - offsetof(struct visitor, timer));
 
     (void)now_ms;
+    if (visitor->tls && !visitor->secure && !visitor->answered)
+        stats_add(visitor->visitors->office->stats, STAT_tls_failed_late, 1);
     if (visitor->answered)
         part(visitor);
     else
@@ -465,6 +612,7 @@ static void on_due(struct wheel_node *node, uint64_t now_ms)
 void visitors_init(struct visitors *visitors, struct office *office)
 {
     *visitors = (struct visitors){ .office = office };
+    TAILQ_INIT(&visitors->greeters);
     wheel_init(&visitors->wheel, loop_now_ms(office->loop), on_due);
 }
 
@@ -506,14 +654,17 @@ static void make_way(struct visitors *visitors)
     refuse_busy(visitors->oldest, "busy", "too many connections are being opened");
 }
 
-void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *peer)
+void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *peer, bool secure)
 {
     struct office *office = visitors->office;
     struct visitor *visitor = calloc(1, sizeof *visitor);
 
-    if (!visitor) {
+    if (visitor && secure)
+        visitor->tls = tls_accept(office->tls, fd);
+    if (!visitor || (secure && !visitor->tls)) {
         stats_add(office->stats, STAT_out_of_memory, 1);
         close(fd);
+        free(visitor);
         return;
     }
     visitor->visitors = visitors;
@@ -521,7 +672,7 @@ void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *pee
     buf_init(&visitor->head, (size_t)office->config->limits.header_bytes + 1);
     http_parser_init(&visitor->parser, (uint32_t)office->config->limits.header_bytes);
     if (loop_watch(office->loop, &visitor->watch, fd, LOOP_READ, on_readable, visitor)) {
-        close(fd);
+        stream_close(fd, visitor->tls);
         free(visitor);
         return;
     }

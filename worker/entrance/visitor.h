@@ -6,6 +6,10 @@
  * At most limits.pendingHandshakes visitors wait for the rest of their head. Past that the visitor
  * that has waited longest gives way, so that slow heads keep nobody out who comes with a whole
  * head. Refused visitors that linger do not count as waiting; as many of them are kept at most.
+ *
+ * On a port for TLS the handshake comes first, within the same time and number. The work with the
+ * private key is done at the end of a turn, for a few visitors a turn, in the order of their
+ * hellos: in between the sessions are served.
  */
 #ifndef WORKER_VISITOR_H
 #define WORKER_VISITOR_H
@@ -13,6 +17,8 @@
 #include "worker/wire/http.h"
 #include "worker/session/office.h"
 #include "worker/io/wheel.h"
+
+#include <sys/queue.h>
 
 struct sockaddr;
 struct visitor;
@@ -24,12 +30,15 @@ struct visitors {
     struct visitor *dead;            /* to be freed at the end of the turn */
     struct visitor *oldest, *newest; /* of those whose head is awaited; NULL: none */
     uint32_t count, waiting_count;   /* of all; of those whose head is awaited */
+    TAILQ_HEAD(, visitor) greeters;  /* have said hello in TLS, and wait for the answer */
 };
 
 void visitors_init(struct visitors *visitors, struct office *office);
 void visitors_fini(struct visitors *visitors);
-/* Takes fd over. Without memory fd is closed. */
-void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *peer);
+/* Takes fd over; secure: the peer must speak TLS. Without memory fd is closed. */
+void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *peer, bool secure);
+/* The end of a turn: answers the hellos of a few visitors. */
+void visitors_shake_hands(struct visitors *visitors);
 /* Draining: every visitor is answered 503. */
 void visitors_turn_away(struct visitors *visitors);
 /* The end of a turn: frees visitors that have gone. Returns whether there were any. */

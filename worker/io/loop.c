@@ -143,6 +143,11 @@ void loop_unwatch(struct loop_watch *watch)
     watch->events = 0;
 }
 
+void loop_read_again(struct loop_watch *watch)
+{
+    event_active(&watch->event, EV_READ, 0);
+}
+
 static void on_timer_event(evutil_socket_t fd, short what, void *arg)
 {
     struct loop_timer *timer = arg;

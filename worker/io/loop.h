@@ -44,6 +44,9 @@ enum err loop_watch(struct loop *loop, struct loop_watch *watch, int fd, unsigne
 /* Changes the watched events; 0 pauses. ERR_SYSTEM: the watch is paused. */
 enum err loop_rewatch(struct loop *loop, struct loop_watch *watch, unsigned events);
 void loop_unwatch(struct loop_watch *watch);
+/* Calls the watch's callback in the next turn as if the descriptor were readable: bytes were read
+ * ahead of it. For hooks alone, because a callback would run again in its own turn. */
+void loop_read_again(struct loop_watch *watch);
 
 typedef void (*loop_timer_cb)(void *arg);
 struct loop_timer {

@@ -13,6 +13,7 @@
 #include "worker/wire/conn.h"
 #include "worker/session/directory.h"
 #include "worker/io/loop.h"
+#include "worker/wire/tls.h"
 
 #include <stdint.h>
 
@@ -44,6 +45,8 @@ struct office {
     struct sessions_writer *table; /* this worker's rows in the shared table */
     struct arena arena;            /* of the message in hand; reset before each message */
     const char *node;              /* node.id */
+    struct tls_server *tls;        /* certificates for new connections; NULL: none are configured */
+    struct tickets *tickets;       /* keys of TLS tickets; the master's */
     uint32_t slot;
     uint64_t incarnation;
 

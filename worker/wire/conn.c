@@ -2,6 +2,7 @@
 
 #include "common/grow.h"
 #include "worker/wire/deflate_form.h"
+#include "worker/wire/stream.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,9 +10,6 @@
 #include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 enum {
     READ_SIZE = 64 * 1024,
@@ -62,7 +60,8 @@ static void conn_die(struct conn *conn)
     enter_state(conn, CONN_DEAD);
     loop_unwatch(&conn->watch);
     wheel_cancel(&conn->timer);
-    close(conn->fd);
+    stream_close(conn->fd, conn->tls);
+    conn->tls = NULL;
     conn->next_dead = conn->host->dead;
     conn->host->dead = conn;
 }
@@ -110,6 +109,8 @@ static uint64_t measure_taken(const struct conn *conn)
 
     if (ioctl(conn->fd, SIOCOUTQ, &waiting) != 0 || waiting < 0)
         waiting = 0;
+    if (conn->tls)
+        waiting += (int)tls_unsent(conn->tls);
     return (uint64_t)waiting < conn->left_bytes ? conn->left_bytes - (uint64_t)waiting : 0;
 }
 
@@ -712,14 +713,22 @@ static void read_rested(struct conn *conn)
     conn->rested_now = false;
 }
 
+/* TLS has read ahead of the socket, which then has nothing to announce: the end of the turn sees to
+ * the rest. */
+static void note_unread(struct conn *conn, ssize_t n)
+{
+    conn->unread = n == READ_SIZE && tls_unread(conn->tls);
+    if (conn->unread || tls_unsent(conn->tls)) /* TLS has answered by itself */
+        mark_rested(conn);
+}
+
 static void on_conn_readable(struct conn *conn)
 {
     size_t kept = leftover_take(conn, read_buffer);
-    ssize_t n;
+    ssize_t n = stream_read(conn->fd, conn->tls, read_buffer + kept, READ_SIZE);
 
-    do
-        n = recv(conn->fd, read_buffer + kept, READ_SIZE, 0);
-    while (n < 0 && errno == EINTR);
+    if (conn->tls)
+        note_unread(conn, n);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         leftover_keep(conn, read_buffer, kept);
         return;
@@ -761,7 +770,7 @@ static void flush_conn(struct conn *conn)
                                             ? pack_in_order
                                             : NULL,
                                 .arg = conn };
-    enum outbox_result result = outbox_flush(&conn->outbox, conn->fd, &sent);
+    enum outbox_result result = outbox_flush(&conn->outbox, conn->fd, conn->tls, &sent);
 
     if (sent.bytes) {
         tally_stat(host, STAT_bytes_out, sent.bytes);
@@ -775,8 +784,10 @@ static void flush_conn(struct conn *conn)
         return;
     }
     if (result == OUTBOX_EMPTY && conn->end_after_flush) {
-        conn->end_after_flush = false;
-        shutdown(conn->fd, SHUT_WR);
+        if (stream_end(conn->fd, conn->tls))
+            conn->end_after_flush = false;
+        else
+            result = OUTBOX_BLOCKED;
     }
     conn->write_wanted = result == OUTBOX_BLOCKED;
     if (conn->read_paused && conn->outbox.answer_bytes <= host->answer_bytes_max / 2) {
@@ -809,7 +820,7 @@ static void on_conn_event(void *arg, int fd, unsigned events)
         on_conn_readable(conn);
     /* A host that answers at once has marked this connection only. */
     if (conn->host->answers_at_once && conn->host->dirty == conn && conn->state != CONN_DEAD &&
-        !conn->rested) {
+        !conn->rested && !conn->unread) {
         conn->host->dirty = conn->next_dirty;
         conn->is_dirty = false;
         flush_conn(conn);
@@ -881,7 +892,7 @@ void conn_release(struct conn *conn)
     conn->last_in_ms = loop_now_ms(conn->host->loop); /* this side did not read meanwhile */
     rewatch_conn(conn);
     set_timer(conn);
-    if (conn->rested)
+    if (conn->rested || conn->unread)
         mark_rested(conn);
 }
 
@@ -901,22 +912,27 @@ enum err conn_send_raw(struct conn *conn, struct slice bytes)
 
 /* ---- life ---- */
 
-enum err conn_start(struct conn *conn, struct conn_host *host, int fd)
+enum err conn_start(struct conn *conn, struct conn_host *host, int fd, struct tls *tls)
 {
     uint64_t now_ms = loop_now_ms(host->loop);
 
     conn->host = host;
     conn->fd = fd;
+    conn->tls = tls;
     conn->state = CONN_OPEN;
     conn->last_in_ms = conn->progress_ms = now_ms;
     conn->deadline_ms = conn->close_at_ms = UINT64_MAX;
     ws_decoder_init(&conn->decoder, host->message_bytes_max);
     if (loop_watch(host->loop, &conn->watch, fd, LOOP_READ, on_conn_event, conn)) {
-        close(fd);
+        stream_close(fd, tls);
         return ERR_SYSTEM;
     }
     host->open_count++;
     set_timer(conn);
+    if (tls && tls_unread(tls)) {
+        conn->unread = true;
+        mark_rested(conn);
+    }
     return OK;
 }
 
@@ -954,6 +970,17 @@ static void bury_conn(struct conn *conn)
     host->calls->gone(conn); /* gone frees the memory */
 }
 
+/* Bytes that TLS has read ahead are given to the connection in the next turn. While the connection
+ * is not read they wait: conn_release and each flush come back to them. `unread` stays until
+ * on_conn_readable has run, because a rewatch forgets the event. */
+static void read_again(struct conn *conn)
+{
+    if (conn->state == CONN_DEAD || not_reading(conn))
+        return;
+    loop_read_again(&conn->watch);
+    loop_again(conn->host->loop);
+}
+
 void conn_host_flush(struct conn_host *host)
 {
     struct conn *todo = host->dirty;
@@ -967,6 +994,8 @@ void conn_host_flush(struct conn_host *host)
             flush_conn(conn);
         if (conn->rested)
             read_rested(conn);
+        if (conn->unread)
+            read_again(conn);
     }
     todo = host->dead;
     host->dead = NULL;

@@ -92,6 +92,7 @@ struct conn {
     struct conn_host *host;
     struct ws_decoder decoder;
     struct outbox outbox;
+    struct tls *tls;  /* NULL: plain */
     uint8_t *message; /* the pieces of an unfinished message; NULL: none */
     uint32_t message_len, message_size;
     uint8_t *leftover; /* the bytes of an unfinished head or control frame, or, `rested`, all bytes
@@ -121,6 +122,7 @@ struct conn {
     bool rested_now;  /* `rested`: in this turn */
     bool ending;      /* OPEN: nothing is read any more; closes when the answers have been given */
     bool broken;      /* `ending`: because the peer broke the protocol */
+    bool unread;      /* TLS has bytes that the socket will not announce */
 };
 
 void conn_host_init(struct conn_host *host, struct loop *loop, struct stats_row *stats,
@@ -129,9 +131,10 @@ void conn_host_init(struct conn_host *host, struct loop *loop, struct stats_row 
  * of the loop. */
 void conn_host_flush(struct conn_host *host);
 
-/* Starts a connection in the owner's zeroed memory, and takes fd over. ERR_SYSTEM: fd is closed, no
- * callback follows, the memory is still the owner's. */
-enum err conn_start(struct conn *conn, struct conn_host *host, int fd);
+/* Starts a connection in the owner's zeroed memory, and takes over fd and tls, whose handshake is
+ * over (NULL: plain). ERR_SYSTEM: both are closed, no callback follows, the memory is still the
+ * owner's. */
+enum err conn_start(struct conn *conn, struct conn_host *host, int fd, struct tls *tls);
 /* Messages are compressed on these terms, if any are agreed. Call before any message comes or goes.
  * ERR_NOMEM. */
 enum err conn_compress(struct conn *conn, const struct deflate_terms *terms);

@@ -5,6 +5,7 @@
 #include "worker/wire/conn.h"
 #include "worker/wire/http.h"
 #include "worker/wire/outbox.h"
+#include "worker/wire/stream.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,6 +29,7 @@ struct echo {
     struct conn_host host;
     struct loop_watch listener;
     struct loop_timer tick;
+    struct tls_server *tls; /* NULL: plain */
 };
 
 /* A client. Until the upgrade the guest collects the request's head; then conn has the socket. */
@@ -37,6 +39,8 @@ struct guest {
     struct loop_watch watch;
     struct buf head;
     struct http_parser parser;
+    struct tls *tls; /* NULL: plain */
+    bool secure;     /* the handshake of TLS is over */
     int fd;
 };
 
@@ -68,7 +72,7 @@ static void on_guest_gone(struct conn *conn)
 static void send_away(struct guest *guest)
 {
     loop_unwatch(&guest->watch);
-    close(guest->fd);
+    stream_close(guest->fd, guest->tls);
     buf_fini(&guest->head);
     free(guest);
 }
@@ -83,7 +87,7 @@ static void refuse_guest(struct guest *guest, const struct http_fault *fault)
         &(struct http_refusal){
             .status = fault->status, .code = fault->code, .message = fault->message },
         http_asks_head(&guest->parser, guest->head.data), loop_unix_s(guest->echo->loop));
-    if (send(guest->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0)
+    if (stream_write(guest->fd, guest->tls, &(struct iovec){ answer.data, answer.len }, 1) < 0)
         log_debug("echo_refusal_not_sent", "errno=%d", errno);
     buf_fini(&answer);
     send_away(guest);
@@ -109,7 +113,7 @@ static void upgrade(struct guest *guest, size_t head_len)
     http_answer_upgrade(&answer, request.key, request.offers_v1 ? "postoffice.v1" : NULL,
                         deflate_answer(&deflate, extensions));
     loop_unwatch(&guest->watch);
-    if (conn_start(&guest->conn, &guest->echo->host, guest->fd)) {
+    if (conn_start(&guest->conn, &guest->echo->host, guest->fd, guest->tls)) {
         buf_fini(&guest->head);
         free(guest);
     } else {
@@ -125,6 +129,26 @@ static void upgrade(struct guest *guest, size_t head_len)
     arena_fini(&arena);
 }
 
+/* Does a step of the handshake. True: it is over. */
+static bool secure_guest(struct guest *guest)
+{
+    switch (tls_handshake(guest->tls, true)) {
+    case TLS_READY:
+        return guest->secure = true;
+    case TLS_WANTS_WRITE:
+        if (loop_rewatch(guest->echo->loop, &guest->watch, LOOP_READ | LOOP_WRITE) == OK)
+            return false;
+        break;
+    case TLS_WANTS_READ:
+    case TLS_WANTS_LEAVE:
+        return false;
+    case TLS_FAILED:
+        break;
+    }
+    send_away(guest);
+    return false;
+}
+
 static void on_head(void *arg, int fd, unsigned events)
 {
     struct guest *guest = arg;
@@ -133,12 +157,14 @@ static void on_head(void *arg, int fd, unsigned events)
     ssize_t n;
 
     (void)events;
+    if (guest->tls && !guest->secure && !secure_guest(guest))
+        return;
     if (buf_reserve(&guest->head, 1024)) {
         send_away(guest);
         return;
     }
-    n = recv(fd, guest->head.data + guest->head.len, 1024, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    n = stream_read(fd, guest->tls, guest->head.data + guest->head.len, 1024);
+    if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0) {
         send_away(guest);
@@ -147,6 +173,8 @@ static void on_head(void *arg, int fd, unsigned events)
     guest->head.len += (size_t)n;
     switch (http_parse(&guest->parser, guest->head.data, guest->head.len, &head_len, &fault)) {
     case HTTP_MORE:
+        if (guest->tls && tls_unread(guest->tls))
+            loop_read_again(&guest->watch);
         break;
     case HTTP_WHOLE:
         upgrade(guest, head_len);
@@ -176,6 +204,12 @@ static void on_guest_waiting(void *arg, int listen_fd, unsigned events)
     guest->fd = fd;
     buf_init(&guest->head, ECHO_HEAD_MAX + 2048);
     http_parser_init(&guest->parser, ECHO_HEAD_MAX);
+    guest->tls = echo->tls ? tls_accept(echo->tls, fd) : NULL;
+    if (echo->tls && !guest->tls) {
+        close(fd);
+        free(guest);
+        return;
+    }
     if (loop_watch(echo->loop, &guest->watch, fd, LOOP_READ, on_head, guest))
         send_away(guest);
 }
@@ -245,7 +279,7 @@ static void start_host(struct echo *echo)
     on_echo_tick(echo);
 }
 
-int echo_run(uint16_t port, enum echo_deflate deflate)
+int echo_run(uint16_t port, enum echo_deflate deflate, const struct tls_pair *pair)
 {
     /* One a process: connections that are open at the end stay reachable. */
     static struct echo echo;
@@ -258,15 +292,17 @@ int echo_run(uint16_t port, enum echo_deflate deflate)
     }
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
     echo.loop = loop_new();
-    if (!echo.loop ||
+    echo.tls = pair ? tls_server_new(pair, 1, NULL) : NULL;
+    if (!echo.loop || (pair && !echo.tls) ||
         loop_watch(echo.loop, &echo.listener, fd, LOOP_READ, on_guest_waiting, &echo)) {
         close(fd);
         return 1;
     }
     start_host(&echo);
     start_deflate(&echo, deflate);
-    printf("echo-test: ws://127.0.0.1:%u/\n", port);
+    printf("echo-test: %s://127.0.0.1:%u/\n", pair ? "wss" : "ws", port);
     fflush(stdout);
     loop_run(echo.loop);
     loop_unwatch(&echo.listener);

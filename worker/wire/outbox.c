@@ -1,12 +1,12 @@
 #include "worker/wire/outbox.h"
 
 #include "worker/wire/deflate_form.h"
+#include "worker/wire/stream.h"
 #include "worker/wire/ws.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 enum {
@@ -683,33 +683,23 @@ static void batch_settle(struct batch *batch, struct outbox *outbox, size_t writ
         put_back(outbox->lanes, batch->frames[i]);
 }
 
-static ssize_t batch_send(struct batch *batch, int fd)
-{
-    struct msghdr header = { .msg_iov = batch->iov, .msg_iovlen = batch->iov_count };
-    ssize_t written;
-
-    do /* one piece is the usual case; send is cheaper than sendmsg */
-        written = batch->iov_count == 1
-                      ? send(fd, batch->iov[0].iov_base, batch->iov[0].iov_len, MSG_NOSIGNAL)
-                      : sendmsg(fd, &header, MSG_NOSIGNAL);
-    while (written < 0 && errno == EINTR);
-    return written;
-}
-
-enum outbox_result outbox_flush(struct outbox *outbox, int fd, struct outbox_sent *sent)
+enum outbox_result outbox_flush(struct outbox *outbox, int fd, struct tls *tls,
+                                struct outbox_sent *sent)
 {
     static struct batch batch;
     uint64_t before = sent->bytes;
 
+    if (tls && tls_finish(tls) < 0)
+        return errno == EAGAIN ? OUTBOX_BLOCKED : OUTBOX_BROKEN;
     while (outbox->bytes) {
         ssize_t written;
 
         batch_fill(&batch, outbox, sent);
-        written = batch_send(&batch, fd);
+        written = stream_write(fd, tls, batch.iov, batch.iov_count);
         batch_settle(&batch, outbox, written < 0 ? 0 : (size_t)written, sent);
         if (written < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTBOX_BLOCKED : OUTBOX_BROKEN;
-        if ((size_t)written < batch.bytes)
+        if ((size_t)written < batch.bytes || (tls && tls_unsent(tls)))
             return OUTBOX_BLOCKED;
         if (outbox->bytes && sent->bytes - before >= FAIR_SHARE)
             return OUTBOX_MORE;

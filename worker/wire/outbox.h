@@ -16,6 +16,7 @@
 
 struct frame;
 struct outbox_lanes;
+struct tls;
 
 /* The longest text of outbox_position.log: `"log":"NAME",` with a name of 255 bytes, all escaped.
  */
@@ -90,7 +91,8 @@ struct outbox_sent {
     uint32_t messages; /* signals and mail that left whole */
     uint32_t answers;
 };
-/* Writes as much as the socket takes, usually in one sendmsg. Adds to *sent. */
-enum outbox_result outbox_flush(struct outbox *outbox, int fd, struct outbox_sent *sent);
+/* Writes as much as the socket takes, usually in one sendmsg. tls NULL: plain. Adds to *sent. */
+enum outbox_result outbox_flush(struct outbox *outbox, int fd, struct tls *tls,
+                                struct outbox_sent *sent);
 
 #endif

@@ -1,0 +1,20 @@
+/*
+ * The certificates of the configuration, judged by the master before any worker has them: are they
+ * pairs, whom do they name, when do they end.
+ */
+#ifndef MASTER_CERTIFICATES_H
+#define MASTER_CERTIFICATES_H
+
+#include "config/config.h"
+#include "shm/region.h"
+
+/* Is every pair one that can be presented? False, with a line in why that names both files. */
+bool certificates_judge(const struct config *config, char *why, size_t why_size);
+/* Appends a line for each certificate that has ended, ends within 14 days, or has not begun. */
+void certificates_warn(const struct config *config, int64_t now_s, struct buf *out);
+/* The same as events of the log. */
+void certificates_log_ends(const struct config *config, int64_t now_s);
+/* Writes names and ends for `status`. */
+void certificates_publish(const struct config *config, struct region *region);
+
+#endif
