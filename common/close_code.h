@@ -3,7 +3,9 @@
  * 7.4.1 and the registry of its section 11.7, and from 4000 on PostOffice's own (docs/protocol.md,
  * section 7).
  *
- * Below 4500 a client shall connect again, from 4500 on it shall not.
+ * Below 4500 a client shall connect again, from 4500 on it shall not. 4400 to 4404 refuse a
+ * connection that asked to be refused so, and say what its HTTP status would have said: the client
+ * shall not connect again as it is.
  */
 #ifndef COMMON_CLOSE_CODE_H
 #define COMMON_CLOSE_CODE_H
@@ -23,6 +25,10 @@ enum {
     WS_CLOSE_DRAINING = 4000, /* this worker leaves, the server stays */
     WS_CLOSE_TOKEN_EXPIRED = 4001,
     WS_CLOSE_TOO_SLOW = 4002,
+    WS_CLOSE_BAD_REQUEST = 4400,
+    WS_CLOSE_NO_TOKEN = 4401, /* or a bad one */
+    WS_CLOSE_FORBIDDEN = 4403,
+    WS_CLOSE_NOT_FOUND = 4404,
     WS_CLOSE_REPLACED = 4500, /* by a newer session */
     WS_CLOSE_REVOKED = 4501,
     WS_CLOSE_ADMIN = 4502,

@@ -2,9 +2,10 @@
 #include "config/checks.h"
 
 #include "common/address.h"
+#include "common/ip.h"
 #include "common/log.h"
+#include "config/listen.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 static bool is_alnum(char c)
@@ -25,22 +26,9 @@ static bool made_of(const char *text, const char *others, size_t min, size_t max
 
 bool check_listen(const char *text)
 {
-    unsigned char address[sizeof(struct in6_addr)];
+    struct listen_item item;
 
-    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1 ||
-           strcmp(text, "localhost") == 0;
-}
-
-bool check_loopback(const char *text)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-
-    if (inet_pton(AF_INET, text, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    if (inet_pton(AF_INET6, text, &v6) == 1)
-        return IN6_IS_ADDR_LOOPBACK(&v6);
-    return strcmp(text, "localhost") == 0;
+    return listen_parse(text, &item);
 }
 
 static bool check_port(const char *text)
@@ -148,6 +136,42 @@ bool check_addresses(const char *text)
 bool check_full(const char *text)
 {
     return strcmp(text, "trim") == 0 || strcmp(text, "reject") == 0;
+}
+
+bool check_network(const char *text)
+{
+    return ip_network_good(text);
+}
+
+bool check_proxy_protocol(const char *text)
+{
+    return strcmp(text, "off") == 0 || strcmp(text, "required") == 0;
+}
+
+/* Bytes that a request target can hold (RFC 9112 3.2.1), without those that end a path, and with
+ * "*" at its end when `star`. */
+static bool check_target(const char *text, bool star)
+{
+    size_t len = strlen(text);
+
+    if (*text != '/')
+        return false;
+    if (star && text[len - 1] == '*')
+        len--;
+    for (size_t i = 0; i < len; i++)
+        if (text[i] <= ' ' || text[i] >= 0x7f || strchr("?#*", text[i]))
+            return false;
+    return true;
+}
+
+bool check_path(const char *text)
+{
+    return check_target(text, true);
+}
+
+bool check_health_path(const char *text)
+{
+    return !*text || check_target(text, false);
 }
 
 bool check_kid(const char *text)

@@ -4,9 +4,11 @@
 
 #include <stdbool.h>
 
-bool check_listen(const char *text);   /* an IPv4 or IPv6 literal, or "localhost" */
-bool check_loopback(const char *text); /* true for 127/8, ::1 and localhost; text is one that
-                                          check_listen accepts */
+bool check_listen(const char *text);         /* an item of listen (listen.h) */
+bool check_network(const char *text);        /* an address, ADDRESS/BITS, or "unix" (ip.h) */
+bool check_proxy_protocol(const char *text); /* off or required */
+bool check_path(const char *text);           /* of a request target; may end in "*" */
+bool check_health_path(const char *text);    /* the same without "*", or "" */
 bool check_origin(const char *text); /* scheme://host[:port] as a browser sends it (RFC 6454 6.2) */
 bool check_cookie(const char *text); /* a cookie's name (RFC 6265 4.1.1: a token), or "" */
 bool check_prefix(const char *text); /* of Redis keys */

@@ -56,11 +56,15 @@ struct config {
     char *file; /* the path of the configuration file */
     char *dir;  /* the directory of that file, where relative paths start */
 
-    int64_t socket_port; /* 0: none */
-    char *listen;
-    int64_t connections_max; /* maxWebSocketConnections, all workers together */
-    int64_t workers;         /* as written: 0 = one a core */
-    int64_t ssl_port;        /* 0: none */
+    int64_t socket_port;                /* 0: none */
+    struct config_list listen;          /* listen.h reads an item */
+    struct config_list paths;           /* served; an item that ends in "*" is a prefix */
+    char *health_path;                  /* "" : none */
+    struct config_list trusted_proxies; /* networks (common/ip.h) */
+    char *proxy_protocol;               /* off required */
+    int64_t connections_max;            /* maxWebSocketConnections, all workers together */
+    int64_t workers;                    /* as written: 0 = one a core */
+    int64_t ssl_port;                   /* 0: none */
     char *ssl_cert_path, *ssl_key_path;
     struct {
         struct config_pair *pairs; /* from the two paths and tls.certificates; the first is the

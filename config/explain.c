@@ -22,6 +22,18 @@ static const char *type_name(const struct key *key)
     return names[key->type];
 }
 
+static void add_default_list(struct buf *out, const char *items)
+{
+    buf_add_text(out, "[\"");
+    for (; *items; items++) {
+        if (*items == ',')
+            buf_add_text(out, "\", \"");
+        else
+            buf_add_char(out, *items);
+    }
+    buf_add_text(out, "\"]");
+}
+
 static void add_default(struct buf *out, const struct key *key)
 {
     if (key->type == KEY_INT)
@@ -30,6 +42,8 @@ static void add_default(struct buf *out, const struct key *key)
         buf_add_text(out, key->initial ? "true" : "false");
     else if (key->type == KEY_TEXT)
         buf_addf(out, "\"%s\"", key->initial_text);
+    else if (key->type == KEY_LIST && key->initial_text)
+        add_default_list(out, key->initial_text);
     else
         buf_add_text(out, key->type == KEY_LIST || key->type == KEY_KEYS || key->type == KEY_PAIRS
                               ? "[]"

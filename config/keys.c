@@ -7,6 +7,7 @@
 
 #include "common/workers.h"
 #include "config/checks.h"
+#include "config/listen.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -31,6 +32,12 @@
         .help = (words), __VA_ARGS__                                                               \
     }
 
+#define LIST(key, field, first, when, words, ...)                                                  \
+    {                                                                                              \
+        .name = (key), .type = KEY_LIST, .apply = (when), AT(field), .initial_text = (first),      \
+        .help = (words), __VA_ARGS__                                                               \
+    }
+
 /* clang-format off */
 const struct key config_keys[] = {
     /* Fields that no key sets, but that a worker must have. */
@@ -39,9 +46,28 @@ const struct key config_keys[] = {
 
     NUMBER("socketPort", socket_port, 7502, 0, 65535, CONFIG_RESTART,
            "The TCP port for WebSocket connections in plain text; 0: none, sslPort alone."),
-    TEXT("listen", listen, "0.0.0.0", CONFIG_RESTART,
-         "The address that socketPort is opened on; 127.0.0.1 for this machine alone, :: for IPv6.",
-         .check = check_listen, .allowed = "an IPv4 or IPv6 address, or \"localhost\""),
+    LIST("listen", listen, "0.0.0.0", CONFIG_RESTART,
+         "Where connections are accepted, one address or a list. An address without a port has socketPort. "
+         "127.0.0.1 for this machine alone; :: for IPv6, and for IPv4 too unless the list has an IPv4 address of the same "
+         "port. A unix socket has mode 0660 and the master's group unless the item says otherwise.",
+         .check = check_listen, .min = 1, .max = LISTEN_MAX, .lone = true,
+         .allowed = "an IPv4 or IPv6 address or \"localhost\", with :PORT behind it (an IPv6 address then in brackets) or not, "
+                    "or unix:/PATH?mode=0660&group=NAME"),
+    LIST("path", paths, "/,/ws", CONFIG_LIVE,
+         "The paths that are served; one that ends in * is every path that begins so. Any other is answered with 404.",
+         .check = check_path, .min = 1, .max = 64, .lone = true,
+         .allowed = "a path that begins with / and has no ?, # or space, and * only at its end"),
+    TEXT("healthPath", health_path, "/healthz", CONFIG_LIVE,
+         "A GET of this path says whether the server serves (200) or not (503), for load balancers; empty: it is a path "
+         "like others.", .check = check_health_path,
+         .allowed = "empty, or a path that begins with / and has no ?, #, * or space"),
+    LIST("trustedProxies", trusted_proxies, NULL, CONFIG_LIVE,
+         "Whose word is taken on the address of a client: X-Forwarded-For, Forwarded, and the PROXY header. Nobody's when "
+         "empty.", .check = check_network, .lone = true,
+         .allowed = "an IPv4 or IPv6 address, a network as 10.0.0.0/8 (no bits set behind the prefix), or unix"),
+    TEXT("proxyProtocol", proxy_protocol, "off", CONFIG_LIVE,
+         "required: every connection begins with a PROXY header, version 1 or 2, and comes from trustedProxies.",
+         .check = check_proxy_protocol, .allowed = "off or required"),
     NUMBER("maxWebSocketConnections", connections_max, 20000, 1, 4000000, CONFIG_RESTART,
            "Connections of all workers together; one more is answered with 503. Shared memory is sized by it."),
     NUMBER("workers", workers, 0, 0, WORKERS_WANTED_MAX, CONFIG_LIVE,
@@ -347,7 +373,8 @@ const char *key_allowed(const struct key *key, char text[KEY_ALLOWED_MAX])
         snprintf(text, KEY_ALLOWED_MAX, "true or false");
         break;
     case KEY_LIST:
-        snprintf(text, KEY_ALLOWED_MAX, "a list of strings, each %s", key->allowed);
+        snprintf(text, KEY_ALLOWED_MAX, "%s of strings, each %s",
+                 key->lone ? "a string, or a list" : "a list", key->allowed);
         break;
     case KEY_KEYS:
         snprintf(text, KEY_ALLOWED_MAX, "a list of objects, each with kid, kty and a file");

@@ -31,9 +31,10 @@ struct key {
     enum key_type type;
     enum config_apply apply;
     enum key_base base;
-    size_t offset; /* of the field in struct config */
-    int64_t min, max, initial;
-    const char *initial_text;        /* KEY_TEXT */
+    size_t offset;             /* of the field in struct config */
+    int64_t min, max, initial; /* KEY_LIST: min and max items; max 0: KEY_ITEMS_MAX */
+    const char *initial_text;  /* KEY_TEXT; KEY_LIST: its items with commas between, or NULL */
+    bool lone;                 /* KEY_LIST: a string is a list of one */
     bool (*check)(const char *text); /* KEY_TEXT, and each item of KEY_LIST; NULL: any text */
     const char *allowed;             /* the texts that check accepts, for a person */
     const char *variable;            /* the environment variable; NULL: made from the name */
@@ -46,8 +47,9 @@ extern const size_t config_key_rows;
 
 enum {
     KEY_TEXT_MAX = 1024,   /* bytes of a string value */
+    KEY_ITEMS_MAX = 1000,  /* of a list */
     KEY_VARIABLE_MAX = 80, /* bytes of an environment variable's name, its NUL included */
-    KEY_ALLOWED_MAX = 256,
+    KEY_ALLOWED_MAX = 320,
     KEY_ED25519_BYTES = 32,
     KEY_HMAC_BYTES_MIN = 32,
     KEY_HMAC_BYTES_MAX = 512,

@@ -6,6 +6,7 @@
  * still checks every length, and refuses bytes that the writer cannot have written.
  */
 #include "config/checks.h"
+#include "config/listen.h"
 #include "config/parts.h"
 
 #include "common/utf8.h"
@@ -512,7 +513,7 @@ struct config *config_reloaded(const struct config *before, const struct config 
     }
     /* auth.required is live but listen is not: false was allowed for a loopback address that is not
      * in force yet, and must not open the port that is. */
-    if (config && !check_loopback(config->listen))
+    if (config && !listen_is_local(&config->listen))
         config->auth.required = true;
     return config;
 }

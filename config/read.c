@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FOUND_MAX = 200, LIST_MAX = 1000, PATH_MAX_LEN = 1024 };
+enum { FOUND_MAX = 200, PATH_MAX_LEN = 1024 };
 
 static const struct spot environment = { "environment", "" };
 
@@ -28,28 +28,6 @@ bool read_draft_text(struct draft *draft, char **field, const char *text)
     }
     free(*field);
     *field = copy;
-    return true;
-}
-
-static bool no_redis(struct draft *draft, struct config_redis *redis)
-{
-    return read_draft_text(draft, &redis->host, "") && read_draft_text(draft, &redis->path, "") &&
-           read_draft_text(draft, &redis->user, "") && read_draft_text(draft, &redis->password, "");
-}
-
-bool read_defaults(struct draft *draft)
-{
-    for (size_t i = 0; i < config_key_rows; i++) {
-        const struct key *key = &config_keys[i];
-        void *field = key_has_field(key) ? key_field(key, draft->config) : NULL;
-        if (key->type == KEY_INT)
-            *(int64_t *)field = key->initial;
-        else if (key->type == KEY_BOOL)
-            *(bool *)field = key->initial;
-        else if ((key->type == KEY_TEXT && !read_draft_text(draft, field, key->initial_text)) ||
-                 (key->type == KEY_SOURCES && !no_redis(draft, field)))
-            return false;
-    }
     return true;
 }
 
@@ -90,8 +68,6 @@ static bool list_add(struct draft *draft, struct config_list *list, const char *
 {
     char **items;
 
-    if (list->count >= LIST_MAX)
-        return false;
     items = realloc(list->items, (list->count + 1) * sizeof *items);
     if (!items)
         return false;
@@ -100,16 +76,78 @@ static bool list_add(struct draft *draft, struct config_list *list, const char *
     return read_draft_text(draft, &list->items[list->count], text) && ++list->count;
 }
 
+static long long most_items(const struct key *key)
+{
+    return key->max ? key->max : KEY_ITEMS_MAX;
+}
+
 static void set_item(struct draft *draft, const struct key *key, struct spot spot, const char *text)
 {
-    if (text_fits(draft, key, spot, text) && !list_add(draft, key_field(key, draft->config), text))
-        report_error(draft->report, spot, "found too many, allowed %d", LIST_MAX);
+    struct config_list *list = key_field(key, draft->config);
+
+    if (!text_fits(draft, key, spot, text))
+        return;
+    if ((long long)list->count >= most_items(key))
+        report_error(draft->report, spot, "found too many, allowed %lld", most_items(key));
+    else if (!list_add(draft, list, text))
+        report_error(draft->report, spot, "out of memory");
+}
+
+/* Items with commas between. */
+static void parse_list(struct draft *draft, const struct key *key, struct spot spot,
+                       const char *text)
+{
+    char *copy = strdup(text), *rest = copy, *item;
+    int64_t count = 0;
+
+    if (!copy) {
+        report_error(draft->report, spot, "out of memory");
+        return;
+    }
+    config_key_fini(key, draft->config);
+    while ((item = strsep(&rest, ","))) {
+        item += strspn(item, " ");
+        for (size_t len = strlen(item); len && item[len - 1] == ' '; len--)
+            item[len - 1] = 0;
+        if (*item)
+            set_item(draft, key, spot, item);
+        count += *item != 0;
+    }
+    if (count < key->min)
+        refuse_value(draft, key, spot, "an empty list");
+    free(copy);
 }
 
 static void set_use(struct draft *draft, struct spot spot, const char *text)
 {
     read_draft_text(draft, &draft->use, text);
     draft->use_spot = spot;
+}
+
+/* ---- the defaults ---- */
+
+static bool no_redis(struct draft *draft, struct config_redis *redis)
+{
+    return read_draft_text(draft, &redis->host, "") && read_draft_text(draft, &redis->path, "") &&
+           read_draft_text(draft, &redis->user, "") && read_draft_text(draft, &redis->password, "");
+}
+
+bool read_defaults(struct draft *draft)
+{
+    for (size_t i = 0; i < config_key_rows; i++) {
+        const struct key *key = &config_keys[i];
+        void *field = key_has_field(key) ? key_field(key, draft->config) : NULL;
+        if (key->type == KEY_INT)
+            *(int64_t *)field = key->initial;
+        else if (key->type == KEY_BOOL)
+            *(bool *)field = key->initial;
+        else if ((key->type == KEY_TEXT && !read_draft_text(draft, field, key->initial_text)) ||
+                 (key->type == KEY_SOURCES && !no_redis(draft, field)))
+            return false;
+        else if (key->type == KEY_LIST && key->initial_text)
+            parse_list(draft, key, draft_spot(draft, key->name), key->initial_text);
+    }
+    return true;
 }
 
 /* ---- the file ---- */
@@ -129,13 +167,24 @@ static const char *describe(const struct cJSON *node)
 static void read_list(struct draft *draft, const struct key *key, struct spot spot,
                       const struct cJSON *node)
 {
+    char path[PATH_MAX_LEN];
+    int64_t count = 0;
+
     config_key_fini(key, draft->config);
-    for (const struct cJSON *item = tree_first(node); item; item = tree_next(item)) {
-        if (tree_kind(item) == NODE_TEXT)
-            set_item(draft, key, spot, tree_text(item));
-        else
-            refuse_value(draft, key, spot, describe(item));
+    if (tree_kind(node) == NODE_TEXT) {
+        set_item(draft, key, spot, tree_text(node));
+        return;
     }
+    for (const struct cJSON *item = tree_first(node); item; item = tree_next(item), count++) {
+        struct spot at = { spot.file, path };
+        snprintf(path, sizeof path, "%s[%lld]", spot.key, (long long)count);
+        if (tree_kind(item) == NODE_TEXT)
+            set_item(draft, key, at, tree_text(item));
+        else
+            refuse_value(draft, key, at, describe(item));
+    }
+    if (count < key->min)
+        refuse_value(draft, key, spot, "an empty list");
 }
 
 static bool kind_fits(const struct key *key, enum node_kind kind)
@@ -146,7 +195,7 @@ static bool kind_fits(const struct key *key, enum node_kind kind)
         [KEY_SOURCES] = NODE_OBJECT, [KEY_PAIRS] = NODE_LIST,
     };
 
-    return wanted[key->type] == kind;
+    return wanted[key->type] == kind || (key->lone && kind == NODE_TEXT);
 }
 
 static void read_value(struct draft *draft, const struct key *key, const struct cJSON *node)
@@ -242,26 +291,6 @@ static bool parse_variable_int(const char *text, int64_t *value)
     if (minus)
         *value = -*value;
     return true;
-}
-
-static void parse_list(struct draft *draft, const struct key *key, struct spot spot,
-                       const char *text)
-{
-    char *copy = strdup(text), *rest = copy, *item;
-
-    if (!copy) {
-        report_error(draft->report, spot, "out of memory");
-        return;
-    }
-    config_key_fini(key, draft->config);
-    while ((item = strsep(&rest, ","))) {
-        item += strspn(item, " ");
-        for (size_t len = strlen(item); len && item[len - 1] == ' '; len--)
-            item[len - 1] = 0;
-        if (*item)
-            set_item(draft, key, spot, item);
-    }
-    free(copy);
 }
 
 static void read_variable(struct draft *draft, const struct key *key, const char *variable,

@@ -3,6 +3,7 @@
  * that cannot work.
  */
 #include "config/checks.h"
+#include "config/listen.h"
 #include "config/parts.h"
 
 #include "common/log.h"
@@ -160,14 +161,51 @@ static bool replica_timeout_matters(const struct config *config)
            config->mailbox.replica_timeout_ms != keys_find("mailbox.replicaTimeoutMs")->initial;
 }
 
+/* One socket twice, or a group that is none. */
+static void check_listen_items(struct draft *draft)
+{
+    const struct config *config = draft->config;
+    struct listen_item items[LISTEN_MAX];
+    struct log_text quoted;
+
+    for (size_t i = 0; i < config->listen.count; i++) {
+        const char *text = log_quote(&quoted, slice_of(config->listen.items[i]));
+        if (!listen_parse(config->listen.items[i], &items[i]))
+            return; /* read.c has reported the item */
+        if (*items[i].group && !getgrnam(items[i].group))
+            report_error(draft->report, draft_spot(draft, "listen"),
+                         "found %s, allowed a group of this system", text);
+        for (size_t before = 0; before < i; before++)
+            if (listen_same(&items[before], &items[i], (uint16_t)config->socket_port))
+                report_error(draft->report, draft_spot(draft, "listen"),
+                             "found %s, which is listed already, allowed each address once", text);
+    }
+}
+
+/* A proxy that nobody trusts, and a health check that a served path would hide. */
+static void check_proxy(struct draft *draft)
+{
+    const struct config *config = draft->config;
+
+    if (strcmp(config->proxy_protocol, "required") == 0 && config->trusted_proxies.count == 0)
+        report_error(draft->report, draft_spot(draft, "proxyProtocol"),
+                     "found required without trustedProxies, allowed off, or name the proxies in "
+                     "trustedProxies");
+    for (size_t i = 0; i < config->paths.count; i++)
+        if (*config->health_path && strcmp(config->paths.items[i], config->health_path) == 0)
+            report_error(draft->report, draft_spot(draft, "healthPath"),
+                         "found \"%s\", which path serves, allowed another path, or empty",
+                         config->health_path);
+}
+
 static void check_combinations(struct draft *draft)
 {
     const struct config *config = draft->config;
 
-    if (!config->auth.required && !check_loopback(config->listen))
+    if (!config->auth.required && !listen_is_local(&config->listen))
         report_error(draft->report, draft_spot(draft, "auth.required"),
-                     "found false with listen \"%s\", allowed true, or listen a loopback address",
-                     config->listen);
+                     "found false with a listen that other machines reach, allowed true, or listen "
+                     "loopback addresses and unix sockets alone");
     if (config->redis_options.reconnect_min_ms > config->redis_options.reconnect_max_ms)
         report_error(draft->report, draft_spot(draft, "redis.reconnectMinMs"),
                      "found %lld, more than redis.reconnectMaxMs, allowed at most its %lld",
@@ -193,5 +231,7 @@ void resolve_draft(struct draft *draft)
     choose_source(draft);
     check_ports(draft);
     check_user_and_group(draft);
+    check_listen_items(draft);
+    check_proxy(draft);
     check_combinations(draft);
 }

@@ -129,6 +129,21 @@ static void name_node(struct server *server)
              random & 0xffffff);
 }
 
+static void log_started(struct server *server)
+{
+    const struct config_list *listen = &server->config->listen;
+    struct buf items;
+
+    buf_init(&items, 4096);
+    for (size_t i = 0; i < listen->count; i++)
+        buf_addf(&items, "%s%s", i ? "," : "", listen->items[i]);
+    log_info("server_started", "version=%s node=%s listen=%s port=%lld ssl_port=%lld workers=%u",
+             POSTOFFICE_VERSION, server->node, buf_text(&items),
+             (long long)server->config->socket_port, (long long)server->config->ssl_port,
+             server->crew.wanted);
+    buf_fini(&items);
+}
+
 static void man(struct server *server)
 {
     struct crew *crew = &server->crew;
@@ -148,10 +163,7 @@ static void man(struct server *server)
     crew->private_fds[3] = server->door_fd;
     crew_want(crew, config_worker_count(server->config));
     server->since_ms = clock_monotonic_ms();
-    log_info("server_started", "version=%s node=%s listen=%s port=%lld ssl_port=%lld workers=%u",
-             POSTOFFICE_VERSION, server->node, server->config->listen,
-             (long long)server->config->socket_port, (long long)server->config->ssl_port,
-             crew->wanted);
+    log_started(server);
     reload_log_revoked(server->config);
 }
 
@@ -277,6 +289,7 @@ static void close_all(struct server *server)
     region_close(server->region);
     listeners_close(&server->listeners);
     tickets_free(server->tickets);
+    listeners_remove(&server->listeners);
     if (server->signal_fd >= 0)
         close(server->signal_fd);
     if (server->door_fd >= 0)

@@ -10,9 +10,7 @@
 
 #include "common/hash.h"
 
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/socket.h>
 
 enum {
     PROBE_MAX = 128,
@@ -33,21 +31,11 @@ static uint64_t hash_origin(const struct region *region, uint8_t kind, const voi
     return key != 0 ? key : 1; /* 0 marks an empty cell */
 }
 
-uint64_t origins_key(const struct region *region, const struct sockaddr *peer)
+uint64_t origins_key(const struct region *region, const struct ip *peer)
 {
-    struct sockaddr_in ipv4;
-    struct sockaddr_in6 ipv6;
-
-    if (peer->sa_family == AF_INET) {
-        memcpy(&ipv4, peer, sizeof ipv4);
-        return hash_origin(region, ORIGIN_IPV4, &ipv4.sin_addr, 4);
-    }
-    if (peer->sa_family != AF_INET6)
-        return 0;
-    memcpy(&ipv6, peer, sizeof ipv6);
-    if (IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) /* how a dual-stack socket writes an IPv4 peer */
-        return hash_origin(region, ORIGIN_IPV4, ipv6.sin6_addr.s6_addr + 12, 4);
-    return hash_origin(region, ORIGIN_IPV6, ipv6.sin6_addr.s6_addr, 8);
+    if (peer->kind == IP_V4)
+        return hash_origin(region, ORIGIN_IPV4, peer->bytes, 4);
+    return peer->kind == IP_V6 ? hash_origin(region, ORIGIN_IPV6, peer->bytes, 8) : 0;
 }
 
 static uint32_t cell_of(const struct region *region, uint64_t key, uint32_t step)

@@ -6,13 +6,12 @@
 #ifndef SHM_ORIGINS_H
 #define SHM_ORIGINS_H
 
+#include "common/ip.h"
 #include "shm/region.h"
 
-struct sockaddr;
-
-/* Returns the keyed hash of the peer's IP address; 0 for another address family (AF_UNIX), which is
- * not counted. */
-uint64_t origins_key(const struct region *region, const struct sockaddr *peer);
+/* Returns the keyed hash of the peer's IP address; 0 for a peer without one (a unix socket), which
+ * is not counted. */
+uint64_t origins_key(const struct region *region, const struct ip *peer);
 /* Counts one more connection in the worker's own column. ERR_FULL when the column has no room: then
  * the connection is not counted, and origins_remove must not be called for it. */
 enum err origins_add(struct region *region, uint32_t slot, uint64_t key);

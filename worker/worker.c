@@ -386,6 +386,8 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
     loop_timer_init(office->loop, &worker->pause, on_pause_ended, worker);
     loop_timer_init(office->loop, &worker->start_late, worker_on_start_late, worker);
     loop_timer_init(office->loop, &worker->deadline, worker_on_drain_deadline, worker);
+    if (gate_open_early(worker->gate))
+        return ERR_SYSTEM;
     on_tick(worker);
     on_beat(worker);
     loop_timer_set(&worker->start_late, WAIT_FOR_REDIS_MS);

@@ -149,7 +149,7 @@ void worker_drain(struct worker *worker, uint16_t code, uint32_t deadline_ms)
     office->drain_code = code;
     worker->drain_until_ms = loop_now_ms(office->loop) + deadline_ms;
     slot_set_state(office->region, office->slot, WORKER_DRAINING);
-    gate_close(worker->gate);
+    gate_close(worker->gate, code != WS_CLOSE_DRAINING);
     loop_timer_set(&worker->deadline, deadline_ms);
 }
 

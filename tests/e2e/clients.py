@@ -50,6 +50,11 @@ async def eventually(check, what, deadline=None):
         await asyncio.sleep(0.02)
 
 
+def next_number():
+    """A number that no other caller of this process gets."""
+    return next(_numbers)
+
+
 def b64(text):
     return base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
 

@@ -14,13 +14,13 @@ import pytest
 import harness
 
 CHROMIUM = shutil.which("chromium")
-PAGE = (harness.ROOT / "tests" / "e2e" / "page.html").read_bytes()
+PAGES = {name: (harness.ROOT / "tests" / "e2e" / f"{name}.html").read_bytes() for name in ("page", "refused")}
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium: scripts/setup --browser installs it")
 
 
 class Site(http.server.ThreadingHTTPServer):
-    """Serves the page, and takes what it posts."""
+    """Serves the pages, and takes what they post."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -30,7 +30,8 @@ class Site(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.answer(200 if self.path.startswith("/page") else 404, PAGE)
+        page = PAGES.get(self.path[1:])
+        self.answer(200 if page else 404, page or b"")
 
     def do_POST(self):
         self.server.said.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -70,10 +71,10 @@ def browser(directory, url):
         process.wait(harness.DEADLINE)
 
 
-def visit(directory, site, post, host="127.0.0.1"):
+def visit(directory, site, post, host="127.0.0.1", page="page"):
     """Opens the page; returns the result that the page posts."""
     query = f"port={post.port}&alice={post.token('alice')}&bob={post.token('bob')}"
-    with browser(directory, f"http://{host}:{site.server_address[1]}/page#{query}"):
+    with browser(directory, f"http://{host}:{site.server_address[1]}/{page}#{query}"):
         return site.said.get(timeout=2 * harness.DEADLINE)
 
 
@@ -94,3 +95,13 @@ def test_a_page_of_another_origin_is_not_let_in(server, directory, site):
     said = visit(directory, site, post, host="localhost")
     assert said["error"] == "closed 1006", said
     assert post.total("handshake_403") >= 1
+
+
+def test_a_page_that_asks_for_it_reads_why_it_is_refused(server, directory, site):
+    post = server(1)
+    plain, bad, other, path, device = visit(directory, site, post, page="refused")
+    assert plain["code"] == 1006 and not plain["opened"] and not plain["goodbye"]
+    for said, code in ((bad, 4401), (other, 4403), (path, 4404), (device, 4400)):
+        assert said["opened"] and said["clean"] and said["code"] == code == said["goodbye"]["code"], said
+        assert said["reason"] == said["goodbye"]["message"]
+    assert post.total("sessions_opened") == 0

@@ -20,6 +20,9 @@ static void must(bool condition)
 
 static void check(const struct http_parser *parser, const char *head)
 {
+    static char root[] = "/", ws[] = "/ws*";
+    static char *const items[] = { root, ws };
+    const struct http_paths paths = { items, 2 };
     struct http_upgrade upgrade;
     struct http_fault fault = { 0 };
     struct arena arena;
@@ -27,7 +30,7 @@ static void check(const struct http_parser *parser, const char *head)
 
     arena_init(&arena, 256);
     buf_init(&out, 4096);
-    if (http_check_upgrade(parser, head, false, &arena, &upgrade, &fault) == OK) {
+    if (http_check_upgrade(parser, head, &paths, &arena, &upgrade, &fault) == OK) {
         must(upgrade.key.len == 24 && upgrade.host.len > 0);
         must(memcmp(head + parser->method_at, "GET ", 4) == 0);
         must(!upgrade.client_id.data || utf8_valid(upgrade.client_id));

@@ -134,7 +134,8 @@ static void the_defaults_are_the_documented_ones(void **state)
     assert_int_equal(config->connections_max, 20000);
     assert_int_equal(config->workers, 0);
     assert_true(config_worker_count(config) >= 1 && config_worker_count(config) <= 32);
-    assert_string_equal(config->listen, "0.0.0.0");
+    assert_int_equal(config->listen.count, 1);
+    assert_string_equal(config->listen.items[0], "0.0.0.0");
     assert_int_equal(config->redis.kind, CONFIG_REDIS_NONE);
     assert_string_equal(config->redis.host, "");
     assert_has(warnings(), "dataSource.redis");

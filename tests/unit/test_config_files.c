@@ -782,7 +782,7 @@ static void a_reload_never_waives_tokens_on_an_open_port(void **state)
 
     (void)state;
     assert_non_null(now);
-    assert_string_equal(now->listen, "0.0.0.0");
+    assert_string_equal(now->listen.items[0], "0.0.0.0");
     assert_true(now->auth.required);
     config_free(now);
     now = config_reloaded(after, after);

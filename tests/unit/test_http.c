@@ -17,6 +17,10 @@
 #define WITH(line)   "GET / HTTP/1.1\r\n" REST line "\r\n\r\n"
 #define QUERY(query) "GET /ws?" query " HTTP/1.1\r\n" REST "\r\n"
 
+static char root[] = "/", ws[] = "/ws";
+static char *const path_items[] = { root, ws };
+static const struct http_paths paths = { path_items, 2 };
+
 struct judged {
     int status; /* 101, the fault's, or 0 when the head is not whole */
     struct http_upgrade upgrade;
@@ -44,7 +48,7 @@ static void judge_split(struct judged *judged, const char *text, size_t len, siz
     if (progress == HTTP_WHOLE) {
         assert_memory_equal(judged->head + head_len - 4, "\r\n\r\n", 4);
         judged->status = 101;
-        if (http_check_upgrade(&parser, judged->head, false, &judged->arena, &judged->upgrade,
+        if (http_check_upgrade(&parser, judged->head, &paths, &judged->arena, &judged->upgrade,
                                &fault))
             progress = HTTP_BROKEN;
     }

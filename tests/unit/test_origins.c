@@ -33,22 +33,26 @@ static int drop_region(void **state)
 static uint64_t key4(const char *text)
 {
     struct sockaddr_in peer = { .sin_family = AF_INET };
+    struct ip ip;
 
     assert_int_equal(inet_pton(AF_INET, text, &peer.sin_addr), 1);
-    return origins_key(region, (const struct sockaddr *)&peer);
+    ip = ip_of_sockaddr((const struct sockaddr *)&peer);
+    return origins_key(region, &ip);
 }
 
 static uint64_t key6(const char *text)
 {
     struct sockaddr_in6 peer = { .sin6_family = AF_INET6 };
+    struct ip ip;
 
     assert_int_equal(inet_pton(AF_INET6, text, &peer.sin6_addr), 1);
-    return origins_key(region, (const struct sockaddr *)&peer);
+    ip = ip_of_sockaddr((const struct sockaddr *)&peer);
+    return origins_key(region, &ip);
 }
 
 static void ipv4_counts_by_address_and_ipv6_by_its_64_bits(void **state)
 {
-    struct sockaddr local = { .sa_family = AF_UNIX };
+    struct ip local = { .kind = IP_UNIX };
 
     (void)state;
     assert_true(key4("192.0.2.1") == key4("192.0.2.1"));

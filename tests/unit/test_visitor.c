@@ -490,10 +490,9 @@ static void everybody_is_turned_away_when_the_worker_leaves(void **state)
 
 static uint32_t from_loopback(void)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET };
+    struct ip loopback = ip_of_v4("\x7f\0\0\1");
 
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return origins_count(office.region, origins_key(office.region, (struct sockaddr *)&at));
+    return origins_count(office.region, origins_key(office.region, &loopback));
 }
 
 static void connections_of_one_address_are_counted(void **state)

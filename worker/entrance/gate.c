@@ -25,7 +25,9 @@ enum {
      * kernel takes some 4 MB for a peer that does not read: memory for a backlog that shall cost a
      * page, and messages that no higher level can overtake any more. */
     KERNEL_UNSENT_BYTES = 128 * 1024,
-    CALM_MS = 3, /* without a connection: no rush, and even a lead of one gives way once */
+    AWAIT_MS = 50,  /* for which a worker that does not serve leaves connections to those that do */
+    CROWD_MAX = 16, /* connections of such a worker: the others wait to be shared out evenly */
+    CALM_MS = 3,    /* without a connection: no rush, and even a lead of one gives way once */
 };
 
 /* A listening socket. */
@@ -41,7 +43,7 @@ struct gate {
     struct visitors visitors;
     struct loop_timer resume;
     uint64_t yielding_since_ms, resumed_at_ms, active_at_ms;
-    bool open, watching;
+    bool serving, watching;
     bool gave_way; /* in calm times, for the connection that waits now; once is enough */
     uint32_t door_count;
     struct door doors[];
@@ -49,7 +51,7 @@ struct gate {
 
 uint32_t gate_pending(const struct gate *gate)
 {
-    return gate->visitors.count;
+    return gate->visitors.count - gate->visitors.late_count;
 }
 
 static enum err rewatch_doors(struct gate *gate, unsigned events)
@@ -72,8 +74,6 @@ static void on_resume(void *arg)
 {
     struct gate *gate = arg;
 
-    if (!gate->open)
-        return;
     gate->resumed_at_ms = loop_now_ms(gate->office->loop);
     if (rewatch_doors(gate, LOOP_READ))
         loop_timer_set(&gate->resume, EMERGENCY_MS);
@@ -136,6 +136,11 @@ static bool accept_one(struct door *door)
     return true;
 }
 
+static bool somebody_serves(const struct gate *gate)
+{
+    return slots_least_loaded(gate->office->region, loop_now_ms(gate->office->loop)) != UINT32_MAX;
+}
+
 static void on_acceptable(void *arg, int fd, unsigned events)
 {
     struct door *door = arg;
@@ -143,8 +148,12 @@ static void on_acceptable(void *arg, int fd, unsigned events)
 
     (void)fd;
     (void)events;
-    for (int i = 0; i < ACCEPT_BATCH && gate->open; i++) {
-        if (should_yield(gate)) {
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        if (!gate->serving && (somebody_serves(gate) || gate->visitors.count >= CROWD_MAX)) {
+            pause_accepting(gate, AWAIT_MS);
+            return;
+        }
+        if (gate->serving && should_yield(gate)) {
             pause_accepting(gate, YIELD_MS);
             return;
         }
@@ -172,36 +181,59 @@ struct gate *gate_new(struct office *office, const int *listen_fds, uint32_t lis
     return gate;
 }
 
+static void unwatch_doors(struct gate *gate, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        loop_unwatch(&gate->doors[i].watch);
+}
+
 void gate_free(struct gate *gate)
 {
     if (!gate)
         return;
-    gate_close(gate);
+    unwatch_doors(gate, gate->watching ? gate->door_count : 0);
+    loop_timer_cancel(&gate->resume);
     visitors_fini(&gate->visitors);
     free(gate);
 }
 
-enum err gate_open(struct gate *gate)
+static enum err watch_doors(struct gate *gate)
 {
     for (uint32_t i = 0; i < gate->door_count; i++) {
         struct door *door = &gate->doors[i];
         if (loop_watch(gate->office->loop, &door->watch, door->fd, LOOP_READ, on_acceptable,
                        door)) {
-            while (i--)
-                loop_unwatch(&gate->doors[i].watch);
+            unwatch_doors(gate, i);
             return ERR_SYSTEM;
         }
     }
-    gate->open = gate->watching = true;
+    gate->watching = true;
     return OK;
 }
 
-void gate_close(struct gate *gate)
+enum err gate_open_early(struct gate *gate)
 {
-    gate->open = false;
-    if (gate->watching) {
-        for (uint32_t i = 0; i < gate->door_count; i++)
-            loop_unwatch(&gate->doors[i].watch);
+    gate->visitors.starting = true;
+    return watch_doors(gate);
+}
+
+enum err gate_open(struct gate *gate)
+{
+    enum err err = gate->watching ? rewatch_doors(gate, LOOP_READ) : watch_doors(gate);
+
+    if (err)
+        return err;
+    gate->serving = true;
+    loop_timer_cancel(&gate->resume); /* of a pause before the worker served */
+    visitors_begin(&gate->visitors);
+    return OK;
+}
+
+void gate_close(struct gate *gate, bool whole_server)
+{
+    gate->serving = false;
+    if (!whole_server) {
+        unwatch_doors(gate, gate->watching ? gate->door_count : 0);
         loop_timer_cancel(&gate->resume);
         gate->watching = false;
     }

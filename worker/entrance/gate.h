@@ -6,6 +6,10 @@
  * more connections than the least loaded worker leaves the next connection to the others for a
  * moment. When none of them takes the connection (they may be stuck), the worker takes it after
  * all.
+ *
+ * While no worker serves, workers that start or drain accept too, so that a load balancer gets an
+ * answer (healthPath: 503) instead of silence. A starting worker keeps requests until it serves; a
+ * draining one refuses them.
  */
 #ifndef WORKER_GATE_H
 #define WORKER_GATE_H
@@ -20,11 +24,15 @@ struct gate *gate_new(struct office *office, const int *listen_fds, uint32_t lis
                       uint32_t plain_count);
 /* Closes what is pending. NULL is allowed. */
 void gate_free(struct gate *gate);
-/* Begins to accept. Errors as loop_watch. */
+/* Begins to accept before the worker serves, while no other does. Errors as loop_watch. */
+enum err gate_open_early(struct gate *gate);
+/* Begins to accept, and judges the requests that have waited. Errors as loop_watch. */
 enum err gate_open(struct gate *gate);
-/* Stops accepting; upgrades under way are answered with 503. */
-void gate_close(struct gate *gate);
-/* Connections that are not sessions yet. */
+/* Draining: upgrades under way are answered with 503. The whole server drains: connections are
+ * still accepted while no worker serves, and answered so, too. Else they wait for the next worker.
+ */
+void gate_close(struct gate *gate, bool whole_server);
+/* Connections that are not sessions yet, without those that came after gate_close. */
 uint32_t gate_pending(const struct gate *gate);
 /* The end of a turn: frees connections that have gone. */
 void gate_flush(struct gate *gate);

@@ -4,7 +4,11 @@
 #include "common/log.h"
 #include "shm/origins.h"
 #include "shm/slots.h"
+#include "worker/entrance/closing.h"
+#include "worker/entrance/health.h"
+#include "worker/entrance/introduction.h"
 #include "worker/entrance/life.h"
+#include "worker/reach/reach.h"
 #include "worker/session/allowance.h"
 #include "worker/token/token.h"
 #include "worker/wire/stream.h"
@@ -21,6 +25,8 @@ enum {
     HANDSHAKES_A_TURN = 2, /* a signature of RSA takes half a millisecond and more */
 };
 
+static const char text_draining[] = "the server is shutting down";
+
 struct visitor {
     struct visitor *next, **at;    /* of visitors->all; in visitors->dead next alone counts */
     struct visitor *older, *newer; /* while waiting: the neighbours by age */
@@ -31,8 +37,13 @@ struct visitor {
     struct tls *tls;             /* NULL: plain */
     TAILQ_ENTRY(visitor) greets; /* while greeting */
     uint64_t origin_key;
+    size_t kept_len; /* of a whole head that is kept until the worker serves; 0: none */
+    const struct http_upgrade *asked; /* a good request that wants to be refused by a close frame */
+    struct ip peer; /* who connected; behind a PROXY header, whom the header names */
     int fd;
     bool waiting;   /* for the rest of the head */
+    bool announced; /* proxyProtocol: no PROXY header is awaited any more */
+    bool late;      /* came while the office drained */
     bool answered;  /* refused: bytes are dropped until the peer's end of file */
     bool uncounted; /* past limits.connectionsPerIP */
     bool secure;    /* the handshake of TLS is over */
@@ -93,17 +104,24 @@ static void leave(struct visitor *visitor)
     visitor->next = visitors->dead;
     visitors->dead = visitor;
     visitors->count--;
+    visitors->late_count -= visitor->late;
+}
+
+static void give_back_origin(struct visitor *visitor)
+{
+    struct office *office = visitor->visitors->office;
+
+    if (visitor->origin_key)
+        origins_remove(office->region, office->slot, visitor->origin_key);
+    visitor->origin_key = 0;
 }
 
 /* Closes the socket and leaves. */
 static void part(struct visitor *visitor)
 {
-    struct office *office = visitor->visitors->office;
-
     stream_close(visitor->fd, visitor->tls);
     visitor->tls = NULL;
-    if (visitor->origin_key)
-        origins_remove(office->region, office->slot, visitor->origin_key);
+    give_back_origin(visitor);
     leave(visitor);
 }
 
@@ -150,30 +168,49 @@ static void linger(struct visitor *visitor)
     wheel_set(&visitors->wheel, &visitor->timer, loop_now_ms(visitors->office->loop) + LINGER_MS);
 }
 
-/* Answers, and lingers. A visitor whose handshake of TLS is under way can be told nothing. */
+/* Sends the answer, and lingers. */
+static void answer_last(struct visitor *visitor, struct buf *answer)
+{
+    waiting_end(visitor);
+    visitor->answered = true; /* whatever comes of it: a visitor is answered once */
+    /* A fresh socket's buffer takes a few hundred bytes whole. */
+    if (answer->failed || stream_write(visitor->fd, visitor->tls,
+                                       &(struct iovec){ answer->data, answer->len }, 1) < 0)
+        part(visitor);
+    else
+        linger(visitor);
+    buf_fini(answer);
+}
+
+static void log_refusal(const struct visitor *visitor, const struct http_refusal *refusal)
+{
+    char peer[IP_TEXT_MAX];
+
+    log_debug("handshake_refused", "status=%d code=%s peer=%s", refusal->status, refusal->code,
+              ip_text(&visitor->peer, peer));
+}
+
+/* A visitor whose handshake of TLS is under way can be told nothing. */
 static void refuse(struct visitor *visitor, const struct http_refusal *refusal)
 {
-    struct office *office = visitor->visitors->office;
+    struct stats_row *stats = visitor->visitors->office->stats;
     struct buf answer;
 
-    waiting_end(visitor);
-    visitor->answered = true; /* whatever comes of it: a visitor is refused once */
-    count_refusal(office->stats, refusal->status);
-    log_debug("handshake_refused", "status=%d code=%s", refusal->status, refusal->code);
+    count_refusal(stats, refusal->status);
+    log_refusal(visitor, refusal);
     if (visitor->tls && !visitor->secure) {
         part(visitor);
         return;
     }
     buf_init(&answer, 4096);
-    http_answer_refusal(&answer, refusal, http_asks_head(&visitor->parser, visitor->head.data),
-                        loop_unix_s(office->loop));
-    /* A fresh socket's buffer takes a few hundred bytes whole. */
-    if (answer.failed ||
-        stream_write(visitor->fd, visitor->tls, &(struct iovec){ answer.data, answer.len }, 1) < 0)
-        part(visitor);
-    else
-        linger(visitor);
-    buf_fini(&answer);
+    if (visitor->asked && closing_code(refusal->status)) {
+        stats_add(stats, STAT_refusals_closed, 1);
+        closing_answer(&answer, visitor->asked, refusal);
+    } else {
+        http_answer_refusal(&answer, refusal, http_asks_head(&visitor->parser, visitor->head.data),
+                            loop_unix_s(visitor->visitors->office->loop));
+    }
+    answer_last(visitor, &answer);
 }
 
 static void refuse_busy(struct visitor *visitor, const char *code, const char *message)
@@ -235,10 +272,10 @@ static bool origin_listed(const struct config_list *origins, struct slice origin
 
 /* Section 6, Origins. */
 static bool origin_allowed(const struct office *office, const struct http_upgrade *upgrade,
-                           bool from_cookie)
+                           const struct introduction *introduction, bool from_cookie)
 {
     const struct config *config = office->config;
-    bool own = http_origin_is_host(upgrade->origin, upgrade->host);
+    bool own = introduction_is_own(introduction, upgrade->origin, upgrade->host);
 
     if (!upgrade->origin.data) /* not a browser: a token is sent only on purpose */
         return !from_cookie;
@@ -252,7 +289,8 @@ static bool origin_allowed(const struct office *office, const struct http_upgrad
 
 /* Checks origin and token. Returns a grant with one reference; NULL: the visitor has been refused,
  * or memory is short. */
-static struct grant *check_token(struct visitor *visitor, const struct http_upgrade *upgrade)
+static struct grant *check_token(struct visitor *visitor, const struct http_upgrade *upgrade,
+                                 const struct introduction *introduction)
 {
     struct office *office = visitor->visitors->office;
     bool from_cookie;
@@ -261,7 +299,7 @@ static struct grant *check_token(struct visitor *visitor, const struct http_upgr
     enum token_fault fault;
     const char *reason;
 
-    if (!origin_allowed(office, upgrade, from_cookie)) {
+    if (!origin_allowed(office, upgrade, introduction, from_cookie)) {
         refuse(visitor, &(struct http_refusal){ .status = 403,
                                                 .code = "forbidden-origin",
                                                 .message = "this Origin is not allowed" });
@@ -333,6 +371,17 @@ static bool replaces_too_fast(struct visitor *visitor, const struct http_upgrade
     return true;
 }
 
+static void log_entry(const struct visitor *visitor, const struct http_upgrade *upgrade,
+                      const struct grant *grant)
+{
+    struct log_text address;
+    char peer[IP_TEXT_MAX];
+
+    if (log_threshold <= LOG_DEBUG)
+        log_debug("handshake_accepted", "peer=%s address=%s", ip_text(&visitor->peer, peer),
+                  log_quote(&address, address_of(upgrade, grant)));
+}
+
 /* The visitor takes a seat and becomes a session, which takes over the descriptor and the count in
  * origins. */
 static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, struct grant *grant,
@@ -360,6 +409,7 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
     leave(visitor);
     tls = visitor->tls;
     visitor->tls = NULL;
+    log_entry(visitor, upgrade, grant);
     life_open(office, visitor->fd,
               &(struct session_claim){
                   .address = address_of(upgrade, grant),
@@ -376,18 +426,44 @@ static void let_in(struct visitor *visitor, const struct http_upgrade *upgrade, 
     buf_fini(&answer);
 }
 
-static void check(struct visitor *visitor, size_t head_len)
+static void refuse_fault(struct visitor *visitor, const struct http_fault *fault)
+{
+    refuse(visitor, &(struct http_refusal){
+                        .status = fault->status, .code = fault->code, .message = fault->message });
+}
+
+/* Reads the request. False: the visitor has been refused. A request for another path may ask to be
+ * told so by a close frame, if everything else about it is good. */
+static bool read_upgrade(struct visitor *visitor, struct http_upgrade *upgrade)
 {
     struct office *office = visitor->visitors->office;
-    struct http_upgrade upgrade = { 0 };
-    struct http_fault fault;
-    struct grant *grant;
+    const struct config *config = office->config;
+    struct http_paths paths = { config->paths.items, config->paths.count };
+    const struct http_parser *parser = &visitor->parser;
+    const char *head = visitor->head.data;
+    struct http_fault fault, unused;
+    bool good;
 
     arena_reset(&office->arena);
-    if (http_check_upgrade(&visitor->parser, visitor->head.data, false, &office->arena, &upgrade,
-                           &fault)) {
-        refuse(visitor, &(struct http_refusal){
-                            .status = fault.status, .code = fault.code, .message = fault.message });
+    good = http_check_upgrade(parser, head, &paths, &office->arena, upgrade, &fault) == OK;
+    if ((good || (fault.status == 404 && http_check_upgrade(parser, head, NULL, &office->arena,
+                                                            upgrade, &unused) == OK)) &&
+        upgrade->refusals.data)
+        visitor->asked = upgrade;
+    if (!good)
+        refuse_fault(visitor, &fault);
+    return good;
+}
+
+/* Judges a good request, which leaves as a session or with a refusal. */
+static void judge(struct visitor *visitor, const struct http_upgrade *upgrade,
+                  const struct introduction *introduction, size_t head_len)
+{
+    struct office *office = visitor->visitors->office;
+    struct grant *grant;
+
+    if (office->draining) {
+        refuse_busy(visitor, "draining", text_draining);
         return;
     }
     if (visitor->uncounted) {
@@ -399,22 +475,103 @@ static void check(struct visitor *visitor, size_t head_len)
         refuse_busy(visitor, "full", "the largest number of connections is reached");
         return;
     }
-    if (!check_names(visitor, &upgrade))
+    if (!check_names(visitor, upgrade))
         return;
-    grant = check_token(visitor, &upgrade);
+    grant = check_token(visitor, upgrade, introduction);
     if (!grant) {
         if (!visitor->answered)
             refuse_no_memory(visitor);
         return;
     }
-    if (upgrade.client_id.data && !grant_may_speak_for(grant, upgrade.client_id))
+    if (upgrade->client_id.data && !grant_may_speak_for(grant, upgrade->client_id))
         refuse(visitor,
                &(struct http_refusal){ .status = 403,
                                        .code = "forbidden-address",
                                        .message = "the token does not cover this clientID" });
-    else if (!replaces_too_fast(visitor, &upgrade, grant))
-        let_in(visitor, &upgrade, grant, head_len);
+    else if (!replaces_too_fast(visitor, upgrade, grant))
+        let_in(visitor, upgrade, grant, head_len);
     grant_unref(grant);
+}
+
+/* Counts the connection for limits.connectionsPerIP, over all workers. */
+static void count_origin(struct visitor *visitor)
+{
+    struct office *office = visitor->visitors->office;
+    int64_t limit = office->config->limits.connections_per_ip;
+    uint64_t key;
+
+    if (limit == 0)
+        return;
+    key = origins_key(office->region, &visitor->peer);
+    if (key == 0)
+        return;
+    if (origins_add(office->region, office->slot, key)) {
+        visitor->uncounted = true;
+        return;
+    }
+    visitor->origin_key = key;
+    visitor->uncounted = origins_count(office->region, key) > (uint64_t)limit;
+}
+
+/* A load balancer asks. */
+static void answer_health(struct visitor *visitor)
+{
+    struct office *office = visitor->visitors->office;
+    enum health health = HEALTH_SERVING;
+    struct buf answer;
+
+    if (office->draining)
+        health = HEALTH_DRAINING;
+    else if (visitor->visitors->starting)
+        health = HEALTH_STARTING;
+    else if (reach_redis(office->reach) == WORKER_REDIS_AWAY)
+        health = HEALTH_WITHOUT_STORAGE;
+    stats_add(office->stats, STAT_health_checks, 1);
+    give_back_origin(visitor);
+    buf_init(&answer, 1024);
+    health_answer(&answer, &visitor->parser, visitor->head.data, health);
+    answer_last(visitor, &answer);
+}
+
+/* The headers of a trusted proxy name the client, who is counted then. */
+static void meet_client(struct visitor *visitor, struct introduction *introduction)
+{
+    struct office *office = visitor->visitors->office;
+    bool trusted = introduction_trusts(office->config, &visitor->peer);
+    char peer[IP_TEXT_MAX];
+
+    introduction_read(office->config, &visitor->peer, &visitor->parser, visitor->head.data,
+                      introduction);
+    if (introduction->bad) {
+        stats_add(office->stats, STAT_forwarded_bad, 1);
+        log_rarely(LOG_WARN, "", "forwarded_bad", "peer=%s", ip_text(&visitor->peer, peer));
+    }
+    visitor->peer = introduction->client;
+    if (trusted)
+        count_origin(visitor);
+}
+
+/* The head is whole. */
+static void check(struct visitor *visitor, size_t head_len)
+{
+    struct introduction introduction;
+    struct http_upgrade upgrade = { 0 };
+
+    if (health_asked(slice_of(visitor->visitors->office->config->health_path), &visitor->parser,
+                     visitor->head.data)) {
+        answer_health(visitor);
+        return;
+    }
+    if (visitor->visitors->starting && !visitor->visitors->office->draining) {
+        visitor->kept_len = head_len;
+        if (loop_rewatch(visitor->visitors->office->loop, &visitor->watch, 0))
+            part(visitor);
+        return;
+    }
+    meet_client(visitor, &introduction);
+    if (read_upgrade(visitor, &upgrade))
+        judge(visitor, &upgrade, &introduction, head_len);
+    visitor->asked = NULL;
 }
 
 /* Reads at most one byte more than a head may have, which is enough to see that a head is too long.
@@ -445,6 +602,41 @@ static void forget(struct visitor *visitor)
         part(visitor);
 }
 
+static void log_announcement(struct visitor *visitor, const char *reason)
+{
+    char peer[IP_TEXT_MAX];
+
+    stats_add(visitor->visitors->office->stats, STAT_proxy_bad, 1);
+    log_rarely(LOG_WARN, "", "proxy_bad", "peer=%s reason=\"%s\"", ip_text(&visitor->peer, peer),
+               reason);
+}
+
+/* Reads the PROXY header, behind which the visitor is the client that the header names. */
+static void take_announcement(struct visitor *visitor)
+{
+    struct office *office = visitor->visitors->office;
+    struct proxy_header header;
+
+    switch (introduction_take(visitor->fd, &visitor->head, &header)) {
+    case PROXY_MORE:
+        return;
+    case PROXY_BAD:
+        if (visitor->head.failed)
+            stats_add(office->stats, STAT_out_of_memory, 1);
+        log_announcement(visitor, header.fault           ? header.fault
+                                  : visitor->head.failed ? "out of memory"
+                                                         : "the connection ended within it");
+        part(visitor);
+        return;
+    case PROXY_WHOLE:
+        visitor->announced = true;
+        if (header.client.kind != IP_NONE)
+            visitor->peer = header.client;
+        if (!introduction_trusts(office->config, &visitor->peer))
+            count_origin(visitor);
+    }
+}
+
 /* Reads the head, or a part of it. True: more of it may lie in TLS, where no event of the socket
  * announces it. */
 static bool read_head(struct visitor *visitor)
@@ -470,8 +662,7 @@ static bool read_head(struct visitor *visitor)
         check(visitor, head_len);
         break;
     case HTTP_BROKEN:
-        refuse(visitor, &(struct http_refusal){
-                            .status = fault.status, .code = fault.code, .message = fault.message });
+        refuse_fault(visitor, &fault);
         break;
     }
     return false;
@@ -587,6 +778,10 @@ static void on_readable(void *arg, int fd, unsigned events)
         forget(visitor);
         return;
     }
+    if (!visitor->announced) {
+        take_announcement(visitor);
+        return;
+    }
     if (visitor->tls && !visitor->secure && !shake_hands(visitor, false))
         return;
     while (read_head(visitor))
@@ -598,9 +793,11 @@ static void on_due(struct wheel_node *node, uint64_t now_ms)
     struct visitor *visitor = (struct visitor *)((char *)node - offsetof(struct visitor, timer));
 
     (void)now_ms;
-    if (visitor->tls && !visitor->secure && !visitor->answered)
+    if (!visitor->answered && !visitor->announced)
+        log_announcement(visitor, "it did not come in time");
+    else if (visitor->tls && !visitor->secure && !visitor->answered)
         stats_add(visitor->visitors->office->stats, STAT_tls_failed_late, 1);
-    if (visitor->answered)
+    if (visitor->answered || !visitor->announced)
         part(visitor);
     else
         refuse(visitor,
@@ -623,26 +820,6 @@ void visitors_fini(struct visitors *visitors)
     visitors_flush(visitors);
 }
 
-/* Counts the connection for limits.connectionsPerIP, over all workers. */
-static void count_origin(struct visitor *visitor, const struct sockaddr *peer)
-{
-    struct office *office = visitor->visitors->office;
-    int64_t limit = office->config->limits.connections_per_ip;
-    uint64_t key;
-
-    if (limit == 0)
-        return;
-    key = origins_key(office->region, peer);
-    if (key == 0)
-        return;
-    if (origins_add(office->region, office->slot, key)) {
-        visitor->uncounted = true;
-        return;
-    }
-    visitor->origin_key = key;
-    visitor->uncounted = origins_count(office->region, key) > (uint64_t)limit;
-}
-
 /* One visitor more waits. */
 static void make_way(struct visitors *visitors)
 {
@@ -651,14 +828,46 @@ static void make_way(struct visitors *visitors)
     if (visitors->waiting_count <= (uint64_t)office->config->limits.pending_handshakes)
         return;
     stats_add(office->stats, STAT_handshakes_displaced, 1);
+    if (!visitors->oldest->announced) {
+        part(visitors->oldest);
+        return;
+    }
     refuse_busy(visitors->oldest, "busy", "too many connections are being opened");
 }
 
-void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *peer, bool secure)
+/* With proxyProtocol the peer must be a proxy; whoever is none gets no answer, because its protocol
+ * is not known. */
+static bool may_announce(struct visitors *visitors, const struct ip *peer)
 {
     struct office *office = visitors->office;
-    struct visitor *visitor = calloc(1, sizeof *visitor);
+    char text[IP_TEXT_MAX];
 
+    if (introduction_trusts(office->config, peer))
+        return true;
+    stats_add(office->stats, STAT_proxy_untrusted, 1);
+    log_rarely(LOG_WARN, "", "proxy_untrusted", "peer=%s", ip_text(peer, text));
+    return false;
+}
+
+static size_t head_size(const struct config *config)
+{
+    size_t size = (size_t)config->limits.header_bytes + 1;
+
+    return size > PROXY_HEADER_MAX ? size : PROXY_HEADER_MAX;
+}
+
+void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *address, bool secure)
+{
+    struct office *office = visitors->office;
+    bool announces = strcmp(office->config->proxy_protocol, "required") == 0;
+    struct ip peer = ip_of_sockaddr(address);
+    struct visitor *visitor;
+
+    if (announces && !may_announce(visitors, &peer)) {
+        close(fd);
+        return;
+    }
+    visitor = calloc(1, sizeof *visitor);
     if (visitor && secure)
         visitor->tls = tls_accept(office->tls, fd);
     if (!visitor || (secure && !visitor->tls)) {
@@ -669,7 +878,10 @@ void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *pee
     }
     visitor->visitors = visitors;
     visitor->fd = fd;
-    buf_init(&visitor->head, (size_t)office->config->limits.header_bytes + 1);
+    visitor->peer = peer;
+    visitor->announced = !announces;
+    visitor->late = office->draining;
+    buf_init(&visitor->head, head_size(office->config));
     http_parser_init(&visitor->parser, (uint32_t)office->config->limits.header_bytes);
     if (loop_watch(office->loop, &visitor->watch, fd, LOOP_READ, on_readable, visitor)) {
         stream_close(fd, visitor->tls);
@@ -682,7 +894,9 @@ void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *pee
         visitor->next->at = &visitor->next;
     visitors->all = visitor;
     visitors->count++;
-    count_origin(visitor, peer);
+    visitors->late_count += visitor->late;
+    if (!announces && !introduction_trusts(office->config, &peer))
+        count_origin(visitor);
     waiting_begin(visitor);
     make_way(visitors);
     wheel_set(&visitors->wheel, &visitor->timer,
@@ -695,8 +909,26 @@ void visitors_turn_away(struct visitors *visitors)
 
     for (visitor = visitors->all; visitor; visitor = next) {
         next = visitor->next;
-        if (!visitor->answered)
-            refuse_busy(visitor, "draining", "the server is shutting down");
+        if (visitor->answered)
+            continue;
+        if (!visitor->announced)
+            part(visitor);
+        else if (visitor->kept_len)
+            check(visitor, visitor->kept_len);
+        else
+            refuse_busy(visitor, "draining", text_draining);
+    }
+}
+
+void visitors_begin(struct visitors *visitors)
+{
+    struct visitor *visitor, *next;
+
+    visitors->starting = false;
+    for (visitor = visitors->all; visitor; visitor = next) {
+        next = visitor->next;
+        if (visitor->kept_len && !visitor->answered)
+            check(visitor, visitor->kept_len);
     }
 }
 

@@ -31,12 +31,16 @@ struct visitors {
     struct visitor *oldest, *newest; /* of those whose head is awaited; NULL: none */
     uint32_t count, waiting_count;   /* of all; of those whose head is awaited */
     TAILQ_HEAD(, visitor) greeters;  /* have said hello in TLS, and wait for the answer */
+    uint32_t late_count;             /* of those that came while the office drained */
+    bool starting; /* requests are kept until visitors_begin: the worker does not serve yet */
 };
 
 void visitors_init(struct visitors *visitors, struct office *office);
 void visitors_fini(struct visitors *visitors);
 /* Takes fd over; secure: the peer must speak TLS. Without memory fd is closed. */
 void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *peer, bool secure);
+/* The worker serves: judges the requests that were kept. */
+void visitors_begin(struct visitors *visitors);
 /* The end of a turn: answers the hellos of a few visitors. */
 void visitors_shake_hands(struct visitors *visitors);
 /* Draining: every visitor is answered 503. */

@@ -103,7 +103,7 @@ static void upgrade(struct guest *guest, size_t head_len)
     struct buf answer;
 
     arena_init(&arena, 4096);
-    if (http_check_upgrade(&guest->parser, guest->head.data, true, &arena, &request, &fault)) {
+    if (http_check_upgrade(&guest->parser, guest->head.data, NULL, &arena, &request, &fault)) {
         refuse_guest(guest, &fault);
         arena_fini(&arena);
         return;

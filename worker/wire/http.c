@@ -120,7 +120,8 @@ static uint8_t take_target(struct http_parser *parser, uint8_t c)
     return c > ' ' && c < 0x7f && c != '#' ? IN_TARGET : BAD_TARGET;
 }
 
-/* "HTTP/1.", a minor version of at least 1 (RFC 6455 4.2.1), CR LF. */
+/* "HTTP/1.", a minor version, CR LF. http_query.c refuses version 1.0, which a health check may
+ * have. */
 static uint8_t take_version(struct http_parser *parser, uint8_t c)
 {
     static const char expected[] = "HTTP/1.d\r\n";
@@ -128,7 +129,7 @@ static uint8_t take_version(struct http_parser *parser, uint8_t c)
 
     if (expected[index] == 'd') {
         parser->minor_version = (uint8_t)(c - '0');
-        return c >= '1' && c <= '9' ? IN_VERSION : BAD_VERSION;
+        return c >= '0' && c <= '9' ? IN_VERSION : BAD_VERSION;
     }
     if (expected[index] == '1' && c >= '0' && c <= '9' && c != '1')
         return OTHER_MAJOR;

@@ -59,16 +59,24 @@ struct http_upgrade {
         query_token;              /* percent-decoded; data NULL when absent */
     struct slice bearer_protocol; /* T of an offered "bearer.T" */
     bool offers_v1;               /* "postoffice.v1" was offered */
-    struct slice extensions;      /* Sec-WebSocket-Extensions, joined */
+    struct slice refusals;   /* "close": a refusal is a 101 and a close frame; data NULL: absent */
+    struct slice extensions; /* Sec-WebSocket-Extensions, joined */
 };
 
+/* The paths that are served: exact, or a prefix that ends in "*". */
+struct http_paths {
+    char *const *items;
+    size_t count;
+};
+bool http_path_served(const struct http_paths *paths, struct slice path);
+
 /* Checks a whole head in the order of docs/protocol.md section 1: method (405), target (400), path
- * (404; any path when any_path), version and upgrade (426), expectations (417), Host, key, bodies,
- * duplicates, subprotocols, query (400). Out of memory is a 503. OK with *upgrade, or ERR_BAD with
- * *fault. */
-enum err http_check_upgrade(const struct http_parser *parser, const char *head, bool any_path,
-                            struct arena *arena, struct http_upgrade *upgrade,
-                            struct http_fault *fault);
+ * (404; paths NULL: any is served), version and upgrade (426), expectations (417), Host, key,
+ * bodies, duplicates, subprotocols, query (400). Out of memory is a 503. OK with *upgrade, or
+ * ERR_BAD with *fault. */
+enum err http_check_upgrade(const struct http_parser *parser, const char *head,
+                            const struct http_paths *paths, struct arena *arena,
+                            struct http_upgrade *upgrade, struct http_fault *fault);
 
 /* Returns the value of a cookie by name in a Cookie header; data NULL when absent. */
 struct slice http_cookie(struct slice header, struct slice name);

@@ -238,7 +238,7 @@ static struct slice *parameter(struct http_upgrade *upgrade, struct slice name)
     } known[] = {
         { SLICE("clientID"), &upgrade->client_id }, { SLICE("device"), &upgrade->device },
         { SLICE("since"), &upgrade->since },        { SLICE("epoch"), &upgrade->epoch },
-        { SLICE("token"), &upgrade->query_token },
+        { SLICE("token"), &upgrade->query_token },  { SLICE("refusals"), &upgrade->refusals },
     };
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -289,6 +289,8 @@ static enum err take_query(struct arena *arena, struct slice query, struct http_
     }
     if (upgrade->since.data && !is_since(upgrade->since))
         return bad_request(fault, "since must be a seq (MS-N or MS) or now");
+    if (upgrade->refusals.data && !slice_equal(upgrade->refusals, SLICE("close")))
+        return bad_request(fault, "refusals must be close");
     return OK;
 }
 
@@ -407,20 +409,20 @@ static bool target_read(const struct request *request, struct target *target)
     return is_path(target->path);
 }
 
-static enum err check_request_line(const struct request *request, bool any_path,
+static enum err check_request_line(const struct request *request, const struct http_paths *paths,
                                    struct target *target, struct http_fault *fault)
 {
     struct slice method =
         slice_make(request->head + request->parser->method_at, request->parser->method_len);
-    struct slice path;
 
+    if (request->parser->minor_version == 0) /* RFC 6455 4.2.1 */
+        return bad_request(fault, "the request must be HTTP/1.1");
     if (!slice_equal(method, SLICE("GET")))
         return refuse_request(fault, 405, "method-not-allowed", "only GET is served here");
     if (!target_read(request, target))
         return bad_request(fault, "the request target must be a good path or an http URI");
-    path = target->path;
-    if (!any_path && !slice_equal(path, SLICE("/")) && !slice_equal(path, SLICE("/ws")))
-        return refuse_request(fault, 404, "not-found", "connect to / or /ws");
+    if (paths && !http_path_served(paths, target->path))
+        return refuse_request(fault, 404, "not-found", "no WebSocket is served at this path");
     return OK;
 }
 
@@ -536,9 +538,9 @@ static enum err take_headers(const struct request *request, const struct target 
     return take_protocols(request, upgrade, fault);
 }
 
-enum err http_check_upgrade(const struct http_parser *parser, const char *head, bool any_path,
-                            struct arena *arena, struct http_upgrade *upgrade,
-                            struct http_fault *fault)
+enum err http_check_upgrade(const struct http_parser *parser, const char *head,
+                            const struct http_paths *paths, struct arena *arena,
+                            struct http_upgrade *upgrade, struct http_fault *fault)
 {
     struct request request = { .parser = parser, .head = head, .arena = arena };
     struct target target;
@@ -546,7 +548,7 @@ enum err http_check_upgrade(const struct http_parser *parser, const char *head, 
 
     *upgrade = (struct http_upgrade){ 0 };
     sort_headers(&request);
-    err = check_request_line(&request, any_path, &target, fault);
+    err = check_request_line(&request, paths, &target, fault);
     if (!err)
         err = check_upgrade_wanted(&request, fault);
     if (!err)

@@ -1,0 +1,35 @@
+/*
+ * An item of `listen`: an address with or without a port, or a unix socket. The table of keys
+ * checks items with it, and the master opens them.
+ */
+#ifndef CONFIG_LISTEN_H
+#define CONFIG_LISTEN_H
+
+#include "config/config.h"
+
+enum {
+    LISTEN_MAX = 16,       /* items of `listen` */
+    LISTEN_PATH_MAX = 108, /* of a unix socket, its NUL included (sun_path) */
+    LISTEN_MODE = 0660,    /* of a unix socket whose item names none */
+};
+
+struct listen_item {
+    bool is_unix;
+    bool is_v6;
+    char host[48];              /* numeric */
+    uint16_t port;              /* 0: socketPort */
+    char path[LISTEN_PATH_MAX]; /* is_unix: absolute */
+    uint32_t mode;
+    char group[65]; /* "": the master's own */
+};
+
+/* Reads "ADDRESS", "ADDRESS:PORT" (an IPv6 address in brackets then; "localhost" is 127.0.0.1) or
+ * "unix:/PATH?mode=0660&group=NAME", mode and group each optional. False for any other text. */
+bool listen_parse(const char *text, struct listen_item *item);
+/* Can only this machine connect to every item: loopback addresses and unix sockets? */
+bool listen_is_local(const struct config_list *items);
+/* Are a and b one socket: the same address and port, or the same path? port: of an item without
+ * one. */
+bool listen_same(const struct listen_item *a, const struct listen_item *b, uint16_t port);
+
+#endif
