@@ -1,5 +1,5 @@
-"""Clients nobody here wrote: each connects with a header, a subprotocol pair and a query token, with and without
-compression, sends, receives, acknowledges and closes. The programs are in foreign/; what is missing is skipped, and named in the closing lines.
+"""Clients nobody here wrote: each connects with a header, a subprotocol pair and a query token, over ws
+and wss, with and without compression, sends, receives, acknowledges and closes. The programs are in foreign/; what is missing is skipped, and named in the closing lines.
 """
 
 import json
@@ -13,6 +13,7 @@ import pytest
 
 import clients
 import harness
+from tls import Tls
 
 HERE = pathlib.Path(__file__).resolve().parent / "foreign"
 NODE_PATH = os.pathsep.join(["/usr/share/nodejs", "/usr/lib/nodejs"])
@@ -39,14 +40,14 @@ def toolchain(name):
 
 class Client:
     """One program. missing: why it cannot run here; None when it can. compresses: whether it can offer compression, and
-    whether it can leave that out."""
+    whether it can leave that out. schemes: what it speaks."""
 
-    def __init__(self, name, command, missing=lambda: None, env=None, compresses=(False, True)):
+    def __init__(self, name, command, missing=lambda: None, env=None, compresses=(False, True), schemes=("ws", "wss")):
         self.name, self.command, self.missing, self.env = name, command, missing, env or {}
-        self.compresses = compresses
+        self.compresses, self.schemes = compresses, schemes
 
-    def run(self, order):
-        env = {**os.environ, **self.env}
+    def run(self, order, trust):
+        env = {**os.environ, **self.env, **trust}
         result = subprocess.run(self.command, input=json.dumps(order), capture_output=True, text=True, cwd=HERE, env=env,
                                 timeout=120, check=False)
         assert result.returncode == 0, result.stderr[-2000:]
@@ -98,21 +99,35 @@ CLIENTS = [
     Client("java_net_http", ["java", "Java.java"], java_missing, compresses=(False,)),
     go("gorilla", "github.com/gorilla/websocket"),
     go("coder", "nhooyr.io/websocket"),
-    Client("tungstenite", [RUST / "debug" / "tungstenite-talk"], rust_missing, compresses=(False,)),
+    Client("tungstenite", [RUST / "debug" / "tungstenite-talk"], rust_missing, compresses=(False,), schemes=("ws",)),
 ]
 WAYS = ["header", "subprotocol", "query"]
-CASES = [pytest.param(client, way, compress, id=f"{client.name}-{way}{'-compressed' if compress else ''}")
-         for client in CLIENTS for way in WAYS for compress in client.compresses]
+CASES = [pytest.param(client, scheme, way, compress, id=f"{client.name}-{scheme}-{way}{'-compressed' if compress else ''}")
+         for client in CLIENTS for scheme in client.schemes for way in WAYS for compress in client.compresses]
 
 
 @pytest.fixture(scope="module")
 def post(redis):
     directory = harness.make_directory()
-    server = harness.Server(directory, redis, 2).start()
+    tls = Tls(directory)
+    server = harness.Server(directory, redis, 2, tls.config()).start()
+    server.tls = tls
     yield server
     server.stop()
     server.judge()
     harness.remove_directory(directory)
+
+
+@pytest.fixture(scope="module")
+def trust(post):
+    """The environment in which Node, Go and Java trust the server's certificate."""
+    env = {"NODE_EXTRA_CA_CERTS": str(post.tls.cert), "SSL_CERT_FILE": str(post.tls.cert)}
+    if not java_missing():
+        store = post.tls.directory / "trust.p12"
+        subprocess.run(["keytool", "-importcert", "-noprompt", "-file", post.tls.cert, "-keystore", store, "-storetype", "PKCS12",
+                        "-storepass", "changeit"], check=True, capture_output=True)
+        env["JAVA_TOOL_OPTIONS"] = f"-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStorePassword=changeit"
+    return env
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +136,16 @@ def missing():
     return {client.name: client.missing() for client in CLIENTS}
 
 
-@pytest.mark.parametrize("client,way,compress", CASES)
-def test_a_client_of_another_project_connects_sends_acknowledges_and_closes(post, missing, client, way, compress):
+@pytest.mark.parametrize("client,scheme,way,compress", CASES)
+def test_a_client_of_another_project_connects_sends_acknowledges_and_closes(post, missing, trust, client, scheme, way, compress):
     if missing[client.name]:
         pytest.skip(missing[client.name])
-    address = f"{client.name}-{way}-{compress}"
+    address = f"{client.name}-{scheme}-{way}-{compress}"
     url, headers, protocols = clients.target(post, address, token_in=way)
-    told = client.run({"url": url, "headers": headers, "protocols": protocols, "address": address, "content": CONTENT,
-                       "ca": None, "compress": compress})
+    secure = scheme == "wss"
+    told = client.run({"url": clients.secure(url, post.tls) if secure else url, "headers": headers, "protocols": protocols,
+                       "address": address, "content": CONTENT, "ca": str(post.tls.cert) if secure else None,
+                       "compress": compress}, trust)
     assert told["content"] == CONTENT
     assert told["cursor"] == told["seq"]
     assert told["code"] == 1000
