@@ -19,7 +19,8 @@ static bool take_chain(const struct buf *text, struct config_pair *pair)
 {
     const char *at = text->data, *end = text->data + text->len, *stop;
 
-    pair->chain = malloc(text->len + text->len / sizeof pem_begin + 2); /* a line's end for each */
+    /* A line's end more for each certificate, of which none is as short as 32 bytes. */
+    pair->chain = malloc(text->len + text->len / 32 + 2);
     while (pair->chain && (at = memmem(at, (size_t)(end - at), pem_begin, sizeof pem_begin - 1)) &&
            (stop = memmem(at, (size_t)(end - at), pem_end, sizeof pem_end - 1))) {
         size_t len = (size_t)(stop - at) + sizeof pem_end - 1;

@@ -26,12 +26,12 @@ struct visitor;
 struct visitors {
     struct office *office;
     struct wheel wheel;
-    struct visitor *all;             /* doubly linked by next, at */
-    struct visitor *dead;            /* to be freed at the end of the turn */
-    struct visitor *oldest, *newest; /* of those whose head is awaited; NULL: none */
-    uint32_t count, waiting_count;   /* of all; of those whose head is awaited */
-    TAILQ_HEAD(, visitor) greeters;  /* have said hello in TLS, and wait for the answer */
-    uint32_t late_count;             /* of those that came while the office drained */
+    struct visitor *all;                    /* doubly linked by next, at */
+    struct visitor *dead;                   /* to be freed at the end of the turn */
+    struct visitor *oldest, *newest;        /* of those whose head is awaited; NULL: none */
+    uint32_t count, waiting_count;          /* of all; of those whose head is awaited */
+    TAILQ_HEAD(greeters, visitor) greeters; /* have said hello in TLS, and wait for the answer */
+    uint32_t late_count;                    /* of those that came while the office drained */
     bool starting; /* requests are kept until visitors_begin: the worker does not serve yet */
 };
 
