@@ -4,6 +4,7 @@
 #include "common/address.h"
 #include "common/ip.h"
 #include "common/log.h"
+#include "common/utf8.h"
 #include "config/listen.h"
 
 #include <string.h>
@@ -177,6 +178,46 @@ bool check_health_path(const char *text)
 bool check_kid(const char *text)
 {
     return made_of(text, "_.-", 1, 64);
+}
+
+/* The name stands in the description of an error, whose characters RFC 6750 3 limits to these. */
+bool check_claim(const char *text)
+{
+    static const char *const taken[] = { "aud", "exp", "iat", "iss", "jti", "nbf" };
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++)
+        if (text[i] <= ' ' || text[i] > '~' || text[i] == '"' || text[i] == '\\')
+            return false;
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+        if (strcmp(text, taken[i]) == 0)
+            return false;
+    return len >= 1 && len <= 128;
+}
+
+/* The text without the '*' of a prefix. */
+static struct slice pattern_stem(const char *text)
+{
+    struct slice stem = slice_of(text);
+
+    stem.len -= stem.len && text[stem.len - 1] == '*';
+    return stem;
+}
+
+bool check_grant_pattern(const char *text)
+{
+    struct slice stem = pattern_stem(text);
+
+    /* A prefix may end with a blank, or be a reserved name: what counts is the whole address. */
+    return *text && *text != '#' && stem.len <= ADDRESS_BYTES_MAX && utf8_valid(stem);
+}
+
+bool check_group_pattern(const char *text)
+{
+    struct slice stem = pattern_stem(text);
+
+    return strcmp(text, "*") == 0 ||
+           (*text == '#' && stem.len <= ADDRESS_BYTES_MAX && utf8_valid(stem));
 }
 
 bool check_env_name(const char *text)

@@ -19,6 +19,9 @@ bool check_full(const char *text);
 bool check_addresses(const char *text);
 bool check_pattern(const char *text); /* an address that may speak, or a prefix of some and '*' */
 bool check_kid(const char *text);
+bool check_claim(const char *text);         /* a claim's name, and none that means something else */
+bool check_grant_pattern(const char *text); /* of user addresses, as in a token */
+bool check_group_pattern(const char *text); /* of groups, likewise; "*" is any group */
 bool check_env_name(const char *text);
 
 #endif

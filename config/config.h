@@ -33,12 +33,25 @@ struct config_redis {
     int64_t db;
 };
 
-enum config_kty { CONFIG_KTY_ED25519, CONFIG_KTY_HMAC };
+/* What a key is, and with that the one algorithm that the key verifies: a token never chooses. */
+enum config_kty {
+    CONFIG_KTY_ED25519, /* EdDSA, PASETO v4.public */
+    CONFIG_KTY_HMAC,    /* HS256 */
+    CONFIG_KTY_RS256,   /* this and the following: of a JWK Set alone */
+    CONFIG_KTY_PS256,
+    CONFIG_KTY_ES256,
+};
+
+enum { CONFIG_KID_BYTES_MAX = 255, CONFIG_RSA_E_BYTES = 4 };
 
 struct config_key {
-    char kid[65]; /* 1 to 64 of A-Z a-z 0-9 _ - . */
+    /* 1 to 64 of A-Z a-z 0-9 _ - . ; of a JWK Set any text, or "": the key has no kid */
+    char kid[CONFIG_KID_BYTES_MAX + 1];
     enum config_kty kty;
-    uint8_t *bytes; /* 32 of an Ed25519 public key, or 32 to 512 of an HMAC secret (secret.c) */
+    /* 32 of an Ed25519 public key; 32 to 512 of an HMAC secret (secret.c); RSA: the public exponent
+     * in CONFIG_RSA_E_BYTES, then the modulus without zeros in front; ES256: x and y, 32 each. All
+     * numbers with the highest byte first. */
+    uint8_t *bytes;
     size_t len;
     int64_t not_after; /* Unix seconds; INT64_MAX: no end */
 };
@@ -50,6 +63,11 @@ struct config_pair {
     size_t chain_len;
     uint8_t *key; /* locked memory (secret.c); NULL in a worker that has made its contexts */
     size_t key_len;
+};
+
+struct config_key_set {
+    struct config_key *keys;
+    size_t count;
 };
 
 struct config {
@@ -91,6 +109,16 @@ struct config {
         struct config_list revoked, revoked_subs;
         struct config_key *keys; /* from auth.keys and auth.keyDir; kid is unique */
         size_t key_count;
+        char *jwks_file;            /* absolute; "" : none */
+        struct config_key_set jwks; /* read from jwks_file; a kid is there once, and not in keys */
+        int64_t jwks_stamp;         /* of jwks_file when it was read, see config_jwks_stamp */
+        int64_t jwks_refresh_s;     /* 0: only with a reload */
+        char *claim_address, *claim_rights; /* names of claims */
+        struct {                            /* of a token without the claim of rights */
+            struct config_list send, groups, relay;
+            bool broadcast, admin;
+        } default_grant;
+        int64_t remembered; /* tokens that a worker remembers to be good; 0: none */
     } auth;
 
     struct {
@@ -182,13 +210,20 @@ void config_explain(struct buf *out);
 enum err config_pack(const struct config *config, struct buf *out);
 struct config *config_unpack(struct slice packed);
 
+/* Returns a number that changes when auth.jwks is written or replaced (from its device, inode, size
+ * and time); 0 when there is no such file, or none is configured. */
+int64_t config_jwks_stamp(const struct config *config);
+/* Returns a copy of config with the keys that auth.jwks holds now, owned by the caller; NULL, with
+ * the reason in report->errors, when the file cannot be used. */
+struct config *config_with_jwks(const struct config *config, struct config_report *report);
+
 enum config_apply { CONFIG_LIVE, CONFIG_SWAP, CONFIG_RESTART };
 struct config_change {
     const char *key; /* static */
     enum config_apply apply;
 };
-/* Returns how many keys differ, with the first `max` of them in changes. Changed key files and
- * revocations count as auth.keyDir and auth.revoked. */
+/* Returns how many keys differ, with the first `max` of them in changes. Changed key files, a
+ * changed JWK Set and changed revocations count as auth.keyDir, auth.jwks and auth.revoked. */
 size_t config_diff(const struct config *before, const struct config *after,
                    struct config_change *changes, size_t max);
 /* Returns the config that is in force after a reload: a copy of `after` in which every key that

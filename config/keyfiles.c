@@ -43,14 +43,12 @@ static bool length_good(enum config_kty kty, size_t len, const char **allowed)
 {
     *allowed = kty == CONFIG_KTY_ED25519 ? "32 bytes of Ed25519 public key in base64 on one line"
                                          : "32 to 512 bytes of secret in base64 on one line";
-    if (kty == CONFIG_KTY_ED25519)
-        return len == KEY_ED25519_BYTES;
-    return len >= KEY_HMAC_BYTES_MIN && len <= KEY_HMAC_BYTES_MAX;
+    return key_len_good(kty, len);
 }
 
 /* A server that reads the file as its owner, or as root, needs no right of the group. A file of
  * another owner (root's, as containers mount secrets) is read by the right of the group. */
-static mode_t readers(const struct stat *status)
+mode_t file_readers(const struct stat *status)
 {
     bool group_needed = geteuid() != 0 && geteuid() != status->st_uid;
 
@@ -60,7 +58,7 @@ static mode_t readers(const struct stat *status)
 bool keyfile_is_guarded(struct draft *draft, struct spot spot, const char *path, bool secret,
                         const struct stat *status)
 {
-    if (secret && readers(status)) {
+    if (secret && file_readers(status)) {
         report_error(draft->report, spot,
                      "found \"%s\" readable by others (mode %03o), allowed to its owner alone: run "
                      "chmod 600 %s",
@@ -348,7 +346,8 @@ void keyfiles_load(struct draft *draft)
          node = tree_next(node))
         load_entry(draft, node, index++);
     load_key_dir(draft);
-    if (draft->config->auth.required && draft->config->auth.key_count == 0)
+    if (draft->config->auth.required && draft->config->auth.key_count == 0 &&
+        !*draft->config->auth.jwks_file)
         report_warning(
             draft->report, draft_spot(draft, "auth.keyDir"),
             "found no key in \"%s\", and tokens are required: the server will not start; "

@@ -26,17 +26,20 @@
         .name = (key), .type = KEY_BOOL, .apply = (when), AT(field), .max = 1, .initial = (first), \
         .help = (words)                                                                            \
     }
+#define LIST(key, field, first, when, words, ...)                                                  \
+    {                                                                                              \
+        .name = (key), .type = KEY_LIST, .apply = (when), AT(field), .initial_text = (first),      \
+        .help = (words), __VA_ARGS__                                                               \
+    }
 #define TEXT(key, field, first, when, words, ...)                                                  \
     {                                                                                              \
         .name = (key), .type = KEY_TEXT, .apply = (when), AT(field), .initial_text = (first),      \
         .help = (words), __VA_ARGS__                                                               \
     }
 
-#define LIST(key, field, first, when, words, ...)                                                  \
-    {                                                                                              \
-        .name = (key), .type = KEY_LIST, .apply = (when), AT(field), .initial_text = (first),      \
-        .help = (words), __VA_ARGS__                                                               \
-    }
+#define ALLOWED_CLAIM                                                                              \
+    "1 to 128 printable ASCII characters but \" and \\, no spaces, and none of aud, exp, iat, "    \
+    "iss, jti, nbf"
 
 /* clang-format off */
 const struct key config_keys[] = {
@@ -122,6 +125,36 @@ const struct key config_keys[] = {
          "Every KID.pub (Ed25519 public key) and KID.secret (HMAC) in it is a key too, 32 bytes in base64 on "
          "one line. A relative path starts at the configuration file; empty: none.", .base = BASE_FILE),
     { .name = "auth.keyDir", .type = KEY_STORE, .apply = CONFIG_LIVE, AT(auth.keys) },
+    TEXT("auth.jwks", auth.jwks_file, "", CONFIG_LIVE,
+         "A JWK Set file (RFC 7517), as an identity provider publishes: its RSA (RS256, PS256), EC P-256 (ES256), OKP "
+         "(Ed25519) and oct (HS256) keys verify JWTs too. A relative path starts at the configuration file; empty: none.",
+         .base = BASE_FILE),
+    { .name = "auth.jwks", .type = KEY_SET, .apply = CONFIG_LIVE, AT(auth.jwks) },
+    { .name = NULL, .type = KEY_INT, .apply = CONFIG_LIVE, AT(auth.jwks_stamp), .min = INT64_MIN, .max = INT64_MAX },
+    NUMBER("auth.jwksRefreshSeconds", auth.jwks_refresh_s, 60, 0, 86400, CONFIG_LIVE,
+           "How often the master looks whether auth.jwks has changed, and reads it again if so. 0: only with a reload."),
+    TEXT("auth.claims.address", auth.claim_address, "sub", CONFIG_LIVE,
+         "The claim that holds the address of a token: sub, email, preferred_username or any other text.",
+         .check = check_claim, .allowed = ALLOWED_CLAIM),
+    TEXT("auth.claims.rights", auth.claim_rights, "po", CONFIG_LIVE,
+         "The claim that holds the rights of a token, an object as docs/protocol.md, section 6, describes po.",
+         .check = check_claim, .allowed = ALLOWED_CLAIM),
+    LIST("auth.defaultGrant.send", auth.default_grant.send, "*", CONFIG_LIVE,
+         "Rights of a token without the claim of rights: user addresses that it may send to.",
+         .check = check_grant_pattern, .allowed = "a user address, or a prefix and *"),
+    LIST("auth.defaultGrant.groups", auth.default_grant.groups, NULL, CONFIG_LIVE,
+         "The same: groups that it may use.",
+         .check = check_group_pattern, .allowed = "a group, which begins with #, or a prefix and *"),
+    LIST("auth.defaultGrant.relay", auth.default_grant.relay, NULL, CONFIG_LIVE,
+         "The same: addresses that it may speak for besides its own.",
+         .check = check_grant_pattern, .allowed = "a user address, or a prefix and *"),
+    FLAG("auth.defaultGrant.broadcast", auth.default_grant.broadcast, false, CONFIG_LIVE,
+         "The same: it may post to #all."),
+    FLAG("auth.defaultGrant.admin", auth.default_grant.admin, false, CONFIG_LIVE,
+         "The same: it may use the admin interface."),
+    NUMBER("auth.rememberedTokens", auth.remembered, 16384, 0, 1000000, CONFIG_LIVE,
+           "Tokens whose public-key signature a worker has verified and does not verify again, until they end or the "
+           "configuration changes. 0: every token is verified each time."),
     TEXT("auth.audience", auth.audience, "", CONFIG_LIVE,
          "A token's aud must name it; empty: not checked.", .check = NULL),
     TEXT("auth.issuer", auth.issuer, "", CONFIG_LIVE,

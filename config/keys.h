@@ -21,6 +21,7 @@ enum key_type {
     KEY_STORE,   /* the keys themselves, read from files */
     KEY_PAIRS,   /* the list of pairs of certificate and key; no field of its own */
     KEY_CERTS,   /* the pairs themselves, read from files */
+    KEY_SET,     /* struct config_key_set, the keys of auth.jwks */
 };
 
 /* Where a relative path starts. */
@@ -56,6 +57,9 @@ enum {
     KEY_PAIRS_MAX = 64,              /* certificates */
     KEY_CHAIN_BYTES_MAX = 64 * 1024, /* a file of certificates */
     KEY_PEM_BYTES_MAX = 16 * 1024,   /* a file with a private key */
+    KEY_RSA_BITS_MIN = 2048,         /* NIST SP 800-131A; RFC 7518 3.3 */
+    KEY_RSA_BITS_MAX = 8192,         /* a signature check costs the square of it */
+    KEY_ES256_BYTES = 64,
 };
 
 /* Returns the key of exactly that name, or NULL. */

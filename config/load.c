@@ -45,6 +45,7 @@ static void fill_draft(struct draft *draft, struct slice text, bool use_environm
     resolve_draft(draft);
     keyfiles_load(draft);
     certfiles_load(draft);
+    jwks_load(draft);
     revoked_load(draft);
     tree_free(tree);
 }

@@ -58,11 +58,11 @@ static void put_redis(struct buf *out, const struct config_redis *redis)
     put_int(out, redis->db);
 }
 
-static void put_store(struct buf *out, const struct config *config)
+static void put_keys(struct buf *out, const struct config_key *keys, size_t count)
 {
-    put_int(out, (int64_t)config->auth.key_count);
-    for (size_t i = 0; i < config->auth.key_count; i++) {
-        const struct config_key *key = &config->auth.keys[i];
+    put_int(out, (int64_t)count);
+    for (size_t i = 0; i < count; i++) {
+        const struct config_key *key = &keys[i];
         put_text(out, key->kid);
         put_int(out, key->kty);
         put_bytes(out, key->bytes, key->len);
@@ -103,7 +103,11 @@ static void put_row(struct buf *out, const struct key *key, const struct config 
         put_redis(out, value);
         break;
     case KEY_STORE:
-        put_store(out, config);
+        put_keys(out, config->auth.keys, config->auth.key_count);
+        break;
+    case KEY_SET:
+        put_keys(out, ((const struct config_key_set *)value)->keys,
+                 ((const struct config_key_set *)value)->count);
         break;
     case KEY_CERTS:
         put_certs(out, config);
@@ -125,11 +129,18 @@ static size_t certs_size(const struct config *config)
     return size;
 }
 
+/* The longest key is one of RSA. */
+static size_t keys_guess(size_t count)
+{
+    return count * (KEY_RSA_BITS_MAX / 8 + CONFIG_KID_BYTES_MAX + 64);
+}
+
 /* Returns a size that is enough for all but odd configs. config_pack reserves the room at once,
  * because a buffer that grows leaves copies of secrets behind in freed memory. */
 static size_t size_guess(const struct config *config)
 {
-    size_t size = 32768 + config->auth.key_count * (KEY_HMAC_BYTES_MAX + 128) + certs_size(config);
+    size_t size =
+        32768 + keys_guess(config->auth.key_count + config->auth.jwks.count) + certs_size(config);
 
     for (size_t i = 0; i < config->auth.revoked.count; i++)
         size += strlen(config->auth.revoked.items[i]) + 8;
@@ -231,7 +242,8 @@ static void get_redis(struct reader *r, struct config_redis *redis)
     redis->db = get_int(r, 0, INT64_MAX);
 }
 
-static void get_key(struct reader *r, struct config_key *key)
+/* of_set: of a JWK Set, whose kids are any text, and may be absent. */
+static void get_key(struct reader *r, bool of_set, struct config_key *key)
 {
     struct slice kid = get_bytes(r), bytes;
 
@@ -240,26 +252,26 @@ static void get_key(struct reader *r, struct config_key *key)
         return;
     }
     memcpy(key->kid, kid.data, kid.len);
-    key->kty = (enum config_kty)get_int(r, CONFIG_KTY_ED25519, CONFIG_KTY_HMAC);
+    key->kty = (enum config_kty)get_int(r, CONFIG_KTY_ED25519,
+                                        of_set ? CONFIG_KTY_ES256 : CONFIG_KTY_HMAC);
     bytes = get_bytes(r);
     key->not_after = get_int(r, 0, INT64_MAX);
-    r->bad = r->bad || !check_kid(key->kid) || strlen(key->kid) != kid.len ||
-             bytes.len < KEY_ED25519_BYTES || bytes.len > KEY_HMAC_BYTES_MAX ||
-             (key->kty == CONFIG_KTY_ED25519 && bytes.len != KEY_ED25519_BYTES);
+    r->bad = r->bad || !(of_set ? jwk_kid_good(kid) : check_kid(key->kid)) ||
+             strlen(key->kid) != kid.len || !key_len_good(key->kty, bytes.len);
     if (r->bad)
         return;
     r->bad = !key_bytes_set(key, bytes.data, bytes.len);
 }
 
-static void get_store(struct reader *r, struct config *config)
+static void get_keys(struct reader *r, bool of_set, struct config_key **keys, size_t *filled)
 {
     size_t count = get_count(r, 32);
 
-    config->auth.keys = count ? calloc(count, sizeof *config->auth.keys) : NULL;
-    r->bad = r->bad || (count && !config->auth.keys);
+    *keys = count ? calloc(count, sizeof **keys) : NULL;
+    r->bad = r->bad || (count && !*keys);
     for (size_t i = 0; i < count && !r->bad; i++) {
-        config->auth.key_count = i + 1;
-        get_key(r, &config->auth.keys[i]);
+        *filled = i + 1;
+        get_key(r, of_set, &(*keys)[i]);
     }
 }
 
@@ -318,7 +330,11 @@ static void get_row(struct reader *r, const struct key *key, struct config *conf
         get_redis(r, field);
         break;
     case KEY_STORE:
-        get_store(r, config);
+        get_keys(r, false, &config->auth.keys, &config->auth.key_count);
+        break;
+    case KEY_SET:
+        get_keys(r, true, &((struct config_key_set *)field)->keys,
+                 &((struct config_key_set *)field)->count);
         break;
     case KEY_CERTS:
         get_certs(r, config);
@@ -357,14 +373,13 @@ static void list_fini(struct config_list *list)
     *list = (struct config_list){ 0 };
 }
 
-static void store_fini(struct config *config)
+static void keys_fini(struct config_key **keys, size_t *count)
 {
-    for (size_t i = 0; i < config->auth.key_count; i++) {
-        key_bytes_free(&config->auth.keys[i]);
-    }
-    free(config->auth.keys);
-    config->auth.keys = NULL;
-    config->auth.key_count = 0;
+    for (size_t i = 0; i < *count; i++)
+        key_bytes_free(&(*keys)[i]);
+    free(*keys);
+    *keys = NULL;
+    *count = 0;
 }
 
 void config_forget_pair_keys(struct config *config)
@@ -400,7 +415,10 @@ void config_key_fini(const struct key *key, struct config *config)
     } else if (key->type == KEY_SOURCES) {
         redis_uri_fini(key_field(key, config));
     } else if (key->type == KEY_STORE) {
-        store_fini(config);
+        keys_fini(&config->auth.keys, &config->auth.key_count);
+    } else if (key->type == KEY_SET) {
+        struct config_key_set *set = key_field(key, config);
+        keys_fini(&set->keys, &set->count);
     } else if (key->type == KEY_CERTS) {
         certs_fini(config);
     }
@@ -420,8 +438,9 @@ void config_free(struct config *config)
 /* A row with secrets gets its room at once, for the same reason as in config_pack. */
 static void reserve_row(struct buf *row, const struct key *key, const struct config *config)
 {
-    if (key->type == KEY_STORE)
-        buf_reserve(row, 4096 + config->auth.key_count * (KEY_HMAC_BYTES_MAX + 128));
+    if (key->type == KEY_STORE || key->type == KEY_SET)
+        buf_reserve(row, 4096 + keys_guess(key->type == KEY_STORE ? config->auth.key_count
+                                                                  : config->auth.jwks.count));
     else if (key->type == KEY_CERTS)
         buf_reserve(row, 4096 + certs_size(config));
     else if (key->type == KEY_SOURCES)
@@ -465,7 +484,7 @@ size_t config_diff(const struct config *before, const struct config *after,
     return count;
 }
 
-static struct config *copy(const struct config *config)
+struct config *config_copy(const struct config *config)
 {
     struct config *made = NULL;
     struct buf packed;
@@ -501,7 +520,7 @@ static bool keeps_certs(const struct key *key, const struct config *before,
 
 struct config *config_reloaded(const struct config *before, const struct config *after)
 {
-    struct config *config = copy(after);
+    struct config *config = config_copy(after);
 
     for (size_t i = 0; config && i < config_key_rows; i++) {
         if (config_keys[i].apply != CONFIG_RESTART && !keeps_certs(&config_keys[i], before, after))

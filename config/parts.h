@@ -2,13 +2,14 @@
  * How a config is put together, for the files of config/ alone:
  *
  *   load.c (which file) -> read.c (its values, the environment's) -> resolve.c (what several keys
- * mean together) -> keyfiles.c, revoked.c (the files they name)
+ * mean together) -> keyfiles.c, jwks.c, revoked.c (the files they name)
  *
  * Every stage reports its problems and goes on, so that one run shows all of them.
  */
 #ifndef CONFIG_PARTS_H
 #define CONFIG_PARTS_H
 
+#include "common/json.h"
 #include "config/keys.h"
 #include "config/report.h"
 #include "config/tree.h"
@@ -53,6 +54,8 @@ bool keyfile_is_guarded(struct draft *draft, struct spot spot, const char *path,
 
 /* certfiles.c */
 void certfiles_load(struct draft *draft);
+/* Returns the bits of the mode by which others than the server could read a secret; 0: none. */
+mode_t file_readers(const struct stat *status);
 
 /* revoked.c */
 void revoked_load(struct draft *draft);
@@ -82,6 +85,33 @@ void secret_free(uint8_t *secret);
 bool key_bytes_set(struct config_key *key, const void *bytes, size_t len);
 void key_bytes_free(struct config_key *key);
 
+/* Can a key of this kind be len bytes long? */
+bool key_len_good(enum config_kty kty, size_t len);
+
+/* jwk.c: one key of a JWK Set (RFC 7517 4), for jwks.c. */
+enum jwk_verdict {
+    JWK_GOOD,
+    JWK_OTHER,   /* for encryption, or not for verifying: nothing to say about */
+    JWK_UNKNOWN, /* left out: *why, a static text */
+    JWK_PRIVATE, /* has the private part of a key pair */
+    JWK_NO_MEMORY,
+};
+/* Reads a JSON object. JWK_GOOD: *key, with bytes that key_bytes_free frees. kid is filled, as far
+ * as there is one, with every verdict but JWK_NO_MEMORY. */
+enum jwk_verdict jwk_read(const struct json_value *object, struct arena *arena,
+                          struct config_key *key, const char **why);
+/* Is text what a set's kid may be: at most CONFIG_KID_BYTES_MAX bytes of UTF-8 without control
+ * characters? "" is: no kid. */
+bool jwk_kid_good(struct slice text);
+
+/* jwks.c: reads the file of auth.jwks, if the configuration names one. */
+void jwks_load(struct draft *draft);
+/* Reads the text of a JWK Set. guarded: nobody else can read the text; else a secret in the set is
+ * an error. */
+void jwks_read(struct draft *draft, struct slice text, bool guarded);
+
+/* pack.c: a copy, owned by the caller; NULL when out of memory. */
+struct config *config_copy(const struct config *config);
 /* pack.c: frees the value of one row, secrets wiped. */
 void config_key_fini(const struct key *key, struct config *config);
 

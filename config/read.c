@@ -236,6 +236,7 @@ static void read_value(struct draft *draft, const struct key *key, const struct 
         break;
     case KEY_STORE:
     case KEY_CERTS:
+    case KEY_SET:
         break; /* no name of their own leads here */
     }
 }

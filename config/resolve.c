@@ -206,6 +206,10 @@ static void check_combinations(struct draft *draft)
         report_error(draft->report, draft_spot(draft, "auth.required"),
                      "found false with a listen that other machines reach, allowed true, or listen "
                      "loopback addresses and unix sockets alone");
+    if (strcmp(config->auth.claim_address, config->auth.claim_rights) == 0)
+        report_error(draft->report, draft_spot(draft, "auth.claims.rights"),
+                     "found \"%s\", the claim of auth.claims.address, allowed another claim",
+                     config->auth.claim_rights);
     if (config->redis_options.reconnect_min_ms > config->redis_options.reconnect_max_ms)
         report_error(draft->report, draft_spot(draft, "redis.reconnectMinMs"),
                      "found %lld, more than redis.reconnectMaxMs, allowed at most its %lld",

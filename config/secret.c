@@ -134,6 +134,23 @@ void config_lock_secrets(void)
 
 /* ---- a key, of which only HMAC has a secret ---- */
 
+bool key_len_good(enum config_kty kty, size_t len)
+{
+    switch (kty) {
+    case CONFIG_KTY_ED25519:
+        return len == KEY_ED25519_BYTES;
+    case CONFIG_KTY_HMAC:
+        return len >= KEY_HMAC_BYTES_MIN && len <= KEY_HMAC_BYTES_MAX;
+    case CONFIG_KTY_RS256:
+    case CONFIG_KTY_PS256:
+        return len >= CONFIG_RSA_E_BYTES + KEY_RSA_BITS_MIN / 8 &&
+               len <= CONFIG_RSA_E_BYTES + KEY_RSA_BITS_MAX / 8;
+    case CONFIG_KTY_ES256:
+        return len == KEY_ES256_BYTES;
+    }
+    return false;
+}
+
 bool key_bytes_set(struct config_key *key, const void *bytes, size_t len)
 {
     key->bytes = key->kty == CONFIG_KTY_HMAC ? secret_new(bytes, len) : malloc(len);

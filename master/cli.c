@@ -9,6 +9,7 @@
 #include "master/server.h"
 #include "master/status.h"
 #include "master/version.h"
+#include "worker/token/token.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -99,6 +100,11 @@ static int check_config(const struct options *options)
         certificates_warn(config, clock_unix_s(), &report.warnings);
     fputs(buf_text(&report.warnings), stderr);
     fputs(buf_text(&report.errors), stderr);
+    if (config && !token_keys_good(config, why, sizeof why)) {
+        fprintf(stderr, "%s: %s\n", config->file, why);
+        config_free(config);
+        config = NULL;
+    }
     if (config)
         printf("%s: good\n", config->file);
     config_report_fini(&report);

@@ -4,7 +4,9 @@
  * The command line becomes a token_request; the key is a file that the command line names, or the
  * newest one of auth.keyDir. The token is printed once, alone, on standard output.
  */
+#include "common/address.h"
 #include "common/clock.h"
+#include "common/utf8.h"
 #include "master/cmd_source.h"
 #include "master/cmd_token_parts.h"
 #include "master/keyfile.h"
@@ -15,7 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATTERNS_MAX = 256, TTL_S_DEFAULT = 3600 };
+enum { PATTERNS_MAX = 256, TTL_S_DEFAULT = 3600, JTI_BYTES_MAX = 128, TEXT_BYTES_MAX = 1024 };
+
+/* A thousand years: the end stays before the year 10000, the last that a token can name. */
+#define TTL_S_MAX INT64_C(31556952000)
 
 static const char help[] =
     "Usage: websocket-server token issue --sub ADDRESS [options]\n"
@@ -28,12 +33,15 @@ static const char help[] =
     "  --format FORMAT    jwt (default) or paseto\n"
     "  --send PATTERN     a user address it may send to, or a prefix and *; again for more "
     "(default *)\n"
-    "  --group PATTERN    a group it may use; again for more\n"
+    "  --group PATTERN    a group (#name) it may use, or a prefix and *; again for more\n"
     "  --relay PATTERN    an address it may speak for besides its own; again for more\n"
     "  --broadcast        may post to #all\n"
     "  --admin            may use the admin interface\n"
     "  --aud A, --iss I   audience and issuer (default: what the configuration asks for)\n"
     "  --jti J            its id, for revoking it (default: a random one)\n"
+    "  --print-jti        prints its id, too, on a second line\n"
+    "  --address-claim C  the claim that holds ADDRESS, and the one that holds its rights\n"
+    "  --rights-claim C   (default: what the configuration asks for, else sub and po)\n"
     "  --kid KID          the key to make it with (default: the newest in auth.keyDir)\n"
     "  --key FILE         the same, as a file KID.key or KID.secret; no configuration is "
     "read\n" CMD_SOURCE_HELP "  --help\n"
@@ -51,20 +59,64 @@ struct issue {
     struct patterns send, groups, relay;
     const char *key_path;
     struct config_source source;
-    bool paseto, unending, help;
+    char jti[TOKEN_JTI_SIZE]; /* the random one */
+    bool paseto, unending, print_jti, help;
 };
 
 /* ---- the command line ---- */
 
-static bool add_pattern(struct patterns *patterns, const char *text)
+static bool add_pattern(const char *option, struct patterns *patterns, const char *text)
 {
-    if (patterns->count == PATTERNS_MAX || !*text) {
-        fprintf(stderr, "token issue: patterns: allowed are %d of a list, none empty\n",
-                PATTERNS_MAX);
+    if (patterns->count == PATTERNS_MAX || !*text || strlen(text) > ADDRESS_BYTES_MAX + 1 ||
+        !utf8_valid(slice_of(text))) {
+        fprintf(stderr,
+                "token issue: %s: allowed are at most %d, each 1 to %d bytes of UTF-8: an "
+                "address, or a prefix and *\n",
+                option, PATTERNS_MAX, ADDRESS_BYTES_MAX + 1);
         return false;
     }
     patterns->items[patterns->count++] = text;
     return true;
+}
+
+/* "*" is any group. A pattern such as "team" would allow nothing, in silence. */
+static bool add_group(struct patterns *patterns, const char *text)
+{
+    if (*text == '#' || strcmp(text, "*") == 0)
+        return add_pattern("--group", patterns, text);
+    fputs("token issue: --group: allowed are groups, which begin with #, a prefix and *, and *\n",
+          stderr);
+    return false;
+}
+
+static bool take_sub(const char *text, const char **sub)
+{
+    *sub = text;
+    if (address_may_speak(slice_of(text)))
+        return true;
+    fputs("token issue: --sub: allowed is a user address: 1 to 255 bytes of UTF-8, no control "
+          "characters, no white space at either end, no # or $ in front, not postmaster\n",
+          stderr);
+    return false;
+}
+
+static bool is_clean_text(const char *text, size_t max)
+{
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return false;
+    return *text && strlen(text) <= max && utf8_valid(slice_of(text));
+}
+
+static bool take_text(const char *option, const char *text, size_t max, const char **field)
+{
+    *field = text;
+    if (is_clean_text(text, max))
+        return true;
+    fprintf(stderr,
+            "token issue: %s: allowed are 1 to %zu bytes of UTF-8 without control characters\n",
+            option, max);
+    return false;
 }
 
 static bool take_ttl(const char *text, int64_t *ttl_s)
@@ -73,9 +125,10 @@ static bool take_ttl(const char *text, int64_t *ttl_s)
 
     errno = 0;
     *ttl_s = strtoll(text, &end, 10);
-    if (*text >= '0' && *text <= '9' && !*end && !errno && *ttl_s > 0)
+    if (*text >= '0' && *text <= '9' && !*end && !errno && *ttl_s > 0 && *ttl_s <= TTL_S_MAX)
         return true;
-    fputs("token issue: --ttl: allowed are whole seconds from 1\n", stderr);
+    fprintf(stderr, "token issue: --ttl: allowed are whole seconds from 1 to %lld\n",
+            (long long)TTL_S_MAX);
     return false;
 }
 
@@ -111,6 +164,9 @@ enum {
     OPT_AUD,
     OPT_ISS,
     OPT_JTI,
+    OPT_PRINT_JTI,
+    OPT_ADDRESS_CLAIM,
+    OPT_RIGHTS_CLAIM,
     OPT_KID,
     OPT_KEY
 };
@@ -121,8 +177,7 @@ static bool take_issue_option(int option, struct issue *issue)
 
     switch (option) {
     case OPT_SUB:
-        request->sub = optarg;
-        return true;
+        return take_sub(optarg, &request->sub);
     case OPT_TTL:
         return take_ttl(optarg, &request->ttl_s);
     case OPT_UNENDING:
@@ -130,24 +185,27 @@ static bool take_issue_option(int option, struct issue *issue)
     case OPT_FORMAT:
         return take_format(optarg, &issue->paseto);
     case OPT_SEND:
-        return add_pattern(&issue->send, optarg);
+        return add_pattern("--send", &issue->send, optarg);
     case OPT_GROUP:
-        return add_pattern(&issue->groups, optarg);
+        return add_group(&issue->groups, optarg);
     case OPT_RELAY:
-        return add_pattern(&issue->relay, optarg);
+        return add_pattern("--relay", &issue->relay, optarg);
     case OPT_BROADCAST:
         return request->broadcast = true;
     case OPT_ADMIN:
         return request->admin = true;
     case OPT_AUD:
-        request->audience = optarg;
-        return true;
+        return take_text("--aud", optarg, TEXT_BYTES_MAX, &request->audience);
     case OPT_ISS:
-        request->issuer = optarg;
-        return true;
+        return take_text("--iss", optarg, TEXT_BYTES_MAX, &request->issuer);
     case OPT_JTI:
-        request->jti = optarg;
-        return true;
+        return take_text("--jti", optarg, JTI_BYTES_MAX, &request->jti);
+    case OPT_PRINT_JTI:
+        return issue->print_jti = true;
+    case OPT_ADDRESS_CLAIM:
+        return take_text("--address-claim", optarg, JTI_BYTES_MAX, &request->address_claim);
+    case OPT_RIGHTS_CLAIM:
+        return take_text("--rights-claim", optarg, JTI_BYTES_MAX, &request->rights_claim);
     case OPT_KID:
         return take_kid(optarg, &request->kid);
     case OPT_KEY:
@@ -162,23 +220,28 @@ static bool take_issue_option(int option, struct issue *issue)
 
 static bool take_issue_options(int argc, char **argv, struct issue *issue)
 {
-    static const struct option table[] = { { "sub", required_argument, NULL, OPT_SUB },
-                                           { "ttl", required_argument, NULL, OPT_TTL },
-                                           { "unending", no_argument, NULL, OPT_UNENDING },
-                                           { "format", required_argument, NULL, OPT_FORMAT },
-                                           { "send", required_argument, NULL, OPT_SEND },
-                                           { "group", required_argument, NULL, OPT_GROUP },
-                                           { "relay", required_argument, NULL, OPT_RELAY },
-                                           { "broadcast", no_argument, NULL, OPT_BROADCAST },
-                                           { "admin", no_argument, NULL, OPT_ADMIN },
-                                           { "aud", required_argument, NULL, OPT_AUD },
-                                           { "iss", required_argument, NULL, OPT_ISS },
-                                           { "jti", required_argument, NULL, OPT_JTI },
-                                           { "kid", required_argument, NULL, OPT_KID },
-                                           { "key", required_argument, NULL, OPT_KEY },
-                                           { "help", no_argument, NULL, 'h' },
-                                           CMD_SOURCE_OPTIONS,
-                                           { NULL, 0, NULL, 0 } };
+    static const struct option table[] = {
+        { "sub", required_argument, NULL, OPT_SUB },
+        { "ttl", required_argument, NULL, OPT_TTL },
+        { "unending", no_argument, NULL, OPT_UNENDING },
+        { "format", required_argument, NULL, OPT_FORMAT },
+        { "send", required_argument, NULL, OPT_SEND },
+        { "group", required_argument, NULL, OPT_GROUP },
+        { "relay", required_argument, NULL, OPT_RELAY },
+        { "broadcast", no_argument, NULL, OPT_BROADCAST },
+        { "admin", no_argument, NULL, OPT_ADMIN },
+        { "aud", required_argument, NULL, OPT_AUD },
+        { "iss", required_argument, NULL, OPT_ISS },
+        { "jti", required_argument, NULL, OPT_JTI },
+        { "print-jti", no_argument, NULL, OPT_PRINT_JTI },
+        { "address-claim", required_argument, NULL, OPT_ADDRESS_CLAIM },
+        { "rights-claim", required_argument, NULL, OPT_RIGHTS_CLAIM },
+        { "kid", required_argument, NULL, OPT_KID },
+        { "key", required_argument, NULL, OPT_KEY },
+        { "help", no_argument, NULL, 'h' },
+        CMD_SOURCE_OPTIONS,
+        { NULL, 0, NULL, 0 }
+    };
     int option;
 
     optind = 0; /* cli.c may have used getopt before; 0 makes glibc begin anew */
@@ -256,10 +319,11 @@ static int print_token(struct issue *issue, const struct keyfile *key)
     err = token_issue(request, key->bytes, key->len, &token);
     if (err == ERR_FULL)
         fprintf(stderr, "token issue: it would be longer than %d bytes\n", TOKEN_BYTES_MAX);
-    else if (err)
-        fputs("token issue: --sub, --jti or --ttl is not what a server takes\n", stderr);
+    else if (err) /* the options have been checked one by one */
+        fputs("token issue: the key is not what a server takes\n", stderr);
     else
-        printf("%s\n", buf_text(&token));
+        printf("%s\n%s%s", buf_text(&token), issue->print_jti ? request->jti : "",
+               issue->print_jti ? "\n" : "");
     if (token.data)
         explicit_bzero(token.data, token.size);
     buf_fini(&token);
@@ -276,6 +340,10 @@ static void fill_request(struct issue *issue)
     request->now_s = clock_unix_s();
     if (issue->unending)
         request->ttl_s = 0;
+    if (!request->jti) {
+        token_jti_random(issue->jti);
+        request->jti = issue->jti;
+    }
 }
 
 static int issue_configured(struct issue *issue, struct keyfile *key)
@@ -290,6 +358,10 @@ static int issue_configured(struct issue *issue, struct keyfile *key)
         request->audience = config->auth.audience;
     if (!request->issuer && *config->auth.issuer)
         request->issuer = config->auth.issuer;
+    if (!request->address_claim)
+        request->address_claim = config->auth.claim_address;
+    if (!request->rights_claim)
+        request->rights_claim = config->auth.claim_rights;
     if (issue->unending && !config->auth.allow_unending)
         fputs("token issue: note: auth.allowUnending is false, the server will refuse it\n",
               stderr);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <grp.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 enum { GROUPS_MAX = 64 };
@@ -86,6 +87,29 @@ static bool pairs_are_guarded(const struct guard *guard, const struct config *co
     return good;
 }
 
+static bool folder_is_guarded(const struct guard *guard, const char *folder)
+{
+    return path_is_guarded(guard, "auth.keyDir", folder) && files_are_guarded(guard, folder);
+}
+
+/* The file, and the folder, in which another file could take its place. In a folder such as /tmp
+ * only its owner may do that (sticky). */
+static bool set_is_guarded(const struct guard *guard, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    struct stat status;
+    char folder[4096];
+
+    if (!path_is_guarded(guard, "auth.jwks", path))
+        return false;
+    if (!slash ||
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash > path ? slash - path : 1), path) >=
+            (int)sizeof folder ||
+        (stat(folder, &status) == 0 && status.st_mode & S_ISVTX))
+        return true;
+    return path_is_guarded(guard, "auth.jwks", folder);
+}
+
 bool keyguard_check(const struct config *config, const struct privileges *privileges, char *why,
                     size_t why_size)
 {
@@ -99,7 +123,6 @@ bool keyguard_check(const struct config *config, const struct privileges *privil
         guard.group_count = privileges->drop ? GROUPS_MAX : 0; /* more groups: the first ones */
     if (!pairs_are_guarded(&guard, config))
         return false;
-    if (!*folder || config->auth.key_count == 0)
-        return true;
-    return path_is_guarded(&guard, "auth.keyDir", folder) && files_are_guarded(&guard, folder);
+    return (!*folder || config->auth.key_count == 0 || folder_is_guarded(&guard, folder)) &&
+           (!*config->auth.jwks_file || set_is_guarded(&guard, config->auth.jwks_file));
 }

@@ -10,6 +10,7 @@
 #include "master/logfile.h"
 #include "master/privileges.h"
 #include "shm/slots.h"
+#include "worker/token/token.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,14 +22,14 @@ bool reload_may_serve(const struct config *config, char *why, size_t why_size)
 {
     struct privileges privileges;
 
-    if (config->auth.required && config->auth.key_count == 0) {
+    if (config->auth.required && config->auth.key_count + config->auth.jwks.count == 0) {
         snprintf(why, why_size,
                  "auth.required is true and there is no key to check a token with: make one with "
                  "`websocket-server keygen` (it goes to %s)",
                  config->auth.key_dir);
         return false;
     }
-    return certificates_judge(config, why, why_size) &&
+    return token_keys_good(config, why, why_size) && certificates_judge(config, why, why_size) &&
            privileges_resolve(config, &privileges, why, why_size) == OK &&
            keyguard_check(config, &privileges, why, why_size);
 }
@@ -64,6 +65,12 @@ static void log_lines(enum log_level level, const char *event, struct slice text
     }
 }
 
+void reload_log_report(const struct config_report *report)
+{
+    log_lines(LOG_WARN, "config_warning", buf_slice(&report->warnings));
+    log_lines(LOG_ERROR, "config_error", buf_slice(&report->errors));
+}
+
 /* Returns the new config, good in itself and fit to serve; NULL, with the reason logged, when
  * anything is wrong. */
 static struct config *load_new_config(const struct server *server)
@@ -74,8 +81,7 @@ static struct config *load_new_config(const struct server *server)
 
     config_report_init(&report);
     config = config_load(&server->options->source, &report);
-    log_lines(LOG_WARN, "config_warning", buf_slice(&report.warnings));
-    log_lines(LOG_ERROR, "config_error", buf_slice(&report.errors));
+    reload_log_report(&report);
     config_report_fini(&report);
     if (config && !reload_may_serve(config, why, sizeof why)) {
         log_error("config_error", "%s", why);
@@ -123,7 +129,7 @@ static void tell_workers(struct server *server)
     buf_fini(&packed);
 }
 
-static void put_in_force(struct server *server, struct config *config, bool swap)
+void reload_put_in_force(struct server *server, struct config *config, bool swap)
 {
     struct config *before = server->config;
 
@@ -143,11 +149,13 @@ static void put_in_force(struct server *server, struct config *config, bool swap
     config_free(before);
 }
 
-void reload_log_revoked(const struct config *config)
+void reload_log_read(const struct config *config)
 {
     if (*config->auth.revoked_file)
         log_info("revoked_read", "tokens=%zu addresses=%zu", config->auth.revoked.count,
                  config->auth.revoked_subs.count);
+    if (*config->auth.jwks_file)
+        log_info("jwks_read", "keys=%zu", config->auth.jwks.count);
 }
 
 void reload(struct server *server)
@@ -169,11 +177,11 @@ void reload(struct server *server)
     for (int i = 0; i <= CONFIG_RESTART; i++)
         buf_init(&lists.names[i], LIST_BYTES_MAX);
     sort_changes(&lists, changes, count < CHANGES_MAX ? count : CHANGES_MAX);
-    put_in_force(server, config, lists.names[CONFIG_SWAP].len > 0);
+    reload_put_in_force(server, config, lists.names[CONFIG_SWAP].len > 0);
     log_info("config_reloaded", "applied=%s swapped=%s needs_restart=%s",
              names_text(&lists.names[CONFIG_LIVE]), names_text(&lists.names[CONFIG_SWAP]),
              names_text(&lists.names[CONFIG_RESTART]));
-    reload_log_revoked(server->config);
+    reload_log_read(server->config);
     for (int i = 0; i <= CONFIG_RESTART; i++)
         buf_fini(&lists.names[i]);
     config_free(loaded);

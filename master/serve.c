@@ -164,7 +164,7 @@ static void man(struct server *server)
     crew_want(crew, config_worker_count(server->config));
     server->since_ms = clock_monotonic_ms();
     log_started(server);
-    reload_log_revoked(server->config);
+    reload_log_read(server->config);
 }
 
 /* ---- serving ---- */
@@ -276,6 +276,7 @@ static int run_master(struct server *server)
         announce(server, clock_monotonic_ms());
         settle_log(server, clock_monotonic_ms());
         settle_tls(server, clock_monotonic_ms());
+        jwks_watch(server, clock_monotonic_ms());
     } while (true);
     clean = !server->failed && !server->crew.unclean;
     log_info("server_stopped", "clean=%s", clean ? "yes" : "no");
@@ -323,7 +324,8 @@ int serve(const struct options *options)
                              .signal_fd = -1,
                              .daemon_fd = -1,
                              .door_fd = -1,
-                             .log_fd = -1 };
+                             .log_fd = -1,
+                             .jwks_refused = -1 };
     int status = EXIT_FAILED;
 
     /* Descriptors that the caller left open are closed: no worker shall hold them all its life. */

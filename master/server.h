@@ -24,10 +24,12 @@ struct server {
     int door_fd; /* of `status`; -1: status comes by /proc */
     int log_fd;  /* -1: standard error */
     char node[256];
-    uint64_t settled_ms;    /* the last log_settle */
-    uint64_t lines_counted; /* of log_lines_dropped, in the counter log_lines_lost */
-    bool announced;         /* the log and the daemon's caller know that connections are accepted */
-    uint64_t since_ms;      /* the start */
+    uint64_t settled_ms;     /* the last log_settle */
+    uint64_t jwks_looked_ms; /* the last look at auth.jwks */
+    int64_t jwks_refused;    /* the stamp of a file that could not be used, or -1: none */
+    uint64_t lines_counted;  /* of log_lines_dropped, in the counter log_lines_lost */
+    bool announced;    /* the log and the daemon's caller know that connections are accepted */
+    uint64_t since_ms; /* the start */
     bool stopping, hurried, failed;
 };
 
@@ -41,8 +43,18 @@ void reload(struct server *server);
  * all workers too. ERR_SYSTEM: the old file stays in use. */
 enum err reload_log_file(struct server *server, const char *path);
 
-/* Says in the log how much auth.revoked revokes; nothing when the key names no file. */
-void reload_log_revoked(const struct config *config);
+/* Says in the log how much auth.revoked revokes, and how many keys auth.jwks has; nothing of a key
+ * that names no file. */
+void reload_log_read(const struct config *config);
+/* Puts errors and warnings into the log, a line each. */
+void reload_log_report(const struct config_report *report);
+/* Makes config, owned by the server from now on, the one in force; tells the workers, or with swap
+ * replaces them. */
+void reload_put_in_force(struct server *server, struct config *config, bool swap);
+
+/* jwks_watch.c, call about once a second: reads auth.jwks again when the file has changed, every
+ * auth.jwksRefreshSeconds. A file that cannot be used changes nothing. */
+void jwks_watch(struct server *server, uint64_t now_ms);
 
 /* Can a config that is good in itself serve? False, with a line in why, when there is no key or no
  * user. */

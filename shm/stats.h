@@ -127,6 +127,9 @@
     X(replaced)          /* close 4500 */                                                          \
     X(protocol_errors)   /* close 1002, 1003, 1007, 1009 */                                        \
     X(tokens_expired)    /* close 4001 */                                                          \
+    X(tokens_remembered) /* tokens taken without verifying their signature again */                \
+    X(jwks_read)         /* times that auth.jwks had changed and was read anew */                  \
+    X(jwks_refused)      /* times that auth.jwks had changed and could not be used */              \
     X(tokens_revoked)    /* close 4501 */                                                          \
     X(accept_paused)     /* times that accepting paused for want of descriptors or memory */       \
     X(out_of_memory)     /* connections ended or refused because an allocation failed */           \

@@ -29,6 +29,7 @@
 #include "worker/session/allowance.h"
 #include "worker/session/session.h"
 #include "worker/token/token.h"
+#include "worker/token/token_memory.h"
 #include "worker/worker_parts.h"
 #include "worker/wire/echo.h"
 
@@ -315,7 +316,9 @@ static enum err open_office(struct worker *worker, const struct worker_start *st
     office->loop = loop_new();
     office->table = sessions_writer_new(start->region, start->slot);
     office->groups = groups_new(office);
-    if (!office->loop || !office->table || !office->groups || directory_init(&office->directory))
+    office->tokens = token_memory_new();
+    if (!office->loop || !office->table || !office->groups || !office->tokens ||
+        directory_init(&office->directory))
         return ERR_NOMEM;
     conn_host_init(&office->host, office->loop, office->stats, &session_calls, office);
     worker_apply_config(office);
@@ -422,6 +425,7 @@ static void close_office(struct worker *worker)
     gate_free(worker->gate);
     groups_free(office->groups);
     allowances_free(office);
+    token_memory_free(office->tokens);
     sessions_writer_free(office->table);
     directory_fini(&office->directory);
     arena_fini(&office->arena);

@@ -12,6 +12,7 @@
 #include "worker/reach/nodes.h"
 #include "worker/reach/reach.h"
 #include "worker/session/session.h"
+#include "worker/token/token_memory.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -97,6 +98,7 @@ enum err worker_take_certificates(struct office *office, const struct config *be
 void worker_apply_config(struct office *office)
 {
     apply_limits(office);
+    token_memory_configure(office->tokens, office->config);
     log_set_level_named(office->config->log.level);
 }
 

@@ -31,8 +31,10 @@ static struct config_key keys[] = {
 };
 static char audience[] = "po", revoked_jti[] = "revoked", *revoked[] = { revoked_jti };
 static char revoked_sub[] = "left\n1790000000", *revoked_subs[] = { revoked_sub };
+static char star[] = "*", *anybody[] = { star };
 static struct config config = {
     .auth = { .allow_unending = true,
+              .default_grant = { .send = { anybody, 1 } },
               .leeway_s = 5,
               .keys = keys,
               .key_count = 2,

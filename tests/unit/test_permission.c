@@ -80,8 +80,9 @@ static void from_is_the_sessions_own_or_covered_by_its_token(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct grant *grant = grant_of(rows[i].sub, rows[i].po), *own = grant;
-        struct permission_session session = { slice_of(rows[i].address), grant, &forge.config,
-                                              NOW };
+        struct permission_session session = {
+            slice_of(rows[i].address), grant, &forge.config, NOW, NULL, NULL
+        };
         struct envelope envelope = { .from = slice_of(rows[i].from), .type = TYPE_MAIL };
         struct envelope_fault fault = { .code = REJECT_NONE };
 
@@ -106,7 +107,7 @@ static void a_messages_own_token_speaks_for_its_sub_alone(void **state)
         { "carol", "\"relay\":[\"*\"]", "dave", REJECT_FORBIDDEN_FROM },
     };
     struct grant *grant = grant_of("alice", "");
-    struct permission_session session = { SLICE("alice"), grant, &forge.config, NOW };
+    struct permission_session session = { SLICE("alice"), grant, &forge.config, NOW, NULL, NULL };
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -132,7 +133,7 @@ static void a_messages_own_token_speaks_for_its_sub_alone(void **state)
 static void a_bad_token_is_named_and_an_unneeded_one_not_read(void **state)
 {
     struct grant *grant = grant_of("alice", ""), *own = grant;
-    struct permission_session session = { SLICE("alice"), grant, &forge.config, NOW };
+    struct permission_session session = { SLICE("alice"), grant, &forge.config, NOW, NULL, NULL };
     struct envelope envelope = { .from = SLICE("carol"), .type = TYPE_MAIL };
     struct envelope_fault fault = { .code = REJECT_NONE };
 

@@ -22,7 +22,8 @@ struct forge {
     struct config config;
     struct config_key keys[4];
     uint8_t seed[32], public_key[32], secret[48];
-    struct buf token; /* the last token of the forge */
+    char star[2], *anybody[1]; /* of the default grant */
+    struct buf token;          /* the last token of the forge */
 };
 
 static inline void forge_key(struct forge *forge, const char *kid, enum config_kty kty)
@@ -48,6 +49,9 @@ static inline void forge_init(struct forge *forge)
     assert_int_equal(token_public_of_seed(forge->seed, forge->public_key), OK);
     forge->config.auth.keys = forge->keys;
     forge->config.auth.leeway_s = 5;
+    forge->anybody[0] = forge->star;
+    forge->star[0] = '*';
+    forge->config.auth.default_grant.send = (struct config_list){ forge->anybody, 1 };
     forge_key(forge, "e1", CONFIG_KTY_ED25519);
     forge_key(forge, "h1", CONFIG_KTY_HMAC);
     buf_init(&forge->token, 1 << 20);

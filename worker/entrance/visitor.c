@@ -10,7 +10,7 @@
 #include "worker/entrance/life.h"
 #include "worker/reach/reach.h"
 #include "worker/session/allowance.h"
-#include "worker/token/token.h"
+#include "worker/session/token_desk.h"
 #include "worker/wire/stream.h"
 
 #include <errno.h>
@@ -316,7 +316,7 @@ static struct grant *check_token(struct visitor *visitor, const struct http_upgr
             return grant_default(upgrade->client_id);
         return NULL;
     }
-    fault = token_judge(office->config, token, loop_unix_s(office->loop), &grant, &reason);
+    fault = token_desk_judge(office, token, &grant, &reason);
     if (fault == TOKEN_GOOD || fault == TOKEN_UNCHECKED)
         return grant;
     refuse(visitor,

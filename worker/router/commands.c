@@ -8,6 +8,7 @@
 #include "worker/delivery/recall.h"
 #include "worker/mailbox/mailbox_read.h"
 #include "worker/session/errands.h"
+#include "worker/session/token_desk.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/token/token.h"
 
@@ -55,8 +56,7 @@ static enum err run_renew(struct session *session, const struct envelope *envelo
 
     if (!envelope->token.data)
         return envelope_reject(fault, REJECT_MISSING_FIELD, "token", "renew needs a fresh token");
-    wrong =
-        token_judge(office->config, envelope->token, loop_unix_s(office->loop), &grant, &reason);
+    wrong = token_desk_judge(office, envelope->token, &grant, &reason);
     if (wrong == TOKEN_UNCHECKED)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (wrong != TOKEN_GOOD)

@@ -1,6 +1,7 @@
 #include "worker/router/permission.h"
 
 #include "common/address.h"
+#include "worker/token/token_memory.h"
 
 /* The message's own token speaks for its `sub` alone: `relay` is a right of sessions. */
 static enum err check_own_token(const struct permission_session *session,
@@ -9,8 +10,13 @@ static enum err check_own_token(const struct permission_session *session,
 {
     struct grant *grant = NULL;
     enum token_fault wrong;
+    const char *reason;
+    bool remembered;
 
-    wrong = token_verify(session->config, envelope->token, session->now_s, &grant);
+    wrong = token_memory_judge(session->tokens, session->config, envelope->token, session->now_s,
+                               &grant, &reason, &remembered);
+    if (remembered && session->remembered)
+        *session->remembered = true;
     if (wrong == TOKEN_UNCHECKED)
         return envelope_reject(fault, REJECT_INTERNAL, NULL, "out of memory");
     if (wrong != TOKEN_GOOD)

@@ -16,6 +16,8 @@ struct permission_session {
     const struct grant *grant;   /* of the session's token */
     const struct config *config; /* has the keys for a message's own token */
     int64_t now_s;               /* Unix seconds: a message's own token may have expired */
+    struct token_memory *tokens; /* good ones, remembered; NULL: none are */
+    bool *remembered;            /* set to true when the message's own token was; NULL: not told */
 };
 
 /* May the session send a message with this `from`? When the message's own token permits it, *own is

@@ -73,17 +73,22 @@ static void reject_message(struct session *session, const struct envelope_fault 
 static enum err check_permission(const struct session *session, const struct envelope *envelope,
                                  struct envelope_fault *fault)
 {
+    bool remembered = false;
     const struct permission_session from = {
         .address = session_address(session),
         .grant = session->grant,
         .config = session->office->config,
         .now_s = loop_unix_s(session->office->loop),
+        .tokens = session->office->tokens,
+        .remembered = &remembered,
     };
     struct grant *own;
     enum err err = permission_check_from(&from, envelope, &own, fault);
 
     if (!err && !envelope_is_command(envelope))
         err = permission_check_message(own ? own : session->grant, envelope, fault);
+    if (remembered)
+        stats_add(session->office->stats, STAT_tokens_remembered, 1);
     grant_unref(own);
     return err;
 }

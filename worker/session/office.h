@@ -31,6 +31,7 @@ struct remote;
 struct sent;
 struct service;
 struct session;
+struct token_memory;
 
 /* How many counts of turns there are, by the key of a service address. */
 enum { SERVICE_TURNS = 256 };
@@ -71,6 +72,7 @@ struct office {
                               * wall clock is taken for it; 0: no Redis is configured */
     uint32_t questions;      /* far_signal.c: questions to Redis without an answer */
 
+    struct token_memory *tokens;   /* token_desk.c: good ones, remembered; NULL: none are */
     struct allowances *allowances; /* session/allowance.c; NULL: none yet */
     struct groups *groups;         /* with subscribers here */
     struct service *service;       /* this worker's part in service addresses */

@@ -5,10 +5,12 @@
  * step sees only what the step before has accepted. Nothing here logs.
  */
 #include "worker/token/token_inside.h"
+#include "worker/token/token_public.h"
 
 #include "common/utf8.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 _Static_assert(TOKEN_SIGNATURE_BYTES == crypto_sign_BYTES, "Ed25519 signatures");
@@ -59,18 +61,26 @@ static enum token_fault open_token(const struct config *config, struct slice tok
     return token_jwt_open(config, token, now_s, opened);
 }
 
+enum token_fault token_judge_opened(const struct config *config, struct slice token, int64_t now_s,
+                                    struct token_opened *opened, struct grant **grant,
+                                    const char **reason)
+{
+    enum token_fault fault = open_token(config, token, now_s, opened);
+
+    *reason = NULL;
+    if (fault == TOKEN_GOOD)
+        fault = token_claims_read(config, opened, now_s, grant, reason);
+    if (!*reason)
+        *reason = token_fault_text(fault);
+    return fault;
+}
+
 enum token_fault token_judge(const struct config *config, struct slice token, int64_t now_s,
                              struct grant **grant, const char **reason)
 {
     struct token_opened opened;
-    enum token_fault fault = open_token(config, token, now_s, &opened);
 
-    *reason = NULL;
-    if (fault == TOKEN_GOOD)
-        fault = token_claims_read(config, &opened, now_s, grant, reason);
-    if (!*reason)
-        *reason = token_fault_text(fault);
-    return fault;
+    return token_judge_opened(config, token, now_s, &opened, grant, reason);
 }
 
 enum token_fault token_verify(const struct config *config, struct slice token, int64_t now_s,
@@ -83,7 +93,7 @@ enum token_fault token_verify(const struct config *config, struct slice token, i
 
 static const struct config_key *key_named(const struct config *config, struct slice kid)
 {
-    for (size_t i = 0; i < config->auth.key_count; i++)
+    for (size_t i = 0; kid.len && i < config->auth.key_count; i++)
         if (slice_equal(kid, slice_of(config->auth.keys[i].kid)))
             return &config->auth.keys[i];
     return NULL;
@@ -110,6 +120,41 @@ enum token_fault token_key_find(const struct config *config, struct slice kid, e
 {
     *key = kid.data ? key_named(config, kid) : key_only(config, kty);
     return *key && now_s <= (*key)->not_after ? TOKEN_GOOD : TOKEN_UNKNOWN_KEY;
+}
+
+static const struct config_key *set_key_named(const struct config *config, struct slice kid)
+{
+    for (size_t i = 0; kid.len && i < config->auth.jwks.count; i++)
+        if (slice_equal(kid, slice_of(config->auth.jwks.keys[i].kid)))
+            return &config->auth.jwks.keys[i];
+    return NULL;
+}
+
+/* The keys of a provider change without our doing, and two of a kind are there at every rotation:
+ * "the only one" would be refused just then. All are the provider's own, so the token chooses
+ * nothing. */
+static void add_set_keys(const struct config *config, enum config_kty kty, struct token_keys *found)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < config->auth.jwks.count; i++)
+        count += config->auth.jwks.keys[i].kty == kty;
+    for (size_t i = 0; count <= TOKEN_KEYS_TRIED_MAX && i < config->auth.jwks.count; i++)
+        if (config->auth.jwks.keys[i].kty == kty)
+            found->keys[found->count++] = &config->auth.jwks.keys[i];
+}
+
+enum token_fault token_keys_find(const struct config *config, struct slice kid, enum config_kty kty,
+                                 int64_t now_s, struct token_keys *found)
+{
+    found->count = 0;
+    if (token_key_find(config, kid, kty, now_s, &found->keys[0]) == TOKEN_GOOD)
+        found->count = 1;
+    if (!kid.data)
+        add_set_keys(config, kty, found);
+    else if (!found->count && (found->keys[0] = set_key_named(config, kid)))
+        found->count = 1;
+    return found->count ? TOKEN_GOOD : TOKEN_UNKNOWN_KEY;
 }
 
 bool token_base64url_decode(struct slice text, uint8_t *out, size_t out_size, size_t *out_len)
@@ -156,6 +201,20 @@ void token_hmac(const uint8_t *key, size_t key_len, struct slice text,
     crypto_auth_hmacsha256_update(&state, (const uint8_t *)text.data, text.len);
     crypto_auth_hmacsha256_final(&state, out);
     sodium_memzero(&state, sizeof state);
+}
+
+bool token_keys_good(const struct config *config, char *why, size_t why_size)
+{
+    for (size_t i = 0; i < config->auth.jwks.count; i++) {
+        const struct config_key *key = &config->auth.jwks.keys[i];
+        if (key->kty == CONFIG_KTY_ED25519 || key->kty == CONFIG_KTY_HMAC ||
+            token_public_check(key) == TOKEN_PUBLIC_GOOD)
+            continue;
+        snprintf(why, why_size, "auth.jwks: \"%s\": the numbers of key %zu%s%s are no public key",
+                 config->auth.jwks_file, i + 1, *key->kid ? ", kid " : "", key->kid);
+        return false;
+    }
+    return true;
 }
 
 static int compare_jti(const void *jti, const void *item)

@@ -1,6 +1,6 @@
 /*
- * Tokens (docs/protocol.md, section 6): JWT with EdDSA or HS256, PASETO v4.public. The only user of
- * libsodium.
+ * Tokens (docs/protocol.md, section 6): JWT with EdDSA, HS256, RS256, PS256 or ES256, PASETO
+ * v4.public. The only user of libsodium.
  *
  * The key that `kid` names fixes the algorithm, never the token. No part of a token is believed
  * before the signature is verified, and no part is ever logged.
@@ -26,7 +26,7 @@ void token_random(void *out, size_t len);
  * share one. */
 struct grant {
     uint32_t refs;
-    char *sub; /* NUL-terminated; a valid user address, not reserved */
+    char *sub; /* NUL-terminated; a valid user address, not reserved: auth.claims.address */
     size_t sub_len;
     char *jti;                              /* "" when none */
     int64_t expires_at;                     /* Unix seconds; INT64_MAX: unending */
@@ -71,10 +71,13 @@ const char *token_fault_text(enum token_fault fault);
  * fault: a token that cannot be checked is refused. */
 enum token_fault token_verify(const struct config *config, struct slice token, int64_t now_s,
                               struct grant **grant);
-/* The same. After a fault *reason is a static text for people that names the claim at fault,
- * without any part of the token. */
+/* The same. After a fault *reason is a text for people that names the claim at fault, without any
+ * part of the token; the text lasts until the next token is judged. */
 enum token_fault token_judge(const struct config *config, struct slice token, int64_t now_s,
                              struct grant **grant, const char **reason);
+/* Are the bytes of all public keys keys? False, with a line in why that names the first that is
+ * none. */
+bool token_keys_good(const struct config *config, char *why, size_t why_size);
 bool token_revoked(const struct config *config, const char *jti);
 /* Is the address revoked, for tokens of this age? issued_at as in a grant. */
 bool token_sub_revoked(const struct config *config, struct slice sub, int64_t issued_at);
@@ -86,6 +89,7 @@ enum token_format { TOKEN_JWT_EDDSA, TOKEN_JWT_HS256, TOKEN_PASETO };
 struct token_request {
     enum token_format format;
     const char *kid, *sub, *audience, *issuer, *jti; /* NULL: left out (jti: a random one) */
+    const char *address_claim, *rights_claim;        /* NULL: sub and po */
     int64_t now_s, ttl_s;                            /* ttl_s 0: unending */
     const char *const *send, *const *groups,
                                  *const *relay; /* NULL-terminated, or NULL for the default */
@@ -96,6 +100,9 @@ struct token_request {
  * out. */
 enum err token_issue(const struct token_request *request, const uint8_t *key, size_t key_len,
                      struct buf *out);
+/* A random jti, NUL-terminated. */
+enum { TOKEN_JTI_SIZE = 23 };
+void token_jti_random(char jti[TOKEN_JTI_SIZE]);
 void token_keypair(uint8_t public_key[32], uint8_t seed[32]);
 enum err token_public_of_seed(const uint8_t seed[32], uint8_t public_key[32]);
 

@@ -4,12 +4,14 @@
  *
  * First all claims are read, and every known claim must have its type; only then the times, the
  * audience, the issuer and the revocations are judged. An unknown claim is ignored (RFC 7519 4),
- * and so is an unknown member of `po`, so that issuers may be newer than servers.
+ * and so is an unknown right, so that issuers may be newer than servers. Which claim holds the
+ * address and which the rights is for the configuration to say (auth.claims): `sub` and `po`.
  */
 #include "worker/token/token_inside.h"
 
 #include "common/address.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Every writer of JSON has exact integers up to this number (RFC 8259 6). */
@@ -22,15 +24,29 @@ struct claims {
     bool has_expiry, has_not_before, has_issued_at, has_audience;
     int64_t not_before, issued_at;
     bool iso_times;
-    const char *reason; /* the claim at fault; NULL: none */
+    bool has_rights, email_unverified;
+    struct slice address_name, rights_name; /* of the claims that hold them */
+    const char *reason;                     /* the claim at fault; NULL: none */
     struct arena arena;
 };
+
+/* A text that names a claim of the configuration: the last one that was made. */
+static char claims_reason[256];
 
 /* Notes which claim is at fault. Returns false. */
 static bool blame(struct claims *claims, const char *reason)
 {
     claims->reason = reason;
     return false;
+}
+
+/* The same for a claim whose name the configuration gives: "claim NAMEPART WHAT". */
+static bool blame_named(struct claims *claims, struct slice name, const char *part,
+                        const char *what)
+{
+    snprintf(claims_reason, sizeof claims_reason, "claim %.*s%s %s", (int)name.len, name.data, part,
+             what);
+    return blame(claims, claims_reason);
 }
 
 static enum token_fault blame_as(struct claims *claims, enum token_fault fault, const char *reason)
@@ -76,39 +92,48 @@ static bool read_patterns(struct claims *claims, const struct json_value *value,
     return true;
 }
 
-static bool read_po_member(struct claims *claims, const struct json_value *key,
-                           const struct json_value *value)
+static bool read_right(struct claims *claims, const struct json_value *key,
+                       const struct json_value *value)
 {
     struct grant_parts *grant = &claims->grant;
+    const struct {
+        struct slice name;
+        const char *part;
+        struct grant_list *list;
+        bool *flag;
+    } rights[] = {
+        { SLICE("send"), ".send", &grant->send, NULL },
+        { SLICE("groups"), ".groups", &grant->groups, NULL },
+        { SLICE("relay"), ".relay", &grant->relay, NULL },
+        { SLICE("broadcast"), ".broadcast", NULL, &grant->broadcast },
+        { SLICE("admin"), ".admin", NULL, &grant->admin },
+    };
 
-    if (json_key_equal(key, SLICE("send")))
-        return read_patterns(claims, value, &grant->send) ||
-               blame(claims, "claim po.send is no list of patterns");
-    if (json_key_equal(key, SLICE("groups")))
-        return read_patterns(claims, value, &grant->groups) ||
-               blame(claims, "claim po.groups is no list of patterns");
-    if (json_key_equal(key, SLICE("relay")))
-        return read_patterns(claims, value, &grant->relay) ||
-               blame(claims, "claim po.relay is no list of patterns");
-    if (json_key_equal(key, SLICE("broadcast")))
-        return read_flag(value, &grant->broadcast) ||
-               blame(claims, "claim po.broadcast is neither true nor false");
-    if (json_key_equal(key, SLICE("admin")))
-        return read_flag(value, &grant->admin) ||
-               blame(claims, "claim po.admin is neither true nor false");
+    for (size_t i = 0; i < sizeof rights / sizeof rights[0]; i++) {
+        if (!json_key_equal(key, rights[i].name))
+            continue;
+        if (rights[i].list)
+            return read_patterns(claims, value, rights[i].list) ||
+                   blame_named(claims, claims->rights_name, rights[i].part,
+                               "is no list of patterns");
+        return read_flag(value, rights[i].flag) ||
+               blame_named(claims, claims->rights_name, rights[i].part,
+                           "is neither true nor false");
+    }
     return true;
 }
 
-static bool read_po(struct claims *claims, const struct json_value *object)
+static bool read_rights(struct claims *claims, const struct json_value *object)
 {
     struct json_value key, value;
     struct json_walk walk;
 
     if (object->type != JSON_OBJECT)
-        return blame(claims, "claim po is no object");
+        return blame_named(claims, claims->rights_name, "", "is no object");
+    claims->has_rights = true;
     json_walk_begin(&walk, object);
     while (json_walk_member(&walk, &key, &value, NULL))
-        if (!read_po_member(claims, &key, &value))
+        if (!read_right(claims, &key, &value))
             return false;
     return true;
 }
@@ -137,9 +162,11 @@ static bool read_claim(struct claims *claims, const struct json_value *key,
 {
     struct grant_parts *grant = &claims->grant;
 
-    if (json_key_equal(key, SLICE("sub")))
+    if (json_key_equal(key, claims->address_name))
         return (grant->sub = token_json_text(value, &claims->arena)).data ||
-               blame(claims, "claim sub is no text");
+               blame_named(claims, claims->address_name, "", "is no text");
+    if (json_key_equal(key, claims->rights_name))
+        return read_rights(claims, value);
     if (json_key_equal(key, SLICE("jti")))
         return ((grant->jti = token_json_text(value, &claims->arena)).data &&
                 grant->jti.len <= TOKEN_JTI_BYTES_MAX) ||
@@ -149,8 +176,6 @@ static bool read_claim(struct claims *claims, const struct json_value *key,
                blame(claims, "claim iss is no text");
     if (json_key_equal(key, SLICE("aud")))
         return read_audience(claims, value) || blame(claims, "claim aud is neither text nor list");
-    if (json_key_equal(key, SLICE("po")))
-        return read_po(claims, value);
     if (json_key_equal(key, SLICE("exp")))
         return (claims->has_expiry = read_time(claims, value, &grant->expires_at)) ||
                blame(claims, "claim exp is no time");
@@ -160,6 +185,42 @@ static bool read_claim(struct claims *claims, const struct json_value *key,
     if (json_key_equal(key, SLICE("iat")))
         return (claims->has_issued_at = read_time(claims, value, &claims->issued_at)) ||
                blame(claims, "claim iat is no time");
+    /* OpenID Connect Core 5.1: some providers write the flag as text. */
+    if (json_key_equal(key, SLICE("email_verified")))
+        claims->email_unverified =
+            value->type != JSON_TRUE &&
+            !(value->type == JSON_STRING && json_key_equal(value, SLICE("true")));
+    return true;
+}
+
+static void add_patterns(const struct config_list *patterns, struct grant_list *list)
+{
+    list->count = 0;
+    for (size_t i = 0; i < patterns->count && i < TOKEN_PATTERNS_MAX; i++)
+        list->items[list->count++] = slice_of(patterns->items[i]);
+}
+
+/* A token without the claim of rights has those of auth.defaultGrant. */
+static void take_default_rights(const struct config *config, struct claims *claims)
+{
+    struct grant_parts *grant = &claims->grant;
+
+    add_patterns(&config->auth.default_grant.send, &grant->send);
+    add_patterns(&config->auth.default_grant.groups, &grant->groups);
+    add_patterns(&config->auth.default_grant.relay, &grant->relay);
+    grant->broadcast = config->auth.default_grant.broadcast;
+    grant->admin = config->auth.default_grant.admin;
+}
+
+/* Anybody may give a provider any e-mail address; a verified address alone is the person's own. */
+static bool judge_address(struct claims *claims)
+{
+    if (!claims->grant.sub.data)
+        return blame_named(claims, claims->address_name, "", "is missing");
+    if (!address_may_speak(claims->grant.sub))
+        return blame_named(claims, claims->address_name, "", "is no user address");
+    if (claims->email_unverified && slice_equal(claims->address_name, SLICE("email")))
+        return blame(claims, "claim email_verified is not true");
     return true;
 }
 
@@ -174,11 +235,9 @@ static bool read_claims(struct claims *claims, struct slice json)
     while (json_walk_member(&walk, &key, &value, NULL))
         if (!read_claim(claims, &key, &value))
             return false;
-    if (!claims->grant.sub.data)
-        return blame(claims, "claim sub is missing");
     if (claims->has_issued_at)
         claims->grant.issued_at = claims->issued_at;
-    return address_may_speak(claims->grant.sub) || blame(claims, "claim sub is no user address");
+    return judge_address(claims);
 }
 
 static bool audience_fits(struct claims *claims, struct slice ours)
@@ -227,8 +286,13 @@ static enum token_fault judge_claims(const struct config *config, struct claims 
     return TOKEN_GOOD;
 }
 
-static void claims_begin(struct claims *claims, const struct token_opened *opened)
+static void claims_begin(const struct config *config, struct claims *claims,
+                         const struct token_opened *opened)
 {
+    claims->address_name =
+        wanted(config->auth.claim_address) ? slice_of(config->auth.claim_address) : SLICE("sub");
+    claims->rights_name =
+        wanted(config->auth.claim_rights) ? slice_of(config->auth.claim_rights) : SLICE("po");
     claims->grant.expires_at = INT64_MAX;
     claims->grant.issued_at = INT64_MIN;
     claims->grant.jti = SLICE("");
@@ -247,9 +311,11 @@ enum token_fault token_claims_read(const struct config *config, const struct tok
 
     if (!claims)
         return TOKEN_UNCHECKED;
-    claims_begin(claims, opened);
+    claims_begin(config, claims, opened);
     if (read_claims(claims, slice_make(opened->payload, opened->payload_len)))
         fault = judge_claims(config, claims, now_s);
+    if (fault == TOKEN_GOOD && !claims->has_rights)
+        take_default_rights(config, claims);
     if (claims->arena.failed)
         fault = TOKEN_UNCHECKED;
     if (fault == TOKEN_GOOD && !(made = grant_new(&claims->grant)))

@@ -13,6 +13,7 @@
 
 enum {
     TOKEN_SIGNATURE_BYTES = 64, /* Ed25519 */
+    TOKEN_KEYS_TRIED_MAX = 8,   /* of a JWK Set, for a JWT without kid */
     TOKEN_HMAC_BYTES = 32,
     TOKEN_SEED_BYTES = 32,
     TOKEN_FOOTER_BYTES_MAX =
@@ -31,7 +32,8 @@ enum {
 struct token_opened {
     uint8_t payload[TOKEN_BYTES_MAX];
     size_t payload_len;
-    bool iso_times; /* PASETO writes times as text, JWT as numbers */
+    const struct config_key *key; /* of the signature */
+    bool iso_times;               /* PASETO writes times as text, JWT as numbers */
 };
 
 /* TOKEN_GOOD with *opened filled; after a fault the contents of *opened mean nothing. */
@@ -39,15 +41,30 @@ enum token_fault token_jwt_open(const struct config *config, struct slice token,
                                 struct token_opened *opened);
 enum token_fault token_paseto_open(const struct config *config, struct slice token, int64_t now_s,
                                    struct token_opened *opened);
+/* As token_judge; *opened says which key verified a good token. */
+enum token_fault token_judge_opened(const struct config *config, struct slice token, int64_t now_s,
+                                    struct token_opened *opened, struct grant **grant,
+                                    const char **reason);
 /* TOKEN_GOOD with one reference in *grant; else *reason names the claim. */
 enum token_fault token_claims_read(const struct config *config, const struct token_opened *opened,
                                    int64_t now_s, struct grant **grant, const char **reason);
 
-/* Finds the key that kid names, or when kid.data is NULL the only key of that kind.
- * TOKEN_UNKNOWN_KEY when there is none, or its notAfter is past. A named key may be of another
- * kind: the caller compares. */
+/* Finds among the keys of our own the one that kid names, or when kid.data is NULL the only key of
+ * that kind. TOKEN_UNKNOWN_KEY when there is none, or its notAfter is past. A named key may be of
+ * another kind: the caller compares. */
 enum token_fault token_key_find(const struct config *config, struct slice kid, enum config_kty kty,
                                 int64_t now_s, const struct config_key **key);
+
+/* Keys that a token may have been made with. */
+struct token_keys {
+    const struct config_key *keys[TOKEN_KEYS_TRIED_MAX + 1];
+    size_t count;
+};
+/* The same among all keys, those of auth.jwks included. A key of the set needs no kid, so without a
+ * kid all keys of that kind in the set count too, unless they are more than TOKEN_KEYS_TRIED_MAX.
+ * TOKEN_GOOD: at least one key, and all are of the kind, unless kid named another. */
+enum token_fault token_keys_find(const struct config *config, struct slice kid, enum config_kty kty,
+                                 int64_t now_s, struct token_keys *found);
 
 /* base64url without padding (RFC 7515 2), in its one spelling: no padding, no white space, no bits
  * set behind the last byte, so that two different texts are never the same token. */

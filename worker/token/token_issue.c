@@ -60,7 +60,9 @@ static void add_po(struct buf *json, const struct token_request *request)
     if (!request->send && !request->groups && !request->relay && !request->broadcast &&
         !request->admin)
         return;
-    buf_add_text(json, ",\"po\":{");
+    buf_add_char(json, ',');
+    json_add_string(json, slice_of(request->rights_claim ? request->rights_claim : "po"));
+    buf_add_text(json, ":{");
     if (json->failed)
         return;
     add_patterns(json, "send", request->send);
@@ -71,25 +73,34 @@ static void add_po(struct buf *json, const struct token_request *request)
     buf_add_char(json, '}');
 }
 
-static void add_jti(struct buf *json, const char *jti)
+void token_jti_random(char jti[TOKEN_JTI_SIZE])
 {
     uint8_t random[16];
 
-    if (jti) {
-        add_string_member(json, "jti", jti);
-        return;
-    }
+    _Static_assert(sodium_base64_ENCODED_LEN(
+                       sizeof random, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == TOKEN_JTI_SIZE,
+                   "16 bytes in base64url");
     token_random(random, sizeof random);
-    buf_add_text(json, ",\"jti\":\"");
-    token_base64url_add(json, random, sizeof random);
-    buf_add_char(json, '"');
+    sodium_bin2base64(jti, TOKEN_JTI_SIZE, random, sizeof random,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+static void add_jti(struct buf *json, const char *jti)
+{
+    char random[TOKEN_JTI_SIZE];
+
+    if (!jti)
+        token_jti_random(random);
+    add_string_member(json, "jti", jti ? jti : random);
 }
 
 static void add_claims(struct buf *json, const struct token_request *request)
 {
     bool iso = request->format == TOKEN_PASETO;
 
-    buf_add_text(json, "{\"sub\":");
+    buf_add_char(json, '{');
+    json_add_string(json, slice_of(request->address_claim ? request->address_claim : "sub"));
+    buf_add_char(json, ':');
     json_add_string(json, slice_of(request->sub));
     add_string_member(json, "iss", request->issuer);
     add_string_member(json, "aud", request->audience);

@@ -6,6 +6,8 @@
  */
 #include "worker/token/token_inside.h"
 
+#include "worker/token/token_public.h"
+
 #include <sodium.h>
 
 struct jwt_parts {
@@ -72,36 +74,84 @@ static bool header_read(struct slice json, struct arena *arena, struct jwt_heade
  * refused. */
 static bool kty_of_alg(struct slice alg, enum config_kty *kty)
 {
-    if (slice_equal(alg, SLICE("EdDSA")))
-        *kty = CONFIG_KTY_ED25519;
-    else if (slice_equal(alg, SLICE("HS256")))
-        *kty = CONFIG_KTY_HMAC;
-    else
-        return false;
-    return true;
+    static const struct {
+        struct slice alg;
+        enum config_kty kty;
+    } algs[] = {
+        { SLICE("EdDSA"), CONFIG_KTY_ED25519 }, { SLICE("HS256"), CONFIG_KTY_HMAC },
+        { SLICE("RS256"), CONFIG_KTY_RS256 },   { SLICE("PS256"), CONFIG_KTY_PS256 },
+        { SLICE("ES256"), CONFIG_KTY_ES256 },
+    };
+
+    for (size_t i = 0; i < sizeof algs / sizeof algs[0]; i++)
+        if (slice_equal(alg, algs[i].alg)) {
+            *kty = algs[i].kty;
+            return true;
+        }
+    return false;
 }
 
-static bool jwt_signature_good(const struct config_key *key, struct slice text,
-                               const uint8_t *signature, size_t len)
+static enum token_fault hmac_signature(const struct config_key *key, struct slice text,
+                                       struct slice signature)
 {
     uint8_t expected[TOKEN_HMAC_BYTES];
     bool good;
 
-    if (key->kty == CONFIG_KTY_ED25519)
-        return len == TOKEN_SIGNATURE_BYTES && key->len == crypto_sign_PUBLICKEYBYTES &&
-               crypto_sign_verify_detached(signature, (const uint8_t *)text.data, text.len,
-                                           key->bytes) == 0;
-    if (len != sizeof expected)
-        return false;
+    if (signature.len != sizeof expected)
+        return TOKEN_BAD_SIGNATURE;
     token_hmac(key->bytes, key->len, text, expected);
-    good = sodium_memcmp(expected, signature, sizeof expected) == 0;
+    good = sodium_memcmp(expected, signature.data, sizeof expected) == 0;
     /* The bytes would be a good signature for the refused text. */
     sodium_memzero(expected, sizeof expected);
-    return good;
+    return good ? TOKEN_GOOD : TOKEN_BAD_SIGNATURE;
 }
 
-static enum token_fault jwt_key_choose(const struct config *config, struct slice json,
-                                       int64_t now_s, const struct config_key **key)
+static enum token_fault ed25519_signature(const struct config_key *key, struct slice text,
+                                          struct slice signature)
+{
+    return signature.len == TOKEN_SIGNATURE_BYTES && key->len == crypto_sign_PUBLICKEYBYTES &&
+                   crypto_sign_verify_detached((const uint8_t *)signature.data,
+                                               (const uint8_t *)text.data, text.len,
+                                               key->bytes) == 0
+               ? TOKEN_GOOD
+               : TOKEN_BAD_SIGNATURE;
+}
+
+static enum token_fault jwt_signature(const struct config_key *key, struct slice text,
+                                      struct slice signature)
+{
+    if (key->kty == CONFIG_KTY_ED25519)
+        return ed25519_signature(key, text, signature);
+    if (key->kty == CONFIG_KTY_HMAC)
+        return hmac_signature(key, text, signature);
+    switch (token_public_verify(key, text, signature)) {
+    case TOKEN_PUBLIC_GOOD:
+        return TOKEN_GOOD;
+    case TOKEN_PUBLIC_BAD:
+        return TOKEN_BAD_SIGNATURE;
+    case TOKEN_PUBLIC_NO_KEY:
+        return TOKEN_UNKNOWN_KEY;
+    case TOKEN_PUBLIC_UNKNOWN:
+        break;
+    }
+    return TOKEN_UNCHECKED;
+}
+
+/* Is the text signed by one of the keys? *key is that one. */
+static enum token_fault jwt_signature_of(const struct token_keys *found, struct slice text,
+                                         struct slice signature, const struct config_key **key)
+{
+    enum token_fault fault = TOKEN_UNKNOWN_KEY;
+
+    for (size_t i = 0; i < found->count && fault != TOKEN_GOOD && fault != TOKEN_UNCHECKED; i++) {
+        *key = found->keys[i];
+        fault = jwt_signature(*key, text, signature);
+    }
+    return fault;
+}
+
+static enum token_fault jwt_keys_choose(const struct config *config, struct slice json,
+                                        int64_t now_s, struct token_keys *found)
 {
     struct jwt_header header = { { NULL, 0 }, { NULL, 0 } };
     struct arena arena;
@@ -114,8 +164,10 @@ static enum token_fault jwt_key_choose(const struct config *config, struct slice
     fault = TOKEN_BAD_ALGORITHM;
     if (!kty_of_alg(header.alg, &kty))
         goto done;
-    fault = token_key_find(config, header.kid, kty, now_s, key);
-    if (fault == TOKEN_GOOD && (*key)->kty != kty)
+    fault = token_keys_find(config, header.kid, kty, now_s, found);
+    /* Only a key that kid named can be of another kind: the public key of RS256 is never a secret
+     * of HS256. */
+    if (fault == TOKEN_GOOD && found->keys[0]->kty != kty)
         fault = TOKEN_BAD_ALGORITHM;
 done:
     if (arena.failed)
@@ -129,24 +181,23 @@ enum token_fault token_jwt_open(const struct config *config, struct slice token,
 {
     /* opened->payload holds the decoded header first: header and payload are not needed at the same
      * time. */
-    uint8_t signature[TOKEN_SIGNATURE_BYTES + 1];
+    uint8_t signature[TOKEN_PUBLIC_SIGNATURE_BYTES_MAX + 1];
     size_t header_len, signature_len;
-    const struct config_key *key;
+    struct token_keys found;
     struct jwt_parts parts;
     enum token_fault fault;
 
     if (!split_jwt(token, &parts) ||
         !token_base64url_decode(parts.header, opened->payload, sizeof opened->payload, &header_len))
         return TOKEN_MALFORMED;
-    fault = jwt_key_choose(config, slice_make(opened->payload, header_len), now_s, &key);
+    fault = jwt_keys_choose(config, slice_make(opened->payload, header_len), now_s, &found);
     if (fault != TOKEN_GOOD)
         return fault;
     if (!token_base64url_decode(parts.payload, opened->payload, sizeof opened->payload,
                                 &opened->payload_len) ||
         !token_base64url_decode(parts.signature, signature, sizeof signature, &signature_len))
         return TOKEN_MALFORMED;
-    if (!jwt_signature_good(key, parts.signed_text, signature, signature_len))
-        return TOKEN_BAD_SIGNATURE;
     opened->iso_times = false;
-    return TOKEN_GOOD;
+    return jwt_signature_of(&found, parts.signed_text, slice_make(signature, signature_len),
+                            &opened->key);
 }

@@ -122,6 +122,7 @@ enum token_fault token_paseto_open(const struct config *config, struct slice tok
         return fault;
     opened->payload_len -= TOKEN_SIGNATURE_BYTES;
     opened->iso_times = true;
+    opened->key = key;
     return paseto_check_signature(key, slice_make(opened->payload, opened->payload_len), footer,
                                   opened->payload + opened->payload_len);
 }
