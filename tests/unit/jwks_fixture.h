@@ -9,6 +9,7 @@
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
+#include <openssl/param_build.h>
 #include <openssl/rsa.h>
 
 /* Owned by the caller (config_free). The report is filled anew; a set that is refused may leave
@@ -30,6 +31,48 @@ static inline struct config *config_of_set(struct slice set, bool guarded,
 }
 
 /* ---- an identity provider: keys, their JWKs, and tokens ---- */
+
+/* A published key pair (wycheproof_jwk.txt, number 5), because a fresh one of RSA costs much time.
+ */
+static const char rsa_n[] =
+    "kqGboBfAWttWPCA-0cGRgsY6SaYoIARt0B_PkaEcIq9HPYNdu9n6UuWHuuTHrjF_ZoQW97r5HaAorNvrMEGTGd"
+    "xCHZdEtkHvNVVmrtxTBLiQCbCozXhFoIrVcr3qUBrdGnNn_M3jJi7Wg7p_-x62nS5gNG875oyheRkutHsQXikF"
+    "ZwsN3q_TsPNOVlCiHy8mxzaFTUQGm-X8UYexFyAivlDSjgDJLAZSWfxd7k9Gxuwa3AUfQqQcVcegmgKGCaErQ3"
+    "qQbh1x7WB6iopE3_-GZ8HMAVtR9AmrVscqYsnjhaCehfAI0iKKs8zXr8tISc0ORbaalrkk03H1ZrsEnDKEWQ";
+static const char rsa_d[] =
+    "YsfIRYN6rDqSz5KRf1E9q7HK1o6-_UK-j7S-asb0Y1FdVs1GuiRQhMPoOjmhY3Io93EI3_7vj8uzWzAUMsAaTx"
+    "OY3sJnIbktYuqTcD0xGD8VmdGPBkx963db8B6M2UYfqZARf7dbzP9EuB1N1miMcTsqyGgfHGOk7CXQ1vkIv8Uw"
+    "w38KMtEdJ3iB8r-f3qcu-UJjE7Egw9CxKOMjArOXxZEr4VnoIXrImrcTxBfjdY8GbzXGATiPQLur5GT99ZDW78"
+    "falsir-b5Ean6HNyOeuaJuceT-yjgCXn57Rd3oIHD94CrjNtjBusoLdjbr489L8K9ksCh1gynzLGkeeWgVGQ";
+
+static inline EVP_PKEY *rsa_load(void)
+{
+    const char *const names[] = { OSSL_PKEY_PARAM_RSA_N, OSSL_PKEY_PARAM_RSA_D };
+    const char *const texts[] = { rsa_n, rsa_d };
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+    BIGNUM *numbers[2];
+    OSSL_PARAM *params;
+    EVP_PKEY *pkey = NULL;
+
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t bytes[256];
+        size_t len;
+        assert_true(token_base64url_decode(slice_of(texts[i]), bytes, sizeof bytes, &len));
+        numbers[i] = BN_bin2bn(bytes, (int)len, NULL);
+        assert_int_equal(OSSL_PARAM_BLD_push_BN(build, names[i], numbers[i]), 1);
+    }
+    assert_int_equal(OSSL_PARAM_BLD_push_ulong(build, OSSL_PKEY_PARAM_RSA_E, 65537), 1);
+    params = OSSL_PARAM_BLD_to_param(build);
+    assert_int_equal(EVP_PKEY_fromdata_init(context), 1);
+    assert_int_equal(EVP_PKEY_fromdata(context, &pkey, EVP_PKEY_KEYPAIR, params), 1);
+    for (size_t i = 0; i < 2; i++)
+        BN_free(numbers[i]);
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(build);
+    EVP_PKEY_CTX_free(context);
+    return pkey;
+}
 
 static inline void add_number(struct buf *json, const char *name, EVP_PKEY *pkey, const char *param,
                               int size)

@@ -212,6 +212,7 @@ static void secrets_are_for_the_owner_alone(void **state)
     assert_lacks(errors(), "AAECAw");
     write_file("set.json", set, strlen(set), 0600);
     config = load_good(CONFIG);
+    assert_int_equal(config->auth.jwks.count, 1);
     assert_int_equal(config->auth.jwks.keys[0].kty, CONFIG_KTY_HMAC);
     assert_int_equal(config->auth.jwks.keys[0].bytes[31], 0x1f);
     config_free(config);

@@ -129,6 +129,7 @@ static void a_token_without_rights_has_the_default_grant(void **state)
     grant_unref(grant);
     forge.config.auth.default_grant.send = (struct config_list){ NULL, 0 };
     grant = granted("{\"sub\":\"a\"," EXP "}", &reason);
+    assert_non_null(grant);
     assert_false(grant_may_send_to(grant, SLICE("ops")));
     grant_unref(grant);
 }
