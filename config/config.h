@@ -31,6 +31,7 @@ struct config_redis {
     char *path;            /* UNIX */
     char *user, *password; /* "" when the uri names none; never printed */
     int64_t db;
+    bool tls; /* TCP: rediss:// */
 };
 
 /* What a key is, and with that the one algorithm that the key verifies: a token never chooses. */
@@ -159,6 +160,13 @@ struct config {
         char *prefix; /* "po:" */
         int64_t command_timeout_ms, reconnect_min_ms, reconnect_max_ms;
     } redis_options;
+
+    struct {
+        char *ca_file, *cert_file, *key_file; /* absolute; "" : none */
+        char *ca, *cert, *key;                /* what the files hold, PEM */
+        char *server_name;                    /* "" : the host of the uri */
+        bool verify;
+    } redis_tls;
 
     struct {
         char *level; /* debug info warn error */

@@ -78,7 +78,7 @@ const struct key config_keys[] = {
 
     { .name = "dataSource.redis", .type = KEY_SOURCES, .apply = CONFIG_SWAP, AT(redis),
       .variable = "POSTOFFICE_REDIS_URI",
-      .allowed = "host:port, redis://[user:password@]host[:port][/db] or unix:PATH",
+      .allowed = "host:port, redis://[user:password@]host[:port][/db], rediss:// (TLS) or unix:PATH",
       .help = "Written {\"NAME\": {\"uri\": \"...\"}}. The first one counts, or the one that dataSource.use names. "
               "A relative unix: path starts at the working directory. Characters that mean something in a "
               "uri are written as %XX in user and password. Without any, only sessions on the same worker "
@@ -280,6 +280,21 @@ const struct key config_keys[] = {
            "First pause before Redis is tried again; it grows by half."),
     NUMBER("redis.reconnectMaxMs", redis_options.reconnect_max_ms, 10000, 10, 600000, CONFIG_SWAP,
            "Longest pause before Redis is tried again."),
+
+    TEXT("redis.tls.caFile", redis_tls.ca_file, "", CONFIG_SWAP,
+         "With rediss://: the certificates (PEM) of the issuers that are trusted for Redis; empty: the system's. A relative "
+         "path starts at the configuration file.", .base = BASE_FILE),
+    TEXT("redis.tls.caFile", redis_tls.ca, "", CONFIG_SWAP, NULL, .base = BASE_NONE),
+    TEXT("redis.tls.certFile", redis_tls.cert_file, "", CONFIG_SWAP,
+         "The certificate (PEM) that workers show to Redis, when Redis asks for one; empty: none.", .base = BASE_FILE),
+    TEXT("redis.tls.certFile", redis_tls.cert, "", CONFIG_SWAP, NULL, .base = BASE_NONE),
+    TEXT("redis.tls.keyFile", redis_tls.key_file, "", CONFIG_SWAP,
+         "The private key (PEM) of that certificate, without a passphrase, readable by its owner alone.", .base = BASE_FILE),
+    TEXT("redis.tls.keyFile", redis_tls.key, "", CONFIG_SWAP, NULL, .base = BASE_NONE),
+    TEXT("redis.tls.serverName", redis_tls.server_name, "", CONFIG_SWAP,
+         "The name, or the address, that the certificate of Redis must have; empty: the host of the uri.", .check = NULL),
+    FLAG("redis.tls.verify", redis_tls.verify, true, CONFIG_SWAP,
+         "Whether the certificate of Redis is verified. false: whoever is between may read and change everything."),
 
     FLAG("compression.enabled", compression.enabled, true, CONFIG_LIVE,
          "Messages are compressed (permessage-deflate) for clients that offer it. A reload counts for new connections."),

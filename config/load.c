@@ -46,6 +46,7 @@ static void fill_draft(struct draft *draft, struct slice text, bool use_environm
     keyfiles_load(draft);
     certfiles_load(draft);
     jwks_load(draft);
+    redis_tls_load(draft);
     revoked_load(draft);
     tree_free(tree);
 }

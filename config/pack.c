@@ -56,6 +56,7 @@ static void put_redis(struct buf *out, const struct config_redis *redis)
     put_text(out, redis->user);
     put_text(out, redis->password);
     put_int(out, redis->db);
+    put_int(out, redis->tls);
 }
 
 static void put_keys(struct buf *out, const struct config_key *keys, size_t count)
@@ -240,6 +241,7 @@ static void get_redis(struct reader *r, struct config_redis *redis)
     redis->user = get_text(r);
     redis->password = get_text(r);
     redis->db = get_int(r, 0, INT64_MAX);
+    redis->tls = get_int(r, 0, 1) != 0;
 }
 
 /* of_set: of a JWK Set, whose kids are any text, and may be absent. */
@@ -408,6 +410,8 @@ void config_key_fini(const struct key *key, struct config *config)
 {
     if (key->type == KEY_TEXT) {
         char **text = key_field(key, config);
+        if (*text && !key->help)
+            explicit_bzero(*text, strlen(*text)); /* may be a private key */
         free(*text);
         *text = NULL;
     } else if (key->type == KEY_LIST) {

@@ -57,6 +57,9 @@ void certfiles_load(struct draft *draft);
 /* Returns the bits of the mode by which others than the server could read a secret; 0: none. */
 mode_t file_readers(const struct stat *status);
 
+/* redis_tls.c: the files of redis.tls, when the chosen source is rediss://. */
+void redis_tls_load(struct draft *draft);
+
 /* revoked.c */
 void revoked_load(struct draft *draft);
 

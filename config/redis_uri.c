@@ -1,7 +1,7 @@
 /*
  * The address of a Redis, in the seed's form and in the usual ones:
  *
- *   host:port    redis://[user:password@]host[:port][/db]    unix:PATH
+ *   host:port    redis://[user:password@]host[:port][/db]    rediss://... (TLS)    unix:PATH
  *
  * A uri may hold a password, so nothing here ever reports a uri: redis_uri_redact makes the form
  * that may be shown, also of a uri that cannot be parsed.
@@ -186,7 +186,7 @@ static const char *fault_of_scheme(const char *uri)
     if (has_scheme(uri, "redis"))
         return "the scheme must be written in small letters: redis://";
     if (has_scheme(uri, "rediss") || has_scheme(uri, "valkeys"))
-        return "TLS to Redis is not supported";
+        return "TLS to Redis is written rediss://, in small letters";
     if (has_scheme(uri, "unix") || has_scheme(uri, "redis-socket") ||
         has_scheme(uri, "redis+unix") || strncasecmp(uri, "unix:", 5) == 0)
         return "a unix socket is written unix:PATH, in small letters";
@@ -214,6 +214,9 @@ static const char *parse_uri_into(const char *uri, struct config_redis *redis)
     redis->kind = CONFIG_REDIS_TCP;
     if (strncmp(uri, "redis://", 8) == 0)
         return parse_url(uri + 8, redis);
+    redis->tls = strncmp(uri, "rediss://", 9) == 0;
+    if (redis->tls)
+        return parse_url(uri + 9, redis);
     scheme_fault = fault_of_scheme(uri);
     if (scheme_fault)
         return scheme_fault;

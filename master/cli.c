@@ -5,6 +5,7 @@
 #include "master/cmd_keygen.h"
 #include "master/cmd_source.h"
 #include "master/cmd_token.h"
+#include "master/redis_tls.h"
 #include "master/rlimits.h"
 #include "master/server.h"
 #include "master/status.h"
@@ -100,7 +101,8 @@ static int check_config(const struct options *options)
         certificates_warn(config, clock_unix_s(), &report.warnings);
     fputs(buf_text(&report.warnings), stderr);
     fputs(buf_text(&report.errors), stderr);
-    if (config && !token_keys_good(config, why, sizeof why)) {
+    if (config &&
+        !(token_keys_good(config, why, sizeof why) && redis_tls_judge(config, why, sizeof why))) {
         fprintf(stderr, "%s: %s\n", config->file, why);
         config_free(config);
         config = NULL;

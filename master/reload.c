@@ -9,6 +9,7 @@
 #include "master/keyguard.h"
 #include "master/logfile.h"
 #include "master/privileges.h"
+#include "master/redis_tls.h"
 #include "shm/slots.h"
 #include "worker/token/token.h"
 
@@ -29,7 +30,8 @@ bool reload_may_serve(const struct config *config, char *why, size_t why_size)
                  config->auth.key_dir);
         return false;
     }
-    return token_keys_good(config, why, why_size) && certificates_judge(config, why, why_size) &&
+    return token_keys_good(config, why, why_size) && redis_tls_judge(config, why, why_size) &&
+           certificates_judge(config, why, why_size) &&
            privileges_resolve(config, &privileges, why, why_size) == OK &&
            keyguard_check(config, &privileges, why, why_size);
 }

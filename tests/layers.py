@@ -34,7 +34,7 @@ ROOMS = {
     "worker/wire": "common shm worker/io",
     "worker/token": "common config",
     "worker/envelope": "common config",
-    "worker/redis": "common config worker/io",
+    "worker/redis": "common config worker/io worker/wire/stream.h worker/wire/tls.h worker/wire/tls_client.h",
     "worker/mailbox": "common config worker/redis",
     "worker/session": "common config shm worker/io worker/wire worker/token worker/envelope worker/mailbox",
     "worker/reach": "common config shm worker/io worker/redis worker/mailbox worker/session",
@@ -51,7 +51,7 @@ ROOMS = {
     "worker": "common config shm worker/io worker/wire worker/token worker/mailbox worker/session"
               " worker/reach worker/delivery worker/service worker/groups worker/entrance worker/router",
     # Of the workers the master sees the start, tokens for its command line, and how TLS judges a certificate.
-    "master": "common config shm worker/worker.h worker/token/token.h worker/wire/tls.h",
+    "master": "common config shm worker/worker.h worker/token/token.h worker/wire/tls.h worker/wire/tls_client.h",
 }
 
 # Third-party headers, and the only files that may include them.
@@ -61,16 +61,16 @@ DOORS = {
     r"cjson/": r"config/[^/]+\.[ch]$",
     r"zlib\.h$": r"worker/wire/deflate\.c$",
     r"sodium(\.h$|/)": r"worker/token/[^/]+\.[ch]$",
-    r"openssl/ssl\.h": r"worker/wire/tls\.c$",
-    r"openssl/": r"worker/(wire/tls|token/[^/]+)\.c$",
+    r"openssl/ssl\.h": r"worker/wire/tls(\.c|_client\.c|_parts\.h)$",
+    r"openssl/": r"worker/(wire/tls(_client|_parts)?|token/[^/]+)\.[ch]$",
 }
 
 # Files of one room that call each other in a circle, and why that stays.
 CIRCLES = {
     "shm/origins.c shm/ring.c shm/sessions.c shm/slots.c shm/stats.c":
         "each part of the mapping asks the slot table whether a worker lives; to purge a slot is to purge each part",
-    "worker/redis/redis.c worker/redis/redis_login.c":
-        "one connection: its life begins the login, and a login that fails ends it",
+    "worker/redis/redis.c worker/redis/redis_login.c worker/redis/redis_tls.c":
+        "one connection: its life begins the handshake and the login, and one that fails ends it",
     "worker/token/token.c worker/token/token_claims.c worker/token/token_jwt.c worker/token/token_paseto.c":
         "one verification: token.c chooses the format, and lends the formats its keys, its HMAC and its revocations",
 }

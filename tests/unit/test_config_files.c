@@ -372,6 +372,7 @@ static void redis_uris_are_taken_apart(void **state)
         { "redis://:pw@h", "h", "", "", "pw", 6379, 0 },
         { "redis://me:p%40s%3as@h:7", "h", "", "me", "p@s:s", 7, 0 },
         { "redis://m%25:p@ss/w@h:7", "h", "", "m%", "p@ss/w", 7, 0 },
+        { "rediss://me:p%40s@h:7/2", "h", "", "me", "p@s", 7, 2 },
         { "unix:/run/redis.sock", "", "/run/redis.sock", "", "", 0, 0 },
         { "unix:run/redis.sock", "", "run/redis.sock", "", "", 0, 0 },
     };
@@ -389,6 +390,7 @@ static void redis_uris_are_taken_apart(void **state)
         assert_string_equal(redis.password, u->password);
         assert_int_equal(redis.port, u->port);
         assert_int_equal(redis.db, u->db);
+        assert_int_equal(redis.tls, strncmp(u->uri, "rediss", 6) == 0);
         redis_uri_fini(&redis);
     }
 }
@@ -421,7 +423,8 @@ static void bad_uris_are_refused_and_no_password_is_shown(void **state)
         "redis://me:hunter2@h:x",
         "redis://me:hunter2@",
         "redis://me:hunter2",
-        "rediss://me:hunter2@h:1",
+        "rediss://me:hunter2@h:x",
+        "REDISS://me:hunter2@h:1",
         "me:hunter2@h:1x",
         "redis://me:a@hunter2@h:x",
         "me:hunter2",

@@ -19,6 +19,9 @@
 #include "common/log.h"
 #include "worker/io/dial.h"
 #include "worker/redis/redis_error.h"
+#include "worker/redis/redis_tls.h"
+#include "worker/wire/stream.h"
+#include "worker/wire/tls_client.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -80,9 +83,10 @@ static void close_connection(struct redis *redis)
 {
     if (redis->fd >= 0) {
         loop_unwatch(&redis->watch);
-        close(redis->fd);
+        stream_close(redis->fd, redis->tls);
     }
     redis->fd = -1;
+    redis->tls = NULL;
     redis->state = DOWN;
     redis->blocked = false;
     redis->leave = NULL;
@@ -164,6 +168,7 @@ static void free_redis(struct redis *redis)
     free(redis->channel);
     free(redis->probe);
     free(redis->name);
+    tls_client_free(redis->tls_client);
     free(redis);
 }
 
@@ -281,14 +286,14 @@ static void read_answers(struct redis *redis)
     }
 }
 
-static void read_socket(struct redis *redis)
+static void read_once(struct redis *redis)
 {
     static char input[INPUT_BYTES]; /* one a worker: the reader copies all of it at once */
-    ssize_t len = recv(redis->fd, input, sizeof input, 0);
+    ssize_t len = stream_read(redis->fd, redis->tls, input, sizeof input);
 
     if (len < 0) {
         if (errno != EAGAIN && errno != EINTR)
-            redis_fail(redis, "read", strerror(errno));
+            redis_tls_fail(redis, "read");
         return;
     }
     if (len == 0) {
@@ -302,15 +307,23 @@ static void read_socket(struct redis *redis)
         read_answers(redis);
 }
 
+/* No event of the socket announces the bytes that TLS has read ahead. */
+static void read_socket(struct redis *redis)
+{
+    do
+        read_once(redis);
+    while (redis->tls && !redis->fault[0] && !redis->dying && tls_unread(redis->tls));
+}
+
 /* --- the descriptor --- */
 
 static void finish_connecting(struct redis *redis)
 {
-    int error = dial_result(redis->fd);
+    int error = redis->tls ? 0 : dial_result(redis->fd);
 
     if (error)
         redis_fail(redis, "connect", strerror(error));
-    else
+    else if (!redis->tls_client || redis_tls_step(redis))
         redis_log_in(redis);
 }
 
@@ -369,11 +382,14 @@ size_t redis_backlog(const struct redis *redis)
 void redis_flush(struct redis *redis)
 {
     size_t left = redis->output.len - redis->output_sent;
+    struct iovec piece;
     ssize_t taken;
 
-    if (left == 0 || redis->blocked || redis->state < SETUP || redis->fault[0])
+    if ((left == 0 && !redis_tls_unsent(redis)) || redis->blocked || redis->state < SETUP ||
+        redis->fault[0])
         return;
-    taken = send(redis->fd, redis->output.data + redis->output_sent, left, MSG_NOSIGNAL);
+    piece = (struct iovec){ redis->output.data + redis->output_sent, left };
+    taken = left ? stream_write(redis->fd, redis->tls, &piece, 1) : redis_tls_finish(redis);
     if (taken < 0 && errno == EPIPE) {
         redis->blocked = true; /* Redis has closed: its last answers are still to be read */
         return;
@@ -384,8 +400,8 @@ void redis_flush(struct redis *redis)
     }
     if (taken > 0)
         redis->output_sent += (size_t)taken;
-    redis->blocked = redis->output_sent < redis->output.len;
-    if (redis->blocked)
+    redis->blocked = redis->output_sent < redis->output.len || redis_tls_unsent(redis);
+    if (redis->output_sent < redis->output.len)
         output_shrink(redis);
     else
         output_all_sent(redis);
@@ -515,7 +531,8 @@ static bool copy_options(struct redis *redis, const struct config *config, const
     redis->path = copy_text(config->redis.path);
     redis->user = copy_text(config->redis.user);
     redis->password = copy_text(config->redis.password);
-    return redis->name && redis->host && redis->path && redis->user && redis->password;
+    return redis->name && redis->host && redis->path && redis->user && redis->password &&
+           redis_tls_prepare(redis, config);
 }
 
 struct redis *redis_new(struct loop *loop, const struct config *config, const char *name_for_logs,

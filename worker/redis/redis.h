@@ -1,5 +1,6 @@
 /*
- * One connection to Redis, kept alive: the only user of hiredis (0.14.1: RESP2, no TLS).
+ * One connection to Redis, kept alive: the only user of hiredis (0.14.1: RESP2), over TLS for
+ * rediss:// (worker/wire/tls_client.h).
  *
  * All commands of a turn leave in one write. A lost connection is opened again without being asked:
  * after redis.reconnectMinMs, then after pauses that grow by half, with 10 % jitter, up to

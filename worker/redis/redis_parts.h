@@ -10,11 +10,13 @@
 
 enum { OUTPUT_BYTES_MAX = 128 << 20 }; /* queued for a Redis that does not read, then ERR_FULL */
 
+struct tls;
+struct tls_client;
 struct redisReader; /* hiredis, known to redis.c alone */
 
 enum state {
     DOWN,       /* the timer will try again */
-    CONNECTING, /* waiting for the socket to become writable */
+    CONNECTING, /* waiting for the socket to become writable, and for the handshake of TLS */
     SETUP,      /* AUTH, SELECT, PING, SUBSCRIBE are on their way */
     UP,
 };
@@ -53,6 +55,8 @@ struct redis {
     int fd;
     struct loop_watch watch;
     struct loop_timer timer; /* DOWN: the next attempt; else: the next check of the connection */
+    struct tls_client *tls_client; /* NULL: plain text */
+    struct tls *tls;               /* of the socket, from connected on */
     struct redisReader *reader;
     struct buf output;
     size_t output_sent; /* bytes of output that the socket has taken */

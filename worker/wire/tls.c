@@ -1,5 +1,7 @@
 #include "worker/wire/tls.h"
 
+#include "worker/wire/tls_parts.h"
+
 #include "common/buf.h"
 
 #include <assert.h>
@@ -53,6 +55,7 @@ struct tls {
     struct tls_server *server; /* NULL after the handshake */
     struct buf backlog;  /* bytes that the socket has not taken; no memory when there are none */
     size_t backlog_sent; /* bytes of backlog that have left since */
+    uint16_t reason;     /* OpenSSL's, of the fault; 0: none */
     uint8_t fault;       /* enum tls_fault */
     bool may_leave, broken, resumed, ended;
 };
@@ -136,7 +139,7 @@ static enum tls_fault fault_of_reason(unsigned reason)
 /* ---- a pair ---- */
 
 /* Without this callback OpenSSL would ask at the terminal. */
-static int no_passphrase(char *to, int size, int writing, void *arg)
+int tls_no_passphrase(char *to, int size, int writing, void *arg)
 {
     (void)to;
     (void)size;
@@ -149,10 +152,10 @@ static int no_passphrase(char *to, int size, int writing, void *arg)
 static X509 *chain_read(struct slice pem, STACK_OF(X509) * others, char *why, size_t why_size)
 {
     BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.len);
-    X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, no_passphrase, NULL) : NULL, *other;
+    X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, tls_no_passphrase, NULL) : NULL, *other;
     bool good = leaf != NULL;
 
-    while (good && (other = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)))
+    while (good && (other = PEM_read_bio_X509(bio, NULL, tls_no_passphrase, NULL)))
         if (!sk_X509_push(others, other)) {
             X509_free(other);
             good = false;
@@ -174,7 +177,7 @@ static X509 *chain_read(struct slice pem, STACK_OF(X509) * others, char *why, si
 static EVP_PKEY *key_read(struct slice pem, char *why, size_t why_size)
 {
     BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.len);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, tls_no_passphrase, NULL) : NULL;
 
     BIO_free(bio);
     if (!key)
@@ -594,15 +597,12 @@ size_t tls_unsent(const struct tls *tls)
 
 /* ---- a connection ---- */
 
-struct tls *tls_accept(struct tls_server *server, int fd)
+struct tls *tls_begin(SSL_CTX *context, int fd)
 {
     struct tls *tls = calloc(1, sizeof *tls);
-    uint32_t lifetime_s = server->tickets ? tickets_lifetime_s(server->tickets) : 0;
-    SSL_CTX *context = server->pairs[0].context;
 
     if (!tls)
         return NULL;
-    SSL_CTX_set_timeout(context, (long)lifetime_s);
     buf_init(&tls->backlog, BACKLOG_MAX);
     tls->ssl = SSL_new(context);
     if (!tls->ssl || !attach_socket(tls, fd)) {
@@ -612,6 +612,29 @@ struct tls *tls_accept(struct tls_server *server, int fd)
         return NULL;
     }
     SSL_set_app_data(tls->ssl, tls);
+    return tls;
+}
+
+SSL *tls_ssl(const struct tls *tls)
+{
+    return tls->ssl;
+}
+
+unsigned tls_reason(const struct tls *tls)
+{
+    return tls->reason;
+}
+
+struct tls *tls_accept(struct tls_server *server, int fd)
+{
+    uint32_t lifetime_s = server->tickets ? tickets_lifetime_s(server->tickets) : 0;
+    SSL_CTX *context = server->pairs[0].context;
+    struct tls *tls;
+
+    SSL_CTX_set_timeout(context, (long)lifetime_s);
+    tls = tls_begin(context, fd);
+    if (!tls)
+        return NULL;
     SSL_set_accept_state(tls->ssl);
     if (lifetime_s == 0) {
         SSL_set_options(tls->ssl, SSL_OP_NO_TICKET);
@@ -642,6 +665,7 @@ static enum tls_step handshake_failed(struct tls *tls, int error)
 {
     unsigned reason = take_reason();
 
+    tls->reason = (uint16_t)reason;
     /* SSL_ERROR_SYSCALL: the socket itself has failed. */
     tls->fault = (uint8_t)(error == SSL_ERROR_SYSCALL ? TLS_FAULT_CUT : fault_of_reason(reason));
     tls->broken = true;
@@ -700,7 +724,7 @@ static ssize_t read_stopped(struct tls *tls, int error)
         return 0;
     default:
         tls->broken = true;
-        ERR_clear_error();
+        tls->reason = (uint16_t)take_reason();
         errno = ECONNRESET;
         return -1;
     }
