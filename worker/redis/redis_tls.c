@@ -4,6 +4,7 @@
 #include "worker/wire/tls_client.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 bool redis_tls_prepare(struct redis *redis, const struct config *config)
@@ -34,6 +35,13 @@ void redis_tls_fail(struct redis *redis, const char *what)
 
     if (redis->tls)
         tls_client_fault(redis->tls, text, sizeof text);
+    /* With TLS 1.3 the refusal of a client comes after the handshake, and the reset that follows
+     * can take the alert with it. */
+    if (!*text && redis->tls && redis->state == SETUP)
+        snprintf(text, sizeof text,
+                 "%s before any answer: Redis may want a certificate "
+                 "(redis.tls.certFile)",
+                 strerror(error));
     redis_fail(redis, what, *text ? text : strerror(error));
 }
 
