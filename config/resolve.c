@@ -125,16 +125,27 @@ static void choose_source(struct draft *draft)
 
 /* ---- combinations ---- */
 
+/* An item of `listen` without a port has socketPort. sslPort is opened on the same addresses. */
 static void check_ports(struct draft *draft)
 {
     const struct config *config = draft->config;
+    bool has_socket = config->socket_port != 0, has_ssl = config->ssl_port != 0, taken = false;
+    struct listen_item item;
 
-    if (config->ssl_port == 0 && config->socket_port == 0)
+    for (size_t i = 0; i < config->listen.count; i++) {
+        if (!listen_parse(config->listen.items[i], &item))
+            return; /* read.c has reported the item */
+        has_socket |= item.is_unix || item.port != 0;
+        taken |= has_ssl && !item.is_unix &&
+                 (item.port ? item.port : config->socket_port) == config->ssl_port;
+    }
+    if (!has_socket && !has_ssl)
         report_error(draft->report, draft_spot(draft, "socketPort"),
                      "found 0, and sslPort is 0 too, allowed a port for one of them");
-    else if (config->ssl_port == config->socket_port)
+    else if (taken)
         report_error(draft->report, draft_spot(draft, "sslPort"),
-                     "found socketPort's own %d, allowed another port", (int)config->ssl_port);
+                     "found %d, which socketPort or listen has, allowed another port",
+                     (int)config->ssl_port);
 }
 
 static void check_user_and_group(struct draft *draft)
