@@ -166,6 +166,7 @@ static void a_connection_that_is_held_rests_until_it_is_released(void **state)
     peer_send(&peer, out.data, out.len);
     turns(1);
     assert_int_equal(message_count, 1);
+    assert_non_null(conn);
     conn_hold(conn);
     turns(5);
     assert_int_equal(message_count, 1);
@@ -187,6 +188,7 @@ static void a_connection_may_end_while_it_rests(void **state)
     frame_add(&out, 0x80 | WS_CLOSE, "\x03\xe8", 2);
     peer_send(&peer, out.data, out.len);
     turns(1);
+    assert_non_null(conn);
     conn_close(conn, 1012, SLICE("bye"));
     turns(3);
     expect_close(&peer, 1012);

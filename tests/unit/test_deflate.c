@@ -41,11 +41,15 @@ static int teardown(void **state)
 
 static struct deflate *begin(bool takeover, uint8_t bits)
 {
-    return deflate_begin(&host, &(struct deflate_terms){ .agreed = true,
-                                                         .server_takeover = takeover,
-                                                         .client_takeover = takeover,
-                                                         .server_bits = bits,
-                                                         .client_bits = bits });
+    struct deflate_terms terms = { .agreed = true,
+                                   .server_takeover = takeover,
+                                   .client_takeover = takeover,
+                                   .server_bits = bits,
+                                   .client_bits = bits };
+    struct deflate *deflate = deflate_begin(&host, &terms);
+
+    assert_non_null(deflate);
+    return deflate;
 }
 
 static void fill_words(size_t len, unsigned seed)
