@@ -273,6 +273,7 @@ static void a_context_is_in_order_whatever_the_socket_takes(void **state)
     for (unsigned round = 0; round < 400; round++) {
         struct msg *msg;
         int level = rand() % 19 - 9;
+        assert_non_null(conn);
         noise = rand() % 4 == 0;
         msg = text_msg(round, sizes[(unsigned)rand() % 6], rand() % 2 ? MSG_MAIL : MSG_SIGNAL,
                        level, noise);

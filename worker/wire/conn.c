@@ -168,7 +168,7 @@ static enum err queue_msg(struct conn *conn, struct msg *msg, struct outbox_posi
     return outbox_put_at(&conn->outbox, msg, position);
 }
 
-static enum err queue_answer(struct conn *conn, uint8_t opcode, struct slice payload)
+static inline enum err queue_answer(struct conn *conn, uint8_t opcode, struct slice payload)
 {
     if (conn->outbox.bytes == 0)
         conn->progress_ms = conn->measured_ms = loop_now_ms(conn->host->loop);
@@ -236,7 +236,9 @@ static enum err queue_late_answer(struct conn *conn, uint8_t opcode, struct slic
     return err;
 }
 
-static enum err queue_packed_answer(struct conn *conn, uint8_t opcode, struct slice payload)
+/* Not inlined: the answer that leaves as it is must stay cheap. */
+static __attribute__((noinline)) enum err queue_packed_answer(struct conn *conn, uint8_t opcode,
+                                                              struct slice payload)
 {
     struct slice packed;
     enum err err;
@@ -646,7 +648,7 @@ static void rest_conn(struct conn *conn, const uint8_t *data, size_t len)
 
 static void decode_bytes(struct conn *conn, uint8_t *data, size_t len)
 {
-    uint64_t work = conn->host->deflate.work;
+    uint64_t work = conn->deflate ? conn->host->deflate.work : 0;
     size_t at = 0;
 
     conn->last_in_ms = loop_now_ms(conn->host->loop);
@@ -662,7 +664,8 @@ static void decode_bytes(struct conn *conn, uint8_t *data, size_t len)
             break;
         }
         on_ws_event(conn, &event);
-        if (conn->host->deflate.work - work >= INFLATE_SHARE && at < len && !conn->ending) {
+        if (conn->deflate && conn->host->deflate.work - work >= INFLATE_SHARE && at < len &&
+            !conn->ending) {
             rest_conn(conn, data + at, len - at);
             break;
         }

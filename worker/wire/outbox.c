@@ -34,7 +34,8 @@ struct frame {
     struct outbox_position position;
     uint16_t position_len; /* of {"seq":"MS-N", and the log's name, in place of the first '{', with
                               the head of a stored block before a compressed message; 0: none */
-    bool stored;           /* position counts, and position.log is a reference */
+    uint8_t skip; /* bytes of the data that are left out: 1, when a position stands for the '{' */
+    bool stored;  /* position counts, and position.log is a reference */
 };
 
 struct outbox_lanes {
@@ -70,6 +71,7 @@ static inline struct frame *frame_new(struct msg *msg)
     frame->next = NULL;
     frame->position.log = NULL; /* the rest is valid for a stored message */
     frame->position_len = 0;
+    frame->skip = 0;
     frame->stored = false;
     return frame;
 }
@@ -191,16 +193,9 @@ static uint8_t *write_stored_head(uint8_t *to, uint16_t len)
 
 /* ---- a frame's bytes: head, position, data ---- */
 
-/* Returns the number of data bytes that are left out: a position stands for the first '{', which a
- * compressed message lacks. */
-static inline uint32_t data_skipped(const struct frame *frame)
-{
-    return frame->position_len && !is_compressed(frame->msg) ? 1 : 0;
-}
-
 static inline uint32_t payload_len(const struct frame *frame)
 {
-    return frame->position_len + frame->msg->len - data_skipped(frame);
+    return frame->position_len + frame->msg->len - frame->skip;
 }
 
 static inline uint32_t head_len(const struct frame *frame)
@@ -280,6 +275,7 @@ static enum err enqueue(struct outbox *outbox, struct msg *msg, struct outbox_po
         frame->position = position;
         frame->position_len =
             (uint16_t)(position_len(&position) + (compressed ? DEFLATE_STORED_HEAD : 0));
+        frame->skip = !compressed;
         frame->stored = true;
         if (position.log)
             msg_ref(position.log);
@@ -569,7 +565,7 @@ static void batch_add_rest(struct batch *batch, struct frame *frame, uint32_t sk
 {
     uint8_t head[WS_HEAD_MAX + POSITION_MAX], *to = scratch + batch->scratch_used;
     uint32_t head_size = (uint32_t)(write_frame_head(head, frame) - head);
-    uint32_t data_at = data_skipped(frame) + (skip < head_size ? 0 : skip - head_size);
+    uint32_t data_at = frame->skip + (skip < head_size ? 0 : skip - head_size);
     struct msg *msg = frame->msg;
 
     if (skip < head_size) {
@@ -584,7 +580,7 @@ static void batch_add_rest(struct batch *batch, struct frame *frame, uint32_t sk
 static inline void batch_add(struct batch *batch, struct frame *frame, uint32_t skip)
 {
     uint8_t *from = scratch + batch->scratch_used, *to = from;
-    uint32_t data_at = data_skipped(frame);
+    uint32_t data_at = frame->skip;
     struct msg *msg = frame->msg;
 
     batch->frames[batch->count++] = frame;
@@ -610,8 +606,7 @@ static bool batch_has_room(const struct batch *batch)
 static void pack_frame(struct outbox *outbox, struct frame *frame, const struct outbox_sent *sent)
 {
     uint8_t position[POSITION_MAX];
-    bool replaces = frame->position_len && !is_compressed(frame->msg);
-    uint8_t *end = replaces ? write_position(position, &frame->position) : position;
+    uint8_t *end = frame->skip ? write_position(position, &frame->position) : position;
     struct msg *packed;
 
     if (frame->msg->form == MSG_FORM_IN_ORDER || frame->msg->opcode == OUTBOX_RAW)
@@ -624,6 +619,7 @@ static void pack_frame(struct outbox *outbox, struct frame *frame, const struct 
     msg_unref(frame->msg);
     frame->msg = packed;
     frame->position_len = 0;
+    frame->skip = 0;
     count_frame(outbox, frame, +1);
 }
 
