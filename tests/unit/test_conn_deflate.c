@@ -308,6 +308,7 @@ static void a_context_is_in_order_whatever_the_socket_takes(void **state)
         }
     }
     assert_true(got >= mails);
+    assert_non_null(conn);
     assert_int_equal(conn_waiting(conn), 0);
     for (unsigned count = 0, i = 0; i <= left.len; i++) { /* each of them has left */
         count += i < left.len && left.data[i] == ' ';
