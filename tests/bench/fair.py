@@ -33,7 +33,8 @@ WORKER_MIB = 64  # above idle
 BREAK_OFF_MIB = 2048  # of one process: the machine must live on
 PAUSE_S = 0.04  # between two mails of an innocent
 GOALS = {"same": 5, "other": 2}  # p99 under load, in p99 before
-ROWS = [*hostile.LOADS, "together"]
+ATTACKS = [*hostile.LOADS, "together"]
+ROWS = [*hostile.CONTROLS, *ATTACKS]
 
 
 def default_of(key):

@@ -257,9 +257,19 @@ def ring_bursts(target, end):
     del silent
 
 
+def busy_core(_, end):
+    """No client at all: one core is busy, as the core of a worker under attack is. The row shows how much of the other rows
+    is the machine's: on two cores everybody else shares the core that is left.
+    """
+    os.nice(-19)  # as urgent as the server
+    while time.monotonic() < end:
+        pass
+
+
 LOADS = {load.__name__: load for load in (
     history_bursts, thread_histories, silent_replays, opens, invented_addresses, empty_mails, fresh_buckets, expiring_mails,
     many_devices, recall_bursts, presence_bursts, slow_heads, ring_bursts)}
+CONTROLS = {"busy_core": busy_core}
 # Eight sessions, as many as an address may have: more would turn each other out. slow_heads needs none.
 TOGETHER = ["history_bursts", "thread_histories", "invented_addresses", "empty_mails", "fresh_buckets", "expiring_mails",
             "recall_bursts", "presence_bursts", "slow_heads"]
@@ -271,7 +281,7 @@ def main():
     os.nice(19)
     target = Target(**json.loads(sys.argv[3]))
     print("ready", flush=True)
-    LOADS[sys.argv[1]](target, time.monotonic() + float(sys.argv[2]))
+    {**LOADS, **CONTROLS}[sys.argv[1]](target, time.monotonic() + float(sys.argv[2]))
 
 
 if __name__ == "__main__":
