@@ -1,6 +1,8 @@
 """A browser: a page in Chromium talks with the WebSocket that every page has."""
 
+import base64
 import contextlib
+import hashlib
 import http.server
 import json
 import os
@@ -10,8 +12,11 @@ import subprocess
 import threading
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 import harness
+from tls import Tls
 
 CHROMIUM = shutil.which("chromium")
 PAGES = {name: (harness.ROOT / "tests" / "e2e" / f"{name}.html").read_bytes() for name in ("page", "refused")}
@@ -57,12 +62,12 @@ def site():
 
 
 @contextlib.contextmanager
-def browser(directory, url):
+def browser(directory, url, *more):
     """A page in a browser of its own, with an empty profile."""
     process = subprocess.Popen(
         [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", f"--user-data-dir={directory / 'chromium'}",
-         url], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+         *more, url], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={**os.environ, "HOME": str(directory)})
     try:
         yield process
@@ -71,18 +76,32 @@ def browser(directory, url):
         process.wait(harness.DEADLINE)
 
 
-def visit(directory, site, post, host="127.0.0.1", page="page"):
+def trust(tls):
+    """The browser takes this one key without an issuer that it knows; any other certificate stays refused."""
+    spki = x509.load_pem_x509_certificate(tls.cert.read_bytes()).public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return "--ignore-certificate-errors-spki-list=" + base64.b64encode(hashlib.sha256(spki).digest()).decode()
+
+
+def visit(directory, site, post, host="127.0.0.1", page="page", by="protocol", tls=None):
     """Opens the page; returns the result that the page posts."""
-    query = f"port={post.port}&alice={post.token('alice')}&bob={post.token('bob')}"
-    with browser(directory, f"http://{host}:{site.server_address[1]}/{page}#{query}"):
+    base = f"wss://localhost:{tls.port}" if tls else f"ws://127.0.0.1:{post.port}"
+    query = f"port={post.port}&base={base}&by={by}&alice={post.token('alice')}&bob={post.token('bob')}"
+    with browser(directory, f"http://{host}:{site.server_address[1]}/{page}#{query}", *([trust(tls)] if tls else [])):
         return site.said.get(timeout=2 * harness.DEADLINE)
 
 
-def test_a_page_talks_through_several_workers(server, directory, site):
-    post = server(2, {"auth": {"origins": [f"http://127.0.0.1:{site.server_address[1]}"]}})
-    said = visit(directory, site, post)
+@pytest.mark.parametrize("compression", [True, False], ids=["compressed", "plain"])
+@pytest.mark.parametrize("by", ["protocol", "query"])
+@pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
+def test_a_page_talks_through_several_workers(server, directory, site, secure, by, compression):
+    tls = Tls(directory) if secure else None
+    post = server(2, {"auth": {"origins": [f"http://127.0.0.1:{site.server_address[1]}"]},
+                      "compression": {"enabled": compression}, **(tls.config() if tls else {})})
+    said = visit(directory, site, post, by=by, tls=tls)
     assert said["error"] is None, said
     assert said["protocol"] == "postoffice.v1"
+    assert ("permessage-deflate" in said["extensions"]) == compression
     assert said["welcome"]["subject"] == "welcome" and said["welcome"]["to"] == ["alice"]
     assert said["got"] == said["sent"] == said["accepted"], "in order, each once"
     assert said["content"] == "Grüße \U0001f4ee " + "ü" * 100000, "a long one, as it was sent"
