@@ -91,10 +91,12 @@ if #acks > 0 then
   summary = call('XPENDING', box, GROUP)
 end
 
--- In a full mailbox that refuses more, acknowledged messages make room, once they are older than
--- DEDUPE: until then their repetitions must be recognised. `done` is the end of the range that may
+-- In a mailbox that refuses more when full, acknowledged messages make room, once they are older than
+-- DEDUPE: until then their repetitions must be recognised. By bytes the removal begins at half of BYTES: the
+-- size of the letter that would be refused is not known here. `done` is the end of the range that may
 -- go: at first "SEQ." for an inclusive end and "SEQ" for an exclusive one, then as XRANGE wants it.
-if REJECT and len >= MAX then
+local counted = REJECT and redis.pcall('HGET', string.sub(box, 1, -4) .. 'ids', '/bytes')
+if REJECT and (len >= MAX or (tonumber(counted) or 0) * 2 >= BYTES) then
   local base = string.sub(box, 1, -5)
   --: include piece_sweep
   local done, old = summary[2], string.format('%.0f', (now - DEDUPE) * 1000)
