@@ -172,9 +172,10 @@ static void the_bucket_of_a_large_service_does_not_run_over(void **state)
     (void)state;
     office.config->limits.messages_per_s = 1000000;
     office.config->limits.burst = 1000000;
-    for (unsigned i = 0; i < 100; i++)
+    for (unsigned i = 0; i < 100; i++) {
         allowance = allowance_hold(&office, key_of(1), true);
-    assert_non_null(allowance);
+        assert_non_null(allowance);
+    }
     pass_ms(100000);
     assert_int_equal(drain(allowance), LIMITER_BURST_MAX);
     for (unsigned i = 0; i < 100; i++)

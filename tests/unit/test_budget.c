@@ -42,6 +42,7 @@ static int teardown(void **state)
 {
     (void)state;
     office_redis_close();
+    budget_free(&office);
     peer_close(&alice.peer);
     return 0;
 }

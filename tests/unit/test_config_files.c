@@ -94,6 +94,7 @@ static void a_long_secret_has_pages_of_its_own(void **state)
     uint8_t *small = secret_new("x", 1), *secrets[4], *again;
 
     (void)state;
+    assert_non_null(small);
     memset(bytes, 7, sizeof bytes);
     for (int i = 0; i < 4; i++) {
         secrets[i] = secret_new(bytes, lens[i]);
@@ -101,6 +102,7 @@ static void a_long_secret_has_pages_of_its_own(void **state)
         assert_memory_equal(secrets[i], bytes, lens[i]);
     }
     again = secret_new("y", 1);
+    assert_non_null(again);
     assert_true(again > small - 4096 && again < small + 4096); /* beside the other short one */
     for (int i = 0; i < 4; i++)
         secret_free(secrets[i]);
