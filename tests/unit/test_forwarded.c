@@ -34,10 +34,11 @@ static const char *words(void)
     text[0] = 0;
     for (uint32_t i = hops.count - kept; i < hops.count; i++) {
         const struct hop *hop = &hops.hops[i % FORWARDED_HOPS_MAX];
-        strcat(text, i == hops.count - kept ? "" : " ");
-        strcat(text, hop->kind == HOP_ADDRESS  ? ip_text(&hop->ip, address)
-                     : hop->kind == HOP_HIDDEN ? "?"
-                                               : "!");
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof text - len, "%s%s", len ? " " : "",
+                 hop->kind == HOP_ADDRESS  ? ip_text(&hop->ip, address)
+                 : hop->kind == HOP_HIDDEN ? "?"
+                                           : "!");
     }
     return text;
 }
@@ -143,7 +144,7 @@ static void only_the_last_hops_are_kept(void **state)
     (void)state;
     for (int i = 0; i < 200; i++)
         sprintf(lines + strlen(lines), ", 192.0.2.%d", i);
-    strcat(lines, "\r\n");
+    sprintf(lines + strlen(lines), "\r\n");
     for (int i = 200 - FORWARDED_HOPS_MAX; i < 200; i++)
         sprintf(expected + strlen(expected), "%s192.0.2.%d", *expected ? " " : "", i);
     parse(lines);

@@ -177,9 +177,9 @@ static void a_checksum_is_verified(void **state)
     memcpy(header + len - 4, "\x8f\x34\xca\xeb", 4);
     expect_whole(&(struct row){ header, len, "192.0.2.1" });
     for (size_t bit = 0; bit < 32; bit++) {
-        header[len - 4 + bit / 8] ^= (char)(1 << bit % 8);
+        header[len - 4 + bit / 8] = (char)(header[len - 4 + bit / 8] ^ (1 << bit % 8));
         expect_bad(header, len);
-        header[len - 4 + bit / 8] ^= (char)(1 << bit % 8);
+        header[len - 4 + bit / 8] = (char)(header[len - 4 + bit / 8] ^ (1 << bit % 8));
     }
     header[16] ^= 1; /* another client */
     expect_bad(header, len);
