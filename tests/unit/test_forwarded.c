@@ -136,6 +136,17 @@ static void host_and_proto_are_of_their_hop(void **state)
     assert_null(hops.hops[1].proto.data);
 }
 
+__attribute__((format(printf, 3, 4))) static void add_text(char *text, size_t size,
+                                                           const char *format, ...)
+{
+    size_t len = strlen(text);
+    va_list args;
+
+    va_start(args, format);
+    assert_true(vsnprintf(text + len, size - len, format, args) < (int)(size - len));
+    va_end(args);
+}
+
 static void only_the_last_hops_are_kept(void **state)
 {
     char lines[8192] = "X-Forwarded-For: 192.0.2.255";
@@ -143,10 +154,10 @@ static void only_the_last_hops_are_kept(void **state)
 
     (void)state;
     for (int i = 0; i < 200; i++)
-        sprintf(lines + strlen(lines), ", 192.0.2.%d", i);
-    sprintf(lines + strlen(lines), "\r\n");
+        add_text(lines, sizeof lines, ", 192.0.2.%d", i);
+    add_text(lines, sizeof lines, "\r\n");
     for (int i = 200 - FORWARDED_HOPS_MAX; i < 200; i++)
-        sprintf(expected + strlen(expected), "%s192.0.2.%d", *expected ? " " : "", i);
+        add_text(expected, sizeof expected, "%s192.0.2.%d", *expected ? " " : "", i);
     parse(lines);
     forwarded_read_for(&parser, head, &hops);
     assert_int_equal(hops.count, 201);
