@@ -198,7 +198,8 @@ def test_mail_that_is_removed_while_a_replay_is_under_way_is_a_gap(server):
         assert [m["type"] for m in first] == [1], "no second welcome"
         pour(post, "bob", 100, sender=sender)
         got = bob.until(is_last(249))
-        assert judge(first + got, after=("", int(first[0]["subject"]) - 1)) == 1
+        # A slow worker may read a page between two removals, which are two gaps then.
+        assert judge(first + got, after=("", int(first[0]["subject"]) - 1)) in (1, 2)
         assert bob.next()["subject"] == "replayed"
 
 

@@ -122,10 +122,9 @@ static void answer_all(void)
 static size_t count_before(const struct op *op)
 {
     size_t count = 0;
-    struct op *other;
 
-    TAILQ_FOREACH(other, &mailbox.row.ops, link)
-    {
+    for (const struct op *other = TAILQ_FIRST(&mailbox.row.ops); other;
+         other = TAILQ_NEXT(other, link)) {
         if (other == op)
             return count;
         count++;
@@ -342,11 +341,10 @@ static void a_long_lane_says_once_when_it_is_short_again(void **state)
 
 static void check_rules(void)
 {
-    struct op *op;
+    const struct op *op;
     unsigned newest[8] = { 0 };
 
-    TAILQ_FOREACH(op, &mailbox.row.ops, link)
-    {
+    for (op = TAILQ_FIRST(&mailbox.row.ops); op; op = TAILQ_NEXT(op, link)) {
         const struct note *note = op->arg;
         assert_true(newest[note->lane] <= note->number); /* in order; and all that waits is newer */
         newest[note->lane] = note->number;
