@@ -198,6 +198,24 @@ static void who_reads_on_and_on_pauses_and_nobody_else_does(void **state)
     assert_int_equal(mailbox_wait_ms(office.mailbox), 0);
 }
 
+/* The request finds a page that waits and may leave, before the turn has found the page. */
+static void a_request_at_the_end_of_a_pause_holds_nobody_up(void **state)
+{
+    unsigned number = 0;
+
+    (void)state;
+    read_box("mallory", number);
+    for (turns(2); asked_find("XRANGE", "{mallory}:box"); turns(2)) {
+        end_long_page("{mallory}:box");
+        read_box("mallory", ++number);
+    }
+    clock_ms += mailbox_wait_ms(office.mailbox);
+    read_box("bob", 61);
+    turns(2);
+    asked_next("XRANGE", "{mallory}:box");
+    asked_next("XRANGE", "{bob}:box");
+}
+
 static void pages_that_wait_fail_when_redis_goes(void **state)
 {
     (void)state;
@@ -236,6 +254,7 @@ int main(void)
         T(pages_that_wait_fail_when_the_worker_ends),
         T(an_address_has_one_page_under_way_and_a_group_has_many),
         T(who_reads_on_and_on_pauses_and_nobody_else_does),
+        T(a_request_at_the_end_of_a_pause_holds_nobody_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

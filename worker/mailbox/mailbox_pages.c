@@ -205,7 +205,10 @@ enum err mailbox_pages_request(struct mailbox *mailbox, const struct page_reques
     if (is_first && may_leave(pages, source) && pages_have_room(pages, request))
         return page_leave(mailbox, request, source);
     err = page_wait(mailbox, request, source);
-    (void)page_next(pages); /* notes when the pause ends */
+    /* Notes when the pause ends. A page whose pause has just ended leaves at the end of the turn:
+     * no answer is awaited that would make the page leave. */
+    if (page_next(pages))
+        pages->wake_us = 0;
     return err;
 }
 
