@@ -24,7 +24,7 @@ enum msg_flag {
     MSG_FLAGS = 3,
 };
 
-/* What is known of a message's compressed form (wire/deflate_form.c). */
+/* The state of a message's compressed form (wire/deflate_form.c). */
 enum msg_form {
     MSG_FORM_UNKNOWN,  /* not tried yet, or there are forms in `packed` */
     MSG_FORM_PLAIN,    /* would not get smaller */

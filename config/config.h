@@ -34,7 +34,7 @@ struct config_redis {
     bool tls; /* TCP: rediss:// */
 };
 
-/* What a key is, and with that the one algorithm that the key verifies: a token never chooses. */
+/* The type of a key. The type fixes the algorithm that the key verifies: a token never chooses. */
 enum config_kty {
     CONFIG_KTY_ED25519, /* EdDSA, PASETO v4.public */
     CONFIG_KTY_HMAC,    /* HS256 */

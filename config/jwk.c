@@ -1,5 +1,5 @@
 /*
- * One JSON Web Key (RFC 7517 4, RFC 7518 6, RFC 8037 2) becomes a key of the configuration.
+ * Reads a JSON Web Key (RFC 7517 4, RFC 7518 6, RFC 8037 2) into a key of the configuration.
  *
  * A key's own members decide which one algorithm the key verifies: an RSA key without `alg` is one
  * for RS256, as identity providers mean it. A key that this server has no use for is left out, and

@@ -172,7 +172,7 @@ static bool replica_timeout_matters(const struct config *config)
            config->mailbox.replica_timeout_ms != keys_find("mailbox.replicaTimeoutMs")->initial;
 }
 
-/* One socket twice, or a group that is none. */
+/* Reports a socket that is listed twice, and a group that this system does not have. */
 static void check_listen_items(struct draft *draft)
 {
     const struct config *config = draft->config;

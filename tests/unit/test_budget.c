@@ -1,4 +1,4 @@
-/* What a sender's address may store: a bucket on the worker, which fills with time and may be in
+/* The budget of a sender's address: a bucket on the worker, which fills with time and may be in
  * debt, and the shared bucket in Redis, which the worker charges now and then. */
 #include "office_redis_fixture.h"
 
@@ -188,7 +188,7 @@ static void the_shared_bucket_is_charged_with_a_part_of_it_not_with_each_message
         assert_false(is_charged());
     }
     assert_int_equal(store(&alice, 1000), 0); /* past a sixteenth */
-    /* What is stored while Redis has not answered is charged with the next question. */
+    /* Bytes that are stored while Redis has not answered are charged with the next question. */
     assert_int_equal(store(&alice, 5000), 0);
     answer_charge("5000", "0", 60536, 60);
     answer_charge("5000", "0", 55536, 60);
