@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import ssl
 import struct
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import clients
 import harness
 from clients import Raw, request
+from tls import Tls
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 PROXIES = ["127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48"]
@@ -307,6 +309,39 @@ def test_the_limit_of_an_address_counts_clients_that_proxy_headers_name(server):
     inside += [enter(post, before=from_v6(f"2001:db8::{number}")) for number in range(2)]
     enter(post, before=from_v6("2001:db8::3"), status=503)  # a /64 counts as one
     close(*inside)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_proxy_header_comes_before_tls(server, directory, size):
+    """The header and the client's hello in pieces of that size: the header is taken to the byte."""
+    tls = Tls(directory)
+    post = server(1, {"trustedProxies": ["127.0.0.1"], "proxyProtocol": "required", **tls.config()})
+    raw = Raw(tls.port)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secure = tls.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        secure.do_handshake()
+    data = from_v4("203.0.113.9") + outgoing.read()
+    for at in range(0, len(data), size):
+        raw.socket.sendall(data[at:at + size])
+    while True:
+        try:
+            secure.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            raw.socket.sendall(outgoing.read())
+            incoming.write(raw.socket.recv(1 << 16))
+    secure.write(request("/ws?clientID=alice", token=post.token("alice")).encode())
+    raw.socket.sendall(outgoing.read())
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        try:
+            answer += secure.read(1 << 16)
+        except ssl.SSLWantReadError:
+            incoming.write(raw.socket.recv(1 << 16))
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert peer_of_last(post) == "203.0.113.9"
+    raw.socket.close()
 
 
 def test_the_proxy_protocol_is_switched_by_a_reload(server):
