@@ -14,6 +14,7 @@ import pytest
 import clients
 import harness
 from clients import request
+from tls import Tls
 
 
 def open_socket(where):
@@ -69,6 +70,25 @@ def test_each_address_of_the_list_is_served(server, directory):
             open_socket(where)
     for raw in raws:
         raw.socket.close()
+
+
+def test_ssl_port_is_open_once_on_each_address_of_the_list(server, directory):
+    other, tls = harness.free_port(), Tls(directory)
+    post = server(1, {"listen": ["127.0.0.1", f"127.0.0.1:{other}", f"127.0.0.2:{other}", f"unix:{directory}/s"],
+                      **tls.config()})
+    for where in ("127.0.0.1", "127.0.0.2"):
+        with tls.context().wrap_socket(open_socket((where, tls.port)), server_hostname="localhost") as raw:
+            raw.sendall(request("/ws?clientID=alice", token=post.token("alice")).encode())
+            assert raw.recv(100).startswith(b"HTTP/1.1 101 ")
+    enter(post, ("127.0.0.2", other), "bob").socket.close()
+
+
+def test_ssl_port_is_no_port_of_the_list(directory):
+    tls, file = Tls(directory), directory / "taken.json"
+    file.write_text(json.dumps({"listen": [f"127.0.0.1:{tls.port}"], **tls.config()}), encoding="utf-8")
+    result = harness.command("check-config", "--config", file, check=False)
+    assert result.returncode != 0
+    assert f"sslPort: found {tls.port}, which socketPort or listen has, allowed another port" in result.stderr
 
 
 @ipv6
