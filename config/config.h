@@ -179,6 +179,11 @@ struct config {
         int64_t takeover_sessions; /* of a worker */
     } compression;
 
+    struct {
+        struct config_list listen; /* empty: no clerk; "unix:" alone is beside the pid file */
+        int64_t connections, body_bytes;
+    } admin;
+
     int64_t shutdown_s;
     int64_t watchdog_s; /* 0: off */
 };

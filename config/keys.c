@@ -316,6 +316,17 @@ const struct key config_keys[] = {
          .check = check_level, .allowed = "debug, info, warn or error"),
     TEXT("log.file", log.file, "", CONFIG_LIVE,
          "The log; a relative path starts at the working directory; empty: standard error.", .base = BASE_CWD),
+    LIST("admin.listen", admin.listen, "unix:", CONFIG_RESTART,
+         "Where operators and backends are answered by HTTP; an empty list: nowhere. unix: is a socket beside the pid "
+         "file, with .admin in place of .pid and mode 0600; whoever may open a unix socket may do everything. At an "
+         "IP address a token with po.admin is asked for.",
+         .check = listen_is_admin, .max = LISTEN_MAX, .lone = true,
+         .allowed = "unix:, or unix:/PATH?mode=0600&group=NAME, or 127.0.0.1:PORT or [::1]:PORT"),
+    NUMBER("admin.connections", admin.connections, 64, 1, 1024, CONFIG_LIVE,
+           "Connections at admin.listen; others wait."),
+    NUMBER("admin.bodyBytes", admin.body_bytes, 16 << 20, 1024, 256 << 20, CONFIG_LIVE,
+           "Bytes of a request's body at admin.listen; a longer one is answered with 413. Bodies under way together may "
+           "have four times as many; past that, 503."),
     NUMBER("shutdown.seconds", shutdown_s, 10, 1, 3600, CONFIG_LIVE,
            "Time that sessions have to leave when the server stops."),
     NUMBER("watchdog.seconds", watchdog_s, 30, 0, 3600, CONFIG_LIVE,

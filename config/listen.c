@@ -65,8 +65,10 @@ static bool read_mode(const char *text, size_t len, uint32_t *mode)
 
 static bool read_option(const char *text, size_t len, struct listen_item *item)
 {
-    if (len > 5 && strncmp(text, "mode=", 5) == 0)
+    if (len > 5 && strncmp(text, "mode=", 5) == 0) {
+        item->names_mode = true;
         return read_mode(text + 5, len - 5, &item->mode);
+    }
     if (len <= 6 || strncmp(text, "group=", 6) != 0 || len - 6 >= sizeof item->group ||
         item->group[0])
         return false;
@@ -109,6 +111,19 @@ static bool is_loopback(const char *host)
 
     return ip_parse(slice_of(host), &ip) &&
            (ip.kind == IP_V4 ? ip_in_network(&ip, "127.0.0.0/8") : ip_in_network(&ip, "::1"));
+}
+
+bool listen_is_beside(const char *text)
+{
+    return strcmp(text, "unix:") == 0;
+}
+
+bool listen_is_admin(const char *text)
+{
+    struct listen_item item;
+
+    return listen_is_beside(text) ||
+           (listen_parse(text, &item) && (item.is_unix || (item.port && is_loopback(item.host))));
 }
 
 bool listen_is_local(const struct config_list *items)

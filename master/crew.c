@@ -35,28 +35,41 @@ static bool at_work(const struct seat *seat)
     return seat->state == SEAT_STARTING || seat->state == SEAT_SERVING;
 }
 
+/* The name of an event in the log, "worker_..." or "clerk_...". */
+static const char *event_of(const struct seat *seat, const char *of_worker, const char *of_clerk)
+{
+    return seat->is_clerk ? of_clerk : of_worker;
+}
+
 static void vacate(struct seat *seat, enum seat_state state)
 {
     uint32_t backoff_ms = state == SEAT_WAITING ? seat->backoff_ms : 0;
+    bool is_clerk = state == SEAT_WAITING && seat->is_clerk;
 
     if (seat->control_fd >= 0)
         close(seat->control_fd);
     control_reader_fini(&seat->reader);
     control_queue_fini(&seat->queue);
     *seat = (struct seat){
-        .state = state, .control_fd = -1, .replaced_by = -1, .backoff_ms = backoff_ms
+        .state = state,
+        .control_fd = -1,
+        .replaced_by = -1,
+        .backoff_ms = backoff_ms,
+        .is_clerk = is_clerk,
     };
     control_reader_init(&seat->reader);
     control_queue_init(&seat->queue);
 }
 
 void crew_init(struct crew *crew, struct region *region, struct config *config, const char *node,
-               const struct listeners *listeners, struct tickets *tickets)
+               const struct listeners *listeners, const struct admin_doors *admin,
+               struct tickets *tickets)
 {
     *crew = (struct crew){ .region = region,
                            .config = config,
                            .node = node,
                            .listeners = listeners,
+                           .admin = admin,
                            .tickets = tickets,
                            .private_fds = { -1, -1, -1, -1 } };
     for (int i = 0; i < WORKERS_MAX; i++) {
@@ -88,7 +101,7 @@ uint32_t crew_serving(const struct crew *crew)
     uint32_t count = 0;
 
     for (int i = 0; i < WORKERS_MAX; i++)
-        count += crew->seats[i].state == SEAT_SERVING;
+        count += crew->seats[i].state == SEAT_SERVING && !crew->seats[i].is_clerk;
     return count;
 }
 
@@ -121,7 +134,7 @@ static void flush_queue(struct crew *crew, int slot, enum err err)
         err = seat->control_fd < 0 ? ERR_DOWN : control_queue_flush(&seat->queue, seat->control_fd);
     if (!err)
         return;
-    log_warn("worker_deaf", "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot,
+    log_warn(event_of(seat, "worker_deaf", "clerk_deaf"), "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot,
              err_name(err));
     kill_seat(seat);
 }
@@ -157,7 +170,7 @@ static void drain_worker(struct crew *crew, int slot, uint16_t close_code, uint3
         vacate(seat, SEAT_EMPTY);
         return;
     }
-    log_info("worker_draining", "pid_of_worker=%d slot=%d close=%u deadline_ms=%u", (int)seat->pid,
+    log_info(event_of(seat, "worker_draining", "clerk_draining"), "pid_of_worker=%d slot=%d close=%u deadline_ms=%u", (int)seat->pid,
              slot, close_code, deadline_ms);
     seat->state = SEAT_DRAINING;
     seat->kill_ms = clock_monotonic_ms() + deadline_ms + KILL_AFTER_MS;
@@ -196,10 +209,21 @@ void crew_kill_all(struct crew *crew)
 
 /* ---- starting ---- */
 
-/* Collects the master's own descriptors, which the next worker must not hold. */
-static size_t private_fds(const struct crew *crew, int *fds)
+enum {
+    PRIVATE_FDS = sizeof((struct crew *)NULL)->private_fds / sizeof(int) + LISTENERS_MAX +
+                  LISTEN_MAX + WORKERS_MAX * (CONTROL_QUEUE_KINDS + 2)
+};
+
+/* Collects the descriptors that the next process must not hold: the master's own, those of other
+ * processes, and of a worker the clerk's sockets, of the clerk the workers'. */
+static size_t private_fds(const struct crew *crew, bool is_clerk, int *fds)
 {
     size_t count = 0;
+
+    for (size_t i = 0; is_clerk && i < crew->listeners->count; i++)
+        fds[count++] = crew->listeners->fds[i];
+    for (size_t i = 0; !is_clerk && i < crew->admin->count; i++)
+        fds[count++] = crew->admin->doors[i].fd;
 
     for (size_t i = 0; i < sizeof crew->private_fds / sizeof crew->private_fds[0]; i++)
         fds[count++] = crew->private_fds[i];
@@ -217,20 +241,21 @@ static void start_worker(struct crew *crew, int slot, uint64_t now_ms)
     struct worker_start worker = { .region = crew->region,
                                    .slot = (uint32_t)slot,
                                    .listen_fds = crew->listeners->fds,
-                                   .listen_count = crew->listeners->count,
-                                   .plain_count = crew->listeners->plain_count,
+                                   .listen_count = seat->is_clerk ? 0 : crew->listeners->count,
+                                   .plain_count = seat->is_clerk ? 0 : crew->listeners->plain_count,
+                                   .admin_doors = crew->admin->doors,
+                                   .admin_count = seat->is_clerk ? crew->admin->count : 0,
                                    .tickets = crew->tickets,
                                    .config = crew->config,
                                    .node = crew->node };
-    int fds[sizeof crew->private_fds / sizeof crew->private_fds[0] +
-            (size_t)WORKERS_MAX * (CONTROL_QUEUE_KINDS + 2)];
-    size_t fd_count = private_fds(crew, fds);
+    int fds[PRIVATE_FDS];
+    size_t fd_count = private_fds(crew, seat->is_clerk, fds);
     struct spawned spawned;
 
     if (spawn_worker(&worker, fds, fd_count, &spawned)) {
         struct exit_report report = { .backoff_ms = seat->backoff_ms };
         struct exit_decision decision = supervisor_decide(&report);
-        log_error("worker_not_started", "slot=%d error=\"%s\" again_in_ms=%u", slot,
+        log_error(event_of(seat, "worker_not_started", "clerk_not_started"), "slot=%d error=\"%s\" again_in_ms=%u", slot,
                   strerror(errno), decision.delay_ms);
         seat->backoff_ms = decision.backoff_ms;
         seat->due_ms = now_ms + decision.delay_ms;
@@ -240,7 +265,7 @@ static void start_worker(struct crew *crew, int slot, uint64_t now_ms)
     seat->pid = spawned.pid;
     seat->control_fd = spawned.control_fd;
     seat->started_ms = now_ms;
-    log_info("worker_started", "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
+    log_info(event_of(seat, "worker_started", "clerk_started"), "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
 }
 
 static void start_due(struct crew *crew, uint64_t now_ms)
@@ -260,7 +285,7 @@ static void open_seat(struct crew *crew, int slot, uint64_t now_ms)
 
 static void log_exit(const struct seat *seat, int slot, int status, bool asked, uint32_t delay_ms)
 {
-    log_at(asked ? LOG_INFO : LOG_WARN, "worker_exited",
+    log_at(asked ? LOG_INFO : LOG_WARN, event_of(seat, "worker_exited", "clerk_exited"),
            "pid_of_worker=%d slot=%d %s=%d asked=%s again_in_ms=%d", (int)seat->pid, slot,
            WIFSIGNALED(status) ? "signal" : "status",
            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), asked ? "yes" : "no",
@@ -293,7 +318,8 @@ static void bury_worker(struct crew *crew, int slot, int status, uint64_t now_ms
         crew->unclean = crew->unclean || (crew->ending && WIFSIGNALED(status));
     } else {
         slots_count_restart(crew->region);
-        count_early_death(crew, fatal);
+        if (!seat->is_clerk)
+            count_early_death(crew, fatal);
     }
     vacate(seat, decision.restart ? SEAT_WAITING : SEAT_EMPTY);
     seat->backoff_ms = decision.backoff_ms;
@@ -349,6 +375,10 @@ static void replace_stale(struct crew *crew, uint64_t now_ms)
         int to;
         if (!seat->stale || !at_work(seat) || leaving(seat))
             continue;
+        if (seat->is_clerk) { /* open_clerk starts the next one */
+            drain_worker(crew, i, WS_CLOSE_RESTARTING, patience_ms(crew));
+            continue;
+        }
         to = free_seat(crew);
         if (to >= 0) {
             open_seat(crew, to, now_ms);
@@ -368,8 +398,12 @@ static void balance(struct crew *crew, uint64_t now_ms)
     struct seat_view views[WORKERS_MAX];
     enum seat_action actions[WORKERS_MAX];
 
-    for (int i = 0; i < WORKERS_MAX; i++)
-        views[i] = (struct seat_view){ crew->seats[i].state, leaving(&crew->seats[i]) };
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        const struct seat *seat = &crew->seats[i];
+        /* The clerk's seat is taken, and counts as no worker's. */
+        views[i] = seat->is_clerk ? (struct seat_view){ SEAT_DRAINING, true }
+                                  : (struct seat_view){ seat->state, leaving(seat) };
+    }
     supervisor_balance(views, WORKERS_MAX, crew->wanted, actions);
     for (int i = 0; i < WORKERS_MAX; i++) {
         if (actions[i] == SEAT_OPEN)
@@ -377,6 +411,21 @@ static void balance(struct crew *crew, uint64_t now_ms)
         else if (actions[i] == SEAT_LEAVE)
             drain_worker(crew, i, WS_CLOSE_DRAINING, patience_ms(crew));
     }
+}
+
+/* After `balance`, so that workers have the lowest seats: readers of shared memory visit no more
+ * slots than have lived. */
+static void open_clerk(struct crew *crew, uint64_t now_ms)
+{
+    int to = free_seat(crew);
+
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (crew->seats[i].is_clerk)
+            return;
+    if (crew->wanted == 0 || crew->ending || crew->admin->count == 0 || to < 0)
+        return;
+    open_seat(crew, to, now_ms);
+    crew->seats[to].is_clerk = true;
 }
 
 /* ---- watching ---- */
@@ -387,7 +436,7 @@ static void kill_overdue(struct crew *crew, uint64_t now_ms)
         struct seat *seat = &crew->seats[i];
         if (seat->state != SEAT_DRAINING || seat->kill_ms > now_ms || seat->killed)
             continue;
-        log_warn("worker_overdue", "pid_of_worker=%d slot=%d", (int)seat->pid, i);
+        log_warn(event_of(seat, "worker_overdue", "clerk_overdue"), "pid_of_worker=%d slot=%d", (int)seat->pid, i);
         kill_seat(seat);
     }
 }
@@ -407,7 +456,7 @@ static void watch_worker(struct crew *crew, int slot, uint64_t now_ms)
     case WATCHDOG_FINE:
         break;
     case WATCHDOG_ABORT:
-        log_error("worker_stuck", "pid_of_worker=%d slot=%d silent_ms=%llu", (int)seat->pid, slot,
+        log_error(event_of(seat, "worker_stuck", "clerk_stuck"), "pid_of_worker=%d slot=%d silent_ms=%llu", (int)seat->pid, slot,
                   (unsigned long long)(now_ms - view.heartbeat_ms));
         seat->aborted_ms = now_ms;
         kill(seat->pid, SIGABRT);
@@ -458,6 +507,7 @@ void crew_tick(struct crew *crew, uint64_t now_ms)
     retire_replaced(crew, now_ms);
     replace_stale(crew, now_ms);
     balance(crew, now_ms);
+    open_clerk(crew, now_ms);
     start_due(crew, now_ms);
     kill_overdue(crew, now_ms);
     if (now_ms - crew->watched_ms >= WATCH_MS)
@@ -505,10 +555,10 @@ static void worker_ready(struct crew *crew, int slot)
 {
     struct seat *seat = &crew->seats[slot];
 
-    crew->served = true;
+    crew->served = crew->served || !seat->is_clerk;
     if (seat->state == SEAT_STARTING)
         seat->state = SEAT_SERVING;
-    log_info("worker_ready", "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
+    log_info(event_of(seat, "worker_ready", "clerk_ready"), "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
 }
 
 static void worker_applied(struct crew *crew, int slot)
@@ -537,7 +587,7 @@ static void hear_worker(struct crew *crew, int slot)
     close(seat->control_fd);
     seat->control_fd = -1;
     if (err != ERR_DOWN) {
-        log_error("worker_nonsense", "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot,
+        log_error(event_of(seat, "worker_nonsense", "clerk_nonsense"), "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot,
                   err_name(err));
         kill_seat(seat);
     }

@@ -2,6 +2,9 @@
  * The workers as the master sees them: the crew forks, reaps, replaces, drains and watches workers.
  * supervisor.c decides; the crew carries the decisions out.
  *
+ * One seat may have the clerk, which serves no clients: it is started, watched, told and drained as
+ * a worker is, and counts as none.
+ *
  * Seat i is worker slot i of the shared memory. A seat is given away only after its process has
  * been reaped, so there is never more than one live process in a slot.
  */
@@ -10,6 +13,7 @@
 
 #include "common/control.h"
 #include "config/config.h"
+#include "master/admin_doors.h"
 #include "master/listener.h"
 #include "master/supervisor.h"
 #include "shm/region.h"
@@ -29,6 +33,7 @@ struct seat {
     uint64_t kill_ms;     /* DRAINING: when patience ends */
     uint64_t aborted_ms;  /* when the watchdog sent SIGABRT; 0: never */
     bool killed;          /* SIGKILL is on its way */
+    bool is_clerk;        /* the process serves operators and backends, and no clients */
     bool stale;           /* the process has an old config that only a new process can change */
     int replaced_by;      /* the seat that takes its place; -1: none */
     uint64_t replaced_ms; /* when the replacement began */
@@ -42,6 +47,7 @@ struct crew {
     struct config *config;
     const char *node;
     const struct listeners *listeners; /* borrowed */
+    const struct admin_doors *admin;   /* borrowed; no doors: no clerk is wanted */
     struct tickets *tickets;           /* borrowed */
     int private_fds[4];                /* the master's own, closed in workers; -1: none */
     /* The past. */
@@ -55,7 +61,8 @@ struct crew {
 };
 
 void crew_init(struct crew *crew, struct region *region, struct config *config, const char *node,
-               const struct listeners *listeners, struct tickets *tickets);
+               const struct listeners *listeners, const struct admin_doors *admin,
+               struct tickets *tickets);
 void crew_fini(struct crew *crew);
 
 /* Sets the number of workers; the next crew_tick starts or drains workers. */

@@ -31,7 +31,7 @@ static struct addrinfo *resolve(const char *address, uint16_t port, char *why, s
     return found;
 }
 
-static bool set_up(int fd, const struct addrinfo *info, bool v6_only)
+static bool set_up(int fd, const struct addrinfo *info, bool v6_only, int backlog)
 {
     int on = 1, alone = v6_only;
 
@@ -42,10 +42,11 @@ static bool set_up(int fd, const struct addrinfo *info, bool v6_only)
     if (info->ai_family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &alone, sizeof alone))
         return false;
-    return bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0;
+    return bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, backlog) == 0;
 }
 
-static int open_ip(const char *address, uint16_t port, bool v6_only, char *why, size_t why_size)
+static int open_ip(const char *address, uint16_t port, bool v6_only, int backlog, char *why,
+                   size_t why_size)
 {
     struct addrinfo *info = resolve(address, port, why, why_size);
     int fd;
@@ -53,7 +54,7 @@ static int open_ip(const char *address, uint16_t port, bool v6_only, char *why, 
     if (!info)
         return -1;
     fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || !set_up(fd, info, v6_only)) {
+    if (fd < 0 || !set_up(fd, info, v6_only, backlog)) {
         snprintf(why, why_size, "listen %s port %u: %s", address, (unsigned)port, strerror(errno));
         if (fd >= 0)
             close(fd);
@@ -61,6 +62,11 @@ static int open_ip(const char *address, uint16_t port, bool v6_only, char *why, 
     }
     freeaddrinfo(info);
     return fd;
+}
+
+int listener_open_ip(const char *address, uint16_t port, int backlog, char *why, size_t why_size)
+{
+    return open_ip(address, port, true, backlog, why, why_size);
 }
 
 static uint16_t port_of(const struct listen_item *item, const struct config *config)
@@ -104,7 +110,8 @@ static enum err open_item(struct listeners *listeners, const struct config *conf
     if (port == 0) /* socketPort is 0: the address has sslPort alone */
         return OK;
     return add_socket(listeners, open_ip(item->host, port,
-                                         item->is_v6 && v4_is_listed(config, port), why, why_size));
+                                         item->is_v6 && v4_is_listed(config, port),
+                                         BACKLOG, why, why_size));
 }
 
 /* Has an earlier item the same address? Then sslPort is open there. */
@@ -128,7 +135,8 @@ static enum err open_secure(struct listeners *listeners, const struct config *co
     if (item->is_unix || host_came_before(config, index, item))
         return OK;
     return add_socket(listeners, open_ip(item->host, (uint16_t)config->ssl_port,
-                                         item->is_v6 && v4_is_listed(config, 0), why, why_size));
+                                         item->is_v6 && v4_is_listed(config, 0), BACKLOG,
+                                         why, why_size));
 }
 
 static enum err open_one(struct listeners *listeners, const struct config *config, size_t index,

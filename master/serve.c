@@ -98,6 +98,8 @@ static int open_all(struct server *server)
         return start_failed_errno("signalfd");
     if (listeners_open(&server->listeners, config, why, sizeof why))
         return start_failed(why);
+    if (admin_doors_open(&server->admin, config, server->pidfile.path, why, sizeof why))
+        return start_failed(why);
     server->tickets = tickets_new();
     if (!server->tickets)
         return start_failed_errno("memory for the keys of TLS tickets");
@@ -154,7 +156,7 @@ static void man(struct server *server)
         tickets_turn(server->tickets, clock_monotonic_ms(), (uint32_t)server->config->tls.ticket_s);
     certificates_publish(server->config, server->region);
     crew_init(crew, server->region, server->config, server->node, &server->listeners,
-              server->tickets);
+              &server->admin, server->tickets);
     crew->private_fds[0] = server->pidfile.fd;
     crew->private_fds[1] = server->signal_fd;
     crew->private_fds[2] = server->daemon_fd;
@@ -289,6 +291,7 @@ static void close_all(struct server *server)
 {
     region_close(server->region);
     listeners_close(&server->listeners);
+    admin_doors_close(&server->admin);
     tickets_free(server->tickets);
     listeners_remove(&server->listeners);
     if (server->signal_fd >= 0)

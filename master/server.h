@@ -17,6 +17,7 @@ struct server {
     struct pidfile pidfile;
     struct crew crew;
     struct listeners listeners;
+    struct admin_doors admin;
     struct tickets *tickets; /* keys of TLS tickets */
     uint64_t tickets_due_ms; /* of tickets_turn */
     uint64_t certs_due_ms;   /* of the next look at the certificates' ends */

@@ -48,7 +48,8 @@ enum err spawn_worker(const struct worker_start *template, const int *private_fd
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends))
         return ERR_SYSTEM;
     start.control_fd = ends[1];
-    start.incarnation = slot_begin(start.region, start.slot);
+    start.incarnation = start.admin_count ? slot_begin_clerk(start.region, start.slot)
+                                          : slot_begin(start.region, start.slot);
     spawned->pid = fork();
     if (spawned->pid == 0) {
         close(ends[0]);

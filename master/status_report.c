@@ -106,7 +106,7 @@ static void workers_json(const struct region *region, uint64_t now_ms, struct bu
     buf_add_text(out, ",\"workers\":[");
     for (uint32_t slot = 0; slot < WORKERS_MAX; slot++) {
         slot_view(region, slot, &view);
-        if (view.incarnation == 0)
+        if (view.incarnation == 0 || view.is_clerk)
             continue;
         if (!first)
             buf_add_char(out, ',');
@@ -231,7 +231,7 @@ static void workers_text(const struct region *region, uint64_t now_ms, struct bu
              "redis", "sessions", "pending", "heartbeat", "messages in", "out", "in/s", "out/s");
     for (uint32_t slot = 0; slot < WORKERS_MAX; slot++) {
         slot_view(region, slot, &view);
-        if (view.incarnation != 0)
+        if (view.incarnation != 0 && !view.is_clerk)
             worker_text(region, slot, &view, now_ms, out);
     }
 }

@@ -28,7 +28,7 @@ typedef _Atomic uint64_t shared_u64;
 typedef _Atomic uint32_t shared_u32;
 
 enum {
-    LAYOUT_VERSION = 5,
+    LAYOUT_VERSION = 6,
     LAYOUT_PAGE = 4096, /* the unit of region_protect; a larger system page is refused */
     NODE_BYTES = 256,
     BUCKET_BITS_MIN = 9, /* one page of heads */
@@ -51,7 +51,7 @@ struct master_row {         /* the master's row about one worker slot */
     shared_u64 incarnation; /* 0: dead */
     shared_u64 started_ms;
     shared_u32 pid;
-    uint32_t unused;
+    shared_u32 is_clerk; /* 1: the process serves operators and backends, no clients */
 };
 
 /* Written by the master only. */

@@ -89,7 +89,7 @@ void slots_count_restart(struct region *region)
     count_up(region, &region_master(region)->restarts, region_truth(region)->restarts);
 }
 
-uint64_t slot_begin(struct region *region, uint32_t slot)
+static uint64_t begin_life(struct region *region, uint32_t slot, bool is_clerk)
 {
     struct master_area *master = region_master(region);
     struct master_row *row = master_row(region, slot);
@@ -100,11 +100,22 @@ uint64_t slot_begin(struct region *region, uint32_t slot)
     region_mend(region);
     region_keep_u64(region, &master->incarnation_last, incarnation);
     region_keep_u32(region, &row->pid, 0);
+    region_keep_u32(region, &row->is_clerk, is_clerk);
     region_keep_u64(region, &row->started_ms, clock_monotonic_ms());
     if (slot >= truth->slots_used)
         region_keep_u32(region, &master->slots_used, slot + 1);
     region_keep_u64(region, &row->incarnation, incarnation);
     return incarnation;
+}
+
+uint64_t slot_begin(struct region *region, uint32_t slot)
+{
+    return begin_life(region, slot, false);
+}
+
+uint64_t slot_begin_clerk(struct region *region, uint32_t slot)
+{
+    return begin_life(region, slot, true);
 }
 
 void slot_set_pid(struct region *region, uint32_t slot, int32_t pid)
@@ -251,6 +262,7 @@ void slot_view(const struct region *region, uint32_t slot, struct worker_view *v
         .sessions = read_u32(&page->sessions),
         .pending = read_u32(&page->pending),
         .redis = slot_redis(region, slot),
+        .is_clerk = read_u32(&row->is_clerk) != 0,
     };
     if (slot_incarnation(region, slot) != incarnation) /* the worker died meanwhile */
         *view = (struct worker_view){ 0 };
@@ -271,6 +283,11 @@ void slots_server(const struct region *region, struct server_view *view)
     memcpy(view->node, master->node, NODE_BYTES - 1);
 }
 
+uint32_t slots_used(const struct region *region)
+{
+    return region_slots_used(region);
+}
+
 uint32_t slots_sessions(const struct region *region)
 {
     uint64_t sum = sum_seats(region, SEATS_TAKEN);
@@ -287,6 +304,8 @@ uint32_t slots_least_loaded(const struct region *region, uint64_t now_ms)
         const struct worker_page *page = region_worker(region, slot);
         uint32_t load;
 
+        if (read_u32(&master_row(region, slot)->is_clerk))
+            continue;
         if (state_of(slot_incarnation(region, slot), read_u32(&page->state)) != WORKER_SERVING ||
             read_u64(&page->heartbeat_ms) + SLOT_FRESH_MS < now_ms)
             continue;

@@ -32,6 +32,7 @@ struct worker_view { /* a copy of a row, for readers */
     uint32_t sessions;                 /* open WebSocket sessions */
     uint32_t pending;                  /* connections before their upgrade */
     enum worker_redis redis;
+    bool is_clerk; /* serves operators and backends, no clients */
 };
 
 struct server_view {
@@ -51,6 +52,8 @@ void slots_count_restart(struct region *region);
  * returns the incarnation. Incarnations of one server have the same upper half; another run's
  * hardly ever have that half. */
 uint64_t slot_begin(struct region *region, uint32_t slot);
+/* The same for a process that serves operators and backends, and no clients. */
+uint64_t slot_begin_clerk(struct region *region, uint32_t slot);
 void slot_set_pid(struct region *region, uint32_t slot, int32_t pid);
 /* After waitpid: makes the slot's sessions absent at once (O(1)); then purges the slot's part of
  * sessions, origins, rings and stats (its counters are added to the retired row). */
@@ -67,11 +70,13 @@ enum err slot_seat_take(struct region *region, uint32_t slot);
 void slot_seat_leave(struct region *region, uint32_t slot);
 
 /* Anyone. */
+/* Slots at and above this number have never lived. */
+uint32_t slots_used(const struct region *region);
 void slot_view(const struct region *region, uint32_t slot, struct worker_view *view);
 void slots_server(const struct region *region, struct server_view *view);
 uint32_t slots_sessions(const struct region *region); /* all live workers together */
-/* Returns the fewest connections (sessions + pending) that any worker in WORKER_SERVING has;
- * UINT32_MAX when no worker serves. A worker without a heartbeat for SLOT_FRESH_MS is left out: a
+/* Returns the fewest connections (sessions + pending) that any worker in WORKER_SERVING has, the
+ * clerk apart; UINT32_MAX when no worker serves. A worker without a heartbeat for SLOT_FRESH_MS is left out: a
  * worker that is stopped or stuck takes no connection, and others would wait for it in vain. */
 enum { SLOT_FRESH_MS = 1000 };
 uint32_t slots_least_loaded(const struct region *region, uint64_t now_ms);

@@ -47,9 +47,12 @@ ROOMS = {
                        " worker/session worker/reach worker/delivery worker/service worker/groups",
     "worker/router": "common shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
                      " worker/session worker/reach worker/delivery worker/service worker/groups worker/entrance",
+    "worker/clerk": "common config shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
+                    " worker/session worker/reach worker/delivery worker/service worker/groups worker/router",
     # worker.c wires the rooms, so it knows them all.
     "worker": "common config shm worker/io worker/wire worker/token worker/mailbox worker/session"
-              " worker/reach worker/delivery worker/service worker/groups worker/entrance worker/router",
+              " worker/reach worker/delivery worker/service worker/groups worker/entrance worker/router"
+              " worker/clerk",
     # Of the workers the master sees the start, tokens for its command line, and how TLS judges a certificate.
     "master": "common config shm worker/worker.h worker/token/token.h worker/wire/tls.h worker/wire/tls_client.h",
 }

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "config/listen.h"
 #include "shm/slots.h"
 #include "worker/delivery/budget.h"
 #include "worker/delivery/expiry.h"
@@ -204,6 +205,8 @@ static void on_beat(void *arg)
             catch_up_all(office);
         }
     }
+    if (worker->clerk)
+        clerk_beat(worker->clerk);
     log_settle();
     stats_set(office->stats, STAT_log_lines_lost, log_lines_dropped());
     stats_set(office->stats, STAT_rate_in, in - worker->last_in);
@@ -274,12 +277,14 @@ static void on_turn_end(void *arg)
     if (office->mailbox && service_waits(office)) /* a socket has just broken */
         loop_again(office->loop);
     gate_flush(worker->gate);
+    if (worker->clerk)
+        clerk_turn(worker->clerk);
     if (office->mailbox && mailbox_flush_again(office->mailbox))
         loop_again(office->loop);
     if (office->mailbox && mailbox_wait_ms(office->mailbox))
         loop_timer_set(&worker->pause, mailbox_wait_ms(office->mailbox));
     if (office->draining && office->host.open_count == 0 && gate_pending(worker->gate) == 0 &&
-        service_settled(office))
+        service_settled(office) && (!worker->clerk || clerk_leave(worker->clerk)))
         loop_stop(office->loop);
 }
 
@@ -343,6 +348,18 @@ static enum err open_mailbox(struct worker *worker)
     return office->mailbox && office->nodes ? OK : ERR_NOMEM;
 }
 
+static enum err open_clerk(struct worker *worker, const struct worker_start *start)
+{
+    struct clerk_door doors[LISTEN_MAX];
+
+    if (start->admin_count == 0)
+        return OK;
+    for (size_t i = 0; i < start->admin_count && i < LISTEN_MAX; i++)
+        doors[i] = (struct clerk_door){ start->admin_doors[i].fd, start->admin_doors[i].is_local };
+    worker->clerk = clerk_new(&worker->office, doors, start->admin_count);
+    return worker->clerk ? OK : ERR_SYSTEM;
+}
+
 static enum err open_rest(struct worker *worker, const struct worker_start *start)
 {
     struct office *office = &worker->office;
@@ -389,7 +406,7 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
     loop_timer_init(office->loop, &worker->pause, on_pause_ended, worker);
     loop_timer_init(office->loop, &worker->start_late, worker_on_start_late, worker);
     loop_timer_init(office->loop, &worker->deadline, worker_on_drain_deadline, worker);
-    if (gate_open_early(worker->gate))
+    if (gate_open_early(worker->gate) || open_clerk(worker, start))
         return ERR_SYSTEM;
     on_tick(worker);
     on_beat(worker);
@@ -423,6 +440,7 @@ static void close_office(struct worker *worker)
     service_free(office->service);
     conn_host_flush(&office->host);
     gate_free(worker->gate);
+    clerk_free(worker->clerk);
     groups_free(office->groups);
     allowances_free(office);
     token_memory_free(office->tokens);

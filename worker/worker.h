@@ -11,12 +11,22 @@
 #include "config/config.h"
 #include "shm/region.h"
 
+#include <stdbool.h>
+
+/* A listening socket of admin.listen. */
+struct worker_door {
+    int fd;
+    bool is_local; /* a unix socket */
+};
+
 struct worker_start {
     struct region *region;
     uint32_t slot;
     uint64_t incarnation;
     const int *listen_fds; /* shared by all workers, non-blocking, owned by the master */
     uint32_t listen_count, plain_count; /* the first plain_count are plain, the others speak TLS */
+    const struct worker_door *admin_doors; /* of the clerk, owned by the master */
+    size_t admin_count;                    /* not 0: the process is the clerk, and has no clients */
     struct tickets *tickets;            /* keys of TLS tickets, owned by the master */
     int control_fd;                     /* this worker's end of the socketpair, non-blocking */
     struct config *config; /* in force at the fork; the worker's own from then on, so that there is

@@ -126,6 +126,8 @@ static void on_config_frame(struct worker *worker, struct slice packed)
     worker_apply_config(office);
     if (office->mailbox)
         mailbox_configure(office->mailbox, config);
+    if (worker->clerk)
+        clerk_configure(worker->clerk);
     session_check_revoked(office);
 }
 

@@ -7,6 +7,7 @@
 #define WORKER_PARTS_H
 
 #include "common/control.h"
+#include "worker/clerk/clerk.h"
 #include "worker/delivery/neighbours.h"
 #include "worker/entrance/gate.h"
 #include "worker/io/loop.h"
@@ -14,6 +15,7 @@
 
 struct worker {
     struct office office;
+    struct clerk *clerk; /* NULL: the process serves clients */
     struct gate *gate;
     struct neighbours neighbours;
     struct loop_watch control_watch;

@@ -1,0 +1,223 @@
+#include "worker/clerk/clerk_parts.h"
+
+#include "common/json.h"
+#include "common/log.h"
+#include "worker/session/token_desk.h"
+#include "worker/wire/http.h"
+
+#include <stdlib.h>
+
+enum { BODY_BYTES_MAX = 4096, BODIES_SHARE = 4, IDLE_S = 15 };
+
+/* ---- answers ---- */
+
+void clerk_answer_json(struct web_request *request, int status, const struct buf *out)
+{
+    if (out->failed) {
+        clerk_answer_problem(request, 503, "internal", "out of memory");
+        return;
+    }
+    web_answer(request, &(struct web_answer){ .status = status,
+                                              .content_type = "application/json",
+                                              .body = buf_slice(out) });
+}
+
+static const char *headers_of(int status)
+{
+    switch (status) {
+    case 401:
+        return "WWW-Authenticate: Bearer\r\n"; /* RFC 6750 3 */
+    case 503:
+        return "Retry-After: 1\r\n";
+    default:
+        return NULL;
+    }
+}
+
+void clerk_answer_problem(struct web_request *request, int status, const char *code,
+                          const char *detail)
+{
+    struct buf out;
+
+    buf_init(&out, BODY_BYTES_MAX);
+    buf_addf(&out, "{\"type\":\"about:blank\",\"status\":%d,\"code\":", status);
+    json_add_string(&out, slice_of(code));
+    buf_add_text(&out, ",\"detail\":");
+    json_add_string(&out, slice_of(detail));
+    buf_add_text(&out, "}\n");
+    web_answer(request, &(struct web_answer){ .status = status,
+                                              .content_type = "application/problem+json",
+                                              .body = buf_slice(&out),
+                                              .headers = headers_of(status) });
+    buf_fini(&out);
+}
+
+/* ---- paths ---- */
+
+enum right {
+    RIGHT_NONE,  /* whoever can connect */
+    RIGHT_ADMIN, /* a token with po.admin, or a unix socket */
+};
+
+static const struct route {
+    const char *method, *path;
+    enum right right;
+    void (*answer)(const struct clerk_call *call);
+} routes[] = {
+    { "GET", "/health/live", RIGHT_NONE, clerk_health_live },
+    { "GET", "/health/ready", RIGHT_NONE, clerk_health_ready },
+};
+
+enum { ROUTES = sizeof routes / sizeof routes[0] };
+
+/* HEAD is answered as GET (RFC 9110 9.3.2); web.c leaves the body out. */
+static bool method_fits(const struct route *route, struct slice method)
+{
+    return slice_equal(method, slice_of(route->method)) ||
+           (slice_equal(method, SLICE("HEAD")) && strcmp(route->method, "GET") == 0);
+}
+
+/* Returns the route; NULL with the status 404 or 405. */
+static const struct route *find_route(const struct web_request *request, int *status)
+{
+    *status = 404;
+    for (size_t i = 0; i < ROUTES; i++) {
+        if (!slice_equal(request->path, slice_of(routes[i].path)))
+            continue;
+        if (method_fits(&routes[i], request->method))
+            return &routes[i];
+        *status = 405;
+    }
+    return NULL;
+}
+
+/* ---- rights ---- */
+
+/* A page of another origin must not reach an admin socket through an operator's browser. */
+static bool comes_from_elsewhere(const struct web_request *request)
+{
+    bool twice;
+    struct slice origin = web_header(request, SLICE("origin"), &twice);
+
+    return origin.data &&
+           (twice || !http_origin_is_host(origin, web_header(request, SLICE("host"), NULL)));
+}
+
+/* Judges the token of the request. True with a grant, owned by the caller; else answered. */
+static bool judge_token(struct clerk *clerk, struct web_request *request, struct grant **grant)
+{
+    static const char scheme[] = "Bearer ";
+    bool twice;
+    struct slice text = web_header(request, SLICE("authorization"), &twice);
+    const char *reason = "a token is needed: Authorization: Bearer TOKEN";
+
+    if (text.data && !twice && text.len > sizeof scheme - 1 &&
+        slice_equal_nocase(slice_make(text.data, sizeof scheme - 1), SLICE("Bearer ")) &&
+        token_desk_judge(clerk->office,
+                         slice_make(text.data + sizeof scheme - 1, text.len - sizeof scheme + 1),
+                         grant, &reason) == TOKEN_GOOD)
+        return true;
+    clerk_answer_problem(request, 401, "unauthorized", reason);
+    return false;
+}
+
+static void answer_with_right(struct clerk *clerk, struct web_request *request,
+                              const struct route *route)
+{
+    struct clerk_call call = { .clerk = clerk, .request = request };
+    struct grant *grant = NULL;
+
+    if (route->right != RIGHT_NONE && !request->is_local) {
+        if (!judge_token(clerk, request, &grant))
+            return;
+        if (!grant->admin) {
+            clerk_answer_problem(request, 403, "forbidden", "the token has no po.admin");
+            grant_unref(grant);
+            return;
+        }
+        call.grant = grant;
+    }
+    route->answer(&call);
+    grant_unref(grant);
+}
+
+static void on_request(void *arg, struct web_request *request)
+{
+    struct clerk *clerk = arg;
+    const struct route *route;
+    int status;
+
+    if (comes_from_elsewhere(request)) {
+        clerk_answer_problem(request, 403, "origin", "a page of another origin may not ask here");
+        return;
+    }
+    route = find_route(request, &status);
+    if (route)
+        answer_with_right(clerk, request, route);
+    else if (status == 405)
+        clerk_answer_problem(request, 405, "method-not-allowed", "this path has other methods");
+    else
+        clerk_answer_problem(request, 404, "not-found", "there is no such path");
+}
+
+/* ---- life ---- */
+
+static struct web_settings settings_of(const struct config *config)
+{
+    return (struct web_settings){
+        .connections_max = (uint32_t)config->admin.connections,
+        .body_max = (size_t)config->admin.body_bytes,
+        .bodies_max = BODIES_SHARE * (size_t)config->admin.body_bytes,
+        .idle_s = IDLE_S,
+    };
+}
+
+struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, size_t door_count)
+{
+    struct clerk *clerk = calloc(1, sizeof *clerk);
+    struct web_settings settings = settings_of(office->config);
+    struct web_door *web_doors = calloc(door_count + 1, sizeof *web_doors);
+
+    for (size_t i = 0; web_doors && i < door_count; i++)
+        web_doors[i] = (struct web_door){ doors[i].fd, doors[i].is_local };
+    if (clerk && web_doors) {
+        clerk->office = office;
+        clerk->web = web_new(office->loop, web_doors, door_count, &settings, on_request, clerk);
+    }
+    free(web_doors);
+    if (clerk && !clerk->web) {
+        free(clerk);
+        return NULL;
+    }
+    return clerk;
+}
+
+void clerk_free(struct clerk *clerk)
+{
+    if (!clerk)
+        return;
+    web_free(clerk->web);
+    free(clerk);
+}
+
+void clerk_configure(struct clerk *clerk)
+{
+    struct web_settings settings = settings_of(clerk->office->config);
+
+    web_configure(clerk->web, &settings);
+}
+
+void clerk_turn(struct clerk *clerk)
+{
+    web_turn(clerk->web);
+}
+
+void clerk_beat(struct clerk *clerk)
+{
+    web_tick(clerk->web);
+}
+
+bool clerk_leave(struct clerk *clerk)
+{
+    return web_leave(clerk->web) == 0;
+}

@@ -1,0 +1,36 @@
+/*
+ * The clerk: the process that answers operators and backends by HTTP, at admin.listen.
+ *
+ * The clerk is a worker without clients: it has a slot in shared memory, rings, and connections to
+ * Redis of its own, so a slow or broken clerk costs no session anything. worker.c makes the clerk
+ * in the office of such a process.
+ *
+ * clerk.c decides who may ask for what; web.c speaks HTTP; each other file answers some paths.
+ */
+#ifndef WORKER_CLERK_H
+#define WORKER_CLERK_H
+
+#include "worker/session/office.h"
+
+struct clerk;
+
+/* A listening socket of admin.listen; the descriptor is borrowed. */
+struct clerk_door {
+    int fd;
+    bool is_local; /* a unix socket: whoever may open its file may do everything */
+};
+
+/* Returns a clerk that answers from now on, owned by the caller; NULL: no memory or no
+ * descriptors. */
+struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, size_t door_count);
+/* NULL is allowed. */
+void clerk_free(struct clerk *clerk);
+/* office->config is a new one. */
+void clerk_configure(struct clerk *clerk);
+/* For the end of a turn, and for about once a second. */
+void clerk_turn(struct clerk *clerk);
+void clerk_beat(struct clerk *clerk);
+/* Draining: accepts nothing more. True: no request is under way. */
+bool clerk_leave(struct clerk *clerk);
+
+#endif
