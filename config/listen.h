@@ -8,9 +8,9 @@
 #include "config/config.h"
 
 enum {
-    LISTEN_MAX = 16,       /* items of `listen` */
-    LISTEN_PATH_MAX = 108, /* of a unix socket, its NUL included (sun_path) */
-    LISTEN_MODE = 0660,    /* of a unix socket whose item names none */
+    LISTEN_MAX = 16,          /* items of `listen` */
+    LISTEN_PATH_MAX = 108,    /* of a unix socket, its NUL included (sun_path) */
+    LISTEN_MODE = 0660,       /* of a unix socket whose item names none */
     LISTEN_ADMIN_MODE = 0600, /* the same in admin.listen */
 };
 
@@ -22,7 +22,7 @@ struct listen_item {
     char path[LISTEN_PATH_MAX]; /* is_unix: absolute */
     uint32_t mode;
     bool names_mode; /* the item says mode=, so `mode` is not the default */
-    char group[65]; /* "": the master's own */
+    char group[65];  /* "": the master's own */
 };
 
 /* Reads "ADDRESS", "ADDRESS:PORT" (an IPv6 address in brackets then; "localhost" is 127.0.0.1) or

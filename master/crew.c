@@ -134,8 +134,8 @@ static void flush_queue(struct crew *crew, int slot, enum err err)
         err = seat->control_fd < 0 ? ERR_DOWN : control_queue_flush(&seat->queue, seat->control_fd);
     if (!err)
         return;
-    log_warn(event_of(seat, "worker_deaf", "clerk_deaf"), "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot,
-             err_name(err));
+    log_warn(event_of(seat, "worker_deaf", "clerk_deaf"), "pid_of_worker=%d slot=%d error=%s",
+             (int)seat->pid, slot, err_name(err));
     kill_seat(seat);
 }
 
@@ -170,8 +170,9 @@ static void drain_worker(struct crew *crew, int slot, uint16_t close_code, uint3
         vacate(seat, SEAT_EMPTY);
         return;
     }
-    log_info(event_of(seat, "worker_draining", "clerk_draining"), "pid_of_worker=%d slot=%d close=%u deadline_ms=%u", (int)seat->pid,
-             slot, close_code, deadline_ms);
+    log_info(event_of(seat, "worker_draining", "clerk_draining"),
+             "pid_of_worker=%d slot=%d close=%u deadline_ms=%u", (int)seat->pid, slot, close_code,
+             deadline_ms);
     seat->state = SEAT_DRAINING;
     seat->kill_ms = clock_monotonic_ms() + deadline_ms + KILL_AFTER_MS;
     payload = control_payload_new(slice_make(&order, sizeof order));
@@ -255,8 +256,8 @@ static void start_worker(struct crew *crew, int slot, uint64_t now_ms)
     if (spawn_worker(&worker, fds, fd_count, &spawned)) {
         struct exit_report report = { .backoff_ms = seat->backoff_ms };
         struct exit_decision decision = supervisor_decide(&report);
-        log_error(event_of(seat, "worker_not_started", "clerk_not_started"), "slot=%d error=\"%s\" again_in_ms=%u", slot,
-                  strerror(errno), decision.delay_ms);
+        log_error(event_of(seat, "worker_not_started", "clerk_not_started"),
+                  "slot=%d error=\"%s\" again_in_ms=%u", slot, strerror(errno), decision.delay_ms);
         seat->backoff_ms = decision.backoff_ms;
         seat->due_ms = now_ms + decision.delay_ms;
         return;
@@ -265,7 +266,8 @@ static void start_worker(struct crew *crew, int slot, uint64_t now_ms)
     seat->pid = spawned.pid;
     seat->control_fd = spawned.control_fd;
     seat->started_ms = now_ms;
-    log_info(event_of(seat, "worker_started", "clerk_started"), "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
+    log_info(event_of(seat, "worker_started", "clerk_started"), "pid_of_worker=%d slot=%d",
+             (int)seat->pid, slot);
 }
 
 static void start_due(struct crew *crew, uint64_t now_ms)
@@ -436,7 +438,8 @@ static void kill_overdue(struct crew *crew, uint64_t now_ms)
         struct seat *seat = &crew->seats[i];
         if (seat->state != SEAT_DRAINING || seat->kill_ms > now_ms || seat->killed)
             continue;
-        log_warn(event_of(seat, "worker_overdue", "clerk_overdue"), "pid_of_worker=%d slot=%d", (int)seat->pid, i);
+        log_warn(event_of(seat, "worker_overdue", "clerk_overdue"), "pid_of_worker=%d slot=%d",
+                 (int)seat->pid, i);
         kill_seat(seat);
     }
 }
@@ -456,7 +459,8 @@ static void watch_worker(struct crew *crew, int slot, uint64_t now_ms)
     case WATCHDOG_FINE:
         break;
     case WATCHDOG_ABORT:
-        log_error(event_of(seat, "worker_stuck", "clerk_stuck"), "pid_of_worker=%d slot=%d silent_ms=%llu", (int)seat->pid, slot,
+        log_error(event_of(seat, "worker_stuck", "clerk_stuck"),
+                  "pid_of_worker=%d slot=%d silent_ms=%llu", (int)seat->pid, slot,
                   (unsigned long long)(now_ms - view.heartbeat_ms));
         seat->aborted_ms = now_ms;
         kill(seat->pid, SIGABRT);
@@ -558,7 +562,8 @@ static void worker_ready(struct crew *crew, int slot)
     crew->served = crew->served || !seat->is_clerk;
     if (seat->state == SEAT_STARTING)
         seat->state = SEAT_SERVING;
-    log_info(event_of(seat, "worker_ready", "clerk_ready"), "pid_of_worker=%d slot=%d", (int)seat->pid, slot);
+    log_info(event_of(seat, "worker_ready", "clerk_ready"), "pid_of_worker=%d slot=%d",
+             (int)seat->pid, slot);
 }
 
 static void worker_applied(struct crew *crew, int slot)
@@ -587,8 +592,8 @@ static void hear_worker(struct crew *crew, int slot)
     close(seat->control_fd);
     seat->control_fd = -1;
     if (err != ERR_DOWN) {
-        log_error(event_of(seat, "worker_nonsense", "clerk_nonsense"), "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot,
-                  err_name(err));
+        log_error(event_of(seat, "worker_nonsense", "clerk_nonsense"),
+                  "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot, err_name(err));
         kill_seat(seat);
     }
 }

@@ -109,9 +109,9 @@ static enum err open_item(struct listeners *listeners, const struct config *conf
     }
     if (port == 0) /* socketPort is 0: the address has sslPort alone */
         return OK;
-    return add_socket(listeners, open_ip(item->host, port,
-                                         item->is_v6 && v4_is_listed(config, port),
-                                         BACKLOG, why, why_size));
+    return add_socket(listeners,
+                      open_ip(item->host, port, item->is_v6 && v4_is_listed(config, port), BACKLOG,
+                              why, why_size));
 }
 
 /* Has an earlier item the same address? Then sslPort is open there. */
@@ -134,9 +134,9 @@ static enum err open_secure(struct listeners *listeners, const struct config *co
 {
     if (item->is_unix || host_came_before(config, index, item))
         return OK;
-    return add_socket(listeners, open_ip(item->host, (uint16_t)config->ssl_port,
-                                         item->is_v6 && v4_is_listed(config, 0), BACKLOG,
-                                         why, why_size));
+    return add_socket(listeners,
+                      open_ip(item->host, (uint16_t)config->ssl_port,
+                              item->is_v6 && v4_is_listed(config, 0), BACKLOG, why, why_size));
 }
 
 static enum err open_one(struct listeners *listeners, const struct config *config, size_t index,

@@ -48,7 +48,8 @@ ROOMS = {
     "worker/router": "common shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
                      " worker/session worker/reach worker/delivery worker/service worker/groups worker/entrance",
     "worker/clerk": "common config shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
-                    " worker/session worker/reach worker/delivery worker/service worker/groups worker/router",
+                    " worker/session worker/reach worker/delivery worker/service worker/groups worker/router"
+                    " worker/entrance",
     # worker.c wires the rooms, so it knows them all.
     "worker": "common config shm worker/io worker/wire worker/token worker/mailbox worker/session"
               " worker/reach worker/delivery worker/service worker/groups worker/entrance worker/router"

@@ -262,6 +262,8 @@ static void on_turn_end(void *arg)
 
     if (office->draining)
         worker_drain_step(worker);
+    if (worker->clerk)
+        clerk_turn(worker->clerk);
     groups_turn(office);
     if (office->mailbox) {
         if (catch_up_some(office, CATCH_UP_STEP))
@@ -277,8 +279,6 @@ static void on_turn_end(void *arg)
     if (office->mailbox && service_waits(office)) /* a socket has just broken */
         loop_again(office->loop);
     gate_flush(worker->gate);
-    if (worker->clerk)
-        clerk_turn(worker->clerk);
     if (office->mailbox && mailbox_flush_again(office->mailbox))
         loop_again(office->loop);
     if (office->mailbox && mailbox_wait_ms(office->mailbox))

@@ -27,11 +27,24 @@ static const char *headers_of(int status)
     switch (status) {
     case 401:
         return "WWW-Authenticate: Bearer\r\n"; /* RFC 6750 3 */
+    case 429:
     case 503:
         return "Retry-After: 1\r\n";
     default:
         return NULL;
     }
+}
+
+void clerk_answer_problem_json(struct web_request *request, int status, const struct buf *out)
+{
+    if (out->failed) {
+        clerk_answer_problem(request, 503, "internal", "out of memory");
+        return;
+    }
+    web_answer(request, &(struct web_answer){ .status = status,
+                                              .content_type = "application/problem+json",
+                                              .body = buf_slice(out),
+                                              .headers = headers_of(status) });
 }
 
 void clerk_answer_problem(struct web_request *request, int status, const char *code,
@@ -57,6 +70,7 @@ void clerk_answer_problem(struct web_request *request, int status, const char *c
 enum right {
     RIGHT_NONE,  /* whoever can connect */
     RIGHT_ADMIN, /* a token with po.admin, or a unix socket */
+    RIGHT_TOKEN, /* any good token, whose rights hold; or a unix socket */
 };
 
 static const struct route {
@@ -66,6 +80,7 @@ static const struct route {
 } routes[] = {
     { "GET", "/health/live", RIGHT_NONE, clerk_health_live },
     { "GET", "/health/ready", RIGHT_NONE, clerk_health_ready },
+    { "POST", "/api/v1/messages", RIGHT_TOKEN, clerk_messages_post },
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
@@ -130,7 +145,7 @@ static void answer_with_right(struct clerk *clerk, struct web_request *request,
     if (route->right != RIGHT_NONE && !request->is_local) {
         if (!judge_token(clerk, request, &grant))
             return;
-        if (!grant->admin) {
+        if (route->right == RIGHT_ADMIN && !grant->admin) {
             clerk_answer_problem(request, 403, "forbidden", "the token has no po.admin");
             grant_unref(grant);
             return;
@@ -182,6 +197,7 @@ struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, s
         web_doors[i] = (struct web_door){ doors[i].fd, doors[i].is_local };
     if (clerk && web_doors) {
         clerk->office = office;
+        LIST_INIT(&clerk->batches);
         clerk->web = web_new(office->loop, web_doors, door_count, &settings, on_request, clerk);
     }
     free(web_doors);
@@ -196,6 +212,7 @@ void clerk_free(struct clerk *clerk)
 {
     if (!clerk)
         return;
+    clerk_messages_free(clerk);
     web_free(clerk->web);
     free(clerk);
 }
@@ -210,6 +227,7 @@ void clerk_configure(struct clerk *clerk)
 void clerk_turn(struct clerk *clerk)
 {
     web_turn(clerk->web);
+    clerk_messages_turn(clerk);
 }
 
 void clerk_beat(struct clerk *clerk)

@@ -46,7 +46,7 @@ struct web_conn {
     bool is_counted; /* body_len is in web->bodies */
     bool keep_alive;
     bool is_unread; /* the input may hold another whole request */
-    bool gone; /* the socket is closed, the handler still has the request */
+    bool gone;      /* the socket is closed, the handler still has the request */
     int fd;
 };
 
@@ -82,8 +82,7 @@ static void uncount_body(struct web_conn *conn)
 static void watch_doors(struct web *web)
 {
     for (size_t i = 0; i < web->door_count; i++)
-        loop_rewatch(web->loop, &web->doors[i].watch,
-                     web->is_full || web->leaving ? 0 : LOOP_READ);
+        loop_rewatch(web->loop, &web->doors[i].watch, web->is_full || web->leaving ? 0 : LOOP_READ);
 }
 
 static void free_conn(struct web_conn *conn)
@@ -149,6 +148,7 @@ static const char *reason_phrase(int status)
         { 501, "Not Implemented" },
         { 503, "Service Unavailable" },
         { 504, "Gateway Timeout" },
+        { 507, "Insufficient Storage" },
         { 505, "HTTP Version Not Supported" },
     };
 
@@ -255,8 +255,7 @@ static bool answer_leaves(struct web_conn *conn)
 /* Takes the answer into the output, and begins to write. False: closed. */
 static bool begin_answer(struct web_conn *conn, const struct web_answer *answer)
 {
-    static const struct web_answer no_memory = { .status = 503,
-                                                 .headers = "Retry-After: 1\r\n" };
+    static const struct web_answer no_memory = { .status = 503, .headers = "Retry-After: 1\r\n" };
 
     if (!add_answer(conn, answer) && !add_answer(conn, &no_memory))
         conn->keep_alive = false;
@@ -289,9 +288,8 @@ static void refuse(struct web_conn *conn, const struct http_fault *fault)
     begin_answer(conn, &(struct web_answer){ .status = fault->status,
                                              .content_type = "application/problem+json",
                                              .body = slice_make(body, (size_t)len),
-                                             .headers = fault->status == 503
-                                                            ? "Retry-After: 1\r\n"
-                                                            : NULL });
+                                             .headers = fault->status == 503 ? "Retry-After: 1\r\n"
+                                                                             : NULL });
 }
 
 /* ---- requests ---- */
@@ -422,8 +420,8 @@ static void body_came(struct web_conn *conn)
     request->method = http_head_method(&conn->parser, conn->input.data);
     request->path = http_head_path(&conn->parser, conn->input.data);
     if (request->query.len) {
-        struct slice target = slice_make(conn->input.data + conn->parser.target_at,
-                                         conn->parser.target_len);
+        struct slice target =
+            slice_make(conn->input.data + conn->parser.target_at, conn->parser.target_len);
         const char *mark = memchr(target.data, '?', target.len);
         request->query = slice_make(mark + 1, target.len - (size_t)(mark + 1 - target.data));
     }
@@ -440,8 +438,8 @@ static void take_input(struct web_conn *conn)
     struct http_fault fault;
 
     if (conn->stage == STAGE_HEAD && conn->input.len) {
-        switch (http_parse(&conn->parser, conn->input.data, conn->input.len, &conn->head_len,
-                           &fault)) {
+        switch (
+            http_parse(&conn->parser, conn->input.data, conn->input.len, &conn->head_len, &fault)) {
         case HTTP_MORE:
             return;
         case HTTP_BROKEN:
@@ -638,6 +636,6 @@ uint32_t web_leave(struct web *web)
     web->leaving = true;
     watch_doors(web);
     TAILQ_FOREACH(conn, &web->conns, link)
-        busy += conn->stage != STAGE_HEAD || conn->input.len > 0;
+    busy += conn->stage != STAGE_HEAD || conn->input.len > 0;
     return busy;
 }

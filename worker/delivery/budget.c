@@ -220,7 +220,8 @@ uint32_t budget_take(struct session *session, uint64_t bytes, size_t recipients,
     uint32_t wait_ms;
 
     *taken = NULL;
-    if (config->limits.stored_bytes_per_s == 0 && config->limits.new_mailboxes_per_minute == 0)
+    if ((session->is_desk && !session->allowance) ||
+        (config->limits.stored_bytes_per_s == 0 && config->limits.new_mailboxes_per_minute == 0))
         return 0;
     budget = budget_need(session);
     if (!budget)

@@ -112,9 +112,11 @@ static void session_free(struct session *session)
         session_number_leave(session);
     if (session->origin_key)
         origins_remove(office->region, office->slot, session->origin_key);
-    slot_seat_leave(office->region, office->slot);
+    if (!session->is_desk)
+        slot_seat_leave(office->region, office->slot);
     opening_free(session);
-    allowance_release(office, session->allowance);
+    if (session->allowance)
+        allowance_release(office, session->allowance);
     receipts_forget(session);
     errands_free(session);
     reader_fini(&session->reader);
@@ -265,6 +267,93 @@ struct session *life_open(struct office *office, int fd, const struct session_cl
     return session;
 }
 
+/* ---- the clerk's sessions ---- */
+
+static void desk_start(struct session *session, struct seq after, struct seq newest)
+{
+    (void)session, (void)after, (void)newest;
+}
+
+static void desk_reopened(struct session *session, const struct mailbox_opened *opened,
+                          struct seq queued)
+{
+    (void)session, (void)opened, (void)queued;
+}
+
+static void desk_offer(struct session *session, struct seq seq, struct seq before,
+                       struct slice skip_device, struct msg *msg)
+{
+    (void)session, (void)seq, (void)before, (void)skip_device, (void)msg;
+}
+
+static bool desk_ack(struct session *session, struct seq seq)
+{
+    (void)session, (void)seq;
+    return false;
+}
+
+static void desk_left(struct session *session, struct outbox_position position)
+{
+    (void)session, (void)position;
+}
+
+static void desk_hears(struct session *session)
+{
+    (void)session;
+}
+
+/* Nothing is stored for a session that cannot be found. */
+static const struct session_supply desk_supply = {
+    .start = desk_start,
+    .reopened = desk_reopened,
+    .read_on = desk_hears,
+    .offer = desk_offer,
+    .ack = desk_ack,
+    .left = desk_left,
+    .has_room = desk_hears,
+};
+
+/* The address has an entry in the directory, so that its letters take turns as a sender's. */
+static enum err fill_desk(struct session *session, bool is_free)
+{
+    struct office *office = session->office;
+    struct slice address = slice_make(session->grant->sub, session->grant->sub_len);
+    struct address_key key = sessions_key(office->region, address);
+
+    session->entry = directory_need(&office->directory, key, address);
+    if (!session->entry)
+        return ERR_NOMEM;
+    session->entry->holders++;
+    if (!is_free && !(session->allowance = allowance_hold(office, key, false)))
+        return ERR_NOMEM;
+    return session_number_take(session);
+}
+
+struct session *life_open_desk(struct office *office, int fd, struct grant *grant, bool is_free)
+{
+    struct session *session = calloc(1, sizeof *session);
+
+    if (!session) {
+        close(fd);
+        return NULL;
+    }
+    session->office = office;
+    session->is_desk = true;
+    session->supply = &desk_supply;
+    session->grant = grant_ref(grant);
+    session->began_ns = session->since_ns = clock_monotonic_ns();
+    if (fill_desk(session, is_free)) {
+        close(fd);
+        session_free(session);
+        return NULL;
+    }
+    if (conn_start(&session->conn, &office->host, fd, NULL)) {
+        session_free(session);
+        return NULL;
+    }
+    return session;
+}
+
 /* ---- what the connection tells ---- */
 
 void life_on_stored_left(struct conn *conn, struct outbox_position position)
@@ -331,7 +420,8 @@ void life_on_gone(struct conn *conn)
 {
     struct session *session = session_of(conn);
 
-    stats_add(session->office->stats, STAT_sessions_closed, 1);
+    if (!session->is_desk)
+        stats_add(session->office->stats, STAT_sessions_closed, 1);
     log_life(session, "session_closed");
     session_free(session);
 }

@@ -27,6 +27,12 @@ struct session_claim {
  * behind. */
 struct session *life_open(struct office *office, int fd, const struct session_claim *claim);
 
+/* A session of no device, for the clerk: the session cannot be found, gets no mail, and begins at
+ * once; what the router answers leaves at fd, which the session takes over. grant: what the session
+ * may do; its sub is the session's address. is_free: no limits.messagesPerSecond and no budget of
+ * stored bytes holds. NULL: fd is closed and nothing is left behind. */
+struct session *life_open_desk(struct office *office, int fd, struct grant *grant, bool is_free);
+
 /* For the host's conn_calls. */
 void life_on_stored_left(struct conn *conn, struct outbox_position position);
 void life_on_room(struct conn *conn);

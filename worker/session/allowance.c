@@ -261,15 +261,21 @@ void allowances_free(struct office *office)
 
 uint32_t allowance_take_message(struct office *office, struct allowance *allowance)
 {
-    struct rate rate = message_rate(office, allowance);
+    struct rate rate;
 
+    if (!allowance)
+        return 0;
+    rate = message_rate(office, allowance);
     return limiter_take(&allowance->messages, rate.per_s, rate.burst, loop_now_ms(office->loop));
 }
 
 uint32_t allowance_take_ack(struct office *office, struct allowance *allowance)
 {
-    struct rate rate = ack_rate(office, allowance);
+    struct rate rate;
 
+    if (!allowance)
+        return 0;
+    rate = ack_rate(office, allowance);
     return limiter_take(&allowance->acks, rate.per_s, rate.burst, loop_now_ms(office->loop));
 }
 

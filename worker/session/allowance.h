@@ -43,7 +43,8 @@ void allowance_release(struct office *office, struct allowance *allowance);
 void allowances_tick(struct office *office);
 void allowances_free(struct office *office);
 
-/* Takes a message, or an acknowledgement. Returns 0, or the milliseconds to wait. */
+/* Takes a message, or an acknowledgement. Returns 0, or the milliseconds to wait. allowance NULL:
+ * no limit holds. */
 uint32_t allowance_take_message(struct office *office, struct allowance *allowance);
 uint32_t allowance_take_ack(struct office *office, struct allowance *allowance);
 

@@ -80,7 +80,7 @@ struct session {
 
     uint32_t errors; /* rejected messages in the minute that began at errors_at_ms */
     uint64_t errors_at_ms;
-    struct allowance *allowance; /* of the address, on this worker */
+    struct allowance *allowance; /* of the address, on this worker; NULL: no limit holds */
 
     struct session_opening *opening;       /* NULL once the session has begun */
     struct ticket *tickets, *tickets_last; /* answers that are not known yet, oldest first */
@@ -97,6 +97,7 @@ struct session {
     bool stalled;       /* not read from, see session_stall */
     bool errands_held;  /* not read from, see session_hold_for_errands */
     bool other_devices; /* the address has others: they get copies of what is sent */
+    bool is_desk;       /* of life_open_desk: takes no seat, and cannot be found */
     bool in_all;        /* counted among the subscribers of "#all" */
     bool listed;        /* in the directory and in the shared table */
     bool entered;       /* in the address's `:at`, or it may be */

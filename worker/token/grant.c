@@ -89,6 +89,25 @@ struct grant *grant_default(struct slice sub)
     return grant;
 }
 
+struct grant *grant_operator(void)
+{
+    struct grant_parts *parts = calloc(1, sizeof *parts);
+    struct grant *grant;
+
+    if (!parts)
+        return NULL;
+    parts->sub = SLICE("");
+    parts->expires_at = INT64_MAX;
+    parts->issued_at = INT64_MIN;
+    parts->broadcast = parts->admin = true;
+    parts->send.items[parts->send.count++] = SLICE("*");
+    parts->groups.items[parts->groups.count++] = SLICE("#*");
+    parts->relay.items[parts->relay.count++] = SLICE("*");
+    grant = grant_new(parts);
+    free(parts);
+    return grant;
+}
+
 struct grant *grant_ref(struct grant *grant)
 {
     assert(grant->refs > 0);

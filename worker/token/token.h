@@ -39,6 +39,9 @@ void grant_unref(struct grant *grant); /* NULL is allowed */
 /* Returns the grant of a token for `sub` without `po` (auth.required false, tests), with one
  * reference owned by the caller; NULL when out of memory. */
 struct grant *grant_default(struct slice sub);
+/* Returns the grant of an operator, who may speak for and send to everybody, with one reference
+ * owned by the caller; NULL when out of memory. sub is "". */
+struct grant *grant_operator(void);
 bool grant_may_speak_for(const struct grant *grant,
                          struct slice address); /* sub, or relay covers it */
 bool grant_may_send_to(const struct grant *grant, struct slice address); /* user addresses: send */
