@@ -130,6 +130,7 @@
     X(tokens_remembered) /* tokens taken without verifying their signature again */                \
     X(jwks_read)         /* times that auth.jwks had changed and was read anew */                  \
     X(jwks_refused)      /* times that auth.jwks had changed and could not be used */              \
+    X(sessions_ended)    /* close 4502: by an operator */                                          \
     X(tokens_revoked)    /* close 4501 */                                                          \
     X(accept_paused)     /* times that accepting paused for want of descriptors or memory */       \
     X(out_of_memory)     /* connections ended or refused because an allocation failed */           \

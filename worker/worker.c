@@ -16,12 +16,14 @@
 #include "worker/delivery/sent.h"
 #include "worker/router/doorbell.h"
 #include "worker/entrance/catch_up.h"
+#include "worker/entrance/inquiries.h"
 #include "worker/entrance/life.h"
 #include "worker/entrance/rivals.h"
 #include "worker/entrance/whereabouts.h"
 #include "worker/groups/groups.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/reach/bus.h"
+#include "worker/reach/inquiry.h"
 #include "worker/reach/nodes.h"
 #include "worker/reach/reach.h"
 #include "worker/router/live.h"
@@ -131,6 +133,28 @@ static void on_company(void *arg, uint64_t session_number)
 static void on_hello(void *arg, struct slice place)
 {
     nodes_hello(((struct worker *)arg)->office.nodes, place);
+}
+
+/* A clerk asks: worker/entrance/inquiries.h. */
+static void on_asked(void *arg, struct slice place, uint64_t number, struct slice question)
+{
+    struct office *office = &((struct worker *)arg)->office;
+    struct buf answer;
+
+    buf_init(&answer, BUS_INQUIRY_BYTES_MAX);
+    inquiries_answer(office, question, &answer);
+    if (!answer.failed)
+        inquiry_tell(office, place, number,
+                     buf_slice(&answer)); /* lost: the clerk goes on without */
+    buf_fini(&answer);
+}
+
+static void on_told(void *arg, uint64_t number, struct slice answer)
+{
+    struct worker *worker = arg;
+
+    if (worker->clerk)
+        clerk_told(worker->clerk, number, answer);
 }
 
 static void on_nodes_known(void *arg)
@@ -373,10 +397,17 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
         .company = on_company,
         .hello = on_hello,
         .work = on_bus_work,
+        .asked = on_asked,
+        .told = on_told,
         .arg = worker,
     };
     struct bus_events relay_events = {
-        .deliver = on_relay_deliver, .stored = on_bus_stored, .kick = on_kick, .arg = worker
+        .deliver = on_relay_deliver,
+        .stored = on_bus_stored,
+        .kick = on_kick,
+        .asked = on_asked,
+        .told = on_told,
+        .arg = worker,
     };
 
     office->bus = bus_new(office->loop, office->config, office->region, office->stats, office->node,

@@ -42,6 +42,7 @@ struct batch {
     uint64_t due_ms;
     uint32_t count, sent, answered;
     bool is_array, ended, is_recall;
+    char *command;         /* the text of `lone` when that is a command made here */
     char key[KEY_MAX + 1]; /* Idempotency-Key; "" : none */
     struct item items[];
 };
@@ -218,6 +219,7 @@ static void finish(struct batch *batch)
     desk_close(batch->desk);
     for (uint32_t i = 0; i < batch->count; i++)
         free(batch->items[i].answer);
+    free(batch->command);
     free(batch);
 }
 
@@ -523,4 +525,29 @@ void clerk_messages_post(const struct clerk_call *call)
     if (batch->is_array)
         json_walk_begin(&batch->walk, &value);
     memcpy(batch->key, key, sizeof key);
+}
+
+void clerk_messages_recall(const struct clerk_call *call)
+{
+    struct batch *batch;
+    struct json_value value;
+    struct json_fault fault;
+    struct buf out;
+
+    buf_init(&out, COMMAND_MAX);
+    buf_add_text(&out, "{\"from\":");
+    json_add_string(&out, slice_of(call->params->text[0]));
+    buf_add_text(&out, ",\"to\":[\"postmaster\"],\"subject\":\"recall\",\"type\":4,\"inReplyTo\":");
+    json_add_string(&out, slice_of(call->params->text[1]));
+    buf_add_char(&out, '}');
+    batch =
+        out.failed || json_check(buf_slice(&out), 4, &value, &fault) ? NULL : begin_batch(call, 1);
+    if (!batch) {
+        buf_fini(&out);
+        answer_no_memory(call);
+        return;
+    }
+    batch->command = out.data; /* the batch's from here on */
+    batch->lone = value;
+    batch->is_recall = true;
 }

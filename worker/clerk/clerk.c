@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "common/log.h"
+#include "common/utf8.h"
 #include "worker/session/token_desk.h"
 #include "worker/wire/http.h"
 
@@ -67,6 +68,7 @@ void clerk_answer_problem(struct web_request *request, int status, const char *c
 
 /* ---- paths ---- */
 
+/* "{}" stands for one segment, which becomes a parameter. */
 enum right {
     RIGHT_NONE,  /* whoever can connect */
     RIGHT_ADMIN, /* a token with po.admin, or a unix socket */
@@ -81,6 +83,10 @@ static const struct route {
     { "GET", "/health/live", RIGHT_NONE, clerk_health_live },
     { "GET", "/health/ready", RIGHT_NONE, clerk_health_ready },
     { "POST", "/api/v1/messages", RIGHT_TOKEN, clerk_messages_post },
+    { "DELETE", "/api/v1/messages/{}/{}", RIGHT_TOKEN, clerk_messages_recall },
+    { "GET", "/api/v1/sessions", RIGHT_ADMIN, clerk_sessions_get },
+    { "DELETE", "/api/v1/sessions/{}", RIGHT_ADMIN, clerk_sessions_end },
+    { "GET", "/api/v1/nodes", RIGHT_ADMIN, clerk_nodes_get },
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
@@ -92,18 +98,100 @@ static bool method_fits(const struct route *route, struct slice method)
            (slice_equal(method, SLICE("HEAD")) && strcmp(route->method, "GET") == 0);
 }
 
+/* Takes the text up to the next slash of *rest. */
+static struct slice take_segment(struct slice *rest)
+{
+    const char *end = rest->len ? memchr(rest->data, '/', rest->len) : NULL;
+    struct slice segment = slice_make(rest->data, end ? (size_t)(end - rest->data) : rest->len);
+
+    *rest = end ? slice_make(end + 1, rest->len - segment.len - 1) : (struct slice){ NULL, 0 };
+    return segment;
+}
+
+/* Does the path have the route's form? Then params has the decoded segments. */
+static bool path_fits(const struct route *route, struct slice path, struct clerk_params *params)
+{
+    struct slice form = slice_of(route->path);
+
+    params->count = 0;
+    while (form.data && path.data) {
+        struct slice wanted = take_segment(&form), segment = take_segment(&path);
+        if (!slice_equal(wanted, SLICE("{}"))) {
+            if (!slice_equal(wanted, segment))
+                return false;
+        } else if (!clerk_decode(segment, params->text[params->count++])) {
+            return false;
+        }
+    }
+    return !form.data && !path.data;
+}
+
 /* Returns the route; NULL with the status 404 or 405. */
-static const struct route *find_route(const struct web_request *request, int *status)
+static const struct route *find_route(const struct web_request *request,
+                                      struct clerk_params *params, int *status)
 {
     *status = 404;
     for (size_t i = 0; i < ROUTES; i++) {
-        if (!slice_equal(request->path, slice_of(routes[i].path)))
+        if (!path_fits(&routes[i], request->path, params))
             continue;
         if (method_fits(&routes[i], request->method))
             return &routes[i];
         *status = 405;
     }
     return NULL;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool clerk_decode(struct slice text, char out[CLERK_PARAM_MAX])
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.data[i];
+        if (c == '%') {
+            int high = i + 2 < text.len ? hex_digit(text.data[i + 1]) : -1;
+            int low = i + 2 < text.len ? hex_digit(text.data[i + 2]) : -1;
+            if (high < 0 || low < 0 || (high == 0 && low == 0))
+                return false;
+            c = (char)(high << 4 | low);
+            i += 2;
+        }
+        if (len == CLERK_PARAM_MAX - 1)
+            return false;
+        out[len++] = c;
+    }
+    out[len] = 0;
+    return len > 0 && utf8_valid(slice_make(out, len));
+}
+
+bool clerk_query(const struct web_request *request, const char *name, char out[CLERK_PARAM_MAX],
+                 bool *is_bad)
+{
+    struct slice rest = request->query;
+    size_t name_len = strlen(name);
+    bool found = false;
+
+    *is_bad = false;
+    out[0] = 0;
+    while (rest.len) {
+        const char *end = memchr(rest.data, '&', rest.len);
+        struct slice part = slice_make(rest.data, end ? (size_t)(end - rest.data) : rest.len);
+        rest = end ? slice_make(end + 1, rest.len - part.len - 1) : slice_make("", 0);
+        if (part.len <= name_len || part.data[name_len] != '=' ||
+            memcmp(part.data, name, name_len) != 0)
+            continue;
+        *is_bad |= found || !clerk_decode(
+                                slice_make(part.data + name_len + 1, part.len - name_len - 1), out);
+        found = true;
+    }
+    return found && !*is_bad;
 }
 
 /* ---- rights ---- */
@@ -136,10 +224,23 @@ static bool judge_token(struct clerk *clerk, struct web_request *request, struct
     return false;
 }
 
-static void answer_with_right(struct clerk *clerk, struct web_request *request,
-                              const struct route *route)
+const char *clerk_caller(const struct clerk_call *call)
 {
-    struct clerk_call call = { .clerk = clerk, .request = request };
+    return call->grant ? call->grant->sub : "local";
+}
+
+void clerk_log_change(const struct clerk_call *call, const char *what, const char *on)
+{
+    struct log_text who, whom;
+
+    log_info("admin_change", "what=%s on=%s by=%s", what, log_quote(&whom, slice_of(on)),
+             log_quote(&who, slice_of(clerk_caller(call))));
+}
+
+static void answer_with_right(struct clerk *clerk, struct web_request *request,
+                              const struct route *route, const struct clerk_params *params)
+{
+    struct clerk_call call = { .clerk = clerk, .request = request, .params = params };
     struct grant *grant = NULL;
 
     if (route->right != RIGHT_NONE && !request->is_local) {
@@ -159,6 +260,7 @@ static void answer_with_right(struct clerk *clerk, struct web_request *request,
 static void on_request(void *arg, struct web_request *request)
 {
     struct clerk *clerk = arg;
+    struct clerk_params params;
     const struct route *route;
     int status;
 
@@ -166,9 +268,9 @@ static void on_request(void *arg, struct web_request *request)
         clerk_answer_problem(request, 403, "origin", "a page of another origin may not ask here");
         return;
     }
-    route = find_route(request, &status);
+    route = find_route(request, &params, &status);
     if (route)
-        answer_with_right(clerk, request, route);
+        answer_with_right(clerk, request, route, &params);
     else if (status == 405)
         clerk_answer_problem(request, 405, "method-not-allowed", "this path has other methods");
     else
@@ -198,6 +300,7 @@ struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, s
     if (clerk && web_doors) {
         clerk->office = office;
         LIST_INIT(&clerk->batches);
+        surveys_init(&clerk->surveys, office);
         clerk->web = web_new(office->loop, web_doors, door_count, &settings, on_request, clerk);
     }
     free(web_doors);
@@ -213,6 +316,7 @@ void clerk_free(struct clerk *clerk)
     if (!clerk)
         return;
     clerk_messages_free(clerk);
+    surveys_fini(&clerk->surveys);
     web_free(clerk->web);
     free(clerk);
 }
@@ -224,9 +328,15 @@ void clerk_configure(struct clerk *clerk)
     web_configure(clerk->web, &settings);
 }
 
+void clerk_told(struct clerk *clerk, uint64_t number, struct slice answer)
+{
+    surveys_told(&clerk->surveys, number, answer);
+}
+
 void clerk_turn(struct clerk *clerk)
 {
     web_turn(clerk->web);
+    surveys_turn(&clerk->surveys);
     clerk_messages_turn(clerk);
 }
 

@@ -27,6 +27,8 @@ struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, s
 void clerk_free(struct clerk *clerk);
 /* office->config is a new one. */
 void clerk_configure(struct clerk *clerk);
+/* A worker answers a question (worker/reach/inquiry.h). */
+void clerk_told(struct clerk *clerk, uint64_t number, struct slice answer);
 /* For the end of a turn, and for about once a second. */
 void clerk_turn(struct clerk *clerk);
 void clerk_beat(struct clerk *clerk);

@@ -247,6 +247,7 @@ struct session *life_open(struct office *office, int fd, const struct session_cl
         return NULL;
     }
     session->origin_key = claim->origin_key;
+    session->ip = claim->ip;
     if (session_number_take(session)) {
         stats_add(office->stats, STAT_out_of_memory, 1);
         stream_close(fd, claim->tls);

@@ -14,6 +14,7 @@
 struct session_claim {
     struct slice address, device;
     struct grant *grant;          /* the session takes a reference of its own */
+    struct ip ip;
     uint64_t origin_key;          /* counted in origins already; the session gives it back */
     struct slice answer;          /* the 101 */
     struct slice early;           /* bytes that came behind the request */

@@ -103,6 +103,14 @@ static void dispatch_frame(const struct bus_frame *frame, const struct bus_event
         if (events->work)
             events->work(events->arg, frame->recipients[0]);
         break;
+    case BUS_ASK:
+        if (events->asked)
+            events->asked(events->arg, frame->place, frame->session_number, frame->body);
+        break;
+    case BUS_TELL:
+        if (events->told)
+            events->told(events->arg, frame->session_number, frame->body);
+        break;
     }
 }
 

@@ -46,6 +46,10 @@ struct bus_events {
     void (*hello)(void *arg, struct slice place);
     /* Redis has assigned messages of this service address to sessions here. May be NULL. */
     void (*work)(void *arg, struct slice address);
+    /* The clerk at `place` asks; the answer goes there, with the same number. May be NULL. */
+    void (*asked)(void *arg, struct slice place, uint64_t number, struct slice question);
+    /* An answer has come. May be NULL. */
+    void (*told)(void *arg, uint64_t number, struct slice answer);
     /* Both connections are up (again): messages may have been missed. May be NULL. */
     void (*up)(void *arg);
     /* The connection of bus_commands is up, is down. May be NULL. */
@@ -103,7 +107,12 @@ enum bus_kind {
     BUS_COMPANY = 4, /* the session's address has another device, on another host */
     BUS_HELLO = 5,   /* the worker at `place` has come */
     BUS_WORK = 6,    /* Redis has messages for sessions of a service address: recipients[0] */
+    BUS_ASK = 7,     /* a clerk asks about this worker; the answer goes to `place` */
+    BUS_TELL = 8,    /* the answer */
 };
+enum {
+    BUS_INQUIRY_BYTES_MAX = 48 * 1024
+}; /* of a question or an answer, so that a ring takes it */
 struct bus_frame {
     enum bus_kind kind;
     int level;
@@ -114,8 +123,8 @@ struct bus_frame {
     size_t recipient_count;
     struct slice body;
     struct slice skip_device; /* STORED: its sessions do not get the message; data NULL: none */
-    struct slice place;       /* HELLO */
-    uint64_t session_number;
+    struct slice place;       /* HELLO, ASK */
+    uint64_t session_number;  /* ASK, TELL: the number of the question */
     uint16_t close_code;
 };
 /* Pure. Appends the frame to out. ERR_BAD: the frame is not valid; ERR_FULL: out has no room, or

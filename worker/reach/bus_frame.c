@@ -9,6 +9,8 @@
  *   company  0xB5 1 4  session_number:u64
  *   hello    0xB5 1 5  place_len:u16  place
  *   work     0xB5 1 6  len:u8 address
+ *   ask      0xB5 1 7  number:u64  place_len:u16  place  body_len:u32  body
+ *   tell     0xB5 1 8  number:u64  body_len:u32  body
  *
  * Every part has its length in front, so a frame cut anywhere is refused. The second byte names the
  * version: during an upgrade workers of two versions share a Redis, and a worker must notice a
@@ -69,6 +71,11 @@ static bool work_valid(const struct bus_frame *frame)
            frame->recipients[0].len <= ADDRESS_BYTES_MAX;
 }
 
+static bool inquiry_valid(const struct bus_frame *frame)
+{
+    return frame->body.len > 0 && frame->body.len <= BUS_INQUIRY_BYTES_MAX;
+}
+
 static bool frame_valid(const struct bus_frame *frame)
 {
     switch (frame->kind) {
@@ -84,6 +91,10 @@ static bool frame_valid(const struct bus_frame *frame)
         return hello_valid(frame);
     case BUS_WORK:
         return work_valid(frame);
+    case BUS_ASK:
+        return hello_valid(frame) && inquiry_valid(frame);
+    case BUS_TELL:
+        return inquiry_valid(frame);
     }
     return false;
 }
@@ -137,6 +148,12 @@ static void add_work(struct buf *out, const struct bus_frame *frame)
     buf_add_slice(out, frame->recipients[0]);
 }
 
+static void add_body(struct buf *out, struct slice body)
+{
+    put_number(out, body.len, 4);
+    buf_add_slice(out, body);
+}
+
 static void add_kind(struct buf *out, const struct bus_frame *frame)
 {
     switch (frame->kind) {
@@ -157,6 +174,15 @@ static void add_kind(struct buf *out, const struct bus_frame *frame)
         break;
     case BUS_WORK:
         add_work(out, frame);
+        break;
+    case BUS_ASK:
+        put_number(out, frame->session_number, 8);
+        add_hello(out, frame);
+        add_body(out, frame->body);
+        break;
+    case BUS_TELL:
+        put_number(out, frame->session_number, 8);
+        add_body(out, frame->body);
         break;
     }
 }
@@ -312,6 +338,15 @@ static void read_kind_of(struct frame_bytes *reader, const struct room *room,
     case BUS_WORK:
         read_work(reader, room, frame);
         break;
+    case BUS_ASK:
+        frame->session_number = take_number(reader, 8);
+        frame->place = read_bytes(reader, take_number(reader, 2));
+        frame->body = read_bytes(reader, take_number(reader, 4));
+        break;
+    case BUS_TELL:
+        frame->session_number = take_number(reader, 8);
+        frame->body = read_bytes(reader, take_number(reader, 4));
+        break;
     }
 }
 
@@ -325,7 +360,7 @@ enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_pos
     uint64_t kind = take_number(&reader, 1);
 
     memset(frame, 0, sizeof *frame);
-    if (!known || kind < BUS_DELIVER || kind > BUS_WORK)
+    if (!known || kind < BUS_DELIVER || kind > BUS_TELL)
         return ERR_BAD;
     frame->kind = (enum bus_kind)kind;
     read_kind_of(&reader, &room, frame);

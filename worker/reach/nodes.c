@@ -84,6 +84,13 @@ uint32_t nodes_count(const struct nodes *nodes)
     return nodes ? nodes->live_count : 0;
 }
 
+struct slice nodes_place(const struct nodes *nodes, uint32_t n)
+{
+    if (n >= nodes_count(nodes))
+        return (struct slice){ NULL, 0 };
+    return slice_make(nodes->live[n].text, nodes->live[n].len);
+}
+
 bool nodes_known(const struct nodes *nodes)
 {
     return !nodes || nodes->known;

@@ -44,6 +44,8 @@ void nodes_hello(struct nodes *nodes, struct slice place);
 bool nodes_any(const struct nodes *nodes);
 /* How many workers of other hosts live. NULL: 0. */
 uint32_t nodes_count(const struct nodes *nodes);
+/* Returns the place of the n-th of them; data NULL at the end. Lasts until the loop runs again. */
+struct slice nodes_place(const struct nodes *nodes, uint32_t n);
 /* Does the worker of another host at this place live? NULL: no. */
 bool nodes_live(const struct nodes *nodes, struct slice place);
 

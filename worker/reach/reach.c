@@ -62,6 +62,12 @@ enum err reach_kick(struct reach *reach, uint32_t slot, uint64_t incarnation,
     return relay_kick(reach->relay, slot, incarnation, session_number, close_code);
 }
 
+enum err reach_send(struct reach *reach, uint32_t slot, uint64_t incarnation,
+                    const struct bus_frame *frame)
+{
+    return relay_send(reach->relay, slot, incarnation, frame);
+}
+
 void reach_set_wait_bytes(struct reach *reach, uint64_t bytes)
 {
     relay_set_wait_bytes(reach->relay, bytes);

@@ -44,6 +44,9 @@ enum err reach_publish(struct reach *reach, uint32_t slot, const struct slice *r
  * session with it. ERR_NOMEM: the ring is full and the kick could not be kept either. */
 enum err reach_kick(struct reach *reach, uint32_t slot, uint64_t incarnation,
                     uint64_t session_number, uint16_t close_code);
+/* Any other frame, to a worker of this host by its ring. Errors as reach_publish. */
+enum err reach_send(struct reach *reach, uint32_t slot, uint64_t incarnation,
+                    const struct bus_frame *frame);
 /* Sets how many bytes of messages may wait in this worker for room in the rings. */
 void reach_set_wait_bytes(struct reach *reach, uint64_t bytes);
 /* Delivers what waits in rings now. Call before a message that came through Redis is delivered: the

@@ -243,6 +243,12 @@ enum err relay_kick(struct relay *relay, uint32_t slot, uint64_t incarnation,
     return err == ERR_FULL ? ERR_NOMEM : err;
 }
 
+enum err relay_send(struct relay *relay, uint32_t slot, uint64_t incarnation,
+                    const struct bus_frame *frame)
+{
+    return put_frame(relay, slot, incarnation, frame);
+}
+
 /* --- in --- */
 
 static unsigned take_from_ring(struct relay *relay, uint32_t from, unsigned limit)

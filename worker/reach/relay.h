@@ -38,6 +38,9 @@ bool relay_waits(const struct relay *relay, uint32_t slot);
  * could not be kept (65,536 wait already, or memory is short), and is dropped. */
 enum err relay_kick(struct relay *relay, uint32_t slot, uint64_t incarnation,
                     uint64_t session_number, uint16_t close_code);
+/* Any other frame, as relay_publish; incarnation: of the reader. */
+enum err relay_send(struct relay *relay, uint32_t slot, uint64_t incarnation,
+                    const struct bus_frame *frame);
 /* Is the frame of this message small enough for a ring? */
 bool relay_can_carry(const struct slice *recipients, size_t recipient_count, const struct msg *msg);
 

@@ -9,6 +9,7 @@
 #ifndef WORKER_SESSION_H
 #define WORKER_SESSION_H
 
+#include "common/ip.h"
 #include "worker/mailbox/reader.h"
 #include "worker/mailbox/standing.h"
 #include "worker/session/directory.h"
@@ -73,6 +74,7 @@ struct session {
     uint64_t began_ns; /* CLOCK_MONOTONIC */
     uint64_t since_ns; /* orders the sessions of an address, see entrance/rivals.h */
     uint64_t origin_key;
+    struct ip ip; /* of the client, as the door knows it */
 
     struct directory_entry *entry; /* of the address; NULL before the session is listed */
     struct session *next_same;     /* of the same address on this worker */
