@@ -35,7 +35,7 @@ struct clerk_call {
                                   unix socket, and may do everything */
 };
 
-/* ---- clerk.c: answers ---- */
+/* ---- call.c ---- */
 
 /* An answer whose body is the JSON text in out. */
 void clerk_answer_json(struct web_request *request, int status, const struct buf *out);
