@@ -30,6 +30,7 @@ struct item {
     char id[ENVELOPE_ID_MAX + 1];
     char *answer; /* JSON, the members of the answer without braces; NULL: none yet */
     int status;   /* of HTTP, for a message that comes alone */
+    bool at_once; /* the router has answered at once */
 };
 
 struct batch {
@@ -91,13 +92,22 @@ static void take_member(void *arg, const struct json_member *member)
         }
 }
 
+static bool is_meant(const struct item *item, const struct json_value *id)
+{
+    if (item->answer)
+        return false;
+    return id->text.len ? json_key_equal(id, slice_of(item->id)) : item->at_once;
+}
+
+/* The item that an answer with this inReplyTo is for. Without one (the id could not be read) the
+ * answer is a rejection, and these come at once and in order. */
 static struct item *item_of(struct batch *batch, const struct json_value *id)
 {
     for (uint32_t i = batch->answered; i < batch->sent; i++)
-        if (!batch->items[i].answer && json_key_equal(id, slice_of(batch->items[i].id)))
+        if (is_meant(&batch->items[i], id))
             return &batch->items[i];
     for (uint32_t i = 0; i < batch->sent; i++)
-        if (!batch->items[i].answer && json_key_equal(id, slice_of(batch->items[i].id)))
+        if (is_meant(&batch->items[i], id))
             return &batch->items[i];
     return NULL;
 }
@@ -141,7 +151,7 @@ static void on_said(void *arg, struct slice text)
 
     buf_init(&said.members, ANSWER_MAX);
     if (json_check_members(text, JSON_DEPTH_LIMIT, &value, &fault, take_member, &said) == OK &&
-        said.in_reply_to.text.len && (item = item_of(batch, &said.in_reply_to))) {
+        (item = item_of(batch, &said.in_reply_to))) {
         if (json_key_equal(&said.subject, SLICE("accepted")))
             answer_item(batch, item, "accepted", 202, buf_slice(&said.members));
         else if (json_key_equal(&said.subject, SLICE("rejected")))
@@ -327,7 +337,9 @@ static void give_to_router(struct batch *batch, struct item *item, const struct 
 
     if (!desk_send(batch->desk, envelope, &answered))
         batch->ended = true;
-    else if (is_signal(glance) && !answered)
+    else if ((item->at_once = answered))
+        return;
+    else if (is_signal(glance))
         answer_item(batch, item, "sent", 202, SLICE(""));
 }
 
@@ -414,7 +426,15 @@ void clerk_messages_free(struct clerk *clerk)
 
 /* ---- beginning ---- */
 
-/* A key is 1 to 58 visible bytes, so that "-999" fits behind. False: answered. */
+/* docs/protocol.md section 2, `id`. */
+static bool is_id_byte(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c && strchr("._:-", c));
+}
+
+/* A key is 1 to 58 bytes of those that an id may have, so that "-999" fits behind. False:
+ * answered. */
 static bool take_key(const struct clerk_call *call, char key[KEY_MAX + 1])
 {
     bool twice;
@@ -427,10 +447,10 @@ static bool take_key(const struct clerk_call *call, char key[KEY_MAX + 1])
     if (text.len >= 2 && text.data[0] == '"' && text.data[text.len - 1] == '"')
         text = slice_make(text.data + 1, text.len - 2);
     for (size_t i = 0; i < text.len; i++)
-        twice |= text.data[i] <= ' ' || text.data[i] > '~' || text.data[i] == '"';
+        twice |= !is_id_byte(text.data[i]);
     if (twice || text.len == 0 || text.len > KEY_MAX) {
         clerk_answer_problem(call->request, 400, "bad-field",
-                             "Idempotency-Key: 1 to 58 visible bytes, once");
+                             "Idempotency-Key: 1 to 58 of A-Z a-z 0-9 . _ : -, once");
         return false;
     }
     memcpy(key, text.data, text.len);
