@@ -23,6 +23,7 @@ static const struct route {
 } routes[] = {
     { "GET", "/health/live", RIGHT_NONE, clerk_health_live },
     { "GET", "/health/ready", RIGHT_NONE, clerk_health_ready },
+    { "GET", "/metrics", RIGHT_ADMIN, clerk_metrics_get },
     { "POST", "/api/v1/messages", RIGHT_TOKEN, clerk_messages_post },
     { "DELETE", "/api/v1/messages/{}/{}", RIGHT_TOKEN, clerk_messages_recall },
     { "GET", "/api/v1/sessions", RIGHT_ADMIN, clerk_sessions_get },

@@ -65,6 +65,10 @@ void clerk_sessions_end(const struct clerk_call *call);
 
 void clerk_nodes_get(const struct clerk_call *call);
 
+/* ---- metrics_page.c ---- */
+
+void clerk_metrics_get(const struct clerk_call *call);
+
 /* ---- health_pages.c ---- */
 
 void clerk_health_live(const struct clerk_call *call);
