@@ -38,47 +38,52 @@ static void refuse_file(struct draft *draft, struct spot spot, const char *path,
     report_error(draft->report, spot, "found \"%s\" %s, allowed %s", path, reason, allowed);
 }
 
-static bool read_chain(struct draft *draft, struct spot spot, struct config_pair *pair)
+static bool read_file(struct draft *draft, struct spot spot, const char *path, size_t size_max,
+                      const char *allowed, struct buf *text, struct stat *status)
+{
+    const char *reason = file_read(path, size_max, text, status);
+    char why[256];
+
+    if (!reason)
+        return true;
+    snprintf(why, sizeof why, "unreadable (%s)", reason);
+    refuse_file(draft, spot, path, why, allowed);
+    return false;
+}
+
+static void read_chain(struct draft *draft, struct spot spot, struct config_pair *pair)
 {
     static const char allowed[] = "a file with a certificate in PEM";
     struct stat status;
     struct buf text;
-    const char *reason = file_read(pair->cert_file, KEY_CHAIN_BYTES_MAX, &text, &status);
-    char why[256];
     bool good;
 
-    if (reason) {
-        snprintf(why, sizeof why, "unreadable (%s)", reason);
-        refuse_file(draft, spot, pair->cert_file, why, allowed);
-        return false;
-    }
+    if (!read_file(draft, spot, pair->cert_file, KEY_CHAIN_BYTES_MAX, allowed, &text, &status))
+        return;
     good = take_chain(&text, pair);
     file_wipe(&text);
-    if (!good)
+    if (good)
+        keyfile_is_guarded(draft, spot, pair->cert_file, false, &status);
+    else
         refuse_file(draft, spot, pair->cert_file, "without one", allowed);
-    return good && keyfile_is_guarded(draft, spot, pair->cert_file, false, &status);
 }
 
-static bool read_key(struct draft *draft, struct spot spot, struct config_pair *pair)
+static void read_key(struct draft *draft, struct spot spot, struct config_pair *pair)
 {
     static const char allowed[] = "a file with the certificate's private key in PEM";
     struct stat status;
     struct buf text;
-    const char *reason = file_read(pair->key_file, KEY_PEM_BYTES_MAX, &text, &status);
-    char why[256];
 
-    if (reason) {
-        snprintf(why, sizeof why, "unreadable (%s)", reason);
-        refuse_file(draft, spot, pair->key_file, why, allowed);
-        return false;
-    }
+    if (!read_file(draft, spot, pair->key_file, KEY_PEM_BYTES_MAX, allowed, &text, &status))
+        return;
     if (text.len)
         pair->key = secret_new(text.data, text.len);
     pair->key_len = text.len;
     file_wipe(&text);
-    if (!pair->key)
+    if (pair->key)
+        keyfile_is_guarded(draft, spot, pair->key_file, true, &status);
+    else
         refuse_file(draft, spot, pair->key_file, "empty", allowed);
-    return pair->key && keyfile_is_guarded(draft, spot, pair->key_file, true, &status);
 }
 
 /* Reads both files, so that the faults of both are reported, and keeps the pair. The paths are
@@ -123,18 +128,18 @@ static const char *entry_path(struct draft *draft, struct spot spot, const struc
 static void load_entry(struct draft *draft, const struct cJSON *node, size_t index)
 {
     const char *cert = NULL, *key = NULL;
-    char where[64], *cert_file, *key_file;
-    struct spot spot = draft_spot(draft, where);
+    char where[64] = "", *cert_file, *key_file;
+    struct spot spot = draft_spot_value(draft, where, node);
 
     snprintf(where, sizeof where, "tls.certificates[%zu]", index);
     for (const struct cJSON *member = tree_kind(node) == NODE_OBJECT ? tree_first(node) : NULL;
          member; member = tree_next(member)) {
         if (strcmp(tree_name(member), "certPath") == 0)
-            cert = entry_path(draft, spot, member, "certPath");
+            cert = entry_path(draft, draft_spot_value(draft, where, member), member, "certPath");
         else if (strcmp(tree_name(member), "keyPath") == 0)
-            key = entry_path(draft, spot, member, "keyPath");
+            key = entry_path(draft, draft_spot_value(draft, where, member), member, "keyPath");
         else
-            report_error(draft->report, spot,
+            report_error(draft->report, draft_spot_name(draft, where, member),
                          "found the unknown key \"%.64s\", allowed certPath, keyPath",
                          tree_name(member));
     }
@@ -156,7 +161,8 @@ static void load_entry(struct draft *draft, const struct cJSON *node, size_t ind
 void certfiles_load(struct draft *draft)
 {
     const struct config *config = draft->config;
-    struct spot cert = draft_spot(draft, "sslCertPath"), key = draft_spot(draft, "sslKeyPath");
+    struct spot cert = draft_spot_or(draft, "sslCertPath", "sslPort");
+    struct spot key = draft_spot_or(draft, "sslKeyPath", "sslPort");
     size_t index = 0;
 
     if (config->ssl_port == 0)
@@ -164,7 +170,9 @@ void certfiles_load(struct draft *draft)
     if (*config->ssl_cert_path && *config->ssl_key_path)
         keep_pair(draft, cert, key, config->ssl_cert_path, config->ssl_key_path);
     else if (*config->ssl_cert_path || *config->ssl_key_path)
-        report_error(draft->report, *config->ssl_cert_path ? key : cert,
+        report_error(draft->report,
+                     *config->ssl_cert_path ? draft_spot_or(draft, "sslKeyPath", "sslCertPath")
+                                            : draft_spot_or(draft, "sslCertPath", "sslKeyPath"),
                      "found nothing, allowed the other file of the pair");
     for (const struct cJSON *node = draft->pairs ? tree_first(draft->pairs) : NULL; node;
          node = tree_next(node))

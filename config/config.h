@@ -195,14 +195,22 @@ struct config_source {
     const char *config_dir; /* --config-dir DIR */
 };
 
-/* Errors and warnings for a person, a line of text each. A line names the file, the path of the
- * key, the value found and the values allowed, and never holds a secret. */
+/* Errors, warnings and notes for a person, a line of text each: `FILE:LINE:COLUMN: KEY: found WHAT,
+ * allowed WHAT`. Below it, where the key is written in the file, an excerpt: that line of the file,
+ * and a mark under what was found. An excerpt's lines begin with a blank, no other does. Nothing
+ * here ever holds a secret. */
 struct config_report {
-    struct buf errors, warnings;
+    struct buf errors, warnings, notes;
+    size_t error_count, warning_count, note_count; /* those counted and not shown too */
+    /* Of the file that is being read, for config/ alone: its text, and the same without the text of
+     * comments. Borrowed. */
+    struct slice text, shown;
 };
 
 void config_report_init(struct config_report *report);
 void config_report_fini(struct config_report *report);
+/* Takes the next line that is no excerpt, without its end, from *rest; false when there is none. */
+bool config_report_next(struct slice *rest, struct slice *line);
 
 /* Returns the config, owned by the caller, or NULL with at least one line in report->errors. */
 struct config *config_load(const struct config_source *source, struct config_report *report);
@@ -212,10 +220,6 @@ struct config *config_from_text(struct slice text, const char *file, bool use_en
                                 struct config_report *report);
 /* NULL is allowed. Wipes secrets. */
 void config_free(struct config *config);
-
-/* Appends every key with type, default, bounds, help and the way a reload applies it, as text for a
- * person. */
-void config_explain(struct buf *out);
 
 /* Appends the whole config as bytes, keys and revocation list included, for a worker. OK, ERR_FULL
  * or ERR_NOMEM. config_unpack makes a config from such bytes, owned by the caller; NULL when the
@@ -230,18 +234,9 @@ int64_t config_jwks_stamp(const struct config *config);
  * the reason in report->errors, when the file cannot be used. */
 struct config *config_with_jwks(const struct config *config, struct config_report *report);
 
+/* How a reload applies a key: in place; by new workers; not at all, until a restart. changes.h
+ * compares configs. */
 enum config_apply { CONFIG_LIVE, CONFIG_SWAP, CONFIG_RESTART };
-struct config_change {
-    const char *key; /* static */
-    enum config_apply apply;
-};
-/* Returns how many keys differ, with the first `max` of them in changes. Changed key files, a
- * changed JWK Set and changed revocations count as auth.keyDir, auth.jwks and auth.revoked. */
-size_t config_diff(const struct config *before, const struct config *after,
-                   struct config_change *changes, size_t max);
-/* Returns the config that is in force after a reload: a copy of `after` in which every key that
- * needs a restart has the value of `before`. Owned by the caller; NULL when out of memory. */
-struct config *config_reloaded(const struct config *before, const struct config *after);
 
 /* Wipes and frees the private keys, which the caller has handed on; the chains stay. */
 void config_forget_pair_keys(struct config *config);

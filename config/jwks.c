@@ -43,10 +43,9 @@ static void warn_left_out(struct draft *draft, size_t number, const struct confi
 {
     struct log_text quoted;
 
-    report_warning(draft->report, jwks_spot(draft), "key %zu%s%s of \"%s\" is left out: %s", number,
-                   *key->kid ? ", kid " : "",
-                   *key->kid ? log_quote(&quoted, slice_of(key->kid)) : "",
-                   draft->config->auth.jwks_file, why);
+    report_note(draft->report, jwks_spot(draft), "key %zu%s%s of \"%s\" is left out: %s", number,
+                *key->kid ? ", kid " : "", *key->kid ? log_quote(&quoted, slice_of(key->kid)) : "",
+                draft->config->auth.jwks_file, why);
 }
 
 /* Takes key->bytes. False: the set is refused. */
@@ -222,11 +221,11 @@ static void warn_unchecked(struct draft *draft)
     const struct config *config = draft->config;
 
     if (!*config->auth.audience)
-        report_warning(draft->report, draft_spot(draft, "auth.audience"),
+        report_warning(draft->report, draft_spot_or(draft, "auth.audience", "auth.jwks"),
                        "found none with auth.jwks: a token that the provider made for any other "
                        "application opens a session here");
     if (!*config->auth.issuer)
-        report_warning(draft->report, draft_spot(draft, "auth.issuer"),
+        report_warning(draft->report, draft_spot_or(draft, "auth.issuer", "auth.jwks"),
                        "found none with auth.jwks: who made a token is known by its key alone");
 }
 
@@ -265,7 +264,7 @@ void jwks_load(struct draft *draft)
 struct config *config_with_jwks(const struct config *config, struct config_report *report)
 {
     struct draft draft = { .file = config->file, .report = report, .config = config_copy(config) };
-    size_t errors_before = report->errors.len;
+    size_t errors_before = report->error_count;
     struct config_key_set *set;
 
     if (!draft.config) {
@@ -279,7 +278,7 @@ struct config *config_with_jwks(const struct config *config, struct config_repor
     free(set->keys);
     set->keys = NULL;
     load_set(&draft);
-    if (report->errors.len == errors_before && !report->errors.failed)
+    if (report->error_count == errors_before)
         return draft.config;
     config_free(draft.config);
     return NULL;

@@ -176,7 +176,7 @@ static void read_member(struct draft *draft, const char *path, const struct cJSO
         entry->not_after = node;
     else
         report_error(
-            draft->report, draft_spot(draft, path),
+            draft->report, draft_spot_name(draft, path, node),
             "found the unknown key \"%.64s\", allowed kid, kty, publicFile, secretFile, notAfter",
             name);
     if (!field)
@@ -184,17 +184,16 @@ static void read_member(struct draft *draft, const char *path, const struct cJSO
     if (tree_kind(node) == NODE_TEXT)
         *field = tree_text(node);
     else
-        report_error(draft->report, draft_spot(draft, path), "found %s no string, allowed a string",
-                     name);
+        report_error(draft->report, draft_spot_value(draft, path, node),
+                     "found %s no string, allowed a string", name);
 }
 
-static bool entry_kid(struct draft *draft, const char *path, const struct entry *entry,
+static bool entry_kid(struct draft *draft, struct spot spot, const struct entry *entry,
                       struct config_key *key)
 {
     if (!entry->kid || !check_kid(entry->kid)) {
         struct log_text quoted;
-        report_error(draft->report, draft_spot(draft, path),
-                     "found kid %s, allowed 1 to 64 of A-Z a-z 0-9 _ . -",
+        report_error(draft->report, spot, "found kid %s, allowed 1 to 64 of A-Z a-z 0-9 _ . -",
                      entry->kid ? log_quote(&quoted, slice_of(entry->kid)) : "missing");
         return false;
     }
@@ -203,7 +202,7 @@ static bool entry_kid(struct draft *draft, const char *path, const struct entry 
 }
 
 /* Returns the path of the file for the entry's kty, or NULL when that has been reported. */
-static const char *entry_file(struct draft *draft, const char *path, const struct entry *entry,
+static const char *entry_file(struct draft *draft, struct spot spot, const struct entry *entry,
                               struct config_key *key)
 {
     bool ed25519 = entry->kty && strcmp(entry->kty, kty_names[CONFIG_KTY_ED25519]) == 0;
@@ -212,14 +211,13 @@ static const char *entry_file(struct draft *draft, const char *path, const struc
 
     if (!ed25519 && !hmac) {
         struct log_text quoted;
-        report_error(draft->report, draft_spot(draft, path),
-                     "found kty %s, allowed \"ed25519\" or \"hmac\"",
+        report_error(draft->report, spot, "found kty %s, allowed \"ed25519\" or \"hmac\"",
                      entry->kty ? log_quote(&quoted, slice_of(entry->kty)) : "missing");
         return NULL;
     }
     key->kty = ed25519 ? CONFIG_KTY_ED25519 : CONFIG_KTY_HMAC;
     if (!file || !*file || (entry->public_file && entry->secret_file)) {
-        report_error(draft->report, draft_spot(draft, path),
+        report_error(draft->report, spot,
                      "found kty \"%s\" without its one file, allowed %s and no other",
                      kty_names[key->kty], ed25519 ? "publicFile" : "secretFile");
         return NULL;
@@ -227,21 +225,22 @@ static const char *entry_file(struct draft *draft, const char *path, const struc
     return file;
 }
 
-static bool entry_end(struct draft *draft, const char *path, const struct entry *entry,
+static bool entry_end(struct draft *draft, struct spot spot, const struct entry *entry,
                       struct config_key *key)
 {
     key->not_after = INT64_MAX;
     if (!entry->not_after)
         return true;
+    spot.mark = tree_mark(draft->tree, entry->not_after);
     if (tree_kind(entry->not_after) != NODE_INT || !tree_int(entry->not_after, &key->not_after) ||
         key->not_after < 0) {
-        report_error(draft->report, draft_spot(draft, path),
+        report_error(draft->report, spot,
                      "found notAfter something else, allowed Unix seconds, a whole number from 0");
         return false;
     }
     if (key->not_after < (int64_t)time(NULL))
-        report_warning(draft->report, draft_spot(draft, path),
-                       "found notAfter in the past: the key verifies nothing any more");
+        report_note(draft->report, spot,
+                    "found notAfter in the past: the key verifies nothing any more");
     return true;
 }
 
@@ -250,29 +249,30 @@ static void load_entry(struct draft *draft, const struct cJSON *node, size_t ind
     struct config_key key = { 0 };
     struct entry entry = { 0 };
     const char *file;
-    char path[64], *joined;
+    char path[64] = "", *joined;
+    struct spot spot = draft_spot_value(draft, path, node);
     bool good;
 
     snprintf(path, sizeof path, "auth.keys[%zu]", index);
     if (tree_kind(node) != NODE_OBJECT) {
-        report_error(draft->report, draft_spot(draft, path), "found no object, allowed an object");
+        report_error(draft->report, spot, "found no object, allowed an object");
         return;
     }
     for (const struct cJSON *member = tree_first(node); member; member = tree_next(member))
         read_member(draft, path, member, &entry);
-    good = entry_kid(draft, path, &entry, &key);
-    good = entry_end(draft, path, &entry, &key) && good;
-    file = entry_file(draft, path, &entry, &key);
+    good = entry_kid(draft, spot, &entry, &key);
+    good = entry_end(draft, spot, &entry, &key) && good;
+    file = entry_file(draft, spot, &entry, &key);
     if (!file)
         return;
     joined = file_join(draft->config->dir, file);
     if (!joined) {
-        report_error(draft->report, draft_spot(draft, path), "out of memory");
+        report_error(draft->report, spot, "out of memory");
         return;
     }
-    if (read_key_file(draft, draft_spot(draft, path), joined, &key)) {
+    if (read_key_file(draft, spot, joined, &key)) {
         if (good)
-            keep_key(draft, draft_spot(draft, path), &key, 0);
+            keep_key(draft, spot, &key, 0);
         else
             drop_key(&key);
     }

@@ -1,7 +1,8 @@
 /*
  * The ONE table of keys. Reading, checking, packing, comparing and explaining all walk it.
  *
- * The order is the order of explain-config, and of the bytes of a packed config.
+ * The order is the order of explain-config and docs/configuration.md, and of the bytes of a packed
+ * config.
  */
 #include "config/keys.h"
 
@@ -171,10 +172,11 @@ const struct key config_keys[] = {
          "before:TIME those issued before). # begins a comment. Read again by every reload.", .base = BASE_FILE),
     { .name = "auth.revoked", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.revoked) },
     { .name = "auth.revoked", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.revoked_subs) },
-    { .name = "auth.origins", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(auth.origins),
-      .check = check_origin, .allowed = "scheme://host[:port] or scheme://*.host[:port] in lower case, without a path",
-      .help = "Web pages of these origins may connect (\"*.\" is any name below the host); empty: any, but a token from a cookie is then taken "
-              "only from the server's own host." },
+    LIST("auth.origins", auth.origins, NULL, CONFIG_LIVE,
+         "Web pages of these origins may connect (\"*.\" is any name below the host); empty: any, but a token from a cookie is then taken "
+         "only from the server's own host.",
+         .check = check_origin,
+         .allowed = "scheme://host[:port] or scheme://*.host[:port] in lower case, without a path"),
 
     NUMBER("limits.messageBytes", limits.message_bytes, 1048576, 1024, 67108864, CONFIG_LIVE,
            "Largest message; past it close 1009."),
@@ -239,10 +241,11 @@ const struct key config_keys[] = {
            "How often sessions of one device, or of one address, may turn each other out on a worker, after a few "
            "times at once; past it a new session of it gets 429. 0: no limit."),
 
-    { .name = "serviceAddresses", .type = KEY_LIST, .apply = CONFIG_SWAP, AT(service_addresses),
-      .check = check_pattern, .allowed = "a user address, or a prefix of some ending in *",
-      .help = "Several sessions may share such an address, and each message goes to exactly one of them. "
-              "The same on every node." },
+    LIST("serviceAddresses", service_addresses, NULL, CONFIG_SWAP,
+         "Several sessions may share such an address, and each message goes to exactly one of them. "
+         "The same on every node.",
+         .check = check_pattern,
+         .allowed = "a user address, or a prefix of some ending in *"),
 
     TEXT("mailbox.durability", mailbox.durability, "memory", CONFIG_SWAP,
          "What must be true of a message before it is accepted. memory: Redis has it. fsync: it is on Redis's disk, "
@@ -256,9 +259,10 @@ const struct key config_keys[] = {
          "Who gets mail. any: every address. known: an address that has had a session, or that a pattern names; any "
          "other is refused with not-found. Without a Redis of no effect.",
          .check = check_addresses, .allowed = "any or known"),
-    { .name = "mailbox.knownAddresses", .type = KEY_LIST, .apply = CONFIG_LIVE, AT(mailbox.known_addresses),
-      .check = check_pattern, .allowed = "a user address, or a prefix of some ending in *",
-      .help = "Known before they have had a session, when mailbox.addresses is known; serviceAddresses are too." },
+    LIST("mailbox.knownAddresses", mailbox.known_addresses, NULL, CONFIG_LIVE,
+         "Known before they have had a session, when mailbox.addresses is known; serviceAddresses are too.",
+         .check = check_pattern,
+         .allowed = "a user address, or a prefix of some ending in *"),
     NUMBER("mailbox.maxMessages", mailbox.messages_max, 10000, 1, 10000000, CONFIG_LIVE,
            "Messages that one mailbox keeps."),
     NUMBER("mailbox.maxBytes", mailbox.bytes_max, 67108864, 65536, 1099511627776, CONFIG_LIVE,
@@ -398,6 +402,24 @@ const char *keys_nearest(const char *name)
         }
     }
     return nearest;
+}
+
+static const char *last_part(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot ? dot + 1 : name;
+}
+
+bool keys_alike(const char *key, const char *name)
+{
+    enum { SHORT = 4 }; /* two slips make a short name anything */
+    const char *part = last_part(name);
+    size_t slips = strlen(part) > SHORT ? 2 : 1;
+
+    return strcasecmp(key, name) == 0 || distance(key, name) <= slips ||
+           distance(last_part(key), part) <= slips ||
+           (strlen(name) >= SHORT && strcasestr(key, name));
 }
 
 bool key_variable(const struct key *key, char variable[KEY_VARIABLE_MAX])

@@ -68,6 +68,8 @@ const struct key *keys_find(const char *name);
 bool keys_is_section(const char *name);
 /* Returns the key that the writer of name probably meant; NULL when none is close. */
 const char *keys_nearest(const char *name);
+/* May the writer of name have meant this key, or this part of the tree? */
+bool keys_alike(const char *key, const char *name);
 /* Writes the key's environment variable, POSTOFFICE_...; false when the key has none. */
 bool key_variable(const struct key *key, char variable[KEY_VARIABLE_MAX]);
 /* Writes which values the key allows, as a phrase: "a whole number from 1 to 65535". Returns

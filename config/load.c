@@ -32,14 +32,16 @@ static bool set_origin(struct draft *draft)
 
 static void fill_draft(struct draft *draft, struct slice text, bool use_environment)
 {
-    struct cJSON *tree;
+    struct tree *tree;
 
     if (!read_defaults(draft) || !set_origin(draft))
         return;
     tree = tree_read(text, draft->file, draft->report);
     if (!tree)
         return;
-    read_tree(draft, tree);
+    draft->tree = tree;
+    draft->use_environment = use_environment;
+    read_tree(draft, tree_root(tree));
     if (use_environment)
         read_environment(draft);
     resolve_draft(draft);
@@ -48,7 +50,8 @@ static void fill_draft(struct draft *draft, struct slice text, bool use_environm
     jwks_load(draft);
     redis_tls_load(draft);
     revoked_load(draft);
-    tree_free(tree);
+    draft->tree = NULL;
+    tree_free(tree, draft->report);
 }
 
 struct config *config_from_text(struct slice text, const char *file, bool use_environment,
@@ -57,7 +60,7 @@ struct config *config_from_text(struct slice text, const char *file, bool use_en
     struct draft draft = { .file = file,
                            .report = report,
                            .config = calloc(1, sizeof(struct config)) };
-    size_t errors_before = report->errors.len;
+    size_t errors_before = report->error_count;
 
     if (!draft.config) {
         report_error(report, draft_spot(&draft, ""), "out of memory");
@@ -65,7 +68,7 @@ struct config *config_from_text(struct slice text, const char *file, bool use_en
     }
     fill_draft(&draft, text, use_environment);
     free(draft.use);
-    if (report->errors.len == errors_before && !report->errors.failed)
+    if (report->error_count == errors_before)
         return draft.config;
     config_free(draft.config);
     return NULL;
@@ -79,7 +82,7 @@ static struct config *load_file(const char *file, const char *reason_before, str
     struct config *config = NULL;
 
     if (reason_before)
-        report_error(report, (struct spot){ file, "" },
+        report_error(report, (struct spot){ file, "", { 0 } },
                      "found it unreadable (%s), allowed a readable file of at most %d bytes",
                      reason_before, TREE_BYTES_MAX);
     else
@@ -106,7 +109,7 @@ static struct config *load_named(const char *name, const char *first, struct con
                                        looked_len ? ", " : "", path);
     }
     snprintf(path, sizeof path, "config-%s.json", name);
-    report_error(report, (struct spot){ path, "" }, "found none, looked for %s", looked);
+    report_error(report, (struct spot){ path, "", { 0 } }, "found none, looked for %s", looked);
     return NULL;
 }
 
@@ -123,7 +126,8 @@ struct config *config_load(const struct config_source *source, struct config_rep
         name = variable && *variable ? variable : "dev";
     if (!check_env_name(name)) {
         struct spot spot = { source->env ? "command line" : "environment",
-                             source->env ? "--env" : "POSTOFFICE_ENV" };
+                             source->env ? "--env" : "POSTOFFICE_ENV",
+                             { 0 } };
         report_error(report, spot, "found %s, allowed 1 to 64 of A-Z a-z 0-9 _ -",
                      log_quote(&quoted, slice_of(name)));
         return NULL;

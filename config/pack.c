@@ -1,6 +1,6 @@
 /*
- * A config as bytes. Two further things follow: two configs are compared by comparing the bytes of
- * each row, and a copy is packing and unpacking.
+ * A config as bytes. Two further things follow: two values are compared by comparing the bytes of
+ * their row, and a copy is packing and unpacking.
  *
  * The bytes go from the master to workers of the same binary, so there is no version. The reader
  * still checks every length, and refuses bytes that the writer cannot have written.
@@ -437,7 +437,19 @@ void config_free(struct config *config)
     free(config);
 }
 
-/* ---- a reload ---- */
+/* ---- copying ---- */
+
+struct config *config_copy(const struct config *config)
+{
+    struct config *made = NULL;
+    struct buf packed;
+
+    buf_init(&packed, PACKED_BYTES_MAX);
+    if (config_pack(config, &packed) == OK)
+        made = config_unpack(buf_slice(&packed));
+    file_wipe(&packed);
+    return made;
+}
 
 /* A row with secrets gets its room at once, for the same reason as in config_pack. */
 static void reserve_row(struct buf *row, const struct key *key, const struct config *config)
@@ -451,7 +463,7 @@ static void reserve_row(struct buf *row, const struct key *key, const struct con
         buf_reserve(row, 4096);
 }
 
-static bool row_differs(const struct key *key, const struct config *a, const struct config *b)
+bool pack_row_differs(const struct key *key, const struct config *a, const struct config *b)
 {
     struct buf left, right;
     bool differs;
@@ -468,39 +480,7 @@ static bool row_differs(const struct key *key, const struct config *a, const str
     return differs;
 }
 
-size_t config_diff(const struct config *before, const struct config *after,
-                   struct config_change *changes, size_t max)
-{
-    const char *last = "";
-    size_t count = 0;
-
-    for (size_t i = 0; i < config_key_rows; i++) {
-        const struct key *key = &config_keys[i];
-        /* A key and the contents of the file that the key names are neighbouring rows of one name:
-         * one change. */
-        if (!key->name || strcmp(key->name, last) == 0 || !row_differs(key, before, after))
-            continue;
-        if (count < max)
-            changes[count] = (struct config_change){ key->name, key->apply };
-        count++;
-        last = key->name;
-    }
-    return count;
-}
-
-struct config *config_copy(const struct config *config)
-{
-    struct config *made = NULL;
-    struct buf packed;
-
-    buf_init(&packed, PACKED_BYTES_MAX);
-    if (config_pack(config, &packed) == OK)
-        made = config_unpack(buf_slice(&packed));
-    file_wipe(&packed);
-    return made;
-}
-
-static bool take_row(const struct key *key, const struct config *from, struct config *to)
+bool pack_row_copy(const struct key *key, const struct config *from, struct config *to)
 {
     struct reader r;
     struct buf row;
@@ -513,30 +493,4 @@ static bool take_row(const struct key *key, const struct config *from, struct co
     get_row(&r, key, to);
     file_wipe(&row);
     return !r.bad;
-}
-
-/* The port for TLS stays open until a restart, and needs certificates as long. */
-static bool keeps_certs(const struct key *key, const struct config *before,
-                        const struct config *after)
-{
-    return key->type == KEY_CERTS && before->ssl_port && after->tls.pair_count == 0;
-}
-
-struct config *config_reloaded(const struct config *before, const struct config *after)
-{
-    struct config *config = config_copy(after);
-
-    for (size_t i = 0; config && i < config_key_rows; i++) {
-        if (config_keys[i].apply != CONFIG_RESTART && !keeps_certs(&config_keys[i], before, after))
-            continue;
-        if (!take_row(&config_keys[i], before, config)) {
-            config_free(config);
-            return NULL;
-        }
-    }
-    /* auth.required is live but listen is not: false was allowed for a loopback address that is not
-     * in force yet, and must not open the port that is. */
-    if (config && !listen_is_local(&config->listen))
-        config->auth.required = true;
-    return config;
 }

@@ -22,6 +22,8 @@ struct draft {
     struct config *config;
     struct config_report *report;
     const char *file;
+    const struct tree *tree; /* NULL while no file is read */
+    bool use_environment;
     const struct cJSON *sources; /* dataSource.redis, or NULL */
     const struct cJSON *keys;    /* auth.keys, or NULL */
     const struct cJSON *pairs;   /* tls.certificates, or NULL */
@@ -32,10 +34,16 @@ struct draft {
 
 /* Frees *field and puts a copy of text there. False, with a report, when out of memory. */
 bool read_draft_text(struct draft *draft, char **field, const char *text);
-static inline struct spot draft_spot(const struct draft *draft, const char *key)
-{
-    return (struct spot){ draft->file, key };
-}
+
+/* spot.c: where a value comes from. */
+struct spot draft_spot(const struct draft *draft, const char *key);
+/* The key, where `key` is written; else where `other`, which it is in conflict with, is. */
+struct spot draft_spot_or(const struct draft *draft, const char *key, const char *other);
+/* The i-th item of a list that has `count` items. */
+struct spot draft_spot_item(const struct draft *draft, const char *key, size_t i, size_t count);
+/* The value of a node of the file, and its name. path is what the report calls it. */
+struct spot draft_spot_value(const struct draft *draft, const char *path, const struct cJSON *node);
+struct spot draft_spot_name(const struct draft *draft, const char *path, const struct cJSON *node);
 
 /* read.c */
 bool read_defaults(struct draft *draft);
@@ -115,6 +123,10 @@ void jwks_read(struct draft *draft, struct slice text, bool guarded);
 
 /* pack.c: a copy, owned by the caller; NULL when out of memory. */
 struct config *config_copy(const struct config *config);
+/* pack.c: one row. Do two configs differ in it (yes when memory is out)? Gives `to` a copy of the
+ * value that `from` has; false when out of memory. */
+bool pack_row_differs(const struct key *key, const struct config *a, const struct config *b);
+bool pack_row_copy(const struct key *key, const struct config *from, struct config *to);
 /* pack.c: frees the value of one row, secrets wiped. */
 void config_key_fini(const struct key *key, struct config *config);
 

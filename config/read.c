@@ -16,8 +16,6 @@
 
 enum { FOUND_MAX = 200, PATH_MAX_LEN = 1024 };
 
-static const struct spot environment = { "environment", "" };
-
 bool read_draft_text(struct draft *draft, char **field, const char *text)
 {
     char *copy = strdup(text);
@@ -81,16 +79,20 @@ static long long most_items(const struct key *key)
     return key->max ? key->max : KEY_ITEMS_MAX;
 }
 
-static void set_item(struct draft *draft, const struct key *key, struct spot spot, const char *text)
+/* False: the list is full, which has been reported. */
+static bool set_item(struct draft *draft, const struct key *key, struct spot spot, const char *text)
 {
     struct config_list *list = key_field(key, draft->config);
 
     if (!text_fits(draft, key, spot, text))
-        return;
-    if ((long long)list->count >= most_items(key))
+        return true;
+    if ((long long)list->count >= most_items(key)) {
         report_error(draft->report, spot, "found too many, allowed %lld", most_items(key));
-    else if (!list_add(draft, list, text))
+        return false;
+    }
+    if (!list_add(draft, list, text))
         report_error(draft->report, spot, "out of memory");
+    return true;
 }
 
 /* Items with commas between. */
@@ -109,9 +111,9 @@ static void parse_list(struct draft *draft, const struct key *key, struct spot s
         item += strspn(item, " ");
         for (size_t len = strlen(item); len && item[len - 1] == ' '; len--)
             item[len - 1] = 0;
-        if (*item)
-            set_item(draft, key, spot, item);
         count += *item != 0;
+        if (*item && !set_item(draft, key, spot, item))
+            break;
     }
     if (count < key->min)
         refuse_value(draft, key, spot, "an empty list");
@@ -167,7 +169,7 @@ static const char *describe(const struct cJSON *node)
 static void read_list(struct draft *draft, const struct key *key, struct spot spot,
                       const struct cJSON *node)
 {
-    char path[PATH_MAX_LEN];
+    char path[PATH_MAX_LEN] = "";
     int64_t count = 0;
 
     config_key_fini(key, draft->config);
@@ -176,12 +178,12 @@ static void read_list(struct draft *draft, const struct key *key, struct spot sp
         return;
     }
     for (const struct cJSON *item = tree_first(node); item; item = tree_next(item), count++) {
-        struct spot at = { spot.file, path };
+        struct spot at = draft_spot_value(draft, path, item);
         snprintf(path, sizeof path, "%s[%lld]", spot.key, (long long)count);
-        if (tree_kind(item) == NODE_TEXT)
-            set_item(draft, key, at, tree_text(item));
-        else
+        if (tree_kind(item) != NODE_TEXT)
             refuse_value(draft, key, at, describe(item));
+        else if (!set_item(draft, key, at, tree_text(item)))
+            return;
     }
     if (count < key->min)
         refuse_value(draft, key, spot, "an empty list");
@@ -200,7 +202,7 @@ static bool kind_fits(const struct key *key, enum node_kind kind)
 
 static void read_value(struct draft *draft, const struct key *key, const struct cJSON *node)
 {
-    struct spot spot = draft_spot(draft, key->name);
+    struct spot spot = draft_spot_value(draft, key->name, node);
     int64_t number;
 
     if (!kind_fits(key, tree_kind(node))) {
@@ -241,11 +243,11 @@ static void read_value(struct draft *draft, const struct key *key, const struct 
     }
 }
 
-static void refuse_unknown(struct draft *draft, const char *path)
+static void refuse_unknown(struct draft *draft, const char *path, const struct cJSON *node)
 {
     const char *nearest = keys_nearest(path);
 
-    report_error(draft->report, draft_spot(draft, path),
+    report_error(draft->report, draft_spot_name(draft, path, node),
                  "found an unknown key, allowed what websocket-server explain-config lists%s%s%s",
                  nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
 }
@@ -262,10 +264,10 @@ static void read_object(struct draft *draft, const struct cJSON *object, const c
         if (key)
             read_value(draft, key, node);
         else if (strchr(tree_name(node), '.') || !keys_is_section(path))
-            refuse_unknown(draft, path);
+            refuse_unknown(draft, path, node);
         else if (tree_kind(node) != NODE_OBJECT)
-            report_error(draft->report, draft_spot(draft, path), "found %s, allowed an object",
-                         describe(node));
+            report_error(draft->report, draft_spot_value(draft, path, node),
+                         "found %s, allowed an object", describe(node));
         else
             read_object(draft, node, path);
     }
@@ -294,10 +296,9 @@ static bool parse_variable_int(const char *text, int64_t *value)
     return true;
 }
 
-static void read_variable(struct draft *draft, const struct key *key, const char *variable,
-                          const char *text)
+static void read_variable(struct draft *draft, const struct key *key, const char *text)
 {
-    struct spot spot = { environment.file, variable };
+    struct spot spot = draft_spot(draft, key->name);
     struct log_text quoted;
     int64_t number;
 
@@ -325,7 +326,7 @@ static void read_variable(struct draft *draft, const struct key *key, const char
         draft->uri = text;
         break;
     case KEY_USE:
-        set_use(draft, (struct spot){ environment.file, "POSTOFFICE_DATA_SOURCE_USE" }, text);
+        set_use(draft, spot, text);
         break;
     default:
         break;
@@ -352,7 +353,7 @@ static void warn_unknown_variable(struct draft *draft, const char *entry)
     for (size_t i = 0; i < config_key_rows; i++)
         if (key_variable(&config_keys[i], variable) && strcmp(variable, name) == 0)
             return;
-    report_warning(draft->report, (struct spot){ environment.file, name },
+    report_warning(draft->report, (struct spot){ spot_environment, name, { 0 } },
                    "found an unknown variable, allowed what websocket-server explain-config lists");
 }
 
@@ -363,7 +364,7 @@ void read_environment(struct draft *draft)
     for (size_t i = 0; i < config_key_rows; i++) {
         const char *text = key_variable(&config_keys[i], variable) ? getenv(variable) : NULL;
         if (text)
-            read_variable(draft, &config_keys[i], variable, text);
+            read_variable(draft, &config_keys[i], text);
     }
     for (char **entry = environ; entry && *entry; entry++)
         warn_unknown_variable(draft, *entry);

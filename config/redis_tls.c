@@ -58,8 +58,9 @@ void redis_tls_load(struct draft *draft)
         return;
     if (!*config->redis_tls.cert_file != !*config->redis_tls.key_file)
         report_error(draft->report,
-                     draft_spot(draft, *config->redis_tls.cert_file ? "redis.tls.keyFile"
-                                                                    : "redis.tls.certFile"),
+                     *config->redis_tls.cert_file
+                         ? draft_spot_or(draft, "redis.tls.keyFile", "redis.tls.certFile")
+                         : draft_spot_or(draft, "redis.tls.certFile", "redis.tls.keyFile"),
                      "found nothing, allowed the other file of the pair");
     read_pem(draft, "redis.tls.caFile", config->redis_tls.ca_file, ISSUERS_BYTES_MAX, false,
              &config->redis_tls.ca);

@@ -60,32 +60,33 @@ static void parse_uri(struct draft *draft, struct spot spot, const char *uri,
 }
 
 /* Returns the "uri" of one source, or NULL when the fault has been reported. */
-static const char *source_uri(struct draft *draft, const struct cJSON *source)
+static const struct cJSON *source_uri(struct draft *draft, const struct cJSON *source)
 {
-    const char *uri = NULL;
+    const struct cJSON *found = NULL;
     char path[512];
 
     snprintf(path, sizeof path, "dataSource.redis.%s", tree_name(source));
     if (tree_kind(source) != NODE_OBJECT) {
-        report_error(draft->report, draft_spot(draft, path),
+        report_error(draft->report, draft_spot_value(draft, path, source),
                      "found no object, allowed {\"uri\": \"...\"}");
         return NULL;
     }
     for (const struct cJSON *node = tree_first(source); node; node = tree_next(node)) {
         snprintf(path, sizeof path, "dataSource.redis.%s.%s", tree_name(source), tree_name(node));
         if (strcmp(tree_name(node), "uri") != 0)
-            report_error(draft->report, draft_spot(draft, path),
+            report_error(draft->report, draft_spot_name(draft, path, node),
                          "found an unknown key, allowed uri");
         else if (tree_kind(node) != NODE_TEXT)
-            report_error(draft->report, draft_spot(draft, path),
+            report_error(draft->report, draft_spot_value(draft, path, node),
                          "found no string, allowed a string");
         else
-            uri = tree_text(node);
+            found = node;
     }
     snprintf(path, sizeof path, "dataSource.redis.%s.uri", tree_name(source));
     if (!tree_first(source))
-        report_error(draft->report, draft_spot(draft, path), "found nothing, allowed a string");
-    return uri;
+        report_error(draft->report, draft_spot_value(draft, path, source),
+                     "found nothing, allowed a string");
+    return found;
 }
 
 /* Checks all sources, so that a switch to another source is no surprise, and keeps the chosen
@@ -99,13 +100,14 @@ static void choose_source(struct draft *draft)
     for (const struct cJSON *s = draft->sources ? tree_first(draft->sources) : NULL; s;
          s = tree_next(s)) {
         struct config_redis other = { 0 };
-        const char *uri = source_uri(draft, s);
+        const struct cJSON *uri = source_uri(draft, s);
         bool this_one = !found && (!chosen || strcmp(tree_name(s), chosen) == 0);
         found = found || this_one;
         if (!uri)
             continue;
         snprintf(path, sizeof path, "dataSource.redis.%s.uri", tree_name(s));
-        parse_uri(draft, draft_spot(draft, path), uri, this_one ? &draft->config->redis : &other);
+        parse_uri(draft, draft_spot_value(draft, path, uri), tree_text(uri),
+                  this_one ? &draft->config->redis : &other);
         redis_uri_fini(&other);
     }
     if (chosen && !found) {
@@ -115,12 +117,10 @@ static void choose_source(struct draft *draft)
                      log_quote(&quoted, slice_of(chosen)));
     }
     if (draft->uri)
-        parse_uri(draft, (struct spot){ "environment", "POSTOFFICE_REDIS_URI" }, draft->uri,
-                  &draft->config->redis);
-    else if (!found && report_clean(draft->report))
-        report_warning(
-            draft->report, draft_spot(draft, "dataSource.redis"),
-            "found none: without Redis only sessions on the same worker reach each other");
+        parse_uri(draft, draft_spot(draft, "dataSource.redis"), draft->uri, &draft->config->redis);
+    else if (!found && !draft->sources && report_clean(draft->report))
+        report_warning(draft->report, draft_spot(draft, "dataSource.redis"),
+                       "found none: without Redis nothing is stored; write {} when that is meant");
 }
 
 /* ---- combinations ---- */
@@ -140,10 +140,10 @@ static void check_ports(struct draft *draft)
                  (item.port ? item.port : config->socket_port) == config->ssl_port;
     }
     if (!has_socket && !has_ssl)
-        report_error(draft->report, draft_spot(draft, "socketPort"),
+        report_error(draft->report, draft_spot_or(draft, "socketPort", "sslPort"),
                      "found 0, and sslPort is 0 too, allowed a port for one of them");
     else if (taken)
-        report_error(draft->report, draft_spot(draft, "sslPort"),
+        report_error(draft->report, draft_spot_or(draft, "sslPort", "socketPort"),
                      "found %d, which socketPort or listen has, allowed another port",
                      (int)config->ssl_port);
 }
@@ -184,11 +184,12 @@ static void check_listen_items(struct draft *draft)
         if (!listen_parse(config->listen.items[i], &items[i]))
             return; /* read.c has reported the item */
         if (*items[i].group && !getgrnam(items[i].group))
-            report_error(draft->report, draft_spot(draft, "listen"),
+            report_error(draft->report, draft_spot_item(draft, "listen", i, config->listen.count),
                          "found %s, allowed a group of this system", text);
         for (size_t before = 0; before < i; before++)
             if (listen_same(&items[before], &items[i], (uint16_t)config->socket_port))
-                report_error(draft->report, draft_spot(draft, "listen"),
+                report_error(draft->report,
+                             draft_spot_item(draft, "listen", i, config->listen.count),
                              "found %s, which is listed already, allowed each address once", text);
     }
 }
@@ -204,7 +205,7 @@ static void check_proxy(struct draft *draft)
                      "trustedProxies");
     for (size_t i = 0; i < config->paths.count; i++)
         if (*config->health_path && strcmp(config->paths.items[i], config->health_path) == 0)
-            report_error(draft->report, draft_spot(draft, "healthPath"),
+            report_error(draft->report, draft_spot_or(draft, "healthPath", "path"),
                          "found \"%s\", which path serves, allowed another path, or empty",
                          config->health_path);
 }
@@ -214,27 +215,30 @@ static void check_combinations(struct draft *draft)
     const struct config *config = draft->config;
 
     if (!config->auth.required && !listen_is_local(&config->listen))
-        report_error(draft->report, draft_spot(draft, "auth.required"),
+        report_error(draft->report, draft_spot_or(draft, "auth.required", "listen"),
                      "found false with a listen that other machines reach, allowed true, or listen "
                      "loopback addresses and unix sockets alone");
     if (strcmp(config->auth.claim_address, config->auth.claim_rights) == 0)
-        report_error(draft->report, draft_spot(draft, "auth.claims.rights"),
+        report_error(draft->report,
+                     draft_spot_or(draft, "auth.claims.rights", "auth.claims.address"),
                      "found \"%s\", the claim of auth.claims.address, allowed another claim",
                      config->auth.claim_rights);
     if (config->redis_options.reconnect_min_ms > config->redis_options.reconnect_max_ms)
-        report_error(draft->report, draft_spot(draft, "redis.reconnectMinMs"),
+        report_error(draft->report,
+                     draft_spot_or(draft, "redis.reconnectMinMs", "redis.reconnectMaxMs"),
                      "found %lld, more than redis.reconnectMaxMs, allowed at most its %lld",
                      (long long)config->redis_options.reconnect_min_ms,
                      (long long)config->redis_options.reconnect_max_ms);
     if (replica_timeout_matters(config) &&
         config->mailbox.replica_timeout_ms >= config->redis_options.command_timeout_ms)
-        report_error(draft->report, draft_spot(draft, "mailbox.replicaTimeoutMs"),
+        report_error(draft->report,
+                     draft_spot_or(draft, "mailbox.replicaTimeoutMs", "redis.commandTimeoutMs"),
                      "found %lld, allowed less than redis.commandTimeoutMs, which is %lld",
                      (long long)config->mailbox.replica_timeout_ms,
                      (long long)config->redis_options.command_timeout_ms);
     if (config->limits.queue_bytes < config->limits.message_bytes)
         report_warning(
-            draft->report, draft_spot(draft, "limits.queueBytes"),
+            draft->report, draft_spot_or(draft, "limits.queueBytes", "limits.messageBytes"),
             "found %lld, less than limits.messageBytes: the largest messages cannot wait for a "
             "session that is busy",
             (long long)config->limits.queue_bytes);

@@ -1,55 +1,129 @@
 /*
- * A strict check of JSON text (RFC 8259) that keeps nothing: the result is only where the text is
- * not JSON.
+ * A strict check of JSON text (RFC 8259) in which comments and a comma behind the last member or
+ * element are allowed too. The result: where each value stands, and two copies of the text of the
+ * same length, one without the comments and one without those commas too, which is JSON for cJSON.
  *
  * The check is needed because cJSON accepts garbage behind the value, raw control characters,
  * numbers such as 01 and 1., and a NUL in a string (at which cJSON cuts the string). Recursion is
  * bounded by TREE_DEPTH_MAX.
  */
+#include "common/grow.h"
 #include "common/utf8.h"
 #include "config/tree.h"
 
 #include <stdio.h>
 
 struct strict {
+    struct slice text;
     const char *at, *end;
-    size_t line;
+    size_t from; /* of the member or element that is being read */
     unsigned depth;
     struct buf path; /* of the value being read, for the report */
     const char *file;
     struct config_report *report;
+    struct strict_result *result;
+    size_t marks_size;
 };
 
 static bool strict_value(struct strict *s);
 
-/* Reports a fault. found NULL: the byte at the cursor. Always returns false. */
-static bool strict_fault(struct strict *s, const char *found, const char *allowed)
+static size_t offset_of(const struct strict *s, const char *at)
 {
-    char file[4200], here[32];
+    return (size_t)(at - s->text.data);
+}
 
-    snprintf(file, sizeof file, "%s:%zu", s->file, s->line);
-    if (!found) {
-        if (s->at == s->end)
-            snprintf(here, sizeof here, "the end of the file");
-        else if (*s->at > 0x20 && *s->at < 0x7f)
-            snprintf(here, sizeof here, "'%c'", *s->at);
-        else
-            snprintf(here, sizeof here, "byte 0x%02x", (unsigned)(unsigned char)*s->at);
-        found = here;
-    }
-    report_error(s->report, (struct spot){ file, buf_text(&s->path) }, "found %s, allowed %s",
-                 found, allowed);
+/* Describes the character at the cursor. */
+static void strict_here(const struct strict *s, char here[32])
+{
+    static const size_t lens[16] = { [0xc] = 2, [0xd] = 2, [0xe] = 3, [0xf] = 4 };
+    unsigned char c = s->at < s->end ? (unsigned char)*s->at : 0;
+
+    if (s->at == s->end)
+        snprintf(here, 32, "the end of the file");
+    else if (c > 0x20 && c < 0x7f)
+        snprintf(here, 32, "'%c'", c);
+    else if (c > 0xc2) /* what a word processor makes of a quote; the text is UTF-8 */
+        snprintf(here, 32, "'%.*s'", (int)lens[c >> 4], s->at);
+    else
+        snprintf(here, 32, "byte 0x%02x", (unsigned)c);
+}
+
+static void strict_report(struct strict *s, struct mark mark, const char *found,
+                          const char *allowed)
+{
+    report_error(s->report, (struct spot){ s->file, buf_text(&s->path), mark },
+                 "found %s, allowed %s", found, allowed);
+}
+
+/* Reports a fault at `at`. Always returns false. */
+static bool strict_fault_at(struct strict *s, const char *at, const char *found,
+                            const char *allowed)
+{
+    struct mark mark = { .kind = MARK_FAULT, .at = (uint32_t)offset_of(s, at), .len = 1 };
+
+    mark.from = (uint32_t)(s->from < mark.at ? s->from : mark.at);
+    strict_report(s, mark, found, allowed);
     return false;
 }
 
-static void strict_space(struct strict *s)
+/* Reports a fault at the cursor; at the end of the file: behind the last character that counts.
+ * found NULL: the character at the cursor. Always returns false. */
+static bool strict_fault(struct strict *s, const char *found, const char *allowed)
 {
-    for (; s->at < s->end; s->at++) {
-        if (*s->at == '\n')
-            s->line++;
-        else if (*s->at != ' ' && *s->at != '\t' && *s->at != '\r')
-            return;
+    const char *at = s->at, *shown = s->result->shown;
+    char here[32], hinted[160];
+
+    strict_here(s, here);
+    if (s->at < s->end && strchr("#/", *s->at))
+        snprintf(hinted, sizeof hinted, "%s; a comment is // or /* */", allowed);
+    else if (s->at < s->end && *s->at == '\'')
+        snprintf(hinted, sizeof hinted, "%s; a string stands in double quotes", allowed);
+    else
+        snprintf(hinted, sizeof hinted, "%s", allowed);
+    if (at == s->end)
+        while (at > s->text.data && strchr(" \t\r\n", shown[offset_of(s, at) - 1]))
+            at--;
+    return strict_fault_at(s, at, found ? found : here, found ? allowed : hinted);
+}
+static bool strict_at(const struct strict *s, const char *word)
+{
+    return slice_starts(slice_make(s->at, (size_t)(s->end - s->at)), slice_of(word));
+}
+
+/* Passes a comment and takes its text out of both copies, line ends excepted. A lone CR ends a line
+ * for some editors, so a comment ends there too: no text may look alive and be dead. */
+static bool strict_comment(struct strict *s)
+{
+    const char *start = s->at;
+    bool block = start[1] == '*';
+
+    s->at += 2;
+    while (s->at < s->end && (block ? !strict_at(s, "*/") : *s->at != '\n' && *s->at != '\r'))
+        s->at++;
+    if (block && s->at == s->end)
+        return strict_fault_at(s, start, "a comment without its end", "*/ behind it");
+    if (block)
+        s->at += 2;
+    for (size_t i = offset_of(s, start); i < offset_of(s, s->at); i++)
+        if (s->text.data[i] != '\n')
+            s->result->shown[i] = s->result->clean[i] = ' ';
+    return true;
+}
+
+/* Passes white space and comments. */
+static bool strict_space(struct strict *s)
+{
+    while (s->at < s->end) {
+        if (strict_at(s, "//") || strict_at(s, "/*")) {
+            if (!strict_comment(s))
+                return false;
+        } else if (*s->at == ' ' || *s->at == '\t' || *s->at == '\r' || *s->at == '\n') {
+            s->at++;
+        } else {
+            break;
+        }
     }
+    return true;
 }
 
 static bool take_char(struct strict *s, char c)
@@ -145,6 +219,8 @@ static bool strict_string(struct strict *s)
         if (take_char(s, '\\')) {
             if (!strict_escape(s))
                 return false;
+        } else if (*s->at == '\n' || *s->at == '\r') {
+            return strict_fault(s, "the end of the line", "the closing double quote before it");
         } else if ((unsigned char)*s->at < 0x20) {
             return strict_fault(s, NULL, "text without raw control characters");
         } else {
@@ -152,6 +228,15 @@ static bool strict_string(struct strict *s)
         }
     }
     return strict_fault(s, NULL, "the closing double quote");
+}
+
+/* Marks a value that ends at the cursor. */
+static struct mark mark_of(const struct strict *s, const char *start)
+{
+    return (struct mark){ .kind = MARK_READ,
+                          .at = (uint32_t)offset_of(s, start),
+                          .len = (uint32_t)(s->at - start),
+                          .from = (uint32_t)s->from };
 }
 
 /* Accepts whole numbers of bounded length only: no key takes others, and cJSON would round them. A
@@ -169,7 +254,8 @@ static bool strict_number(struct strict *s)
     else if ((digits = skip_digits(s)) == 0)
         return strict_fault(s, NULL, "a digit");
     if (at_digit(s))
-        return strict_fault(s, "a number that begins with 0", "a number without leading zeros");
+        return strict_fault_at(s, start, "a number that begins with 0",
+                               "a number without leading zeros");
     if (take_char(s, '.')) {
         whole = false;
         if (skip_digits(s) == 0)
@@ -186,10 +272,12 @@ static bool strict_number(struct strict *s)
         char found[48];
         int len = (int)(s->at - start > 40 ? 40 : s->at - start);
         snprintf(found, sizeof found, "%.*s", len, start);
-        strict_fault(s, found, "a whole number of at most 15 digits, without fraction or exponent");
+        strict_report(s, mark_of(s, start), found,
+                      "a whole number of at most 15 digits, without fraction or exponent");
     }
     /* cJSON reads 63 characters of a number at most and stumbles over the rest. */
-    return s->at - start < 60 || strict_fault(s, "a number that long", "at most 15 digits");
+    return s->at - start < 60 ||
+           strict_fault_at(s, start, "a number that long", "at most 15 digits");
 }
 
 static bool strict_word(struct strict *s)
@@ -197,7 +285,7 @@ static bool strict_word(struct strict *s)
     static const char *const words[] = { "true", "false", "null" };
 
     for (size_t i = 0; i < 3; i++)
-        if (slice_starts(slice_make(s->at, (size_t)(s->end - s->at)), slice_of(words[i]))) {
+        if (strict_at(s, words[i])) {
             s->at += strlen(words[i]);
             return true;
         }
@@ -209,12 +297,14 @@ static bool strict_member(struct strict *s)
     size_t path_len = s->path.len;
     const char *name = s->at;
 
+    s->from = offset_of(s, name);
     if (!strict_string(s))
         return false;
     if (path_len)
         buf_add_char(&s->path, '.');
     buf_add(&s->path, name + 1, (size_t)(s->at - name) - 2);
-    strict_space(s);
+    if (!strict_space(s))
+        return false;
     if (!take_char(s, ':'))
         return strict_fault(s, NULL, "':'");
     if (!strict_value(s))
@@ -227,6 +317,7 @@ static bool strict_element(struct strict *s, size_t index)
 {
     size_t path_len = s->path.len;
 
+    s->from = offset_of(s, s->at);
     buf_addf(&s->path, "[%zu]", index);
     if (!strict_value(s))
         return false;
@@ -234,70 +325,125 @@ static bool strict_element(struct strict *s, size_t index)
     return true;
 }
 
+/* Takes a comma, unless `close` follows it: then the comma leaves the copy for cJSON. *last:
+ * `close` has been taken. */
+static bool strict_comma(struct strict *s, char close, bool *last)
+{
+    size_t comma = offset_of(s, s->at);
+
+    if (!take_char(s, ','))
+        return strict_fault(s, NULL, close == '}' ? "',' or '}'" : "',' or ']'");
+    if (!strict_space(s))
+        return false;
+    *last = take_char(s, close);
+    if (*last)
+        s->result->clean[comma] = ' ';
+    return true;
+}
+
 /* Behind the opening bracket, up to and including `close`. */
 static bool strict_inside(struct strict *s, char close)
 {
+    bool last;
+
     if (++s->depth > TREE_DEPTH_MAX)
-        return strict_fault(s, "deeper nesting", "32 levels");
-    strict_space(s);
-    if (take_char(s, close)) {
-        s->depth--;
-        return true;
-    }
-    for (size_t i = 0;; i++) {
-        strict_space(s);
-        if (!(close == '}' ? strict_member(s) : strict_element(s, i)))
+        return strict_fault_at(s, s->at - 1, "deeper nesting", "32 levels");
+    if (!strict_space(s))
+        return false;
+    last = take_char(s, close);
+    for (size_t i = 0; !last; i++) {
+        if (!(close == '}' ? strict_member(s) : strict_element(s, i)) || !strict_space(s))
             return false;
-        strict_space(s);
-        if (take_char(s, close))
-            break;
-        if (!take_char(s, ','))
-            return strict_fault(s, NULL, close == '}' ? "',' or '}'" : "',' or ']'");
+        last = take_char(s, close);
+        if (!last && !strict_comma(s, close, &last))
+            return false;
     }
     s->depth--;
     return true;
 }
 
+/* Notes where the value begins. Without memory no value has a mark: the marks are found by their
+ * number. */
+static void strict_mark(struct strict *s)
+{
+    struct strict_result *result = s->result;
+
+    if (result->lost ||
+        grow_reserve(&result->marks, &s->marks_size, result->count + 1, 256, TREE_BYTES_MAX)) {
+        result->lost = true;
+        return;
+    }
+    result->marks[result->count++] = (struct mark){
+        .kind = MARK_READ, .at = (uint32_t)offset_of(s, s->at), .len = 1, .from = (uint32_t)s->from
+    };
+}
+
+static bool strict_scalar(struct strict *s)
+{
+    size_t mark = s->result->count;
+    const char *start = s->at;
+
+    strict_mark(s);
+    if (!(*s->at == '"'                  ? strict_string(s)
+          : at_digit(s) || *s->at == '-' ? strict_number(s)
+                                         : strict_word(s)))
+        return false;
+    if (!s->result->lost)
+        s->result->marks[mark].len = (uint32_t)(s->at - start);
+    return true;
+}
+
 static bool strict_value(struct strict *s)
 {
-    strict_space(s);
-    if (take_char(s, '{'))
-        return strict_inside(s, '}');
-    if (take_char(s, '['))
-        return strict_inside(s, ']');
-    if (s->at < s->end && *s->at == '"')
-        return strict_string(s);
-    if (at_digit(s) || (s->at < s->end && *s->at == '-'))
-        return strict_number(s);
-    return strict_word(s);
+    if (!strict_space(s))
+        return false;
+    if (s->at == s->end)
+        return strict_fault(s, NULL, "a JSON value");
+    if (*s->at != '{' && *s->at != '[')
+        return strict_scalar(s);
+    strict_mark(s);
+    return strict_inside(s, *s->at++ == '{' ? '}' : ']');
 }
 
 static bool strict_file(struct strict *s)
 {
-    strict_space(s);
+    if (strict_at(s, "\xef\xbb\xbf"))
+        return strict_fault(s, "a byte order mark", "a file that begins with '{' or a comment");
+    if (!strict_space(s))
+        return false;
     if (s->at == s->end || *s->at != '{')
         return strict_fault(s, NULL, "one JSON object, beginning with '{'");
-    if (!strict_value(s))
+    if (!strict_value(s) || !strict_space(s))
         return false;
-    strict_space(s);
     return s->at == s->end || strict_fault(s, NULL, "nothing after the object");
 }
 
-bool strict_check(struct slice text, const char *file, struct config_report *report)
+/* Nothing of the line is shown: where comments are is not known, nor what the bytes mean. */
+static bool strict_not_utf8(struct strict *s)
 {
-    struct strict s = {
-        .at = text.data, .end = text.data + text.len, .line = 1, .file = file, .report = report
-    };
+    struct utf8_state state = { 0 };
+    size_t at = 0;
+
+    while (at < s->text.len && utf8_feed(&state, (const uint8_t *)s->text.data + at, 1))
+        at++;
+    strict_report(s, (struct mark){ .kind = MARK_RAW, .at = (uint32_t)at },
+                  "bytes that are not UTF-8", "UTF-8");
+    return false;
+}
+
+bool strict_check(struct slice text, const char *file, struct config_report *report,
+                  struct strict_result *result)
+{
+    struct strict s = { .text = text,
+                        .at = text.data,
+                        .end = text.data + text.len,
+                        .file = file,
+                        .report = report,
+                        .result = result };
     bool good;
 
-    if (text.len > TREE_BYTES_MAX) {
-        report_error(report, (struct spot){ file, "" }, "found %zu bytes, allowed %d", text.len,
-                     TREE_BYTES_MAX);
-        return false;
-    }
     buf_init(&s.path, 4096);
-    good =
-        utf8_valid(text) ? strict_file(&s) : strict_fault(&s, "bytes that are not UTF-8", "UTF-8");
+    good = utf8_valid(text) ? strict_file(&s) : strict_not_utf8(&s);
     buf_fini(&s.path);
     return good;
 }

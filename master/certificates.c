@@ -88,11 +88,11 @@ void certificates_warn(const struct config *config, int64_t now_s, struct buf *o
     size_t at = 0;
 
     while (next_troubled(config, now_s, &at, &found))
-        buf_addf(
-            out,
-            "%s: certificate \"%s\" (%s) is good from %s to %s: clients refuse it outside that "
-            "time; renew it and reload\n",
-            config->file, found.pair->cert_file, found.facts.names, found.begins, found.ends);
+        buf_addf(out,
+                 "%s: note: certificate \"%s\" (%s) is good from %s to %s: clients refuse it "
+                 "outside that "
+                 "time; renew it and reload\n",
+                 config->file, found.pair->cert_file, found.facts.names, found.begins, found.ends);
 }
 
 void certificates_log_ends(const struct config *config, int64_t now_s)

@@ -1,23 +1,20 @@
 #include "master/cli.h"
 
-#include "common/clock.h"
-#include "master/certificates.h"
+#include "master/cmd_config.h"
 #include "master/cmd_keygen.h"
 #include "master/cmd_source.h"
 #include "master/cmd_token.h"
-#include "master/redis_tls.h"
 #include "master/rlimits.h"
 #include "master/server.h"
 #include "master/status.h"
 #include "master/version.h"
-#include "worker/token/token.h"
 #include "worker/worker.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { EXPLAIN_BYTES_MAX = 1 << 20, PEM_BYTES_MAX = 256 * 1024 };
+enum { PEM_BYTES_MAX = 256 * 1024 };
 
 #define EXIT_HELP                                                                                  \
     "\n"                                                                                           \
@@ -28,8 +25,8 @@ static const char help_all[] =
     "Usage: websocket-server [COMMAND] [OPTION...]\n"
     "\n"
     "  serve            serve WebSocket clients (the default)\n"
-    "  check-config     say what is wrong with the configuration, and nothing else\n"
-    "  explain-config   every key: type, default, bounds, how a reload applies it\n"
+    "  check-config     say what is wrong with the configuration\n"
+    "  explain-config   a key, or all: type, default, bounds, how a reload applies it\n"
     "  status           what a running server is doing\n"
     "  keygen           make a key for tokens\n"
     "  token            issue or verify a token\n"
@@ -49,18 +46,6 @@ static const char help_serve[] =
     "\n"
     "SIGTERM, SIGINT: stop, telling every client; once more: at once. SIGHUP: read the\n"
     "configuration again. SIGUSR1: open the log file again.\n" EXIT_HELP;
-
-static const char help_check[] =
-    "Usage: websocket-server check-config [OPTION...]\n"
-    "\n"
-    "Reads the configuration as serve would; errors and warnings go to standard error.\n"
-    "\n" CMD_SOURCE_HELP "  --help\n" EXIT_HELP;
-
-static const char help_explain[] =
-    "Usage: websocket-server explain-config\n"
-    "\n"
-    "Prints every key of the configuration. A reload (SIGHUP) applies a `live` key in place, a\n"
-    "`swap` key by replacing the workers; a `restart` key waits for the next start.\n" EXIT_HELP;
 
 static const char help_status[] =
     "Usage: websocket-server status [OPTION...]\n"
@@ -83,48 +68,6 @@ static const char help_echo[] =
     "  --tls FILE           over TLS, with the certificate and the key in FILE (PEM)\n" EXIT_HELP;
 
 static const char help_version[] = "Usage: websocket-server version\n" EXIT_HELP;
-
-static int check_config(const struct options *options)
-{
-    struct config_report report;
-    struct config *config;
-    char why[4096];
-
-    config_report_init(&report);
-    config = config_load(&options->source, &report);
-    if (config && !certificates_judge(config, why, sizeof why)) {
-        buf_addf(&report.errors, "%s: %s\n", config->file, why);
-        config_free(config);
-        config = NULL;
-    }
-    if (config)
-        certificates_warn(config, clock_unix_s(), &report.warnings);
-    fputs(buf_text(&report.warnings), stderr);
-    fputs(buf_text(&report.errors), stderr);
-    if (config &&
-        !(token_keys_good(config, why, sizeof why) && redis_tls_judge(config, why, sizeof why))) {
-        fprintf(stderr, "%s: %s\n", config->file, why);
-        config_free(config);
-        config = NULL;
-    }
-    if (config)
-        printf("%s: good\n", config->file);
-    config_report_fini(&report);
-    config_free(config);
-    return config ? 0 : EXIT_USAGE;
-}
-
-static int explain_config(const struct options *options)
-{
-    struct buf out;
-
-    (void)options;
-    buf_init(&out, EXPLAIN_BYTES_MAX);
-    config_explain(&out);
-    fputs(buf_text(&out), stdout);
-    buf_fini(&out);
-    return 0;
-}
 
 /* Reads the file with certificate and key; false with a reason on standard error. */
 static bool read_pem(const char *path, struct buf *out)
@@ -178,8 +121,8 @@ static const struct command {
     int (*main)(int argc, char **argv);
 } commands[] = {
     { "serve", help_serve, OPTION_SOURCE | OPTION_PID_FILE | OPTION_DAEMON, serve, NULL },
-    { "check-config", help_check, OPTION_SOURCE, check_config, NULL },
-    { "explain-config", help_explain, 0, explain_config, NULL },
+    { "check-config", NULL, 0, NULL, cmd_check_config },
+    { "explain-config", NULL, 0, NULL, cmd_explain_config },
     { "status", help_status, OPTION_SOURCE | OPTION_PID_FILE | OPTION_PID | OPTION_JSON, status,
       NULL },
     { "keygen", NULL, 0, NULL, cmd_keygen },

@@ -5,6 +5,7 @@
 #include "master/server.h"
 
 #include "common/log.h"
+#include "config/changes.h"
 #include "master/certificates.h"
 #include "master/keyguard.h"
 #include "master/logfile.h"
@@ -19,11 +20,16 @@
 
 enum { CHANGES_MAX = 128, PACKED_BYTES_MAX = CONTROL_BYTES_MAX, LIST_BYTES_MAX = 4096 };
 
+bool reload_has_key(const struct config *config)
+{
+    return !config->auth.required || config->auth.key_count + config->auth.jwks.count > 0;
+}
+
 bool reload_may_serve(const struct config *config, char *why, size_t why_size)
 {
     struct privileges privileges;
 
-    if (config->auth.required && config->auth.key_count + config->auth.jwks.count == 0) {
+    if (!reload_has_key(config)) {
         snprintf(why, why_size,
                  "auth.required is true and there is no key to check a token with: make one with "
                  "`websocket-server keygen` (it goes to %s)",
@@ -58,17 +64,15 @@ enum err reload_log_file(struct server *server, const char *path)
 
 static void log_lines(enum log_level level, const char *event, struct slice text)
 {
-    while (text.len) {
-        const char *end = memchr(text.data, '\n', text.len);
-        size_t len = end ? (size_t)(end - text.data) : text.len;
-        log_at(level, event, "%.*s", (int)len, text.data);
-        len += end != NULL;
-        text = slice_make(text.data + len, text.len - len);
-    }
+    struct slice line;
+
+    while (config_report_next(&text, &line))
+        log_at(level, event, "%.*s", (int)line.len, line.data);
 }
 
 void reload_log_report(const struct config_report *report)
 {
+    log_lines(LOG_WARN, "config_note", buf_slice(&report->notes));
     log_lines(LOG_WARN, "config_warning", buf_slice(&report->warnings));
     log_lines(LOG_ERROR, "config_error", buf_slice(&report->errors));
 }

@@ -39,6 +39,7 @@ static struct config *load_first_config(const struct options *options)
     config = config_load(&options->source, &report);
     if (config) /* from here on standard error never waits; a start that fails says why, and may */
         log_take_stderr();
+    fputs(buf_text(&report.notes), stderr);
     fputs(buf_text(&report.warnings), stderr);
     fputs(buf_text(&report.errors), stderr);
     config_report_fini(&report);

@@ -57,6 +57,8 @@ void reload_put_in_force(struct server *server, struct config *config, bool swap
  * auth.jwksRefreshSeconds. A file that cannot be used changes nothing. */
 void jwks_watch(struct server *server, uint64_t now_ms);
 
+/* Is there a key to check tokens with, where tokens are required? */
+bool reload_has_key(const struct config *config);
 /* Can a config that is good in itself serve? False, with a line in why, when there is no key or no
  * user. */
 bool reload_may_serve(const struct config *config, char *why, size_t why_size);

@@ -1,7 +1,9 @@
 /*
  * Any bytes as a configuration file, as a Redis uri, and as a packed config. Each is refused with a
- * line of report, or gives a config that is the same after packing and unpacking.
+ * line of report, or gives a config that is the same after packing and unpacking. What is left of a
+ * file without its comments and last commas is JSON to another reader, common/json.c.
  */
+#include "config/changes.h"
 #include "config/config.h"
 #include "config/parts.h"
 
@@ -13,6 +15,16 @@ static void must(bool good)
 {
     if (!good)
         abort();
+}
+
+static char *copy_of(struct slice text)
+{
+    char *copy = malloc(text.len + 1);
+
+    must(copy != NULL);
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = 0;
+    return copy;
 }
 
 /* A config packs to bytes that unpack to the same config. */
@@ -32,15 +44,11 @@ static void repack(const struct config *config, struct slice expected)
 
 static void try_uri(const uint8_t *data, size_t size)
 {
-    char *uri = malloc(size + 1);
+    char *uri = copy_of(slice_make(data, size));
     struct config_redis redis = { 0 };
     const char *reason;
     struct buf shown;
 
-    must(uri != NULL);
-    for (size_t i = 0; i < size; i++)
-        uri[i] = (char)data[i];
-    uri[size] = 0;
     buf_init(&shown, size + 16);
     redis_uri_parse(uri, &redis, &reason);
     redis_uri_redact(uri, &shown);
@@ -50,12 +58,49 @@ static void try_uri(const uint8_t *data, size_t size)
     free(uri);
 }
 
+/* Each value has its place, and no line of the report steers a terminal. */
+static void must_be_whole(struct slice text, const struct strict_result *result,
+                          const struct config_report *report, bool good)
+{
+    for (size_t i = 0; i < result->count; i++) {
+        const struct mark *mark = &result->marks[i];
+        must(mark->len > 0 && mark->at + (size_t)mark->len <= text.len);
+        must(mark->from <= mark->at && !strchr(" \t\r\n", text.data[mark->at]));
+    }
+    must(good || report->error_count > 0);
+    for (size_t i = 0; i < report->errors.len; i++)
+        must((unsigned char)report->errors.data[i] >= 0x20 || report->errors.data[i] == '\n');
+}
+
+static void try_text(struct slice text)
+{
+    struct strict_result result = { .shown = copy_of(text), .clean = copy_of(text) };
+    struct json_fault fault = { "", 0 };
+    struct config_report report;
+    struct json_value value;
+    bool good;
+
+    config_report_init(&report);
+    report.text = text;
+    report.shown = slice_make(result.shown, text.len);
+    good = strict_check(text, "fuzz.json", &report, &result);
+    must_be_whole(text, &result, &report, good);
+    if (good && json_check(slice_make(result.clean, text.len), 64, &value, &fault) != OK)
+        must(strstr(fault.reason, "twice") != NULL); /* tree.c says so of them */
+    config_report_fini(&report);
+    free(result.shown);
+    free(result.clean);
+    free(result.marks);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice text = slice_make(data, size);
     struct config_report report;
     struct config *config;
 
+    if (size <= TREE_BYTES_MAX)
+        try_text(text);
     config_report_init(&report);
     config = config_from_text(text, "/nonexistent/fuzz.json", false, &report);
     must((config != NULL) == (report.errors.len == 0));

@@ -4,6 +4,7 @@
  *
  * The first byte selects whether others can read the file, and which token is tried.
  */
+#include "config/changes.h"
 #include "config/parts.h"
 #include "worker/token/token_inside.h"
 #include "worker/token/token_public.h"

@@ -55,8 +55,8 @@ static inline void make_folder(const char *name)
 
 static inline struct config *load_bytes(const char *text, size_t len, bool use_environment)
 {
-    buf_reset(&report.errors);
-    buf_reset(&report.warnings);
+    config_report_fini(&report);
+    config_report_init(&report);
     return config_from_text(slice_make(text, len), conf_file, use_environment, &report);
 }
 
@@ -100,15 +100,20 @@ static inline void assert_lacks(const char *text, const char *part)
     assert_null(strstr(text, part));
 }
 
+static inline const char *notes(void)
+{
+    return buf_text(&report.notes);
+}
+
 /* Each line of the report names the file, the value found, and the allowed values. */
 static inline void assert_lines_whole(void)
 {
-    const char *text = errors();
+    struct slice text = buf_slice(&report.errors), line;
 
-    assert_true(*text != 0);
-    for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
-        char one[4096];
-        snprintf(one, sizeof one, "%.*s", (int)strcspn(line, "\n"), line);
+    assert_true(text.len != 0);
+    while (config_report_next(&text, &line)) {
+        char one[8192];
+        snprintf(one, sizeof one, "%.*s", (int)line.len, line.data);
         if (strncmp(one, "environment: ", 13) != 0)
             assert_has(one, conf_file);
         assert_has(one, ": found ");

@@ -165,111 +165,6 @@ static void the_seeds_keys_alone_are_enough(void **state)
     config_free(config);
 }
 
-static void what_is_not_json_is_refused_with_its_line(void **state)
-{
-    static const char *const bad[] = {
-        "",
-        " ",
-        "[]",
-        "7",
-        "null",
-        "{",
-        "{\"a\"}",
-        "{\"a\":}",
-        "{\"a\":1,}",
-        "{,}",
-        "{\"a\":1}}",
-        "{\"a\":1} x",
-        "{} {}",
-        "{'a':1}",
-        "{a:1}",
-        "{\"a\":01}",
-        "{\"a\":1.}",
-        "{\"a\":-}",
-        "{\"a\":+1}",
-        "{\"a\":.5}",
-        "{\"a\":1e}",
-        "{\"a\":-01}",
-        "{\"a\":tru}",
-        "{\"a\":True}",
-        "{\"a\":NaN}",
-        "{\"a\":\"\t\"}",
-        "{\"a\":\"\\x\"}",
-        "{\"a\":\"\\u12\"}",
-        "{\"a\":\"\\ud800\"}",
-        "{\"a\":\"\\ud800\\u0041\"}",
-        "{\"a\":\"\\udc00\"}",
-        "{\"a\":\"\\u0000\"}",
-        "{\"a\":\"",
-        "{\"a\":[1,]}",
-        "{\"a\":[1 2]}",
-        "{\"a\":1 \"b\":2}",
-        "{\"a\" 1}",
-        "{\f}",
-        "\xef\xbb\xbf{}",
-        "{\"a\":\"\xc0\x80\"}",
-        "{} // no",
-        "{\"a\":11111111111111111111111111111111111111111111111111111111111111111111}",
-    };
-    char line[160];
-
-    (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        snprintf(line, sizeof line, "%s:1", conf_file);
-        refused(bad[i], line);
-    }
-    snprintf(line, sizeof line, "%s:3: limits.burst: found '?'", conf_file);
-    refused("{\n\"limits\":\n{\"burst\": ?}}", line);
-    assert_null(load_bytes("{}\0", 3, false)); /* a NUL behind the object is not its end */
-    assert_has(errors(), "byte 0x00, allowed nothing after the object");
-}
-
-static void nesting_is_bounded(void **state)
-{
-    char text[256];
-
-    (void)state;
-    for (int depth = 31; depth <= 33; depth++) {
-        int len = snprintf(text, sizeof text, "{\"x\":");
-        for (int i = 1; i < depth; i++)
-            text[len++] = '[';
-        for (int i = 1; i < depth; i++)
-            text[len++] = ']';
-        text[len++] = '}';
-        assert_null(load_bytes(text, (size_t)len, false));
-        if (depth > 32)
-            assert_has(errors(), "deeper nesting");
-        else
-            assert_lacks(errors(), "deeper nesting");
-    }
-}
-
-static void no_prefix_of_a_file_is_a_file(void **state)
-{
-    static const char text[] =
-        "{\"socketPort\":7502,\"auth\":{\"origins\":[\"https://a.b\"],"
-        "\"issuer\":\"\\u00e9\\ud83d\\ude00\"},\"log\":{\"level\":\"info\"}}";
-
-    (void)state;
-    for (size_t len = 0; len < sizeof text - 1; len++) {
-        char *exact = malloc(len ? len : 1);
-        memcpy(exact, text, len);
-        assert_null(load_bytes(exact, len, false));
-        assert_lines_whole();
-        free(exact);
-    }
-    config_free(load_good(text));
-}
-
-static void a_key_written_twice_is_refused(void **state)
-{
-    (void)state;
-    refused("{\"socketPort\":1,\"socketPort\":2}", "\"socketPort\" twice");
-    refused("{\"limits\":{\"burst\":1,\"\\u0062urst\":2}}",
-            "limits: found the key \"burst\" twice");
-    refused("{\"auth\":{\"keys\":[{\"kid\":\"a\",\"kid\":\"b\"}]}}", "\"kid\" twice");
-}
-
 static void names_are_case_sensitive_and_a_slip_gets_a_hint(void **state)
 {
     (void)state;
@@ -517,26 +412,6 @@ static void the_environment_overrides_and_is_named_in_errors(void **state)
     unsetenv("POSTOFFICE_NO_SUCH");
 }
 
-static void explain_names_every_key(void **state)
-{
-    struct buf out;
-
-    (void)state;
-    buf_init(&out, 1 << 20);
-    config_explain(&out);
-    assert_false(out.failed);
-    for (size_t i = 0; i < config_key_rows; i++) {
-        char variable[KEY_VARIABLE_MAX];
-        if (!config_keys[i].help)
-            continue;
-        assert_has(buf_text(&out), config_keys[i].name);
-        if (key_variable(&config_keys[i], variable))
-            assert_has(buf_text(&out), variable);
-    }
-    assert_has(buf_text(&out), "swap");
-    buf_fini(&out);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,10 +421,6 @@ int main(void)
         cmocka_unit_test(no_string_holds_control_characters_or_is_endless),
         cmocka_unit_test(the_defaults_are_the_documented_ones),
         cmocka_unit_test(the_seeds_keys_alone_are_enough),
-        cmocka_unit_test(what_is_not_json_is_refused_with_its_line),
-        cmocka_unit_test(nesting_is_bounded),
-        cmocka_unit_test(no_prefix_of_a_file_is_a_file),
-        cmocka_unit_test(a_key_written_twice_is_refused),
         cmocka_unit_test(names_are_case_sensitive_and_a_slip_gets_a_hint),
         cmocka_unit_test(every_problem_is_reported),
         cmocka_unit_test(strings_keep_their_rules),
@@ -559,7 +430,6 @@ int main(void)
         cmocka_unit_test(tokens_may_be_waived_on_loopback_only),
         cmocka_unit_test(impossible_combinations_are_refused),
         cmocka_unit_test(the_environment_overrides_and_is_named_in_errors),
-        cmocka_unit_test(explain_names_every_key),
     };
 
     return cmocka_run_group_tests(tests, folder_make, folder_remove);

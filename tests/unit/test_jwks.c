@@ -3,6 +3,7 @@
 #include "config_fixture.h"
 
 #include "common/base64.h"
+#include "config/changes.h"
 #include "config/keys.h"
 #include "config/parts.h"
 
@@ -80,7 +81,7 @@ static void keys_that_verify_are_taken(void **state)
         assert_int_equal(config->auth.jwks.keys[0].len, rows[i].len);
         assert_string_equal(config->auth.jwks.keys[0].kid, "");
         assert_true(config->auth.jwks.keys[0].not_after == INT64_MAX);
-        assert_lacks(warnings(), "left out");
+        assert_lacks(notes(), "left out");
         config_free(config);
     }
 }
@@ -130,10 +131,10 @@ static void keys_of_no_use_are_left_out(void **state)
         assert_int_equal(config->auth.jwks.count, 1);
         assert_string_equal(config->auth.jwks.keys[0].kid, "other");
         if (rows[i].warned) {
-            assert_has(warnings(), "key 1");
-            assert_has(warnings(), rows[i].warned);
+            assert_has(notes(), "key 1");
+            assert_has(notes(), rows[i].warned);
         } else {
-            assert_lacks(warnings(), "auth.jwks");
+            assert_lacks(notes(), "auth.jwks");
         }
         config_free(config);
     }
@@ -221,8 +222,8 @@ static void secrets_are_for_the_owner_alone(void **state)
         "]}";
     config = load_set(set); /* a secret that is too short */
     assert_int_equal(config->auth.jwks.count, 1);
-    assert_has(warnings(), "32 to 512 bytes");
-    assert_lacks(warnings(), "AAECAw");
+    assert_has(notes(), "32 to 512 bytes");
+    assert_lacks(notes(), "AAECAw");
     config_free(config);
 }
 
@@ -278,7 +279,7 @@ static void a_key_of_our_own_is_not_replaced(void **state)
     assert_int_equal(config->auth.key_count, 1);
     assert_int_equal(config->auth.jwks.count, 1);
     assert_string_equal(config->auth.jwks.keys[0].kid, "mine");
-    assert_has(warnings(), "\"other\"");
+    assert_has(notes(), "\"other\"");
     assert_has(warnings(), "auth.audience");
     assert_has(warnings(), "auth.issuer");
     config_free(config);

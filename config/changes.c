@@ -1,0 +1,66 @@
+#include "config/changes.h"
+
+#include "config/listen.h"
+#include "config/parts.h"
+
+size_t config_diff(const struct config *before, const struct config *after,
+                   struct config_change *changes, size_t max)
+{
+    const char *last = "";
+    size_t count = 0;
+
+    for (size_t i = 0; i < config_key_rows; i++) {
+        const struct key *key = &config_keys[i];
+        /* A key and the contents of the file that the key names are neighbouring rows of one name:
+         * one change. */
+        if (!key->name || strcmp(key->name, last) == 0 || !pack_row_differs(key, before, after))
+            continue;
+        if (count < max)
+            changes[count] = (struct config_change){ key->name, key->apply };
+        count++;
+        last = key->name;
+    }
+    return count;
+}
+
+size_t config_waiting(const struct config *running, const struct config *loaded, const char **keys,
+                      size_t max)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < config_key_rows; i++) {
+        const struct key *key = &config_keys[i];
+        if (!key->name || key->apply != CONFIG_RESTART || !pack_row_differs(key, running, loaded))
+            continue;
+        if (count < max)
+            keys[count] = key->name;
+        count++;
+    }
+    return count;
+}
+
+/* The port for TLS stays open until a restart, and needs certificates as long. */
+static bool keeps_certs(const struct key *key, const struct config *before,
+                        const struct config *after)
+{
+    return key->type == KEY_CERTS && before->ssl_port && after->tls.pair_count == 0;
+}
+
+struct config *config_reloaded(const struct config *before, const struct config *after)
+{
+    struct config *config = config_copy(after);
+
+    for (size_t i = 0; config && i < config_key_rows; i++) {
+        if (config_keys[i].apply != CONFIG_RESTART && !keeps_certs(&config_keys[i], before, after))
+            continue;
+        if (!pack_row_copy(&config_keys[i], before, config)) {
+            config_free(config);
+            return NULL;
+        }
+    }
+    /* auth.required is live but listen is not: false was allowed for a loopback address that is not
+     * in force yet, and must not open the port that is. */
+    if (config && !listen_is_local(&config->listen))
+        config->auth.required = true;
+    return config;
+}

@@ -1,0 +1,25 @@
+/* What a reload changes: which keys differ, which of them wait, and what is in force afterwards. */
+#ifndef CONFIG_CHANGES_H
+#define CONFIG_CHANGES_H
+
+#include "config/config.h"
+
+struct config_change {
+    const char *key; /* static */
+    enum config_apply apply;
+};
+/* Returns how many keys differ, with the first `max` of them in changes. Changed key files, a
+ * changed JWK Set and changed revocations count as auth.keyDir, auth.jwks and auth.revoked. */
+size_t config_diff(const struct config *before, const struct config *after,
+                   struct config_change *changes, size_t max);
+/* Returns the config that is in force after a reload: a copy of `after` in which every key that
+ * needs a restart has the value of `before`. Owned by the caller; NULL when out of memory. */
+struct config *config_reloaded(const struct config *before, const struct config *after);
+
+/* Returns how many keys have a new value that waits for a restart, with the first `max` of them in
+ * keys (static texts). running: what is in force now, in which such a key has its old value;
+ * loaded: what the files and the environment say now (config_load). Empty right after a start. */
+size_t config_waiting(const struct config *running, const struct config *loaded, const char **keys,
+                      size_t max);
+
+#endif
