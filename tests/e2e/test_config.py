@@ -31,7 +31,7 @@ QUIET = {"dataSource": {"redis": {"main": {"uri": "127.0.0.1:6379"}}}}
 
 
 @pytest.mark.parametrize("text,said", [
-    ('{\n  "workers": 2\n  "limits": {}\n}', [":3:3: found '\"', allowed ',' or '}'\n", '      "limits": {}\n      ^\n']),
+    ('{\n  "workers": 2\n  "limits": {}\n}', [":3:3: found '\"', allowed ',' or '}'\n", '      "limits": {}\n      ^^^^^^^^\n']),
     ('{\n  "limits": {"brust": 7},\n}', [':2:14: limits.brust: found an unknown key', 'did you mean "limits.burst"?\n',
                                          '      "limits": {"brust": 7}', '                 ^^^^^^^\n']),
     ('{\n  "workers": "two", // a comment\n}', [":2:14: workers: found a string, allowed a whole number from 0 to",
