@@ -74,7 +74,7 @@ static bool strict_fault(struct strict *s, const char *found, const char *allowe
     char here[32], hinted[160];
 
     strict_here(s, here);
-    if (s->at < s->end && strchr("#/", *s->at))
+    if (s->at < s->end && (*s->at == '#' || *s->at == '/'))
         snprintf(hinted, sizeof hinted, "%s; a comment is // or /* */", allowed);
     else if (s->at < s->end && *s->at == '\'')
         snprintf(hinted, sizeof hinted, "%s; a string stands in double quotes", allowed);
