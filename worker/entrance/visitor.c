@@ -529,7 +529,7 @@ static void answer_health(struct visitor *visitor)
     stats_add(office->stats, STAT_health_checks, 1);
     give_back_origin(visitor);
     buf_init(&answer, 1024);
-    health_answer(&answer, &visitor->parser, visitor->head.data, health);
+    health_answer(&answer, &visitor->parser, visitor->head.data, health, loop_unix_s(office->loop));
     answer_last(visitor, &answer);
 }
 
