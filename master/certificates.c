@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { DAY_S = 24 * 3600, WARN_DAYS = 14 };
+enum { DAY_S = 24 * 3600, WARN_DAYS = 14, LOOK_MS = DAY_S * 1000 };
 _Static_assert((int)CERT_NAMES_SIZE == (int)TLS_NAMES_SIZE, "copied whole");
 
 static bool judge(const struct config_pair *pair, struct tls_facts *facts, char *why,
@@ -95,15 +95,19 @@ void certificates_warn(const struct config *config, int64_t now_s, struct buf *o
                  config->file, found.pair->cert_file, found.facts.names, found.begins, found.ends);
 }
 
-void certificates_log_ends(const struct config *config, int64_t now_s)
+uint64_t certificates_look(const struct config *config, uint64_t due_ms, uint64_t now_ms,
+                           int64_t now_s)
 {
     struct troubled found;
     size_t at = 0;
 
+    if (now_ms < due_ms)
+        return due_ms;
     while (next_troubled(config, now_s, &at, &found))
         log_warn("certificate_ends", "what=%s file=\"%s\" names=\"%s\" begins=%s ends=%s days=%lld",
                  found.trouble, found.pair->cert_file, found.facts.names, found.begins, found.ends,
                  (long long)((found.facts.ends_s - now_s) / DAY_S));
+    return now_ms + LOOK_MS;
 }
 
 void certificates_publish(const struct config *config, struct region *region)

@@ -12,8 +12,10 @@
 bool certificates_judge(const struct config *config, char *why, size_t why_size);
 /* Appends a line for each certificate that has ended, ends within 14 days, or has not begun. */
 void certificates_warn(const struct config *config, int64_t now_s, struct buf *out);
-/* The same as events of the log. */
-void certificates_log_ends(const struct config *config, int64_t now_s);
+/* Call about once a second. From due_ms on (CLOCK_MONOTONIC; 0: at once) logs the same as events.
+ * Returns when to look again: a day later. */
+uint64_t certificates_look(const struct config *config, uint64_t due_ms, uint64_t now_ms,
+                           int64_t now_s);
 /* Writes names and ends for `status`. */
 void certificates_publish(const struct config *config, struct region *region);
 

@@ -77,16 +77,6 @@ static bool files_are_guarded(const struct guard *guard, const char *folder)
     return good;
 }
 
-static bool pairs_are_guarded(const struct guard *guard, const struct config *config)
-{
-    bool good = true;
-
-    for (size_t i = 0; good && i < config->tls.pair_count; i++)
-        good = path_is_guarded(guard, "sslCertPath", config->tls.pairs[i].cert_file) &&
-               path_is_guarded(guard, "sslKeyPath", config->tls.pairs[i].key_file);
-    return good;
-}
-
 static bool folder_is_guarded(const struct guard *guard, const char *folder)
 {
     return path_is_guarded(guard, "auth.keyDir", folder) && files_are_guarded(guard, folder);
@@ -94,20 +84,41 @@ static bool folder_is_guarded(const struct guard *guard, const char *folder)
 
 /* The file, and the folder, in which another file could take its place. In a folder such as /tmp
  * only its owner may do that (sticky). */
-static bool set_is_guarded(const struct guard *guard, const char *path)
+static bool file_is_guarded(const struct guard *guard, const char *key, const char *path)
 {
     const char *slash = strrchr(path, '/');
     struct stat status;
     char folder[4096];
 
-    if (!path_is_guarded(guard, "auth.jwks", path))
+    if (!*path)
+        return true;
+    if (!path_is_guarded(guard, key, path))
         return false;
     if (!slash ||
         snprintf(folder, sizeof folder, "%.*s", (int)(slash > path ? slash - path : 1), path) >=
             (int)sizeof folder ||
         (stat(folder, &status) == 0 && status.st_mode & S_ISVTX))
         return true;
-    return path_is_guarded(guard, "auth.jwks", folder);
+    return path_is_guarded(guard, key, folder);
+}
+
+static bool pairs_are_guarded(const struct guard *guard, const struct config *config)
+{
+    bool good = true;
+
+    for (size_t i = 0; good && i < config->tls.pair_count; i++)
+        good = file_is_guarded(guard, "sslCertPath", config->tls.pairs[i].cert_file) &&
+               file_is_guarded(guard, "sslKeyPath", config->tls.pairs[i].key_file);
+    return good;
+}
+
+/* Without rediss:// the files are not read. */
+static bool redis_is_guarded(const struct guard *guard, const struct config *config)
+{
+    return !config->redis.tls ||
+           (file_is_guarded(guard, "redis.tls.caFile", config->redis_tls.ca_file) &&
+            file_is_guarded(guard, "redis.tls.certFile", config->redis_tls.cert_file) &&
+            file_is_guarded(guard, "redis.tls.keyFile", config->redis_tls.key_file));
 }
 
 bool keyguard_check(const struct config *config, const struct privileges *privileges, char *why,
@@ -121,8 +132,7 @@ bool keyguard_check(const struct config *config, const struct privileges *privil
     if (!privileges->drop ||
         getgrouplist(privileges->user, privileges->gid, guard.groups, &guard.group_count) < 0)
         guard.group_count = privileges->drop ? GROUPS_MAX : 0; /* more groups: the first ones */
-    if (!pairs_are_guarded(&guard, config))
-        return false;
-    return (!*folder || config->auth.key_count == 0 || folder_is_guarded(&guard, folder)) &&
-           (!*config->auth.jwks_file || set_is_guarded(&guard, config->auth.jwks_file));
+    return pairs_are_guarded(&guard, config) && redis_is_guarded(&guard, config) &&
+           (!*folder || config->auth.key_count == 0 || folder_is_guarded(&guard, folder)) &&
+           file_is_guarded(&guard, "auth.jwks", config->auth.jwks_file);
 }

@@ -9,8 +9,8 @@
 #include "master/privileges.h"
 
 /* False when the workers' user (or, without root, everybody) can write into auth.keyDir, to a key
- * in it, to auth.jwks or into its folder, or to a file of a TLS certificate. Then why says which
- * path, and has the command that mends it. */
+ * in it, to auth.jwks, to a file of a TLS certificate or of redis.tls, or into the folder of such a
+ * file. Then why says which path, and has the command that mends it. */
 bool keyguard_check(const struct config *config, const struct privileges *privileges, char *why,
                     size_t why_size);
 

@@ -25,7 +25,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { ANNOUNCE_AFTER_MS = 5000, SETTLE_MS = 1000, CERTS_LOOK_MS = 24 * 3600 * 1000 };
+enum { ANNOUNCE_AFTER_MS = 5000, SETTLE_MS = 1000 };
 
 /* ---- starting ---- */
 
@@ -248,10 +248,7 @@ static void settle_tls(struct server *server, uint64_t now_ms)
     if (now_ms >= server->tickets_due_ms)
         server->tickets_due_ms =
             tickets_turn(server->tickets, now_ms, (uint32_t)config->tls.ticket_s);
-    if (now_ms < server->certs_due_ms)
-        return;
-    server->certs_due_ms = now_ms + CERTS_LOOK_MS;
-    certificates_log_ends(config, clock_unix_s());
+    server->certs_due_ms = certificates_look(config, server->certs_due_ms, now_ms, clock_unix_s());
 }
 
 /* Once a second: what the log owes the operator. */

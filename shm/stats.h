@@ -35,6 +35,7 @@
     X(tls_failed_late)      /* limits.handshakeSeconds were over */                                \
     X(handshake_cut)        /* the peer was gone before an answer */                               \
     X(handshakes_displaced) /* slow heads that gave way to newer connections, with 503 */          \
+    X(visitors_delayed)     /* steps of visitors that waited for a later turn */                   \
     X(refusals_closed)      /* refusals told by a 101 and a close frame: ?refusals=close */        \
     X(health_checks)        /* answers at healthPath */                                            \
     X(forwarded_bad)        /* requests of trusted proxies that do not say who the client is */    \

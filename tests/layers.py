@@ -65,8 +65,8 @@ DOORS = {
     r"cjson/": r"config/[^/]+\.[ch]$",
     r"zlib\.h$": r"worker/wire/deflate\.c$",
     r"sodium(\.h$|/)": r"worker/token/[^/]+\.[ch]$",
-    r"openssl/ssl\.h": r"worker/wire/tls(\.c|_client\.c|_parts\.h)$",
-    r"openssl/": r"worker/(wire/tls(_client|_parts)?|token/[^/]+)\.[ch]$",
+    r"openssl/ssl\.h": r"worker/wire/tls(\.c|_(client|fault|pair|server)\.c|_parts\.h)$",
+    r"openssl/": r"worker/(wire/tls(_client|_fault|_pair|_parts|_server)?|token/[^/]+)\.[ch]$",
 }
 
 # Files of one room that call each other in a circle, and why that stays.

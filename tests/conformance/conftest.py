@@ -10,19 +10,27 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 import harness  # noqa: E402
 import play  # noqa: E402
+import tls as tls_files  # noqa: E402
 
 
 class Echo:
-    """A running `echo-test`."""
+    """A running `echo-test`. With tls, context is what its clients need."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, tls=False):
         self.port = harness.free_port()
         self.directory = harness.make_directory()
+        if tls:
+            files = tls_files.Tls(self.directory)
+            both = files.directory / "both.pem"
+            both.touch(mode=0o600)
+            both.write_bytes(files.cert.read_bytes() + files.key.read_bytes())
+            options = [*options, "--tls", str(both)]
+            self.context = files.context()
         self.log = self.directory / "echo.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([harness.BINARY, "echo-test", "--port", str(self.port), *options], stdout=log,
                                             stderr=log, stdin=subprocess.DEVNULL, env=harness.environment())
-        harness.wait_until(lambda: "ws://" in self.log.read_text(), "echo-test listens")
+        harness.wait_until(lambda: "://" in self.log.read_text(), "echo-test listens")
 
     def stop(self):
         self.process.terminate()

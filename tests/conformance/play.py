@@ -124,6 +124,10 @@ class EchoTarget:
         self.witness.send(ping(b"read?"))
         assert self.witness.control() == (PONG, b"read?")
 
+    def places(self, row):
+        """Where the row is cut in two."""
+        return places(row)
+
     def end(self):
         """A server that stops waits for its sessions."""
         if self.witness is not None:
@@ -181,10 +185,10 @@ def code_of(frames):
     return [(opcode, payload[:2] if opcode == CLOSE else payload) for _, opcode, payload in frames]
 
 
-def places(row):
+def places(row, cuts_max=CUTS_MAX):
     """Where the row is cut in two: everywhere, or, in a long row, near the ends of frames and at some places by chance."""
     length = sum(map(len, row.sent))
-    if length - 1 <= CUTS_MAX:
+    if length - 1 <= cuts_max:
         return range(1, length)
     chance = random.Random(str(row))
     near = set()
@@ -194,12 +198,12 @@ def places(row):
         end += len(one)
     near |= {end - 1, end - 2}
     near = sorted(at for at in near if 0 < at < length)
-    if len(near) > CUTS_MAX:
-        near = chance.sample(near, CUTS_MAX)
-    return sorted({*near, *chance.sample(range(1, length), 20)})
+    if len(near) > cuts_max:
+        near = chance.sample(near, cuts_max)
+    return sorted({*near, *chance.sample(range(1, length), min(20, cuts_max))})
 
 
-def pieces(row, way):
+def pieces(target, row, way):
     """The ways to write the row's bytes, each a list of writes."""
     data = b"".join(row.sent)
     if way == "whole":
@@ -208,12 +212,12 @@ def pieces(row, way):
         if len(data) > BYTES_MAX:
             return [[data[at:at + 1021] for at in range(0, len(data), 1021)]]
         return [[data[at:at + 1] for at in range(len(data))]]
-    return [[data[:at], data[at:]] for at in places(row)]
+    return [[data[:at], data[at:]] for at in target.places(row)]
 
 
 def play(target, row, way, judge):
     """Sends the row in this way, and has the frames that came back judged."""
-    plans = pieces(row, way)
+    plans = pieces(target, row, way)
     for begin in range(0, len(plans), AT_ONCE):
         group = plans[begin:begin + AT_ONCE]
         connections = target.open(len(group))

@@ -2,6 +2,10 @@
 
 import datetime
 import ipaddress
+import os
+import re
+import shutil
+import subprocess
 
 import pytest
 from cryptography import x509
@@ -192,3 +196,33 @@ def test_files_that_do_not_fit_are_refused(directory, issuer, tls, why):
     post.write_config({"dataSource": {"redis": {"private": {"uri": "rediss://localhost"}}}, "redis": {"tls": tls}})
     result = harness.command("check-config", "--config", post.config_file, check=False)
     assert result.returncode == 2 and why in result.stderr, result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("spoil, key, cure", [
+    (lambda path: shutil.chown(path / "a.key", "nobody"), "redis.tls.keyFile", "chown root"),
+    (lambda path: shutil.chown(path / "a.crt", "nobody"), "redis.tls.certFile", "chown root"),
+    (lambda path: shutil.chown(path / "issuer.crt", "nobody"), "redis.tls.caFile", "chown root"),
+    (lambda path: shutil.chown(path, "nobody"), "redis.tls.caFile", "chown root"),
+    (lambda path: path.chmod(0o777), "redis.tls.caFile", "chmod go-w"),
+    (lambda path: (path / "a.key").chmod(0o640), "redis.tls.keyFile", "chmod 600"),
+])
+def test_files_that_the_workers_can_write_or_others_read_are_refused(directory, issuer, spoil, key, cure):
+    path = directory / "server"
+    path.mkdir()
+    post = harness.Server(path, None, 1)
+    files = path / "redis"
+    files.mkdir()
+    for file in issuer.pair("a", "a"):
+        file.rename(files / file.name)
+    shutil.copy(issuer.file, files / "issuer.crt")
+    post.write_config({
+        "dataSource": {"redis": {"private": {"uri": f"rediss://127.0.0.1:{harness.free_port()}"}}},
+        "redis": {"tls": {"caFile": "redis/issuer.crt", "certFile": "redis/a.crt", "keyFile": "redis/a.key"}}})
+    spoil(files)
+    result = harness.command("serve", "--config", post.config_file, check=False)
+    assert result.returncode == 2 and key in result.stderr, result.stderr
+    command = re.search(rf"run ({cure} /\S+)", result.stderr).group(1)
+    subprocess.run(command.split(), check=True)
+    post.start()
+    assert post.stop() == 0

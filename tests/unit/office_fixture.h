@@ -60,6 +60,7 @@ static inline void office_turn_end(void *arg)
     if (office_turn_stored)
         office_turn_stored();
     reach_flush(office.reach);
+    visitors_go_on(&visitors);
     conn_host_flush(&office.host);
     visitors_flush(&visitors);
 }

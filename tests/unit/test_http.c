@@ -472,153 +472,12 @@ static void what_is_absent_is_told_as_absent(void **state)
     judged_fini(&judged);
 }
 
-static void cookies_are_found_by_their_whole_name(void **state)
-{
-    struct slice header = SLICE("xtoken=1; token=2.3=4;empty=; token=5");
-    (void)state;
-    assert_slice(http_cookie(header, SLICE("token")), "2.3=4");
-    assert_slice(http_cookie(header, SLICE("xtoken")), "1");
-    assert_slice(http_cookie(header, SLICE("empty")), "");
-    assert_slice(http_cookie(header, SLICE("tok")), NULL);
-    assert_slice(http_cookie(slice_make(NULL, 0), SLICE("tok")), NULL);
-}
-
-static void only_an_origin_of_this_very_host_is_its_host(void **state)
-{
-    static const struct {
-        const char *origin, *host;
-        bool same;
-    } cases[] = {
-        { "http://a.com", "a.com", true },
-        { "https://a.com", "A.COM", true },
-        { "https://a.com", "a.com:443", true },
-        { "https://a.com:443", "a.com", true },
-        { "http://a.com:80", "a.com", true },
-        { "http://a.com:8080", "a.com:8080", true },
-        { "http://[::1]:8080", "[::1]:8080", true },
-        { "http://[::1]", "[::1]:80", true },
-        { "https://a.com", "a.com:80", false },
-        { "http://a.com:8080", "a.com", false },
-        { "http://a.com", "a.com:8080", false },
-        { "https://good.com.evil.com", "good.com", false },
-        { "https://evilgood.com", "good.com", false },
-        { "https://good.com@evil.com", "good.com", false },
-        { "https://a.com/", "a.com", false },
-        { "ftp://a.com", "a.com", false },
-        { "null", "null", false },
-        { "a.com", "a.com", false },
-        { "https://", "", false },
-        { "", "", false },
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        assert_int_equal(http_origin_is_host(slice_of(cases[i].origin), slice_of(cases[i].host)),
-                         cases[i].same);
-    assert_false(http_origin_is_host(slice_make(NULL, 0), SLICE("a")));
-}
-
-static void an_origin_is_compared_with_its_default_port_and_below_a_host(void **state)
-{
-    static const struct {
-        const char *item, *origin;
-        bool allowed;
-    } rows[] = {
-        { "https://a.com", "https://a.com", true },
-        { "https://a.com:443", "https://a.com", true },
-        { "https://a.com", "https://a.com:443", true },
-        { "http://a.com:80", "http://a.com", true },
-        { "http://[::1]:80", "http://[::1]", true },
-        { "https://a.com:80", "https://a.com", false },
-        { "http://a.com:443", "http://a.com", false },
-        { "https://a.com", "http://a.com", false },
-        { "https://a.com:8443", "https://a.com", false },
-        { "app://x:80", "app://x", false },
-        { "app://x", "app://x", true },
-        { "https://*.a.com", "https://b.a.com", true },
-        { "https://*.a.com:443", "https://b.a.com", true },
-        { "https://*.a.com", "https://c.b.a.com", true },
-        { "https://*.a.com:8443", "https://b.a.com:8443", true },
-        { "https://*.a.com", "https://a.com", false },
-        { "https://*.a.com", "https://.a.com", false },
-        { "https://*.a.com", "https://ba.com", false },
-        { "https://*.a.com", "https://b.a.com.evil", false },
-        { "https://*.a.com", "https://b.a.com:8443", false },
-        { "https://*.a.com", "http://b.a.com", false },
-        { "https://*.a.com", "https://evil/b.a.com", false },
-        { "https://*.a.com", "https://u@b.a.com", false },
-        { "https://*.a.com", "https://evil:1.a.com", false },
-        { "https://*.a.com", "null", false },
-        { "https://a.com", "", false },
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (http_origin_matches(slice_of(rows[i].item), slice_of(rows[i].origin)) !=
-            rows[i].allowed)
-            fail_msg("%s by %s", rows[i].origin, rows[i].item);
-}
-
-static void assert_answer(struct buf *out, const char *expected)
-{
-    assert_false(out->failed);
-    assert_string_equal(buf_text(out), expected);
-    buf_fini(out);
-}
-
-static void the_sample_key_gets_the_sample_answer(void **state)
-{
-    struct buf out;
-    (void)state;
-    buf_init(&out, 4096);
-    http_answer_upgrade(&out, SLICE(KEY), "postoffice.v1", NULL);
-    assert_answer(&out,
-                  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                  "Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
-                  "Sec-WebSocket-Protocol: postoffice.v1\r\n\r\n");
-    http_answer_upgrade(&out, SLICE(KEY), NULL, NULL);
-    assert_null(strstr(buf_text(&out), "Protocol:"));
-    buf_fini(&out);
-}
-
-static void a_refusal_carries_what_its_status_demands(void **state)
-{
-    struct buf out;
-    (void)state;
-    buf_init(&out, 4096);
-    http_answer_refusal(
-        &out, &(struct http_refusal){ 401, "bad-token", "it \"expired\"\r\n", "invalid_token", 0 },
-        false, 784111777);
-    assert_answer(&out, "HTTP/1.1 401 Unauthorized\r\nDate: Sun, 06 Nov 1994 08:49:37 "
-                        "GMT\r\nContent-Type: application/json\r\n"
-                        "Content-Length: 47\r\nConnection: close\r\n"
-                        "WWW-Authenticate: Bearer error=\"invalid_token\", "
-                        "error_description=\"it 'expired'''\"\r\n\r\n"
-                        "{\"code\":\"bad-token\",\"message\":\"it 'expired'''\"}");
-    http_answer_refusal(&out, &(struct http_refusal){ .status = 405, .code = "c", .message = "m" },
-                        false, 0);
-    assert_answer(&out, "HTTP/1.1 405 Method Not Allowed\r\nDate: Thu, 01 Jan 1970 00:00:00 "
-                        "GMT\r\nContent-Type: application/json\r\n"
-                        "Content-Length: 26\r\nConnection: close\r\nAllow: GET\r\n\r\n"
-                        "{\"code\":\"c\",\"message\":\"m\"}");
-    http_answer_refusal(&out, &(struct http_refusal){ .status = 426, .code = "c", .message = "m" },
-                        true, 0);
-    assert_non_null(
-        strstr(buf_text(&out), "\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n\r\n"));
-    assert_non_null(strstr(buf_text(&out), "\r\nContent-Length: 26\r\n"));
-    assert_null(strchr(buf_text(&out), '{'));
-    buf_reset(&out);
-    http_answer_refusal(&out, &(struct http_refusal){ 503, "c", "m", NULL, 7 }, false, 0);
-    assert_non_null(strstr(buf_text(&out), "\r\nRetry-After: 7\r\n"));
-    buf_fini(&out);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_request_is_taken_at_every_split),
         cmocka_unit_test(an_empty_line_before_the_request_is_ignored),
         cmocka_unit_test(the_absolute_form_names_the_host_itself),
-        cmocka_unit_test(an_origin_is_compared_with_its_default_port_and_below_a_host),
         cmocka_unit_test(every_prefix_asks_for_more_and_no_more_is_read),
         cmocka_unit_test(frames_behind_the_head_are_left_alone),
         cmocka_unit_test(no_mutant_of_a_good_request_is_upgraded),
@@ -629,10 +488,7 @@ int main(void)
         cmocka_unit_test(a_target_that_fills_the_head_is_too_long_itself),
         cmocka_unit_test(what_the_request_says_is_told),
         cmocka_unit_test(what_is_absent_is_told_as_absent),
-        cmocka_unit_test(cookies_are_found_by_their_whole_name),
-        cmocka_unit_test(only_an_origin_of_this_very_host_is_its_host),
-        cmocka_unit_test(the_sample_key_gets_the_sample_answer),
-        cmocka_unit_test(a_refusal_carries_what_its_status_demands),
     };
+
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,11 +138,11 @@ static void a_health_check_is_a_get_or_head_of_exactly_its_path(void **state)
     assert_false(health_asked(SLICE("/healthz"), &parser, head));
     assert_false(health_asked(SLICE(""), &parser, head));
     buf_init(&out, 1024);
-    health_answer(&out, &parser, head, HEALTH_WITHOUT_STORAGE);
-    assert_has(buf_text(&out), "HTTP/1.1 200 OK\r\n");
+    health_answer(&out, &parser, head, HEALTH_WITHOUT_STORAGE, 784111777);
+    assert_has(buf_text(&out), "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
     assert_has(buf_text(&out), "\r\n\r\n{\"status\":\"serving\",\"redis\":\"away\"}");
     buf_reset(&out);
-    health_answer(&out, &parser, head, HEALTH_STARTING);
+    health_answer(&out, &parser, head, HEALTH_STARTING, 784111777);
     assert_has(buf_text(&out), "HTTP/1.1 503 Service Unavailable\r\n");
     assert_has(buf_text(&out), "Retry-After: 1\r\n\r\n{\"status\":\"starting\"}");
     buf_fini(&out);

@@ -1,5 +1,6 @@
 #include "worker/entrance/gate.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "shm/origins.h"
 #include "shm/slots.h"
@@ -145,10 +146,12 @@ static void on_acceptable(void *arg, int fd, unsigned events)
 {
     struct door *door = arg;
     struct gate *gate = door->gate;
+    struct turnstile *turnstile = &gate->visitors.turnstile;
 
     (void)fd;
     (void)events;
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
+    for (int i = 0; i < ACCEPT_BATCH && turnstile_admits(turnstile); i++) {
+        uint64_t began_ns = clock_monotonic_ns();
         if (!gate->serving && (somebody_serves(gate) || gate->visitors.count >= CROWD_MAX)) {
             pause_accepting(gate, AWAIT_MS);
             return;
@@ -159,6 +162,7 @@ static void on_acceptable(void *arg, int fd, unsigned events)
         }
         if (!accept_one(door))
             return;
+        turnstile_spend(turnstile, clock_monotonic_ns() - began_ns);
     }
 }
 
@@ -242,7 +246,7 @@ void gate_close(struct gate *gate, bool whole_server)
 
 void gate_flush(struct gate *gate)
 {
-    visitors_shake_hands(&gate->visitors);
+    visitors_go_on(&gate->visitors);
     if (visitors_flush(&gate->visitors))
         slot_set_pending(gate->office->region, gate->office->slot, gate->visitors.count);
 }

@@ -2,6 +2,8 @@
 
 #include "worker/wire/http_head.h"
 
+#include <string.h>
+
 bool health_asked(struct slice health_path, const struct http_parser *parser, const char *head)
 {
     struct slice method = http_head_method(parser, head), path = http_head_path(parser, head);
@@ -11,7 +13,7 @@ bool health_asked(struct slice health_path, const struct http_parser *parser, co
 }
 
 void health_answer(struct buf *out, const struct http_parser *parser, const char *head,
-                   enum health health)
+                   enum health health, int64_t unix_s)
 {
     static const char *const bodies[] = {
         [HEALTH_SERVING] = "{\"status\":\"serving\"}",
@@ -21,15 +23,10 @@ void health_answer(struct buf *out, const struct http_parser *parser, const char
     };
     bool serves = health == HEALTH_SERVING || health == HEALTH_WITHOUT_STORAGE;
 
-    buf_addf(out,
-             "HTTP/1.1 %s\r\n"
-             "Content-Type: application/json\r\n"
-             "Content-Length: %zu\r\n"
-             "Cache-Control: no-store\r\n"
-             "Connection: close\r\n"
-             "%s\r\n",
-             serves ? "200 OK" : "503 Service Unavailable", strlen(bodies[health]),
-             serves ? "" : "Retry-After: 1\r\n");
+    http_answer_begin(out, serves ? 200 : 503, strlen(bodies[health]), unix_s);
+    buf_add_text(out, "Cache-Control: no-store\r\n"
+                      "Connection: close\r\n");
+    buf_add_text(out, serves ? "\r\n" : "Retry-After: 1\r\n\r\n");
     if (!slice_equal(http_head_method(parser, head), SLICE("HEAD")))
         buf_add_text(out, bodies[health]);
 }

@@ -14,6 +14,6 @@ enum health { HEALTH_SERVING, HEALTH_WITHOUT_STORAGE, HEALTH_STARTING, HEALTH_DR
 bool health_asked(struct slice health_path, const struct http_parser *parser, const char *head);
 /* Appends the whole answer: 200 while the server serves, else 503; without the body for HEAD. */
 void health_answer(struct buf *out, const struct http_parser *parser, const char *head,
-                   enum health health);
+                   enum health health, int64_t unix_s);
 
 #endif

@@ -21,8 +21,7 @@
 enum {
     LINGER_MS = 2000, /* after a refusal, for the peer's end of file */
     RETRY_AFTER_S = 1,
-    READ_STEP = 2048,      /* bytes; most heads fit */
-    HANDSHAKES_A_TURN = 2, /* a signature of RSA takes half a millisecond and more */
+    READ_STEP = 2048, /* bytes; most heads fit */
 };
 
 static const char text_draining[] = "the server is shutting down";
@@ -34,8 +33,8 @@ struct visitor {
     struct wheel_node timer;
     struct visitors *visitors;
     struct buf head;
-    struct tls *tls;             /* NULL: plain */
-    TAILQ_ENTRY(visitor) greets; /* while greeting */
+    struct tls *tls;              /* NULL: plain */
+    struct turnstile_place place; /* while the visitor waits for its next step */
     uint64_t origin_key;
     size_t kept_len; /* of a whole head that is kept until the worker serves; 0: none */
     const struct http_upgrade *asked; /* a good request that wants to be refused by a close frame */
@@ -47,7 +46,6 @@ struct visitor {
     bool answered;  /* refused: bytes are dropped until the peer's end of file */
     bool uncounted; /* past limits.connectionsPerIP */
     bool secure;    /* the handshake of TLS is over */
-    bool greeting;  /* among visitors->greeters */
     struct http_parser parser;
 };
 
@@ -83,19 +81,12 @@ static void waiting_end(struct visitor *visitor)
     visitors->waiting_count--;
 }
 
-static void greeting_end(struct visitor *visitor)
-{
-    if (visitor->greeting)
-        TAILQ_REMOVE(&visitor->visitors->greeters, visitor, greets);
-    visitor->greeting = false;
-}
-
 static void leave(struct visitor *visitor)
 {
     struct visitors *visitors = visitor->visitors;
 
     waiting_end(visitor);
-    greeting_end(visitor);
+    turnstile_leave(&visitors->turnstile, &visitor->place);
     loop_unwatch(&visitor->watch);
     wheel_cancel(&visitor->timer);
     *visitor->at = visitor->next;
@@ -530,7 +521,7 @@ static void answer_health(struct visitor *visitor)
     stats_add(office->stats, STAT_health_checks, 1);
     give_back_origin(visitor);
     buf_init(&answer, 1024);
-    health_answer(&answer, &visitor->parser, visitor->head.data, health);
+    health_answer(&answer, &visitor->parser, visitor->head.data, health, loop_unix_s(office->loop));
     answer_last(visitor, &answer);
 }
 
@@ -740,9 +731,8 @@ static bool shake_hands(struct visitor *visitor, bool answer)
         break;
     case TLS_WANTS_LEAVE:
         events = 0; /* bytes behind the hello wait in the socket */
-        visitor->greeting = true;
-        TAILQ_INSERT_TAIL(&visitor->visitors->greeters, visitor, greets);
-        loop_again(visitor->visitors->office->loop);
+        visitor->place.dear = true;
+        turnstile_enter(&visitor->visitors->turnstile, &visitor->place);
         break;
     case TLS_FAILED:
         handshake_failed(visitor);
@@ -754,27 +744,16 @@ static bool shake_hands(struct visitor *visitor, bool answer)
     return false;
 }
 
-void visitors_shake_hands(struct visitors *visitors)
+/* One step of the visitor's way. */
+static void go_on(struct visitor *visitor)
 {
-    for (int i = 0; i < HANDSHAKES_A_TURN; i++) {
-        struct visitor *visitor = TAILQ_FIRST(&visitors->greeters);
-        if (!visitor)
-            return;
-        greeting_end(visitor);
-        if (shake_hands(visitor, true))
-            while (read_head(visitor))
-                continue;
+    bool greeting = visitor->place.dear; /* has said hello in TLS: this step is the answer */
+
+    visitor->place.dear = false;
+    if (!greeting && loop_rewatch(visitor->visitors->office->loop, &visitor->watch, LOOP_READ)) {
+        part(visitor);
+        return;
     }
-    if (!TAILQ_EMPTY(&visitors->greeters))
-        loop_again(visitors->office->loop);
-}
-
-static void on_readable(void *arg, int fd, unsigned events)
-{
-    struct visitor *visitor = arg;
-
-    (void)fd;
-    (void)events;
     if (visitor->answered) {
         forget(visitor);
         return;
@@ -783,10 +762,45 @@ static void on_readable(void *arg, int fd, unsigned events)
         take_announcement(visitor);
         return;
     }
-    if (visitor->tls && !visitor->secure && !shake_hands(visitor, false))
+    if (visitor->tls && !visitor->secure && !shake_hands(visitor, greeting))
         return;
     while (read_head(visitor))
         continue;
+}
+
+static void on_readable(void *arg, int fd, unsigned events)
+{
+    struct visitor *visitor = arg;
+
+    (void)fd;
+    (void)events;
+    turnstile_enter(&visitor->visitors->turnstile, &visitor->place);
+}
+
+static struct visitor *visitor_at(struct turnstile_place *place)
+{
+    return (struct visitor *)((char *)place - offsetof(struct visitor, place));
+}
+
+/* Or the loop would call for the visitor in each turn. */
+static void stop_watching(struct turnstile_place *place)
+{
+    struct visitor *visitor = visitor_at(place);
+
+    stats_add(visitor->visitors->office->stats, STAT_visitors_delayed, 1);
+    if (loop_rewatch(visitor->visitors->office->loop, &visitor->watch, 0))
+        part(visitor);
+}
+
+void visitors_go_on(struct visitors *visitors)
+{
+    struct turnstile_place *place;
+
+    if (visitors->turnstile.count) /* also because sessions that begin ask Redis in the next turn */
+        loop_again(visitors->office->loop);
+    while ((place = turnstile_next(&visitors->turnstile)))
+        go_on(visitor_at(place));
+    turnstile_settle(&visitors->turnstile, stop_watching);
 }
 
 static void on_due(struct wheel_node *node, uint64_t now_ms)
@@ -810,7 +824,7 @@ static void on_due(struct wheel_node *node, uint64_t now_ms)
 void visitors_init(struct visitors *visitors, struct office *office)
 {
     *visitors = (struct visitors){ .office = office };
-    TAILQ_INIT(&visitors->greeters);
+    turnstile_init(&visitors->turnstile);
     wheel_init(&visitors->wheel, loop_now_ms(office->loop), on_due);
 }
 

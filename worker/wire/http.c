@@ -7,7 +7,7 @@
  * in CR LF only, no folding, no white space before a colon, no control characters, nothing but
  * empty lines before the request line.
  *
- * The parser knows no header by name; http_query.c judges their values.
+ * The parser knows no header by name; http_upgrade.c judges their values.
  */
 #include "worker/wire/http.h"
 
@@ -109,7 +109,7 @@ static uint8_t take_empty_line(struct http_parser *parser, uint8_t c)
     return take_method(parser, c);
 }
 
-/* Any form of a target (RFC 9112 3.2); http_query.c judges the form. */
+/* Any form of a target (RFC 9112 3.2); http_target.c judges the form. */
 static uint8_t take_target(struct http_parser *parser, uint8_t c)
 {
     parser->target_len = parser->at - parser->target_at;
@@ -120,7 +120,7 @@ static uint8_t take_target(struct http_parser *parser, uint8_t c)
     return c > ' ' && c < 0x7f && c != '#' ? IN_TARGET : BAD_TARGET;
 }
 
-/* "HTTP/1.", a minor version, CR LF. http_query.c refuses version 1.0, which a health check may
+/* "HTTP/1.", a minor version, CR LF. http_upgrade.c refuses version 1.0, which a health check may
  * have. */
 static uint8_t take_version(struct http_parser *parser, uint8_t c)
 {

@@ -1,6 +1,6 @@
 /*
- * The two answers to an upgrade request: the 101 (RFC 6455 4.2.2), and a refusal with a reason,
- * after which the connection closes.
+ * The answers to a request: the 101 (RFC 6455 4.2.2), and answers in JSON after which the
+ * connection closes, a refusal with its reason among them.
  *
  * No text of a client is repeated; the client's key is only hashed.
  */
@@ -49,6 +49,8 @@ void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol
 static const char *reason_phrase(int status)
 {
     switch (status) {
+    case 200:
+        return "OK";
     case 400:
         return "Bad Request";
     case 401:
@@ -128,6 +130,16 @@ static void add_date(struct buf *out, int64_t unix_s)
         buf_addf(out, "Date: %s\r\n", text);
 }
 
+void http_answer_begin(struct buf *out, int status, size_t body_len, int64_t unix_s)
+{
+    buf_addf(out, "HTTP/1.1 %d %s\r\n", status, reason_phrase(status));
+    add_date(out, unix_s);
+    buf_addf(out,
+             "Content-Type: application/json\r\n"
+             "Content-Length: %zu\r\n",
+             body_len);
+}
+
 void http_answer_refusal(struct buf *out, const struct http_refusal *refusal, bool to_head,
                          int64_t unix_s)
 {
@@ -135,12 +147,7 @@ void http_answer_refusal(struct buf *out, const struct http_refusal *refusal, bo
     size_t body_len = sizeof open + sizeof middle + sizeof close - 3 + strlen(refusal->code) +
                       strlen(refusal->message);
 
-    buf_addf(out, "HTTP/1.1 %d %s\r\n", refusal->status, reason_phrase(refusal->status));
-    add_date(out, unix_s);
-    buf_addf(out,
-             "Content-Type: application/json\r\n"
-             "Content-Length: %zu\r\n",
-             body_len);
+    http_answer_begin(out, refusal->status, body_len, unix_s);
     /* A sender of Upgrade must list the field in Connection, too (RFC 9110 7.8). */
     buf_add_text(out, refusal->status == 426 ? "Connection: close, Upgrade\r\n"
                                              : "Connection: close\r\n");

@@ -44,3 +44,30 @@ bool http_path_served(const struct http_paths *paths, struct slice path)
     }
     return false;
 }
+
+/* ---- lists (RFC 9110 5.6.1) ---- */
+
+static struct slice trim(struct slice text)
+{
+    while (text.len && (text.data[0] == ' ' || text.data[0] == '\t')) {
+        text.data++;
+        text.len--;
+    }
+    while (text.len && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
+        text.len--;
+    return text;
+}
+
+bool http_take_element(struct slice *text, char separator, struct slice *element)
+{
+    const char *found;
+    size_t len;
+
+    if (!text->data)
+        return false;
+    found = text->len ? memchr(text->data, separator, text->len) : NULL;
+    len = found ? (size_t)(found - text->data) : text->len;
+    *element = trim(slice_make(text->data, len));
+    *text = found ? slice_make(found + 1, text->len - len - 1) : (struct slice){ NULL, 0 };
+    return true;
+}

@@ -1,6 +1,6 @@
 /*
  * Parts of a parsed request head, for those who need them without the rules of an upgrade
- * (http_query.c has these). Pure; slices lie in the head.
+ * (http_upgrade.c has these). Pure; slices lie in the head.
  */
 #ifndef WORKER_HTTP_HEAD_H
 #define WORKER_HTTP_HEAD_H
@@ -14,5 +14,8 @@ struct slice http_head_path(const struct http_parser *parser, const char *head);
  * end. */
 bool http_head_next(const struct http_parser *parser, const char *head, struct slice name,
                     uint32_t *at, struct slice *value);
+/* Removes the part before the next separator from text, and returns it trimmed in *element (RFC
+ * 9110 5.6.1). False at the end. */
+bool http_take_element(struct slice *text, char separator, struct slice *element);
 
 #endif

@@ -1,4 +1,5 @@
-//! Rust's tungstenite. It knows no compression.
+//! Rust's tungstenite, over TLS by native-tls, which here is OpenSSL: SSL_CERT_FILE names the certificate to trust. It knows no
+//! compression.
 
 use serde_json::{json, Value};
 use std::io::Read;
