@@ -15,6 +15,8 @@
 #   make fuzz-NAME FUZZ_SECONDS=60
 #   make bench-idle bench-echo bench-mail bench-instructions bench-fair bench-storm
 #   make install DESTDIR= PREFIX=/usr/local
+#   make dist           tarballs with a static websocket-server, for amd64 and arm64 (ARCHES=amd64: for one)
+#   make dist-test      builds them twice and tries them in empty roots, as containers and under qemu (root, minutes)
 #   make clean
 
 CC ?= gcc
@@ -69,7 +71,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-instructions bench-fair bench-storm
+.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test clean install uninstall bench-idle bench-echo bench-mail bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
@@ -256,12 +258,18 @@ bench-fair: $(BIN)
 lint:
 	@scripts/lint
 
+dist:
+	@scripts/dist $(ARCHES)
+
+dist-test:
+	@$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/packages/test_dist.py tests/packages/test_container.py
+
 clean:
-	rm -rf build websocket-server
+	rm -rf build dist websocket-server
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)/etc/postoffice $(DESTDIR)/etc/init.d $(DESTDIR)$(PREFIX)/share/doc/postoffice
-	install -m 755 websocket-server $(DESTDIR)$(PREFIX)/sbin/websocket-server
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/websocket-server
 	for f in config/config-*.json; do n=$(DESTDIR)/etc/postoffice/$${f##*/}; [ -e $$n ] || install -m 644 $$f $$n; done
 	install -m 755 scripts/jwks-fetch $(DESTDIR)$(PREFIX)/sbin/jwks-fetch
 	install -m 755 scripts/init.d/websocket-server $(DESTDIR)/etc/init.d/websocket-server
