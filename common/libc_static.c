@@ -253,9 +253,9 @@ int initgroups(const char *user, gid_t gid)
 
 /* The Makefile turns dlopen of libraries into this (-Wl,--wrap): glibc's own dlopen is in every
  * static program, for the conversion of character sets, and cannot be defined twice. */
-void *__wrap_dlopen(const char *file, int mode); /* NOLINT(bugprone-reserved-identifier): ld */
+void *__wrap_dlopen(const char *file, int mode); /* NOLINT(cert-dcl37-c): ld */
 
-void *__wrap_dlopen(const char *file, int mode) /* NOLINT(bugprone-reserved-identifier): ld */
+void *__wrap_dlopen(const char *file, int mode) /* NOLINT(cert-dcl37-c): ld */
 {
     (void)file;
     (void)mode;
