@@ -19,6 +19,20 @@ struct passwd *users_find(const char *path, const char *name)
     return entry;
 }
 
+struct passwd *users_find_uid(const char *path, uid_t uid)
+{
+    FILE *file = fopen(path, "re");
+    struct passwd *entry = NULL;
+
+    if (!file)
+        return NULL;
+    do
+        entry = fgetpwent(file);
+    while (entry && entry->pw_uid != uid);
+    fclose(file);
+    return entry;
+}
+
 struct group *users_find_group(const char *path, const char *name)
 {
     FILE *file = fopen(path, "re");

@@ -12,9 +12,10 @@
 struct passwd;
 struct group;
 
-/* The entry of the name in a file in the form of passwd(5) or group(5); NULL when there is none, or
- * no such file. Valid until the next call of the same function. */
+/* The entry of the name, or of the number, in a file in the form of passwd(5) or group(5); NULL
+ * when there is none, or no such file. Valid until the next call of the same function. */
 struct passwd *users_find(const char *path, const char *name);
+struct passwd *users_find_uid(const char *path, uid_t uid);
 struct group *users_find_group(const char *path, const char *name);
 /* Writes gid, and the groups that the file at path has the user in, each once, at most *count.
  * Sets *count to the number of groups there are. False: not all had room. */

@@ -14,6 +14,7 @@ import pytest
 import dist_root
 import clients
 import harness
+import test_redis_tls as redis_tls
 import tls as certificates
 
 ARCHES = ["amd64", "arm64"]
@@ -231,13 +232,21 @@ def test_a_redis_is_found_by_dns(rooted):
         names.close()
 
 
-def test_tls_needs_no_file_of_the_system(rooted, directory):
+def test_tls_to_clients_and_to_redis_needs_no_file_of_the_system(rooted, directory):
     server = rooted(dist_root.OWN, start=False)
     tls = certificates.Tls(server.directory)
-    server.write_config(tls.config(sslCertPath="/srv/tls/main.crt", sslKeyPath="/srv/tls/main.key"))
-    server.settle_owners()
-    server.start()
-    mail_is_stored_and_read(server, tls=tls)
+    issuer = redis_tls.Issuer(directory, "issuer")
+    secure = redis_tls.TlsRedis(directory, issuer, issuer.pair("redis", "localhost"))
+    try:
+        shutil.copy(issuer.file, server.directory / "issuer.crt")
+        server.write_config(tls.config(sslCertPath="/srv/tls/main.crt", sslKeyPath="/srv/tls/main.key"))
+        server.write_config({"redis": {"tls": {"caFile": "/srv/issuer.crt"}}, "dataSource": {"redis": {"main": {
+            "uri": f"rediss://po:s3same@localhost:{secure.port}"}}}})
+        server.settle_owners()
+        server.start()
+        mail_is_stored_and_read(server, tls=tls)
+    finally:
+        secure.stop()
 
 
 # ------------------------------------------------------------------------------------------------ unit tests

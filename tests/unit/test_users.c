@@ -62,6 +62,16 @@ static void a_user_is_found_by_the_whole_name(void **state)
     assert_null(users_find("/nonexistent/passwd", "root"));
 }
 
+static void a_user_is_found_by_number(void **state)
+{
+    const struct passwd *user = users_find_uid(users_path, 990);
+
+    (void)state;
+    assert_non_null(user);
+    assert_string_equal(user->pw_name, "post");
+    assert_null(users_find_uid(users_path, 991));
+}
+
 static void a_group_is_found_by_the_whole_name(void **state)
 {
     const struct group *group = users_find_group(groups_path, "redis");
@@ -113,6 +123,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_user_is_found_by_the_whole_name),
+        cmocka_unit_test(a_user_is_found_by_number),
         cmocka_unit_test(a_group_is_found_by_the_whole_name),
         cmocka_unit_test(a_user_has_the_own_group_and_each_that_lists_the_user_once),
         cmocka_unit_test(groups_without_room_are_counted),
