@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import struct
 import subprocess
 import threading
@@ -152,6 +153,9 @@ def add_redis(root):
         (root / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path.lstrip("/"))
     shutil.move(root / program.lstrip("/"), (root / dist_root.SBIN).parent / "redis-server")
+    (root / "dev").mkdir()
+    os.mknod(root / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    (root / "dev/null").chmod(0o666)
 
 
 def test_storage_that_is_built_in_needs_redis_server_alone(rooted):
