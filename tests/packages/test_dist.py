@@ -121,7 +121,33 @@ def test_the_tarball_holds_what_an_operator_needs(arch):
 def test_everything_belongs_to_root_and_nobody_else_may_write(arch):
     for member in dist_root.members(arch):
         assert (member.uid, member.gid) == (0, 0) and not member.mode & 0o022, member.name
-        assert member.isdir() or member.isreg(), member.name
+        assert member.isdir() or member.isreg() or (member.issym() and "/" not in member.linkname), member.name
+
+
+def test_the_printed_commands_install_and_an_upgrade_keeps_what_the_operator_changed(directory):
+    """The commands of docs/operations.md, with another folder for /."""
+    dist_root.need_root()
+    place = dist_root.tarball(dist_root.OWN).parent
+    section = (dist_root.ROOT / "docs/operations.md").read_text().split("## Tarballs and containers")[1].split("\n## ")[0]
+    check, install, upgrade = re.findall(r"^(?:sha256sum|tar) .*", section, re.M)
+    root = directory / "root"
+    (root / "usr/local").mkdir(parents=True)
+    (root / "usr/local").chmod(0o2775)
+
+    def run(command):
+        command = command.replace(" -C / ", f" -C {root} ").replace("amd64", dist_root.OWN)
+        subprocess.run(command, shell=True, cwd=place, check=True)
+
+    run(check)
+    run(install)
+    config = root / "etc/postoffice/config-dev.json"
+    shipped = config.read_text()
+    config.write_text("{}")
+    (root / dist_root.SBIN).write_text("the version before")
+    run(upgrade)
+    assert config.read_text() == "{}" and shipped != "{}"
+    assert (root / dist_root.SBIN).read_bytes()[:4] == b"\x7fELF"
+    assert (root / "usr/local").stat().st_mode & 0o7777 == 0o2775, "folders of the system stay as they are"
 
 
 # -------------------------------------------------------------------------------------------- in an empty root
