@@ -15,6 +15,8 @@
 #   make fuzz-NAME FUZZ_SECONDS=60
 #   make bench-idle bench-echo bench-mail bench-instructions bench-fair bench-storm
 #   make install DESTDIR= PREFIX=/usr/local
+#   make dist           tarballs with a static websocket-server, for amd64 and arm64 (ARCHES=amd64: for one)
+#   make dist-test      builds them twice and tries them in empty roots, as containers and under qemu (root, minutes)
 #   make clean
 
 CC ?= gcc
@@ -22,6 +24,8 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 SAN ?=
+# STATIC=1: statically linked, with the libraries that CFLAGS and LDFLAGS name (scripts/dist does).
+STATIC ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
@@ -35,10 +39,12 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@echo "  $(1)")
 
 comma := ,
-KEY := $(notdir $(firstword $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+KEY := $(notdir $(firstword $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(STATIC),-static)
 B := build/$(KEY)
 # The plain gcc build is the product and lies in the root; others stay in their folder.
-BIN := $(if $(SAN),$(B)/websocket-server,websocket-server)
+BIN := $(if $(SAN)$(STATIC),$(B)/websocket-server,websocket-server)
+# A cross compiler's own archiver knows its objects.
+AR := $(if $(filter %-gcc,$(CC)),$(CC:%-gcc=%-ar),ar)
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2
@@ -47,10 +53,11 @@ CFLAGS ?= -O2 -g
 POCFLAGS := -std=gnu11 -D_GNU_SOURCE -DPOSTOFFICE_VERSION='"$(VERSION)"' -I. -fno-omit-frame-pointer \
         $(WARN) $(HARDEN) $(CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
 LDFLAGS ?=
-POLDFLAGS := -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
+# -u: common/libc_static.c is linked in any case, before a library wants what glibc cannot do statically.
+POLDFLAGS := $(if $(STATIC),-static-pie -Wl$(comma)-u$(comma)getaddrinfo$(comma)--wrap=dlopen,-pie) -Wl,-z,relro,-z,now $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 LIBS := -levent_core -lhiredis -lcjson -lsodium -lz -lssl -lcrypto
 
-SOURCES := $(wildcard common/*.c config/*.c shm/*.c worker/*.c worker/*/*.c master/*.c)
+SOURCES := $(filter-out $(if $(STATIC),,common/libc_static.c),$(wildcard common/*.c config/*.c shm/*.c worker/*.c worker/*/*.c master/*.c))
 # The scripts that run inside Redis become C arrays. No tracked file includes a generated file.
 LUA := build/lua/mailbox_lua.c
 LUA_OBJECT := worker/mailbox/mailbox_lua.o
@@ -64,7 +71,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-instructions bench-fair bench-storm
+.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test clean install uninstall bench-idle bench-echo bench-mail bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
@@ -75,7 +82,7 @@ $(BIN): $(MAIN) $(ARCHIVE)
 $(ARCHIVE): $(filter-out $(MAIN),$(OBJECTS))
 	@rm -f $@
 	$(call say,AR   $@)
-	$(Q)ar rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 # The folder is a prerequisite because a removed script must leave the arrays too.
 $(LUA): scripts/embed_lua worker/mailbox/lua $(wildcard worker/mailbox/lua/*.lua)
@@ -123,8 +130,9 @@ programs: $(BIN) $(UNIT:%=$(B)/tests/unit/%) $(FUZZ:%=$(B)/tests/fuzz/fuzz_%) $(
 # (make -j -O runs them side by side, and keeps together what each says.)
 unit: $(UNIT:%=unit-%)
 
+# RUN=: a program that runs the tests of another architecture, such as qemu-aarch64-static.
 unit-%: $(B)/tests/unit/%
-	@echo "== $<"; $<
+	@echo "== $<"; $(RUN) $<
 
 # Unit tests in which allocations of the product fail: tests/torture/torture.c says how.
 torture:
@@ -250,12 +258,18 @@ bench-fair: $(BIN)
 lint:
 	@scripts/lint
 
+dist:
+	@scripts/dist $(ARCHES)
+
+dist-test:
+	@$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/packages/test_dist.py tests/packages/test_container.py
+
 clean:
-	rm -rf build websocket-server
+	rm -rf build dist websocket-server
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)/etc/postoffice $(DESTDIR)/etc/init.d $(DESTDIR)$(PREFIX)/share/doc/postoffice
-	install -m 755 websocket-server $(DESTDIR)$(PREFIX)/sbin/websocket-server
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/websocket-server
 	for f in config/config-*.json; do n=$(DESTDIR)/etc/postoffice/$${f##*/}; [ -e $$n ] || install -m 644 $$f $$n; done
 	install -m 755 scripts/jwks-fetch $(DESTDIR)$(PREFIX)/sbin/jwks-fetch
 	install -m 755 scripts/init.d/websocket-server $(DESTDIR)/etc/init.d/websocket-server

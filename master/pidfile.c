@@ -149,7 +149,7 @@ enum err pidfile_read(const char *path, pid_t *pid)
     else if (lock.l_type == F_UNLCK)
         err = ERR_DOWN;
     else if (!read_pid(fd, pid) ||
-             *pid <= 1) /* the holder of the lock has not written its pid yet */
+             *pid < 1) /* the holder of the lock has not written its pid yet */
         err = ERR_SYSTEM;
     close(fd);
     return err;
