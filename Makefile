@@ -262,13 +262,13 @@ install: all
 	install -m 755 websocket-server $(DESTDIR)$(PREFIX)/sbin/websocket-server
 	for f in config/config-*.json; do n=$(DESTDIR)/etc/postoffice/$${f##*/}; [ -e $$n ] || install -m 644 $$f $$n; done
 	install -m 755 scripts/jwks-fetch $(DESTDIR)$(PREFIX)/sbin/jwks-fetch
-	install -m 755 scripts/postoffice-address $(DESTDIR)$(PREFIX)/sbin/postoffice-address
+	install -m 755 scripts/postoffice-address scripts/postoffice-restore $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 scripts/init.d/websocket-server $(DESTDIR)/etc/init.d/websocket-server
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 644 scripts/postoffice.service $(DESTDIR)$(PREFIX)/lib/systemd/system/postoffice.service
 	install -m 644 README.md LICENSE CHANGELOG.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/postoffice/
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/websocket-server $(DESTDIR)$(PREFIX)/sbin/jwks-fetch $(DESTDIR)$(PREFIX)/sbin/postoffice-address $(DESTDIR)/etc/init.d/websocket-server \
+	rm -f $(DESTDIR)$(PREFIX)/sbin/websocket-server $(DESTDIR)$(PREFIX)/sbin/jwks-fetch $(DESTDIR)$(PREFIX)/sbin/postoffice-address $(DESTDIR)$(PREFIX)/sbin/postoffice-restore $(DESTDIR)/etc/init.d/websocket-server \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system/postoffice.service
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/postoffice
