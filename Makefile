@@ -64,7 +64,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
+.PHONY: upgrade-test all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
@@ -220,6 +220,10 @@ live: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 
 e2e: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 	@$(PYTEST) -n $(E2E_JOBS) --dist loadfile tests/e2e
+
+# The version that tests/packages/previous names beside this one, at one Redis: upgrade and rollback, node by node.
+upgrade-test: $(BIN)
+	@$(PYTEST) -rs tests/packages/test_upgrade.py
 
 # Memory of 20,000 idle sessions, plain and over TLS: fails above 1.5 KiB and 16.5 KiB each.
 bench-idle: $(BIN) $(B)/tests/bench/bench_idle
