@@ -13,7 +13,7 @@
 #   make torture        unit tests with allocations that fail
 #   make lint           clang-tidy, cppcheck, clang-format, shellcheck, luacheck
 #   make fuzz-NAME FUZZ_SECONDS=60
-#   make bench-idle bench-echo bench-mail bench-instructions bench-fair bench-storm
+#   make bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
 #   make install DESTDIR= PREFIX=/usr/local
 #   make dist           tarballs with a static websocket-server, for amd64 and arm64 (ARCHES=amd64: for one)
 #   make dist-test      builds them twice and tries them in empty roots, as containers and under qemu (root, minutes)
@@ -71,7 +71,11 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
+<<<<<<< HEAD
 .PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test clean install uninstall bench-idle bench-echo bench-mail bench-instructions bench-fair bench-storm
+=======
+.PHONY: upgrade-test all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
+>>>>>>> ops
 
 all: $(BIN)
 
@@ -229,6 +233,10 @@ live: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 e2e: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 	@$(PYTEST) -n $(E2E_JOBS) --dist loadfile tests/e2e
 
+# The version that tests/packages/previous names beside this one, at one Redis: upgrade and rollback, node by node.
+upgrade-test: $(BIN)
+	@$(PYTEST) -rs tests/packages/test_upgrade.py
+
 # Memory of 20,000 idle sessions, plain and over TLS: fails above 1.5 KiB and 16.5 KiB each.
 bench-idle: $(BIN) $(B)/tests/bench/bench_idle
 	@POSTOFFICE_BINARY=$(abspath $(BIN)) $(PYTHON) tests/bench/idle.py $(abspath $(B)/tests/bench/bench_idle)
@@ -249,6 +257,10 @@ bench-mail: $(BIN) $(B)/tests/bench/bench_mail
 # with, REPEAT= measurements to take the median of.
 bench-instructions: $(BIN)
 	@$(PYTHON) tests/bench/instructions.py $(TREE) $(if $(BEFORE),--against $(BEFORE)) --repeat $(or $(REPEAT),1)
+
+# Memory, file and CPU of Redis for stored mail, by size and recipients.
+bench-redis: $(BIN)
+	@POSTOFFICE_BINARY=$(abspath $(BIN)) $(PYTHON) tests/bench/redis_bytes.py
 
 # What one hostile token costs everybody else: mail of innocent pairs before and under each load, memory of workers and
 # Redis. SECONDS= under load a row, ROWS=name,name some of them.
@@ -272,12 +284,13 @@ install: all
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/websocket-server
 	for f in config/config-*.json; do n=$(DESTDIR)/etc/postoffice/$${f##*/}; [ -e $$n ] || install -m 644 $$f $$n; done
 	install -m 755 scripts/jwks-fetch $(DESTDIR)$(PREFIX)/sbin/jwks-fetch
+	install -m 755 scripts/postoffice-address scripts/postoffice-restore $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 scripts/init.d/websocket-server $(DESTDIR)/etc/init.d/websocket-server
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 644 scripts/postoffice.service $(DESTDIR)$(PREFIX)/lib/systemd/system/postoffice.service
 	install -m 644 README.md LICENSE CHANGELOG.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/postoffice/
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/websocket-server $(DESTDIR)$(PREFIX)/sbin/jwks-fetch $(DESTDIR)/etc/init.d/websocket-server \
+	rm -f $(DESTDIR)$(PREFIX)/sbin/websocket-server $(DESTDIR)$(PREFIX)/sbin/jwks-fetch $(DESTDIR)$(PREFIX)/sbin/postoffice-address $(DESTDIR)$(PREFIX)/sbin/postoffice-restore $(DESTDIR)/etc/init.d/websocket-server \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system/postoffice.service
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/postoffice

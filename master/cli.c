@@ -2,6 +2,7 @@
 
 #include "master/cmd_config.h"
 #include "master/cmd_keygen.h"
+#include "master/cmd_size.h"
 #include "master/cmd_source.h"
 #include "master/cmd_token.h"
 #include "master/rlimits.h"
@@ -30,6 +31,7 @@ static const char help_all[] =
     "  status           what a running server is doing\n"
     "  keygen           make a key for tokens\n"
     "  token            issue or verify a token\n"
+    "  size             what so many users need of a machine and of Redis\n"
     "  echo-test        a bare WebSocket echo on loopback, for test suites\n"
     "  version          print the version\n"
     "\n"
@@ -127,6 +129,7 @@ static const struct command {
       NULL },
     { "keygen", NULL, 0, NULL, cmd_keygen },
     { "token", NULL, 0, NULL, cmd_token },
+    { "size", NULL, 0, NULL, cmd_size },
     { "echo-test", help_echo, OPTION_PORT | OPTION_DEFLATE | OPTION_TLS, echo_test, NULL },
     { "version", help_version, 0, version, NULL },
 };
