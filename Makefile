@@ -71,11 +71,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-<<<<<<< HEAD
-.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test clean install uninstall bench-idle bench-echo bench-mail bench-instructions bench-fair bench-storm
-=======
-.PHONY: upgrade-test all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
->>>>>>> ops
+.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
