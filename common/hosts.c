@@ -78,7 +78,7 @@ static void add_localhost(const char *name, struct hosts_found *found)
 
 /* ---- DNS ---- */
 
-/* 500 addresses; what a longer answer has beyond that is not read. */
+/* Room for 500 addresses; the rest of a longer answer is not read. */
 enum { ANSWER_BYTES_MAX = 16384 };
 enum { HEADER_BYTES = 12, QUESTION_BYTES = 4, RECORD_BYTES = 10 };
 

@@ -26,7 +26,7 @@ struct hosts_found {
  * answered. */
 enum err hosts_find(const char *name, struct hosts_found *found);
 
-/* The two halves of hosts_find that read strangers' text. Both add to found. */
+/* The two halves of hosts_find that read strangers' text. Each half adds to found. */
 
 /* Adds the addresses that a file in the form of hosts(5) has for the name. A file that cannot be
  * read has none. */

@@ -1,7 +1,7 @@
 """Assembles the root that a Dockerfile describes, without an engine, and runs it as an engine would.
 
-Only what our Dockerfile uses is known; another instruction or option fails the test that reads it, so that nothing of
-the file is passed over. A container is a process in namespaces of its own: process 1, a network, a root that is read-only
+The parser knows the instructions that our Dockerfile uses; another instruction or option fails the test, so that nothing
+of the file is passed over. A container is a process in namespaces of its own: process 1, a network, a root that is read-only
 but for its volumes, an unprivileged user, and no way to more rights.
 """
 

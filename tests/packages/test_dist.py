@@ -284,7 +284,7 @@ def test_tls_to_clients_and_to_redis_needs_no_file_of_the_system(rooted, directo
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_unit_tests_pass_in_the_static_build(arch):
-    """All of this machine's architecture are in `make check`; here it is the ones that a static libc concerns."""
+    """`make check` runs all tests of this machine's architecture; here are those that a static libc concerns."""
     dist_root.tarball(arch)
     chosen = EMULATED if arch != dist_root.OWN else ["hosts", "users", "token_vectors", "tls"]
     emulator = dist_root.emulator(arch)
