@@ -8,8 +8,8 @@
  * statically linked applications". The Makefile links this file with STATIC=1 alone.
  *
  * Hosts come from common/hosts.c, users and groups from common/users.c. Functions that only unused
- * parts of OpenSSL and libevent call find nothing: modules (OpenSSL's default provider is built in),
- * the names of addresses, services and protocols, and gethostbyname.
+ * parts of OpenSSL and libevent call find nothing: modules (OpenSSL's default provider is built
+ * in), the names of addresses, services and protocols, and gethostbyname.
  */
 #include "common/hosts.h"
 #include "common/users.h"
