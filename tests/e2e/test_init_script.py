@@ -1,5 +1,6 @@
 """scripts/init.d/websocket-server on the built binary: actions and exit codes as LSB has them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -92,6 +93,22 @@ def test_a_broken_config_neither_starts_nor_reloads_nor_stops_anything(init):
     assert init("reload") != 0
     assert init("restart") != 0
     assert init.pid() == pid and running(pid), "restart checks before it stops"
+    init.post.config_file.write_text(good)
+
+
+def test_a_warning_neither_starts_nor_reloads_anything(init):
+    """check-config --strict; 6 is LSB's: not configured."""
+    good = init.post.config_file.read_text()
+    warned = json.dumps({**json.loads(good), "limits": {"queueBytes": 65536}})
+    keyless = json.dumps({**json.loads(good), "auth": {"keyDir": ""}})
+    for text, word in ((warned, "limits.queueBytes"), (keyless, "will not start until there is a key")):
+        init.post.config_file.write_text(text)
+        assert init("start") == 6
+        assert word in (init.post.directory / "init.log").read_text()
+    init.post.config_file.write_text(good)
+    assert init("start") == 0
+    init.post.config_file.write_text(warned)
+    assert init("reload") == 6
     init.post.config_file.write_text(good)
 
 

@@ -27,7 +27,7 @@ PLANTED = {
 }
 
 # Started first, so that the last to end is a short one.
-LONG = ["test_config_files", "test_config", "test_carrier", "test_keyfile", "test_session", "test_token"]
+LONG = ["test_config_text", "test_config_pack", "test_config_keys", "test_config", "test_carrier", "test_keyfile", "test_session", "test_token"]
 
 
 def run(folder, name):
