@@ -118,14 +118,20 @@ struct msg *msg_ref(struct msg *msg)
     return msg;
 }
 
+/* Not inlined: most calls of msg_unref drop a reference that is not the last, and must stay cheap.
+ */
+static __attribute__((noinline)) void msg_end(struct msg *msg)
+{
+    if (msg->packed)
+        msg_unref(msg->packed);
+    give_back(msg);
+}
+
 void msg_unref(struct msg *msg)
 {
     if (!msg)
         return;
     assert(msg->refs > 0);
-    if (--msg->refs)
-        return;
-    if (msg->packed)
-        msg_unref(msg->packed);
-    give_back(msg);
+    if (--msg->refs == 0)
+        msg_end(msg);
 }

@@ -83,7 +83,7 @@ def build_program(tree, directory):
         sys.exit(f"bench-instructions: {archive} is missing: run make in {tree}")
     subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", f"-I{tree}", "-o", program,
                     pathlib.Path(__file__).with_name("bench_instructions.c"), archive,
-                    "-levent_core", "-lhiredis", "-lcjson", "-lsodium"], check=True)
+                    "-levent_core", "-lhiredis", "-lcjson", "-lsodium", "-lz", "-lssl", "-lcrypto"], check=True)
     return program
 
 

@@ -246,7 +246,8 @@ void gate_close(struct gate *gate, bool whole_server)
 
 void gate_flush(struct gate *gate)
 {
-    visitors_go_on(&gate->visitors);
+    if (!turnstile_rests(&gate->visitors.turnstile))
+        visitors_go_on(&gate->visitors);
     if (visitors_flush(&gate->visitors))
         slot_set_pending(gate->office->region, gate->office->slot, gate->visitors.count);
 }

@@ -46,6 +46,12 @@ void turnstile_init(struct turnstile *turnstile);
 void turnstile_enter(struct turnstile *turnstile, struct turnstile_place *place);
 /* Takes the place out. Does nothing for a place that does not wait. */
 void turnstile_leave(struct turnstile *turnstile, struct turnstile_place *place);
+/* Is there nothing to do in this turn? Most turns have no visitors, and must not pay for the rows.
+ */
+static inline bool turnstile_rests(const struct turnstile *turnstile)
+{
+    return turnstile->count == 0 && turnstile->spent_ns == 0;
+}
 /* Takes out the place whose step is next, after the last step is over; NULL: no step fits into this
  * turn. */
 struct turnstile_place *turnstile_next(struct turnstile *turnstile);

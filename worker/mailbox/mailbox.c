@@ -124,6 +124,16 @@ void mailbox_tick(struct mailbox *mailbox)
         mailbox_ask_tick(mailbox);
 }
 
+bool mailbox_has_counts(const struct mailbox *mailbox)
+{
+    const struct mailbox_counts *counts = &mailbox->counts;
+
+    return (counts->trimmed | counts->repeated | counts->retried | counts->errors | counts->bad |
+            counts->places_dropped | counts->devices_forgotten | counts->pages_waited |
+            counts->bodies_shared | counts->bodies_gone | counts->turns_waited) != 0;
+}
+_Static_assert(sizeof(struct mailbox_counts) == 11 * sizeof(uint64_t), "each count is asked for");
+
 struct mailbox_counts mailbox_take_counts(struct mailbox *mailbox)
 {
     struct mailbox_counts counts = mailbox->counts;

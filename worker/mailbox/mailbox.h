@@ -77,6 +77,8 @@ struct mailbox_counts {
 };
 /* Since the last call. */
 struct mailbox_counts mailbox_take_counts(struct mailbox *mailbox);
+/* Is there any? Asked at the end of each turn, and nearly always false. */
+bool mailbox_has_counts(const struct mailbox *mailbox);
 /* New limits from a reload: mailbox.maxMessages, maxAgeSeconds, dedupeSeconds and full. */
 void mailbox_configure(struct mailbox *mailbox, const struct config *config);
 

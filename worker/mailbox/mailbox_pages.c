@@ -259,10 +259,11 @@ void mailbox_pages_turn(struct mailbox *mailbox)
 
 uint64_t mailbox_pages_wait_ms(const struct mailbox *mailbox)
 {
-    uint64_t now = now_us(), wake = mailbox->pages.wake_us;
+    uint64_t now, wake = mailbox->pages.wake_us;
 
     if (TAILQ_EMPTY(&mailbox->pages.waiting) || wake == UINT64_MAX)
         return 0;
+    now = now_us();
     return wake > now ? (wake - now + 999) / 1000 : 1;
 }
 

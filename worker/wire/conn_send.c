@@ -7,7 +7,8 @@
 #include "worker/wire/deflate_form.h"
 
 /* Every frame enters the outbox by queue_msg or queue_answer. */
-static enum err queue_msg(struct conn *conn, struct msg *msg, struct outbox_position position)
+static inline enum err queue_msg(struct conn *conn, struct msg *msg,
+                                 struct outbox_position position)
 {
     if (conn->outbox.bytes == 0) /* nothing waited until now */
         conn->progress_ms = conn->measured_ms = loop_now_ms(conn->host->loop);
@@ -40,13 +41,14 @@ static void tally_packed(const struct conn *conn, enum deflate_made made, uint64
     conn_tally(conn->host, STAT_deflate_out_bytes, packed_len);
 }
 
-/* Returns what is queued in place of msg. stored: a position takes the place of the first byte. */
+/* For connections that compress. Returns what is queued in place of msg. stored: a position takes
+ * the place of the first byte. */
 static struct msg *form_to_queue(struct conn *conn, struct msg *msg, bool stored)
 {
     enum deflate_made made;
     struct msg *form;
 
-    if (!conn->deflate || !deflate_is_worth(conn->deflate, msg->len))
+    if (!deflate_is_worth(conn->deflate, msg->len))
         return msg;
     if (deflate_leaves_in_order(conn->deflate, msg->len)) {
         if (msg->kind == MSG_ANSWER)
@@ -144,7 +146,8 @@ enum err conn_send(struct conn *conn, struct msg *msg)
 
     if (conn->state != CONN_OPEN)
         return ERR_DOWN;
-    msg = form_to_queue(conn, msg, false);
+    if (conn->deflate)
+        msg = form_to_queue(conn, msg, false);
     if (bounded && !shed_for(conn, msg)) {
         if (msg->kind == MSG_SIGNAL)
             conn_tally(conn->host, STAT_signals_shed, 1);
@@ -160,7 +163,9 @@ enum err conn_send_at(struct conn *conn, struct msg *msg, struct outbox_position
 {
     if (conn->state != CONN_OPEN)
         return ERR_DOWN;
-    return queue_msg(conn, form_to_queue(conn, msg, position.ms || position.n), position);
+    if (conn->deflate)
+        msg = form_to_queue(conn, msg, position.ms || position.n);
+    return queue_msg(conn, msg, position);
 }
 
 enum err conn_answer(struct conn *conn, enum ws_opcode opcode, struct slice payload)
