@@ -233,6 +233,10 @@ e2e: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 upgrade-test: $(BIN)
 	@$(PYTEST) -rs tests/packages/test_upgrade.py
 
+# Every block of commands that README.md, docs/operations.md and the man pages print, in a throw-away copy of this machine.
+printed-test: all
+	@$(PYTEST) -rs tests/packages/test_printed.py
+
 # Memory of 20,000 idle sessions, plain and over TLS: fails above 1.5 KiB and 16.5 KiB each.
 bench-idle: $(BIN) $(B)/tests/bench/bench_idle
 	@POSTOFFICE_BINARY=$(abspath $(BIN)) $(PYTHON) tests/bench/idle.py $(abspath $(B)/tests/bench/bench_idle)
