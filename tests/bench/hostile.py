@@ -294,11 +294,13 @@ def deflate_bursts(target, end):
 
 
 def bombs(target, end):
-    """Messages of a few hundred bytes that are 1 MiB of text, at full speed, in as many sessions as an address may have."""
+    """Messages of a few hundred bytes that are 1 MiB of text, at full speed, in half as many sessions as an address may have:
+    with more, those that look for the worker would turn others out.
+    """
     frame = compressed_frame(json.dumps({"from": target.address, "to": ["nobody"], "type": 2, "subject": "", "id": "bomb",
                                          "content": "x" * 1_000_000}).encode())
     threads = [threading.Thread(target=pump, args=(target, lambda: frame * 16, end), kwargs={"device": f"bomb{i}",
-               "compressed": True}, daemon=True) for i in range(8)]
+               "compressed": True}, daemon=True) for i in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

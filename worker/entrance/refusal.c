@@ -53,6 +53,7 @@ void refusal_linger(struct visitor *visitor)
         return;
     }
     buf_fini(&visitor->head);
+    visitor->overdue = false; /* the wait is a new one */
     wheel_set(&visitors->wheel, &visitor->timer, loop_now_ms(visitors->office->loop) + LINGER_MS);
 }
 

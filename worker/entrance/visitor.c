@@ -128,6 +128,23 @@ static bool read_head(struct visitor *visitor)
     return false;
 }
 
+/* The visitor's time is over. */
+static void time_out(struct visitor *visitor)
+{
+    visitor->overdue = false;
+    if (!visitor->answered && !visitor->announced)
+        announcement_log(visitor, "it did not come in time");
+    else if (visitor->tls && !visitor->secure && !visitor->answered)
+        stats_add(visitor->visitors->office->stats, STAT_tls_failed_late, 1);
+    if (visitor->answered || !visitor->announced)
+        visitor_part(visitor);
+    else
+        refusal_give(visitor, &(struct http_refusal){
+                                  .status = 408,
+                                  .code = "timeout",
+                                  .message = "the request head did not arrive in time" });
+}
+
 /* One step of the visitor's way. */
 static void go_on(struct visitor *visitor)
 {
@@ -136,6 +153,10 @@ static void go_on(struct visitor *visitor)
     visitor->place.dear = false;
     if (!greeting && loop_rewatch(visitor->visitors->office->loop, &visitor->watch, LOOP_READ)) {
         visitor_part(visitor);
+        return;
+    }
+    if (visitor->overdue) {
+        time_out(visitor);
         return;
     }
     if (visitor->answered) {
@@ -187,22 +208,14 @@ void visitors_go_on(struct visitors *visitors)
     turnstile_settle(&visitors->turnstile, stop_watching);
 }
 
+/* Thousands of visitors may be overdue at once: they go as the others come. */
 static void on_due(struct wheel_node *node, uint64_t now_ms)
 {
     struct visitor *visitor = (struct visitor *)((char *)node - offsetof(struct visitor, timer));
 
     (void)now_ms;
-    if (!visitor->answered && !visitor->announced)
-        announcement_log(visitor, "it did not come in time");
-    else if (visitor->tls && !visitor->secure && !visitor->answered)
-        stats_add(visitor->visitors->office->stats, STAT_tls_failed_late, 1);
-    if (visitor->answered || !visitor->announced)
-        visitor_part(visitor);
-    else
-        refusal_give(visitor, &(struct http_refusal){
-                                  .status = 408,
-                                  .code = "timeout",
-                                  .message = "the request head did not arrive in time" });
+    visitor->overdue = true;
+    turnstile_enter(&visitor->visitors->turnstile, &visitor->place);
 }
 
 void visitors_init(struct visitors *visitors, struct office *office)

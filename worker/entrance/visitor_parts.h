@@ -36,6 +36,7 @@ struct visitor {
     bool answered;  /* refused: bytes are dropped until the peer's end of file */
     bool uncounted; /* past limits.connectionsPerIP */
     bool secure;    /* the handshake of TLS is over */
+    bool overdue;   /* the next step is the end */
     struct http_parser parser;
 };
 
