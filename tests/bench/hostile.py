@@ -326,10 +326,28 @@ def busy_core(_, end):
         pass
 
 
+def busy_pair(_, end):
+    """No client at all: two processes that wait for each other, as a worker under attack and Redis do, half a millisecond of
+    work each, and so one core together. The row shows what such a neighbour alone makes of a mail that passes three processes.
+    """
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    mine, other = socket.socketpair()
+    if os.fork() == 0:
+        mine, other = other, mine
+    else:
+        mine.send(b"x")
+    other.close()
+    while time.monotonic() < end and mine.recv(1):
+        until = time.thread_time() + 0.0005
+        while time.thread_time() < until:
+            pass
+        mine.send(b"x")
+
+
 LOADS = {load.__name__: load for load in (
     history_bursts, thread_histories, silent_replays, opens, invented_addresses, empty_mails, fresh_buckets, expiring_mails,
     many_devices, recall_bursts, presence_bursts, slow_heads, ring_bursts, deflate_bursts, bombs)}
-CONTROLS = {"busy_core": busy_core}
+CONTROLS = {control.__name__: control for control in (busy_core, busy_pair)}
 # Eight sessions, as many as an address may have: more would turn each other out. slow_heads needs none.
 TOGETHER = ["history_bursts", "thread_histories", "invented_addresses", "empty_mails", "fresh_buckets", "expiring_mails",
             "recall_bursts", "presence_bursts", "slow_heads"]
