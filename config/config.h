@@ -128,6 +128,7 @@ struct config {
         int64_t acks_per_s, acks_burst; /* likewise */
         /* A rate of 0: no limit. */
         int64_t stored_bytes_per_s, stored_bytes_burst, new_mailboxes_per_minute;
+        int64_t inflated_bytes_per_s; /* of an address, on a worker; 0: no limit */
         int64_t queue_bytes, ring_queue_bytes, slow_consumer_s,
             connections_per_ip;     /* connections_per_ip 0: no limit */
         int64_t pending_handshakes; /* a worker */
@@ -177,6 +178,7 @@ struct config {
         bool enabled, takeover;
         int64_t min_bytes, level, mem_level, window_bits;
         int64_t takeover_sessions; /* of a worker */
+        int64_t large_bytes_per_s; /* of a worker; 0: no limit */
     } compression;
 
     struct {

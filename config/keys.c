@@ -205,6 +205,9 @@ const struct key config_keys[] = {
            "Bytes that one address may store at once after a pause."),
     NUMBER("limits.newMailboxesPerMinute", limits.new_mailboxes_per_minute, 5000, 0, 100000000, CONFIG_LIVE,
            "Addresses a minute, never heard of before, that one address may send mail to; past it rate-limited. 0: no limit."),
+    NUMBER("limits.inflatedBytesPerSecond", limits.inflated_bytes_per_s, 2097152, 0, 1073741824, CONFIG_LIVE,
+           "Text a second that the compressed messages of one address may be on a worker, over all its sessions; past it they "
+           "are read later. 0: no limit."),
     NUMBER("limits.queueBytes", limits.queue_bytes, 1048576, 65536, 1073741824, CONFIG_LIVE,
            "Unsent bytes that wait for one session; past it signals are shed, lowest level first."),
     NUMBER("limits.ringQueueBytes", limits.ring_queue_bytes, 2097152, 0, 1073741824, CONFIG_LIVE,
@@ -315,6 +318,9 @@ const struct key config_keys[] = {
            "The window of a session with takeover is 2^this bytes; its compressor needs four times as much."),
     NUMBER("compression.takeoverSessions", compression.takeover_sessions, 256, 1, 1000000, CONFIG_LIVE,
            "Sessions with takeover on one worker; past it new sessions get none."),
+    NUMBER("compression.largeBytesPerSecond", compression.large_bytes_per_s, 262144, 0, 1073741824, CONFIG_LIVE,
+           "Bytes a second, in messages above 64 KiB, that one worker compresses; past it such a message leaves as it is. "
+           "0: no limit."),
 
     TEXT("log.level", log.level, "info", CONFIG_LIVE, "The least that is logged.",
          .check = check_level, .allowed = "debug, info, warn or error"),

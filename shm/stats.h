@@ -113,6 +113,7 @@
     X(deflate_in)        /* compressed messages from clients */                                    \
     X(deflate_in_bytes)  /* their bytes as they came */                                            \
     X(deflate_in_plain)  /* their bytes inflated */                                                \
+    X(deflate_waits)     /* sessions read from later: their address has sent too much of them */   \
     X(deflate_too_large) /* close 1009: longer than limits.messageBytes when inflated */           \
     X(deflate_bad)       /* close 1007: not DEFLATE */                                             \
     X(deflate_out)       /* compressed messages queued, counted for each recipient */              \
@@ -120,6 +121,7 @@
     X(deflate_out_bytes) /* their bytes compressed */                                              \
     X(deflate_runs)      /* times that a message was compressed: once for many recipients */       \
     X(deflate_no_gain)   /* messages that would not have got smaller, and left as they are */      \
+    X(deflate_no_share)  /* large messages that left as they are: too many a second */             \
     X(deflate_no_memory) /* messages that left as they are for want of memory */                   \
     X(pings_sent)                                                                                  \
     X(peers_dead)        /* sessions closed for silence: no answer to a ping */                    \

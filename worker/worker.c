@@ -30,6 +30,7 @@
 #include "worker/router/router.h"
 #include "worker/service/service.h"
 #include "worker/session/allowance.h"
+#include "worker/session/inflation.h"
 #include "worker/session/session.h"
 #include "worker/token/token.h"
 #include "worker/token/token_memory.h"
@@ -215,6 +216,7 @@ static void on_beat(void *arg)
     uint64_t out = stats_get(office->stats, STAT_messages_out);
 
     allowances_tick(office);
+    deflate_host_beat(&office->host.deflate);
     if (office->mailbox) {
         mailbox_tick(office->mailbox);
         service_beat(office);
@@ -289,6 +291,7 @@ static void on_turn_end(void *arg)
         worker_drain_step(worker);
     if (worker->clerk)
         clerk_turn(worker->clerk);
+    inflation_turn(office);
     groups_turn(office);
     if (office->mailbox) {
         if (catch_up_some(office, CATCH_UP_STEP))
@@ -318,6 +321,7 @@ static void on_turn_end(void *arg)
 
 static const struct conn_calls session_calls = {
     .message = router_message,
+    .inflated = inflation_note,
     .deadline = session_on_deadline,
     .stored_left = life_on_stored_left,
     .has_room = life_on_room,

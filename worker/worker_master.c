@@ -50,6 +50,7 @@ static void apply_limits(struct office *office)
                          .window_bits = (uint8_t)config->compression.window_bits,
                          .min_bytes = (uint64_t)config->compression.min_bytes,
                          .takeover_max = (uint32_t)config->compression.takeover_sessions,
+                         .large_per_s = config->compression.large_bytes_per_s,
                      });
     if (office->reach) /* made after the first call */
         reach_set_wait_bytes(office->reach, (uint64_t)config->limits.ring_queue_bytes);

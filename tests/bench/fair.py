@@ -11,6 +11,7 @@ SECONDS=30 under load a row; ROWS=history_bursts,opens,together of them. A row t
 """
 
 import asyncio
+import contextlib
 import os
 import pathlib
 import re
@@ -98,6 +99,44 @@ class Pair:
         return result
 
 
+# -------------------------------------------------------------------------------------------------------- the machine
+
+
+class Usage:
+    """What processes use of the cores, and how long they wait for one, from when this was made. The kernel keeps both; a
+    process that wakes and finds both cores taken waits, whatever the server does.
+    """
+
+    def __init__(self, pids, redis):
+        self.pids, self.redis = pids, redis
+        redis.config_set("slowlog-log-slower-than", 1000)
+        redis.slowlog_reset()
+        self.began, self.first = time.monotonic(), self.read()
+
+    def read(self):
+        figures = {}
+        for name, pid in self.pids.items():
+            with contextlib.suppress(OSError):
+                figures[name] = [int(word) for word in pathlib.Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()]
+        return figures
+
+    def text(self):
+        """Of each process: its part of a core, and the mean wait for a core; then what Redis was busy with longest."""
+        elapsed, now = time.monotonic() - self.began, self.read()
+        parts = []
+        for name, first in self.first.items():
+            run, wait, count = (a - b for a, b in zip(now.get(name, first), first))
+            parts.append(f"{name} {run / elapsed / 1e7:.0f} % (waits {wait / max(count, 1) / 1e6:.2f} ms)")
+        with contextlib.suppress(redis_client.RedisError):
+            slow = self.redis.slowlog_get(128)
+            longest = max((entry["duration"] for entry in slow), default=0)
+            parts.append(f"Redis above 1 ms: {len(slow)}, longest {longest / 1000:.1f} ms")
+            if os.environ.get("SLOWLOG"):
+                for entry in sorted(slow, key=lambda entry: -entry["duration"])[:5]:
+                    parts.append(f"\n        {entry['duration'] / 1000:.1f} ms {entry['command'][:300]!r}")
+        return "   ".join(parts)
+
+
 # ------------------------------------------------------------------------------------------------------------- memory
 
 
@@ -168,7 +207,7 @@ class Row:
         self.figures = {}  # "same", "other": (before, under load)
         self.refused = 0
         self.worker_mib = self.redis_mib = 0
-        self.broken_off = ""
+        self.broken_off = self.usage = ""
 
     def ratio(self, where, index=1):
         before, under = self.figures[where]
@@ -187,6 +226,7 @@ class Row:
                      f"  ×{self.ratio(where, i + 1):6.1f}" for i, what in ((0, "accepted"), (2, "delivered"))]
             met = "met" if max(self.ratio(where, 1), self.ratio(where, 3)) <= GOALS[where] else f"MISSED (at most ×{GOALS[where]})"
             print(f"    {where:<6} worker: {'   '.join(cells)}   {met}", flush=True)
+        print(f"    cores: {self.usage}", flush=True)
 
 
 def fill(server, address):
@@ -222,12 +262,16 @@ async def measure(row, server, redis, result, quiet_s):
     watch = Watch(server, redis)
     if row == "together" or row in hostile.FULL_MAILBOX:
         await asyncio.to_thread(fill, server, "mallory")
+    watch.begin()  # before the first figures, so that both are disturbed alike
     await asyncio.gather(*(pair.write(quiet_s, "before") for pair in pairs.values()))
-    watch.begin()
+    workers = server.worker_pids()
+    usage = Usage({**{f"worker {slot}": workers[slot] for slot in sorted(workers)}, "Redis": redis.process.pid,
+                   "the pairs": os.getpid()}, watch.client)
     watch.attackers = await asyncio.to_thread(attack, row, server, result.seconds)
     try:
         await asyncio.gather(*(pair.write(result.seconds, "under") for pair in pairs.values()))
     finally:
+        result.usage = usage.text()
         for attacker in watch.attackers:
             attacker.kill()
             attacker.wait()

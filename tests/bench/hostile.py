@@ -13,11 +13,14 @@ import itertools
 import json
 import os
 import pathlib
+import random
 import resource
 import select
 import socket
 import sys
+import threading
 import time
+import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
@@ -45,18 +48,21 @@ def path(target, **query):
     return "/ws?" + "&".join(f"{name}={value}" for name, value in {"clientID": target.address, **query}.items())
 
 
-def dial(target, **query):
+def dial(target, compressed=False, **query):
     """A connection that has sent its request; None when the server does not take it."""
+    over = {"Sec-WebSocket-Extensions": "permessage-deflate"} if compressed else None
     try:
         line = clients.Raw(target.port, SOURCE)
-        line.send(clients.request(path(target, **query), token=target.token))
+        line.send(clients.request(path(target, **query), token=target.token, over=over))
         return line
     except OSError:
         return None
 
 
 def begin(target, **query):
-    """An open session, after its `welcome`; None when there is none. With target.worker on that worker alone."""
+    """An open session, after its `welcome`; None when there is none. With target.worker on that worker alone. With
+    compressed=True the session has agreed on compression. A welcome is too short to be compressed.
+    """
     aside = []
     try:
         for _ in range(40):
@@ -85,6 +91,15 @@ def text_frame(data):
     length = bytes([0x80 | size]) if size < 126 else \
         bytes([0x80 | 126]) + size.to_bytes(2, "big") if size < 65536 else bytes([0x80 | 127]) + size.to_bytes(8, "big")
     return b"".join([b"\x81", length, b"\0\0\0\0", data])
+
+
+def compressed_frame(data):
+    """The same, compressed by itself (RFC 7692 7.2.1)."""
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = (squeezer.compress(data) + squeezer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    frame = bytearray(text_frame(packed))
+    frame[0] |= 0x40
+    return bytes(frame)
 
 
 def message(target, to, subject="", content="", **fields):
@@ -258,6 +273,50 @@ def ring_bursts(target, end):
     del silent
 
 
+def words(size):
+    """Text that a compressor makes much smaller, and works on: words of a small vocabulary."""
+    source = random.Random(1)
+    vocabulary = ["".join(source.choices("etaoinshrdlu", k=source.randint(2, 9))) for _ in range(500)]
+    text = " ".join(source.choices(vocabulary, k=size // 4))
+    return text[:size]
+
+
+def deflate_bursts(target, end):
+    """Signals of 1 MiB of text, compressed, to sessions of the address that read, and have agreed on compression: the server
+    inflates each, and compresses each.
+    """
+    envelope = json.dumps({"from": target.address, "to": [target.address], "type": 2, "subject": "", "id": "burst",
+                           "content": base64.b64encode(words(750_000).encode()).decode()}).encode()
+    frame = compressed_frame(envelope)
+    readers = [begin(target, compressed=True, device=f"reader{i}") for i in range(3)]
+    threading.Thread(target=swallow, args=([line.socket for line in readers if line],), daemon=True).start()
+    pump(target, lambda: frame, end, device="burst", compressed=True)
+
+
+def bombs(target, end):
+    """Messages of a few hundred bytes that are 1 MiB of text, at full speed, in half as many sessions as an address may have:
+    with more, those that look for the worker would turn others out.
+    """
+    frame = compressed_frame(json.dumps({"from": target.address, "to": ["nobody"], "type": 2, "subject": "", "id": "bomb",
+                                         "content": "x" * 1_000_000}).encode())
+    threads = [threading.Thread(target=pump, args=(target, lambda: frame * 16, end), kwargs={"device": f"bomb{i}",
+               "compressed": True}, daemon=True) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def swallow(sockets):
+    """Reads and drops what comes, until all of them have ended."""
+    while sockets:
+        for each in select.select(sockets, [], [], 1)[0]:
+            with contextlib.suppress(OSError):
+                if each.recv(1 << 20):
+                    continue
+            sockets.remove(each)
+
+
 def busy_core(_, end):
     """No client at all: one core is busy, as the core of a worker under attack is. The row shows how much of the other rows
     is the machine's: on two cores everybody else shares the core that is left.
@@ -267,10 +326,28 @@ def busy_core(_, end):
         pass
 
 
+def busy_pair(_, end):
+    """No client at all: two processes that wait for each other, as a worker under attack and Redis do, half a millisecond of
+    work each, and so one core together. The row shows what such a neighbour alone makes of a mail that passes three processes.
+    """
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    mine, other = socket.socketpair()
+    if os.fork() == 0:
+        mine, other = other, mine
+    else:
+        mine.send(b"x")
+    other.close()
+    while time.monotonic() < end and mine.recv(1):
+        until = time.thread_time() + 0.0005
+        while time.thread_time() < until:
+            pass
+        mine.send(b"x")
+
+
 LOADS = {load.__name__: load for load in (
     history_bursts, thread_histories, silent_replays, opens, invented_addresses, empty_mails, fresh_buckets, expiring_mails,
-    many_devices, recall_bursts, presence_bursts, slow_heads, ring_bursts)}
-CONTROLS = {"busy_core": busy_core}
+    many_devices, recall_bursts, presence_bursts, slow_heads, ring_bursts, deflate_bursts, bombs)}
+CONTROLS = {control.__name__: control for control in (busy_core, busy_pair)}
 # Eight sessions, as many as an address may have: more would turn each other out. slow_heads needs none.
 TOGETHER = ["history_bursts", "thread_histories", "invented_addresses", "empty_mails", "fresh_buckets", "expiring_mails",
             "recall_bursts", "presence_bursts", "slow_heads"]

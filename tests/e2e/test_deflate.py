@@ -60,10 +60,11 @@ def words(count, seed=1):
     return " ".join(choose.choice(["alpha", "beta", "gamma", "中文", "δ"]) for _ in range(count))
 
 
-def raw_deflate(server, address):
+def raw_deflate(server, address, device="", behind=b""):
+    """A connection that has agreed on compression; `behind` leaves with the request."""
     raw = Raw(server.port)
-    raw.send(request(f"/ws?clientID={urllib.parse.quote(address, safe='')}", token=server.token(address),
-                     over={"Sec-WebSocket-Extensions": "permessage-deflate"}))
+    raw.send(request(f"/ws?clientID={urllib.parse.quote(address, safe='')}&device={device}", token=server.token(address),
+                     over={"Sec-WebSocket-Extensions": "permessage-deflate"}).encode() + behind)
     answer = raw.answer()
     assert answer.status == 101
     raw.agreed = answer.headers.get("sec-websocket-extensions")

@@ -55,6 +55,20 @@ def test_a_large_body_for_many_is_stored_once_and_goes_to_redis_once(server, red
     run(check())
 
 
+def test_a_body_that_is_stored_once_passes_through_no_script(server, redis):
+    """Lua reads every byte of a string: 1 MB holds Redis for two milliseconds, and a plain SET for a twentieth of that."""
+    async def check():
+        one = server()
+        sender = await PythonClient.open(one, "ann")
+        with redis.monitored() as lines:
+            await sent(sender, ["bob", "cat"], LARGE)
+        large = [line for line in lines if len(line) > len(LARGE)]
+        assert [line.split('"')[1].upper() for line in large] == ["SET"]
+        assert " lua]" not in large[0].split('"')[0]
+        await sender.close()
+    run(check())
+
+
 def test_a_small_body_and_a_body_for_one_are_stored_with_their_letters(server, redis):
     async def check():
         one = server()

@@ -30,7 +30,6 @@ static const char *const names[] = {
     [SCRIPT_RECALL] = "recall",
     [SCRIPT_JOIN] = "join",
     [SCRIPT_SERVICE] = "service",
-    [SCRIPT_BODY] = "body",
     [SCRIPT_SPEND] = "spend",
 };
 _Static_assert(sizeof names / sizeof names[0] == SCRIPT_COUNT, "each script has a name here");

@@ -182,6 +182,45 @@ static void the_bucket_of_a_large_service_does_not_run_over(void **state)
         allowance_release(&office, allowance);
 }
 
+static void text_that_was_inflated_makes_the_address_wait(void **state)
+{
+    struct allowance *allowance = allowance_hold(&office, key_of(1), false);
+    struct allowance *other = allowance_hold(&office, key_of(2), false);
+
+    (void)state;
+    office.config->limits.inflated_bytes_per_s = 1000;
+    allowance_note_inflated(&office, allowance, 1000); /* a second's worth is free */
+    assert_int_equal(allowance_inflation_wait(&office, allowance), 0);
+    allowance_note_inflated(&office, allowance, 5000);
+    assert_int_equal(allowance_inflation_wait(&office, allowance), 5000);
+    assert_int_equal(allowance_inflation_wait(&office, other), 0);
+    /* A new session goes on with what the last one owed. */
+    allowance_release(&office, allowance);
+    pass_ms(2000);
+    allowances_tick(&office);
+    allowance = allowance_hold(&office, key_of(1), false);
+    assert_int_equal(allowance_inflation_wait(&office, allowance), 3000);
+    pass_ms(3000);
+    assert_int_equal(allowance_inflation_wait(&office, allowance), 0);
+    allowance_release(&office, allowance);
+    allowance_release(&office, other);
+}
+
+static void the_programs_of_a_service_may_inflate_as_much_each(void **state)
+{
+    struct allowance *allowance = allowance_hold(&office, key_of(1), true);
+
+    (void)state;
+    assert_ptr_equal(allowance_hold(&office, key_of(1), true), allowance);
+    office.config->limits.inflated_bytes_per_s = 1000;
+    allowance_note_inflated(&office, allowance, 6000);
+    assert_int_equal(allowance_inflation_wait(&office, allowance), 2000);
+    office.config->limits.inflated_bytes_per_s = 0; /* no limit */
+    assert_int_equal(allowance_inflation_wait(&office, allowance), 0);
+    allowance_release(&office, allowance);
+    allowance_release(&office, allowance);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -192,6 +231,8 @@ int main(void)
         T(the_bucket_of_a_large_service_does_not_run_over),
         T(acknowledgements_have_a_bucket_of_their_own),
         T(not_more_than_so_many_are_kept_without_a_holder),
+        T(text_that_was_inflated_makes_the_address_wait),
+        T(the_programs_of_a_service_may_inflate_as_much_each),
         T(replacements_have_a_floor_for_the_device_and_for_the_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -341,6 +341,64 @@ static void a_stored_message_leaves_compressed_behind_its_position(void **state)
     msg_unref(msg);
 }
 
+static void what_a_held_connection_is_fed_waits(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    start(false);
+    buf_init(&out, 1 << 20);
+    add_zeros(&out, 1000);
+    conn_hold(conn);
+    conn_feed(conn, buf_slice(&out));
+    turns(3);
+    assert_int_equal(message_count, 0);
+    conn_release(conn);
+    turns(2);
+    assert_int_equal(message_count, 1);
+    assert_int_equal(message_len, 1000);
+    buf_fini(&out);
+}
+
+/* Sends a text of this length, and returns whether it left compressed. */
+static bool leaves_compressed(unsigned number, size_t len)
+{
+    struct msg *msg = text_msg(number, len, MSG_SIGNAL, 0, false);
+    uint64_t before = conn_waiting(conn);
+    bool compressed;
+
+    assert_int_equal(conn_send(conn, msg), OK);
+    compressed = conn_waiting(conn) - before < len / 2;
+    turns(2);
+    msg_unref(msg);
+    return compressed;
+}
+
+static void large_messages_are_compressed_within_their_share(void **state)
+{
+    static char text[80000];
+    struct deflate_settings settings = host.deflate.settings;
+
+    (void)state;
+    memset(text, 'x', sizeof text);
+    settings.large_per_s = 100000;
+    deflate_host_set(&host.deflate, &settings);
+    start(false);
+    assert_true(leaves_compressed(1, 80000));
+    assert_true(leaves_compressed(2, 80000)); /* more than is left: a debt of 60,000 */
+    assert_false(leaves_compressed(3, 80000));
+    assert_true(leaves_compressed(4, DEFLATE_LARGE)); /* not a large one */
+    assert_int_equal(conn_answer(conn, WS_TEXT, slice_make(text, sizeof text)), OK);
+    assert_true(conn->outbox.answer_bytes >= sizeof text);
+    turns(2);
+    deflate_host_beat(&host.deflate);
+    assert_true(leaves_compressed(5, 80000)); /* of the 40,000 that the beat has brought */
+    assert_false(leaves_compressed(6, 80000));
+    deflate_host_beat(&host.deflate);
+    deflate_host_beat(&host.deflate);
+    assert_true(leaves_compressed(7, 80000));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -348,6 +406,8 @@ int main(void)
         T(messages_that_inflate_to_much_come_one_a_turn),
         T(a_connection_that_is_held_rests_until_it_is_released),
         T(a_connection_may_end_while_it_rests),
+        T(what_a_held_connection_is_fed_waits),
+        T(large_messages_are_compressed_within_their_share),
         T(a_message_that_inflates_past_the_limit_is_1009),
         T(a_context_is_in_order_whatever_the_socket_takes),
         T(a_stored_message_leaves_compressed_behind_its_position),

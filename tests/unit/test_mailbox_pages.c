@@ -90,6 +90,19 @@ static void pages_past_the_bound_wait_for_their_turn(void **state)
     assert_int_equal(mailbox_take_counts(office.mailbox).pages_waited, 4);
 }
 
+/* Redis is one thread, and works on a page while everybody's mail waits. */
+static void a_page_ends_by_a_small_number_of_messages_too(void **state)
+{
+    const struct asked *asked;
+
+    (void)state;
+    request_page(0);
+    turns(2);
+    asked = asked_next("XRANGE", ":box");
+    assert_arg(asked, 6, "64");
+    assert_arg(asked, 7, "65536");
+}
+
 static void a_page_that_waits_keeps_what_it_asks_for(void **state)
 {
     const struct asked *asked;
@@ -248,6 +261,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(pages_past_the_bound_wait_for_their_turn),
+        T(a_page_ends_by_a_small_number_of_messages_too),
         T(a_page_that_waits_keeps_what_it_asks_for),
         T(a_history_weighs_as_much_as_four_pages),
         T(pages_that_wait_fail_when_redis_goes),

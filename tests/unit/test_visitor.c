@@ -468,6 +468,33 @@ static void the_refused_do_not_pile_up(void **state)
     assert_int_equal(visitors.count, 0);
 }
 
+/* Thousands of half-open requests may end at once: the sessions have their turn in between. */
+static void the_overdue_end_within_the_share_of_the_visitors(void **state)
+{
+    enum { MANY = 10 };
+    struct peer waiting[MANY];
+
+    (void)state;
+    for (int i = 0; i < MANY; i++)
+        arrive(&waiting[i]);
+    clock_ms += (uint64_t)office.config->limits.handshake_s * 1000 + WHEEL_TICK_MS;
+    tick_wanted = true;
+    turnstile_spend(&visitors.turnstile, 1000000000); /* this turn has time for one step */
+    turns(1);
+    assert_int_equal(counted(STAT_handshake_408), 1);
+    assert_int_equal(visitors.turnstile.count, MANY - 1);
+    peer_close(&waiting[1]); /* one of those that wait goes by itself */
+    turns(1);
+    assert_in_range(counted(STAT_handshake_408), MANY - 1, MANY);
+    assert_int_equal(visitors.turnstile.count, 0);
+    expect_status(&waiting[0], 408);
+    expect_status(&waiting[MANY - 1], 408);
+    for (int i = 0; i < MANY; i++)
+        peer_close(&waiting[i]);
+    turns(2);
+    assert_int_equal(visitors.count, 0);
+}
+
 static void everybody_is_turned_away_when_the_worker_leaves(void **state)
 {
     struct peer waiting[3];
@@ -551,6 +578,7 @@ int main(void)
         T(a_full_house_is_told_before_the_token),
         T(of_too_many_who_have_not_asked_yet_the_oldest_gives_way),
         T(the_refused_do_not_pile_up),
+        T(the_overdue_end_within_the_share_of_the_visitors),
         T(everybody_is_turned_away_when_the_worker_leaves),
         T(connections_of_one_address_are_counted),
     };

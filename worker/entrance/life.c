@@ -15,6 +15,7 @@
 #include "worker/service/service.h"
 #include "worker/session/allowance.h"
 #include "worker/session/errands.h"
+#include "worker/session/inflation.h"
 #include "worker/session/service_turn.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/wire/stream.h"
@@ -176,7 +177,8 @@ static void begin(struct session *session, const struct mailbox_opened *opened)
         rivals_greet(session, opened->others, opened->other_count);
     if (opened && conn_is_open(&session->conn))
         session->supply->start(session, standing.begin, standing.last);
-    conn_release(&session->conn);
+    inflation_begin(session);
+    session_read_on(session);
     conn_feed(&session->conn, session->opening->early);
     opening_free(session);
 }
@@ -415,6 +417,7 @@ void life_on_closing(struct conn *conn)
     groups_session_closing(session);
     tickets_orphan(session);
     errands_close(session);
+    inflation_end(session);
 }
 
 void life_on_gone(struct conn *conn)

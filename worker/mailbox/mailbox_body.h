@@ -7,6 +7,9 @@
  * uses the name. A body that no letter came to use (all were refused, or were repetitions) is
  * removed at once.
  *
+ * The body does not pass through Lua, which reads every byte of a string: a script would hold Redis
+ * for two milliseconds with 1 MB, a plain SET takes a twentieth of that.
+ *
  * The body is an op of the row before its letters, and is sent again as they are. The append script
  * refuses a letter whose body Redis does not have.
  */

@@ -12,7 +12,6 @@ extern const char mailbox_lua_append[];
 extern const char mailbox_lua_append_many[];
 extern const char mailbox_lua_append_noted[];
 extern const char mailbox_lua_append_read[];
-extern const char mailbox_lua_body[];
 extern const char mailbox_lua_due[];
 extern const char mailbox_lua_find_sent[];
 extern const char mailbox_lua_forget[];

@@ -37,7 +37,6 @@ static const char *const texts[SCRIPT_COUNT] = {
     [SCRIPT_RECALL] = mailbox_lua_recall,
     [SCRIPT_JOIN] = mailbox_lua_join,
     [SCRIPT_SERVICE] = mailbox_lua_service,
-    [SCRIPT_BODY] = mailbox_lua_body,
     [SCRIPT_SPEND] = mailbox_lua_spend,
 };
 

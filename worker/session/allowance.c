@@ -118,10 +118,15 @@ struct rate {
     uint32_t per_s, burst;
 };
 
+static uint32_t share_of(const struct allowance *allowance)
+{
+    return allowance->service && allowance->holders > 1 ? allowance->holders : 1;
+}
+
 /* The rate of all holders together. */
 static struct rate rate_of(const struct allowance *allowance, int64_t per_s, int64_t burst)
 {
-    uint32_t share = allowance->service && allowance->holders > 1 ? allowance->holders : 1;
+    uint32_t share = share_of(allowance);
     int64_t most = burst * share;
 
     return (struct rate){ .per_s = (uint32_t)(per_s * share),
@@ -160,6 +165,7 @@ static bool is_full(const struct office *office, const struct allowance *allowan
 
     return limiter_is_full(&allowance->messages, messages.per_s, messages.burst, now_ms) &&
            limiter_is_full(&allowance->acks, acks.per_s, acks.burst, now_ms) &&
+           allowance->inflated_until_us <= now_ms * 1000 &&
            limiter_is_full(&allowance->replacements, (uint32_t)config->sessions.replacements_per_s,
                            allowance->replacements_max, now_ms);
 }
@@ -277,6 +283,25 @@ uint32_t allowance_take_ack(struct office *office, struct allowance *allowance)
         return 0;
     rate = ack_rate(office, allowance);
     return limiter_take(&allowance->acks, rate.per_s, rate.burst, loop_now_ms(office->loop));
+}
+
+void allowance_note_inflated(struct office *office, struct allowance *allowance, uint64_t bytes)
+{
+    uint64_t per_s = (uint64_t)office->config->limits.inflated_bytes_per_s * share_of(allowance);
+    uint64_t *until = &allowance->inflated_until_us, now_us = loop_now_ms(office->loop) * 1000;
+
+    if (per_s)
+        *until = (*until > now_us ? *until : now_us) + bytes * 1000000 / per_s;
+}
+
+uint32_t allowance_inflation_wait(const struct office *office, const struct allowance *allowance)
+{
+    uint64_t ahead_ms = loop_now_ms(office->loop) + 1000,
+             until_ms = allowance->inflated_until_us / 1000;
+
+    return office->config->limits.inflated_bytes_per_s && until_ms > ahead_ms
+               ? (uint32_t)(until_ms - ahead_ms)
+               : 0;
 }
 
 /* No address has a newline, so no other address or device has the same key. */

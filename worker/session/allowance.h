@@ -29,6 +29,7 @@ struct allowance {
     struct address_key key;
     struct limiter messages, acks;
     struct limiter replacements; /* sessions that turned out another session */
+    uint64_t inflated_until_us;  /* until then the text that was inflated uses the rate up */
     uint32_t replacements_max;   /* the size of that bucket */
     uint32_t holders;
     bool service; /* the rates are those of each holder */
@@ -47,6 +48,11 @@ void allowances_free(struct office *office);
  * no limit holds. */
 uint32_t allowance_take_message(struct office *office, struct allowance *allowance);
 uint32_t allowance_take_ack(struct office *office, struct allowance *allowance);
+
+/* Notes text that was inflated for the address. At most a second's worth is inflated ahead. */
+void allowance_note_inflated(struct office *office, struct allowance *allowance, uint64_t bytes);
+/* Returns 0, or the milliseconds until more of the address's messages may be inflated. */
+uint32_t allowance_inflation_wait(const struct office *office, const struct allowance *allowance);
 
 /* A session of the address, or of this device of the address, has turned out another. */
 void allowance_note_replaced(struct office *office, struct slice address);

@@ -57,8 +57,11 @@ struct office {
     uint32_t *free_indexes;
     uint32_t free_count;
     uint32_t next_generation;
-    bool stalled;         /* some sessions are, see session_stall */
-    bool stalled_by_load; /* all letters together were too many */
+    uint32_t inflation_held;    /* inflation.c: sessions that wait */
+    uint32_t inflation_next;    /* the index where the next of them is looked for */
+    uint64_t inflation_wake_ms; /* none of them may go on earlier */
+    bool stalled;               /* some sessions are, see session_stall */
+    bool stalled_by_load;       /* all letters together were too many */
     struct conn_host host;
     struct directory directory;
 

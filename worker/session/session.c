@@ -229,10 +229,9 @@ void session_stall(struct session *session)
     conn_hold(&session->conn);
 }
 
-/* A session may be stalled and held for its errands: reading goes on when both have ended. */
-static void read_on(struct session *session)
+void session_read_on(struct session *session)
 {
-    if (!session->stalled && !session->errands_held)
+    if (!session->stalled && !session->errands_held && !session->inflation_held)
         conn_release(&session->conn);
 }
 
@@ -244,7 +243,7 @@ void session_hold_for_errands(struct session *session, bool hold)
     if (hold)
         conn_hold(&session->conn);
     else
-        read_on(session);
+        session_read_on(session);
 }
 
 /* True when the session is still to wait: too much waits in all, or of its address. */
@@ -279,7 +278,7 @@ void session_resume_stalled(struct office *office)
             continue;
         session->stalled = must_stall(session);
         office->stalled |= session->stalled;
-        read_on(session);
+        session_read_on(session);
     }
 }
 

@@ -95,15 +95,16 @@ struct session {
     struct service_seat *seat;          /* at a service address; NULL: the session has a mailbox */
     uint32_t data_lost_count;           /* the office's, as far as this session has been told */
 
-    uint8_t reopenings; /* questions of entrance/catch_up.c without an answer */
-    bool stalled;       /* not read from, see session_stall */
-    bool errands_held;  /* not read from, see session_hold_for_errands */
-    bool other_devices; /* the address has others: they get copies of what is sent */
-    bool is_desk;       /* of life_open_desk: takes no seat, and cannot be found */
-    bool in_all;        /* counted among the subscribers of "#all" */
-    bool listed;        /* in the directory and in the shared table */
-    bool entered;       /* in the address's `:at`, or it may be */
-    bool ordered;       /* since_ns is by the clock of Redis, and so comparable among hosts */
+    uint8_t reopenings;  /* questions of entrance/catch_up.c without an answer */
+    bool stalled;        /* not read from, see session_stall */
+    bool inflation_held; /* not read from, see inflation.h */
+    bool errands_held;   /* not read from, see session_hold_for_errands */
+    bool other_devices;  /* the address has others: they get copies of what is sent */
+    bool is_desk;        /* of life_open_desk: takes no seat, and cannot be found */
+    bool in_all;         /* counted among the subscribers of "#all" */
+    bool listed;         /* in the directory and in the shared table */
+    bool entered;        /* in the address's `:at`, or it may be */
+    bool ordered;        /* since_ns is by the clock of Redis, and so comparable among hosts */
     uint8_t device_len;
     char device[];
 };
@@ -190,6 +191,8 @@ void session_stall(struct session *session);
 /* Stops reading from the session, or goes on reading: the answers that its commands will bring are
  * too many, or are not. */
 void session_hold_for_errands(struct session *session, bool hold);
+/* Reads from the session again, unless the session is stalled or held for something else. */
+void session_read_on(struct session *session);
 /* The end of a turn: when little enough waits to be stored, stalled sessions are read again. */
 void session_resume_stalled(struct office *office);
 

@@ -29,6 +29,9 @@ struct conn;
 struct conn_calls {
     /* A whole message. The bytes are the callee's to read during the call only. */
     void (*message)(struct conn *conn, enum ws_opcode opcode, struct slice payload);
+    /* A compressed message has been inflated to so many bytes; `message` follows. The owner may
+     * hold the connection: messages behind this one wait then. May be NULL. */
+    void (*inflated)(struct conn *conn, uint64_t bytes);
     /* The deadline that the owner set with conn_set_deadline has come. */
     void (*deadline)(struct conn *conn);
     /* A stored message has left whole. Called in the order of leaving. May be NULL. */
@@ -138,7 +141,8 @@ enum err conn_start(struct conn *conn, struct conn_host *host, int fd, struct tl
 /* Messages are compressed on these terms, if any are agreed. Call before any message comes or goes.
  * ERR_NOMEM. */
 enum err conn_compress(struct conn *conn, const struct deflate_terms *terms);
-/* Decodes bytes that came behind the upgrade request. Call before the loop runs again. */
+/* Decodes bytes that came behind the upgrade request; of a connection that is held, these bytes
+ * wait for conn_release. Call before the loop runs again. */
 void conn_feed(struct conn *conn, struct slice bytes);
 /* Queues a message, with a reference of its own. ERR_FULL: the queue is full and msg is not queued.
  * ERR_NOMEM: the same for want of memory. A signal is then counted as shed; for mail the owner

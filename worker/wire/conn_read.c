@@ -62,6 +62,8 @@ static void take_compressed(struct conn *conn, enum ws_opcode opcode, struct sli
         conn_tally(host, STAT_deflate_in, 1);
         conn_tally(host, STAT_deflate_in_bytes, packed.len);
         conn_tally(host, STAT_deflate_in_plain, text.len);
+        if (host->calls->inflated)
+            host->calls->inflated(conn, text.len);
         host->calls->message(conn, opcode, text);
     }
     deflate_unpacked(&host->deflate);
@@ -192,6 +194,10 @@ void conn_feed(struct conn *conn, struct slice bytes)
 {
     const char *data = bytes.data;
 
+    if (conn->held && bytes.len && conn->state == CONN_OPEN) {
+        rest_conn(conn, (const uint8_t *)data, bytes.len);
+        return;
+    }
     for (size_t left = bytes.len, n; left && conn->state == CONN_OPEN && !conn->ending;
          left -= n, data += n) {
         size_t kept;

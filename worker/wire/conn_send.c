@@ -31,6 +31,8 @@ static void tally_packed(const struct conn *conn, enum deflate_made made, uint64
 {
     if (made == DEFLATE_NO_MEMORY)
         conn_tally(conn->host, STAT_deflate_no_memory, 1);
+    if (made == DEFLATE_NO_SHARE)
+        conn_tally(conn->host, STAT_deflate_no_share, 1);
     if (made == DEFLATE_NO_GAIN)
         conn_tally(conn->host, STAT_deflate_no_gain, 1);
     if (made != DEFLATE_USED && made != DEFLATE_PACKED)
@@ -94,6 +96,10 @@ static __attribute__((noinline)) enum err queue_packed_answer(struct conn *conn,
 
     if (deflate_leaves_in_order(conn->deflate, payload.len))
         return queue_late_answer(conn, opcode, payload);
+    if (!deflate_has_share(conn->deflate, payload.len)) {
+        tally_packed(conn, DEFLATE_NO_SHARE, payload.len, 0);
+        return queue_answer(conn, opcode, payload);
+    }
     err = deflate_pack(conn->deflate, payload, &packed);
     tally_packed(conn,
                  !err              ? DEFLATE_PACKED

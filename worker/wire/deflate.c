@@ -101,7 +101,16 @@ void deflate_host_set(struct deflate_host *host, const struct deflate_settings *
 {
     if (settings->level != host->settings.level || settings->mem_level != host->settings.mem_level)
         drop_compressors(host);
+    if (settings->large_per_s != host->settings.large_per_s)
+        host->large_left = settings->large_per_s;
     host->settings = *settings;
+}
+
+void deflate_host_beat(struct deflate_host *host)
+{
+    int64_t share = host->settings.large_per_s;
+
+    host->large_left = host->large_left > 0 ? share : host->large_left + share;
 }
 
 void deflate_host_fini(struct deflate_host *host)
@@ -215,6 +224,8 @@ enum err deflate_pack(struct deflate *deflate, struct slice text, struct slice *
 
     if (!z)
         return ERR_NOMEM;
+    if (text.len > DEFLATE_LARGE)
+        host->large_left -= (int64_t)text.len;
     err = run_compressor(host, z, SLICE(""), text, packed);
     deflateReset(z);
     return err;

@@ -8,6 +8,9 @@
  * message that needs them; their number is bounded.
  *
  * Text is inflated into one buffer of the worker, never past the bound that the caller gives.
+ *
+ * A large message holds the worker for milliseconds while it is compressed, so large messages have
+ * a share of the worker's time, in bytes a second. What finds no share leaves as it is.
  */
 #ifndef WORKER_DEFLATE_H
 #define WORKER_DEFLATE_H
@@ -26,7 +29,12 @@ struct deflate_settings {
     uint8_t level, mem_level, window_bits;
     uint32_t takeover_max; /* connections with a context of their own */
     uint64_t min_bytes;    /* a shorter message is not worth compressing */
+    int64_t large_per_s;   /* bytes of messages above DEFLATE_LARGE a second; 0: no limit */
 };
+
+/* Longer messages have a share. They never enter a context: a context reaches back 32 KiB at most,
+ * and each of its messages is compressed for one connection alone. */
+enum { DEFLATE_LARGE = 64 * 1024 };
 
 /* How a connection compresses. One constant record serves all connections without takeover that
  * have agreed on the same window. */
@@ -48,6 +56,7 @@ struct deflate_host {
     uint8_t *packed; /* the message compressed last */
     size_t packed_size;
     uint32_t takeover_count; /* connections with takeover */
+    int64_t large_left;      /* bytes of large messages in this second; below zero: a debt */
     uint64_t work;           /* bytes that the inflaters have taken and given since the start */
 };
 
@@ -55,6 +64,8 @@ struct deflate_host {
  * level. The host begins zeroed. */
 void deflate_host_set(struct deflate_host *host, const struct deflate_settings *settings);
 void deflate_host_fini(struct deflate_host *host);
+/* Once a second: the large messages get their next share. */
+void deflate_host_beat(struct deflate_host *host);
 /* Returns what a connection that begins now agrees on: deflate_choose with the settings. */
 struct deflate_terms deflate_host_choose(const struct deflate_host *host, struct slice offers);
 
@@ -68,6 +79,13 @@ void deflate_end(struct deflate *deflate);
 static inline bool deflate_is_worth(const struct deflate *deflate, uint64_t len)
 {
     return len >= deflate->host->settings.min_bytes;
+}
+
+/* May a message of this length be compressed now? A message may be larger than what is left. */
+static inline bool deflate_has_share(const struct deflate *deflate, uint64_t len)
+{
+    return len <= DEFLATE_LARGE || deflate->host->settings.large_per_s == 0 ||
+           deflate->host->large_left > 0;
 }
 
 /* Compresses a text by itself, in the window of the connection. *packed is valid until the next

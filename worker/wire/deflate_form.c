@@ -2,13 +2,9 @@
 
 #include "worker/wire/ws.h"
 
-/* Longer messages do not enter a context: a context reaches back 32 KiB at most, and each of its
- * messages is compressed for one connection alone. */
-enum { CONTEXT_MESSAGE_MAX = 64 * 1024 };
-
 bool deflate_leaves_in_order(const struct deflate *deflate, uint64_t len)
 {
-    return deflate->server_takeover && len <= CONTEXT_MESSAGE_MAX;
+    return deflate->server_takeover && len <= DEFLATE_LARGE;
 }
 
 /* A form's kind: its window, and whether the text's first byte is left out. */
@@ -65,6 +61,10 @@ struct msg *deflate_form(struct deflate *deflate, struct msg *msg, bool without_
         return form;
     if (msg->form == MSG_FORM_PLAIN || msg->len <= without_first || !is_packable(deflate, msg))
         return msg;
+    if (!deflate_has_share(deflate, msg->len)) {
+        *made = DEFLATE_NO_SHARE;
+        return msg;
+    }
     err = deflate_pack(deflate, text_of(msg, without_first), &packed);
     if (!err && without_first && packed.len + DEFLATE_STORED_HEAD >= msg->len)
         err = ERR_FULL;

@@ -21,6 +21,7 @@ enum deflate_made {
     DEFLATE_USED,      /* the form was there */
     DEFLATE_PACKED,    /* the form was made now */
     DEFLATE_NO_GAIN,   /* not smaller: leaves as it is */
+    DEFLATE_NO_SHARE,  /* too many large messages in this second: leaves as it is */
     DEFLATE_NO_MEMORY, /* leaves as it is */
 };
 
