@@ -9,6 +9,7 @@
  */
 #include "config/parts.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -36,6 +37,8 @@ static char *absolute_folder(const char *dir, const char *written)
 {
     char *base = *written == '/' ? NULL : realpath(dir, NULL), *joined;
 
+    if (!base && *written != '/' && errno == ENOMEM)
+        return NULL;
     while (base && strncmp(written, "../", 3) == 0) {
         go_up(base);
         written += 3;

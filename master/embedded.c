@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -46,15 +48,17 @@ static bool find_in(const char *folder, int folder_len, const char *name, char *
     return *folder == '/' && len < STORAGE_PATH_SIZE && is_program(path);
 }
 
-/* The folder of our own program: a tarball has a Redis there. */
+/* The folder of our own program: a tarball has a Redis there. Without /proc (a bare chroot) the
+ * name by which the program was started leads there. */
 static bool find_beside(const char *name, char *path)
 {
-    char own[STORAGE_PATH_SIZE];
+    char own[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", own, sizeof own - 1);
 
-    if (len <= 0)
+    if (len <= 0 && !realpath((const char *)getauxval(AT_EXECFN), own))
         return false;
-    own[len] = 0;
+    if (len > 0)
+        own[len] = 0;
     return find_in(own, (int)(strrchr(own, '/') - own), name, path);
 }
 
@@ -210,8 +214,10 @@ static bool redirect(int said)
 {
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-    return nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(said, STDOUT_FILENO) >= 0 &&
-           dup2(said, STDERR_FILENO) >= 0;
+    /* A bare chroot has no /dev/null; nothing can be read from the pipe's end for writing either.
+     */
+    return dup2(nothing >= 0 ? nothing : said, STDIN_FILENO) >= 0 &&
+           dup2(said, STDOUT_FILENO) >= 0 && dup2(said, STDERR_FILENO) >= 0;
 }
 
 /* The kernel forgets the death signal when the user changes, so the order of the steps counts. */

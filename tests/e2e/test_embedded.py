@@ -398,3 +398,51 @@ def client_answers(post):
     with contextlib.suppress(redis_client.ConnectionError, redis_client.BusyLoadingError):
         return client_of(post).ping()
     return False
+
+
+async def until_it_is_full(post, alice):
+    """Sends mail until it is rejected, or until the Redis has ended for want of room; then its answer is still to come."""
+    sent = []
+    for number in range(100):
+        await alice.send("bob", "x" * 100000, type=1, id=f"d{number}")
+        while True:
+            with contextlib.suppress(AssertionError):
+                answer = await alice.take(lambda m: m["subject"] in ("accepted", "rejected"), deadline=0.5)
+                break
+            if post.total("storage_restarts"):
+                return sent, f"d{number}"
+        if answer["subject"] == "rejected":
+            assert answer["code"] == "storage-unavailable"
+            return sent, None
+        sent.append(answer["inReplyTo"])
+    raise AssertionError("the disk has room for all of it")
+
+
+@pytest.mark.parametrize("durability", ["memory", "fsync"])
+def test_on_a_full_disk_no_mail_is_accepted_until_there_is_room_and_nothing_is_lost(embedded, durability):
+    post = embedded(1, {**QUICK, "mailbox": {"durability": durability}}, start=False)
+    folder_of(post).mkdir()
+    owner = "uid=nobody,gid=nogroup," if ROOT else ""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"{owner}mode=700,size=4m", "none", folder_of(post)],
+                      capture_output=True, check=False).returncode:
+        pytest.skip("no file system of a small size can be mounted here")
+
+    async def scene():
+        alice = await PythonClient.open(post, "alice")
+        sent, unanswered = await until_it_is_full(post, alice)
+        assert 10 < len(sent) < 50
+        subprocess.run(["mount", "-o", "remount,size=64m", folder_of(post)], check=True)
+        if unanswered:
+            await alice.said("accepted", inReplyTo=unanswered)
+            sent.append(unanswered)
+        sent.append(await accepted(alice, "bob", "room again"))
+        await alice.close()
+        await read_all(post, sent)
+
+    try:
+        post.start()
+        run(scene())
+        assert post.stop() == 0
+    finally:
+        post.stop()
+        subprocess.run(["umount", folder_of(post)], check=True)
