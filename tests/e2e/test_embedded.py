@@ -252,7 +252,9 @@ def test_a_second_server_on_the_same_folder_is_refused(embedded):
 
 def test_a_missing_program_is_named_with_the_package_that_has_it(embedded):
     post = embedded(1, {"redis": {"program": "no-such-redis"}}, start=False)
-    for said in (refused(post, 2), harness.command("check-config", "--config", post.config_file, check=False).stderr):
+    checked = harness.command("check-config", "--strict", "--config", post.config_file, check=False)
+    assert checked.returncode != 0
+    for said in (refused(post, 2), checked.stdout + checked.stderr):
         assert 'redis.program' in said and '"no-such-redis"' in said and "apt install redis-server" in said
     post.write_config({"redis": {"program": "bin/redis-server"}})
     assert "allowed empty, a program's name, or an absolute path" in refused(post, 2)

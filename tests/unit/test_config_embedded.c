@@ -2,6 +2,8 @@
  */
 #include "config_fixture.h"
 
+#include "config/changes.h"
+
 #define EMBEDDED(dir) "{\"dataSource\":{\"redis\":{\"main\":{\"uri\":\"embedded:" dir "\"}}}}"
 #define ELSEWHERE     "{\"dataSource\":{\"redis\":{\"main\":{\"uri\":\"unix:/s\"}}}}"
 
