@@ -2,7 +2,7 @@
 # switching between them costs nothing.
 #
 #   make                build ./websocket-server
-#   make run            install what is missing, build, start a private Redis and the server
+#   make run            install what is missing, build, start the server with embedded storage
 #   make test           install what is missing, build, run every test that a change must pass
 #   make check          unit tests, layers, fuzz corpora (no Redis, seconds)
 #   make scripts-test   each script that runs inside Redis, against a real Redis (seconds)

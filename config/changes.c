@@ -3,6 +3,17 @@
 #include "config/listen.h"
 #include "config/parts.h"
 
+/* Returns how a reload applies a change of the key. The master starts one embedded Redis, and no
+ * second one beside it: storage that begins or ends to be embedded, or lies in another folder,
+ * waits for a restart. */
+static enum config_apply apply_of(const struct key *key, const struct config *before,
+                                  const struct config *after)
+{
+    if (key->type == KEY_SOURCES && (*before->redis.folder || *after->redis.folder))
+        return CONFIG_RESTART;
+    return key->apply;
+}
+
 size_t config_diff(const struct config *before, const struct config *after,
                    struct config_change *changes, size_t max)
 {
@@ -16,7 +27,7 @@ size_t config_diff(const struct config *before, const struct config *after,
         if (!key->name || strcmp(key->name, last) == 0 || !pack_row_differs(key, before, after))
             continue;
         if (count < max)
-            changes[count] = (struct config_change){ key->name, key->apply };
+            changes[count] = (struct config_change){ key->name, apply_of(key, before, after) };
         count++;
         last = key->name;
     }
@@ -30,7 +41,8 @@ size_t config_waiting(const struct config *running, const struct config *loaded,
 
     for (size_t i = 0; i < config_key_rows; i++) {
         const struct key *key = &config_keys[i];
-        if (!key->name || key->apply != CONFIG_RESTART || !pack_row_differs(key, running, loaded))
+        if (!key->name || apply_of(key, running, loaded) != CONFIG_RESTART ||
+            !pack_row_differs(key, running, loaded))
             continue;
         if (count < max)
             keys[count] = key->name;
@@ -51,7 +63,8 @@ struct config *config_reloaded(const struct config *before, const struct config 
     struct config *config = config_copy(after);
 
     for (size_t i = 0; config && i < config_key_rows; i++) {
-        if (config_keys[i].apply != CONFIG_RESTART && !keeps_certs(&config_keys[i], before, after))
+        if (apply_of(&config_keys[i], before, after) != CONFIG_RESTART &&
+            !keeps_certs(&config_keys[i], before, after))
             continue;
         if (!pack_row_copy(&config_keys[i], before, config)) {
             config_free(config);

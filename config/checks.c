@@ -139,6 +139,11 @@ bool check_full(const char *text)
     return strcmp(text, "trim") == 0 || strcmp(text, "reject") == 0;
 }
 
+bool check_program(const char *text)
+{
+    return *text == '/' || !strchr(text, '/');
+}
+
 bool check_network(const char *text)
 {
     return ip_network_good(text);

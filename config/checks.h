@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 bool check_listen(const char *text);         /* an item of listen (listen.h) */
+bool check_program(const char *text);        /* a name without slashes, an absolute path, or "" */
 bool check_network(const char *text);        /* an address, ADDRESS/BITS, or "unix" (ip.h) */
 bool check_proxy_protocol(const char *text); /* off or required */
 bool check_path(const char *text);           /* of a request target; may end in "*" */

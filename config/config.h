@@ -28,7 +28,9 @@ struct config_redis {
     enum config_redis_kind kind;
     char *host; /* TCP */
     int64_t port;
-    char *path;            /* UNIX */
+    char *path;   /* UNIX */
+    char *folder; /* embedded:DIR, absolute; the master starts a Redis that listens at path;
+                     "" : not embedded */
     char *user, *password; /* "" when the uri names none; never printed */
     int64_t db;
     bool tls; /* TCP: rediss:// */
@@ -160,6 +162,8 @@ struct config {
     struct {
         char *prefix; /* "po:" */
         int64_t command_timeout_ms, reconnect_min_ms, reconnect_max_ms;
+        char *program;        /* embedded: a name or an absolute path; "" : the usual names */
+        int64_t memory_bytes; /* embedded: maxmemory */
     } redis_options;
 
     struct {

@@ -79,9 +79,10 @@ const struct key config_keys[] = {
 
     { .name = "dataSource.redis", .type = KEY_SOURCES, .apply = CONFIG_SWAP, AT(redis),
       .variable = "POSTOFFICE_REDIS_URI",
-      .allowed = "host:port, redis://[user:password@]host[:port][/db], rediss:// (TLS) or unix:PATH",
+      .allowed = "host:port, redis://[user:password@]host[:port][/db], rediss:// (TLS), unix:PATH or embedded:DIR",
       .help = "Written {\"NAME\": {\"uri\": \"...\"}}. The first one counts, or the one that dataSource.use names. "
-              "A relative unix: path starts at the working directory. Characters that mean something in a "
+              "A relative unix: path starts at the working directory. embedded:DIR: the server starts a Redis of its own, which "
+              "keeps the mail in DIR (a relative one starts at the configuration file). Characters that mean something in a "
               "uri are written as %XX in user and password. Without any, only sessions on the same worker "
               "reach each other. The variable replaces the uri of the one that counts." },
     { .name = "dataSource.use", .type = KEY_USE, .apply = CONFIG_SWAP,
@@ -287,6 +288,13 @@ const struct key config_keys[] = {
            "First pause before Redis is tried again; it grows by half."),
     NUMBER("redis.reconnectMaxMs", redis_options.reconnect_max_ms, 10000, 10, 600000, CONFIG_SWAP,
            "Longest pause before Redis is tried again."),
+    TEXT("redis.program", redis_options.program, "", CONFIG_LIVE,
+         "The Redis of embedded:DIR. A name is looked for beside websocket-server, then in PATH; empty: redis-server, then "
+         "valkey-server. A reload with another one ends the embedded Redis gently and starts it again.",
+         .check = check_program, .allowed = "empty, a program's name, or an absolute path"),
+    NUMBER("redis.memoryBytes", redis_options.memory_bytes, 536870912, 16777216, 17592186044416, CONFIG_LIVE,
+           "Memory that the data of embedded:DIR may take; past it mail is refused with storage-unavailable. A reload with "
+           "another number ends the embedded Redis gently and starts it again."),
 
     TEXT("redis.tls.caFile", redis_tls.ca_file, "", CONFIG_SWAP,
          "With rediss://: the certificates (PEM) of the issuers that are trusted for Redis; empty: the system's. A relative "

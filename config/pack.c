@@ -53,6 +53,7 @@ static void put_redis(struct buf *out, const struct config_redis *redis)
     put_text(out, redis->host);
     put_int(out, redis->port);
     put_text(out, redis->path);
+    put_text(out, redis->folder);
     put_text(out, redis->user);
     put_text(out, redis->password);
     put_int(out, redis->db);
@@ -238,6 +239,7 @@ static void get_redis(struct reader *r, struct config_redis *redis)
     redis->host = get_text(r);
     redis->port = get_int(r, 0, 65535);
     redis->path = get_text(r);
+    redis->folder = get_text(r);
     redis->user = get_text(r);
     redis->password = get_text(r);
     redis->db = get_int(r, 0, INT64_MAX);

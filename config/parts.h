@@ -78,6 +78,10 @@ enum err redis_uri_parse(const char *uri, struct config_redis *redis, const char
 void redis_uri_redact(const char *uri, struct buf *out);
 void redis_uri_fini(struct config_redis *redis);
 
+/* embedded.c: makes redis->folder, as embedded:DIR has it, absolute, and chooses redis->path, the
+ * socket. Returns NULL, or a static reason. */
+const char *embedded_place(const struct config *config, struct config_redis *redis);
+
 /* file.c: reads the whole of a regular file into out, which file_wipe frees. Returns NULL, or the
  * reason (a static text, or strerror's); then out needs no file_wipe. */
 const char *file_read(const char *path, size_t size_max, struct buf *out, struct stat *status);

@@ -131,7 +131,8 @@ static void set_use(struct draft *draft, struct spot spot, const char *text)
 static bool no_redis(struct draft *draft, struct config_redis *redis)
 {
     return read_draft_text(draft, &redis->host, "") && read_draft_text(draft, &redis->path, "") &&
-           read_draft_text(draft, &redis->user, "") && read_draft_text(draft, &redis->password, "");
+           read_draft_text(draft, &redis->folder, "") && read_draft_text(draft, &redis->user, "") &&
+           read_draft_text(draft, &redis->password, "");
 }
 
 bool read_defaults(struct draft *draft)

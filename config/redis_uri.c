@@ -2,6 +2,7 @@
  * The address of a Redis, in the seed's form and in the usual ones:
  *
  *   host:port    redis://[user:password@]host[:port][/db]    rediss://... (TLS)    unix:PATH
+ *   embedded:DIR
  *
  * A uri may hold a password, so nothing here ever reports a uri: redis_uri_redact makes the form
  * that may be shown, also of a uri that cannot be parsed.
@@ -23,6 +24,7 @@ void redis_uri_fini(struct config_redis *redis)
         explicit_bzero(redis->password, strlen(redis->password));
     free(redis->host);
     free(redis->path);
+    free(redis->folder);
     free(redis->user);
     free(redis->password);
     *redis = (struct config_redis){ 0 };
@@ -172,6 +174,19 @@ static const char *parse_path(const char *path, struct config_redis *redis)
     return redis->path ? NULL : "out of memory";
 }
 
+/* embedded_place makes the folder absolute, and chooses the path. */
+static const char *parse_folder(const char *folder, struct config_redis *redis)
+{
+    redis->kind = CONFIG_REDIS_UNIX;
+    if (!*folder)
+        return "the folder is missing";
+    if (folder[0] == '/' && folder[1] == '/')
+        return "embedded storage is written embedded:DIR, without //";
+    free(redis->folder);
+    redis->folder = strdup(folder);
+    return redis->folder ? NULL : "out of memory";
+}
+
 static bool has_scheme(const char *uri, const char *scheme)
 {
     size_t len = strlen(scheme);
@@ -190,6 +205,8 @@ static const char *fault_of_scheme(const char *uri)
     if (has_scheme(uri, "unix") || has_scheme(uri, "redis-socket") ||
         has_scheme(uri, "redis+unix") || strncasecmp(uri, "unix:", 5) == 0)
         return "a unix socket is written unix:PATH, in small letters";
+    if (strncasecmp(uri, "embedded:", 9) == 0)
+        return "embedded storage is written embedded:DIR, in small letters";
     if (has_scheme(uri, "redis-sentinel") || has_scheme(uri, "redis+sentinel"))
         return "Redis Sentinel is not supported: name the master";
     if (strstr(uri, "://"))
@@ -204,13 +221,16 @@ static const char *parse_uri_into(const char *uri, struct config_redis *redis)
     redis->user = strdup("");
     redis->password = strdup("");
     redis->path = strdup("");
-    if (!redis->user || !redis->password || !redis->path)
+    redis->folder = strdup("");
+    if (!redis->user || !redis->password || !redis->path || !redis->folder)
         return "out of memory";
     for (const char *c = uri; *c; c++)
         if ((unsigned char)*c <= 0x20 || *c == 0x7f)
             return "there are spaces or control characters in it";
     if (strncmp(uri, "unix:", 5) == 0)
         return parse_path(uri + 5, redis);
+    if (strncmp(uri, "embedded:", 9) == 0)
+        return parse_folder(uri + 9, redis);
     redis->kind = CONFIG_REDIS_TCP;
     if (strncmp(uri, "redis://", 8) == 0)
         return parse_url(uri + 8, redis);
@@ -250,7 +270,7 @@ void redis_uri_redact(const char *uri, struct buf *out)
     const char *host = at ? at + 1 : rest;
     size_t host_len = strcspn(host, "?#");
 
-    if (strncmp(uri, "unix:", 5) == 0 && !at) {
+    if ((strncmp(uri, "unix:", 5) == 0 || strncmp(uri, "embedded:", 9) == 0) && !at) {
         buf_add_text(out, uri);
         return;
     }

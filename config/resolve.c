@@ -50,7 +50,8 @@ static void parse_uri(struct draft *draft, struct spot spot, const char *uri,
     const char *reason;
     struct buf shown;
 
-    if (redis_uri_parse(uri, redis, &reason) == OK)
+    if (redis_uri_parse(uri, redis, &reason) == OK &&
+        !(reason = embedded_place(draft->config, redis)))
         return;
     buf_init(&shown, 512);
     redis_uri_redact(uri, &shown);
@@ -172,6 +173,19 @@ static bool replica_timeout_matters(const struct config *config)
            config->mailbox.replica_timeout_ms != keys_find("mailbox.replicaTimeoutMs")->initial;
 }
 
+/* An embedded Redis has no replicas, and listens on a unix socket alone. */
+static void check_embedded(struct draft *draft)
+{
+    const struct config *config = draft->config;
+
+    if (config->redis.folder && *config->redis.folder &&
+        strcmp(config->mailbox.durability, "replica") == 0)
+        report_error(
+            draft->report, draft_spot(draft, "mailbox.durability"),
+            "found replica with embedded storage, which has no replicas, allowed memory or "
+            "fsync");
+}
+
 /* Reports a socket that is listed twice, and a group that this system does not have. */
 static void check_listen_items(struct draft *draft)
 {
@@ -252,5 +266,6 @@ void resolve_draft(struct draft *draft)
     check_user_and_group(draft);
     check_listen_items(draft);
     check_proxy(draft);
+    check_embedded(draft);
     check_combinations(draft);
 }

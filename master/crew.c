@@ -71,7 +71,7 @@ void crew_init(struct crew *crew, struct region *region, struct config *config, 
                            .listeners = listeners,
                            .admin = admin,
                            .tickets = tickets,
-                           .private_fds = { -1, -1, -1, -1 } };
+                           .private_fds = { -1, -1, -1, -1, -1, -1, -1 } };
     for (int i = 0; i < WORKERS_MAX; i++) {
         crew->seats[i].control_fd = -1;
         control_reader_init(&crew->seats[i].reader);
@@ -328,17 +328,13 @@ static void bury_worker(struct crew *crew, int slot, int status, uint64_t now_ms
     seat->due_ms = now_ms + decision.delay_ms;
 }
 
-void crew_reap(struct crew *crew, uint64_t now_ms)
+void crew_bury(struct crew *crew, pid_t pid, int status, uint64_t now_ms)
 {
-    int status;
-    pid_t pid;
-
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (int i = 0; i < WORKERS_MAX; i++)
-            if (crew->seats[i].pid == pid) {
-                bury_worker(crew, i, status, now_ms);
-                break;
-            }
+    for (int i = 0; i < WORKERS_MAX; i++)
+        if (crew->seats[i].pid == pid) {
+            bury_worker(crew, i, status, now_ms);
+            return;
+        }
 }
 
 /* ---- replacing ---- */

@@ -49,7 +49,7 @@ struct crew {
     const struct listeners *listeners; /* borrowed */
     const struct admin_doors *admin;   /* borrowed; no doors: no clerk is wanted */
     struct tickets *tickets;           /* borrowed */
-    int private_fds[4];                /* the master's own, closed in workers; -1: none */
+    int private_fds[7];                /* the master's own, closed in workers; -1: none */
     /* The past. */
     bool served;           /* some worker has served once */
     uint32_t early_deaths; /* before that */
@@ -77,8 +77,8 @@ void crew_tell(struct crew *crew, enum control_type type, struct slice payload, 
 void crew_drain_all(struct crew *crew, uint16_t close_code, uint32_t deadline_ms);
 void crew_kill_all(struct crew *crew);
 
-/* After SIGCHLD: reaps the dead. */
-void crew_reap(struct crew *crew, uint64_t now_ms);
+/* A child has been reaped; a child that was no worker is ignored. */
+void crew_bury(struct crew *crew, pid_t pid, int status, uint64_t now_ms);
 /* Does everything that is due at now_ms. crew_wait_ms returns the milliseconds until something is
  * due; -1: nothing is. */
 void crew_tick(struct crew *crew, uint64_t now_ms);

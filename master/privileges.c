@@ -46,7 +46,7 @@ enum err privileges_resolve(const struct config *config, struct privileges *priv
     snprintf(privileges->user, sizeof privileges->user, "%s", user);
     privileges->uid = found->pw_uid;
     privileges->gid = found->pw_gid;
-    if (!config->user[0] && config->redis.kind == CONFIG_REDIS_UNIX)
+    if (!config->user[0] && config->redis.kind == CONFIG_REDIS_UNIX && !config->redis.folder[0])
         privileges->redis_socket = config->redis.path;
     return config->group[0] ? resolve_group(config->group, &privileges->gid, why, why_size) : OK;
 }

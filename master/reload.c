@@ -4,6 +4,7 @@
  */
 #include "master/server.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "config/changes.h"
 #include "master/certificates.h"
@@ -37,7 +38,7 @@ bool reload_may_serve(const struct config *config, char *why, size_t why_size)
         return false;
     }
     return token_keys_good(config, why, why_size) && redis_tls_judge(config, why, why_size) &&
-           certificates_judge(config, why, why_size) &&
+           certificates_judge(config, why, why_size) && embedded_judge(config, why, why_size) &&
            privileges_resolve(config, &privileges, why, why_size) == OK &&
            keyguard_check(config, &privileges, why, why_size);
 }
@@ -145,9 +146,11 @@ void reload_put_in_force(struct server *server, struct config *config, bool swap
     tell_workers(server);
     if (strcmp(before->log.file, config->log.file) != 0)
         reload_log_file(server, config->log.file);
-    if (swap)
+    server->swap_held |= embedded_configure(&server->storage, config, clock_monotonic_ms()) && swap;
+    if (swap && !server->swap_held)
         crew_swap(&server->crew);
-    crew_want(&server->crew, config_worker_count(config));
+    if (!server->crew_held)
+        crew_want(&server->crew, config_worker_count(config));
     server->tickets_due_ms = 0; /* tls.ticketSeconds may be another */
     server->certs_due_ms = 0;
     certificates_publish(config, server->region);

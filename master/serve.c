@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { ANNOUNCE_AFTER_MS = 5000, SETTLE_MS = 1000 };
@@ -91,6 +92,10 @@ static int open_all(struct server *server)
         log_warn("log_goes_nowhere", "cure=\"a daemon has no standard error: set log.file\"");
     rlimits_set();
     rlimits_check(config);
+    /* First, as the pid file may lie beside the storage's folder, and that folder may be made here.
+     */
+    if (!embedded_open(&server->storage, config, why, sizeof why))
+        return start_failed(why);
     status = take_pidfile(server);
     if (status)
         return status;
@@ -143,7 +148,7 @@ static void log_started(struct server *server)
     log_info("server_started", "version=%s node=%s listen=%s port=%lld ssl_port=%lld workers=%u",
              POSTOFFICE_VERSION, server->node, buf_text(&items),
              (long long)server->config->socket_port, (long long)server->config->ssl_port,
-             server->crew.wanted);
+             config_worker_count(server->config));
     buf_fini(&items);
 }
 
@@ -164,7 +169,10 @@ static void man(struct server *server)
     if (geteuid() != 0)
         server->door_fd = status_door_open();
     crew->private_fds[3] = server->door_fd;
-    crew_want(crew, config_worker_count(server->config));
+    crew->private_fds[4] = server->storage.home.folder_fd;
+    crew->private_fds[5] = server->storage.home.lock.fd;
+    server->crew_held = true;
+    embedded_begin(&server->storage, server->region, clock_monotonic_ms());
     server->since_ms = clock_monotonic_ms();
     log_started(server);
     reload_log_read(server->config);
@@ -202,7 +210,7 @@ static void announce(struct server *server, uint64_t now_ms)
         stop_serving(server, 1);
         return;
     }
-    if (!serving ||
+    if (!serving || server->crew_held ||
         (serving < server->crew.wanted && now_ms - server->since_ms < ANNOUNCE_AFTER_MS))
         return;
     server->announced = true;
@@ -212,12 +220,45 @@ static void announce(struct server *server, uint64_t now_ms)
     server->crew.private_fds[2] = -1;
 }
 
+/* Workers are started, and after a reload replaced, when the storage is there. */
+static void settle_storage(struct server *server, uint64_t now_ms)
+{
+    struct embedded *storage = &server->storage;
+
+    embedded_tick(storage, now_ms);
+    server->crew.private_fds[6] = storage->said_fd;
+    if (storage->gave_up && !server->announced && !server->stopping) {
+        start_failed("the Redis of the embedded storage could not start: storage_exited above says "
+                     "why");
+        server->failed = true;
+        stop_serving(server, 1);
+    }
+    if (server->stopping || embedded_awaited(storage, now_ms))
+        return;
+    if (server->swap_held)
+        crew_swap(&server->crew);
+    if (server->crew_held)
+        crew_want(&server->crew, config_worker_count(server->config));
+    server->swap_held = server->crew_held = false;
+}
+
+static void reap_children(struct server *server)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        if (!embedded_bury(&server->storage, pid, status, now_ms))
+            crew_bury(&server->crew, pid, status, now_ms);
+}
+
 static void answer_signals(struct server *server)
 {
     struct signals_seen seen = signals_read(server->signal_fd);
 
     if (seen.child)
-        crew_reap(&server->crew, clock_monotonic_ms());
+        reap_children(server);
     if (seen.stop)
         stop_serving(server, seen.stop);
     if (seen.reopen_log && reload_log_file(server, server->config->log.file) == OK)
@@ -226,17 +267,29 @@ static void answer_signals(struct server *server)
         reload(server);
 }
 
+/* The smaller of two times to wait; -1 is for ever. */
+static int sooner_ms(int a, int b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 static void wait_for_news(struct server *server)
 {
-    struct pollfd fds[2 + WORKERS_MAX] = { { .fd = server->signal_fd, .events = POLLIN },
-                                           { .fd = server->door_fd, .events = POLLIN } };
+    struct pollfd fds[3 + WORKERS_MAX] = { { .fd = server->signal_fd, .events = POLLIN },
+                                           { .fd = server->door_fd, .events = POLLIN },
+                                           { .fd = server->storage.said_fd, .events = POLLIN } };
+    uint64_t now_ms = clock_monotonic_ms();
 
-    crew_poll_prepare(&server->crew, fds + 2);
-    if (poll(fds, 2 + WORKERS_MAX, crew_wait_ms(&server->crew, clock_monotonic_ms())) < 0)
+    crew_poll_prepare(&server->crew, fds + 3);
+    if (poll(fds, 3 + WORKERS_MAX,
+             sooner_ms(crew_wait_ms(&server->crew, now_ms),
+                       embedded_wait_ms(&server->storage, now_ms))) < 0)
         return; /* EINTR cannot be, signals are blocked; ENOMEM passes */
-    crew_poll_done(&server->crew, fds + 2);
+    crew_poll_done(&server->crew, fds + 3);
     if (fds[1].revents)
         status_door_serve(server->door_fd, server->region);
+    if (fds[2].revents)
+        embedded_hear(&server->storage, clock_monotonic_ms());
     answer_signals(server);
 }
 
@@ -269,8 +322,10 @@ static int run_master(struct server *server)
     bool clean;
 
     do {
+        settle_storage(server, clock_monotonic_ms());
         crew_tick(&server->crew, clock_monotonic_ms());
-        if (server->stopping && crew_processes(&server->crew) == 0)
+        if (server->stopping && crew_processes(&server->crew) == 0 &&
+            embedded_stopped(&server->storage, server->hurried, clock_monotonic_ms()))
             break;
         wait_for_news(server);
         announce(server, clock_monotonic_ms());
@@ -297,6 +352,7 @@ static void close_all(struct server *server)
     if (server->door_fd >= 0)
         close(server->door_fd);
     pidfile_leave(&server->pidfile);
+    embedded_close(&server->storage);
     if (server->log_fd >= 0) {
         log_set_fd(STDERR_FILENO);
         close(server->log_fd);
@@ -326,6 +382,8 @@ int serve(const struct options *options)
                              .daemon_fd = -1,
                              .door_fd = -1,
                              .log_fd = -1,
+                             .storage = { .said_fd = -1,
+                                          .home = { .folder_fd = -1, .lock = { .fd = -1 } } },
                              .jwks_refused = -1 };
     int status = EXIT_FAILED;
 

@@ -4,6 +4,7 @@
 #define MASTER_SERVER_H
 
 #include "master/crew.h"
+#include "master/embedded.h"
 #include "master/listener.h"
 #include "master/options.h"
 #include "master/pidfile.h"
@@ -18,6 +19,9 @@ struct server {
     struct crew crew;
     struct listeners listeners;
     struct admin_doors admin;
+    struct embedded storage;
+    bool crew_held;          /* no worker starts before the storage is there */
+    bool swap_held;          /* no worker is replaced before the storage has its new settings */
     struct tickets *tickets; /* keys of TLS tickets */
     uint64_t tickets_due_ms; /* of tickets_turn */
     uint64_t certs_due_ms;   /* of the next look at the certificates' ends */

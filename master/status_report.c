@@ -7,9 +7,13 @@
 #include "shm/certs.h"
 #include "shm/slots.h"
 #include "shm/stats.h"
+#include "shm/storage.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { DAY_S = 24 * 3600 };
 
@@ -164,6 +168,70 @@ static void certificates_json(const struct region *region, struct buf *out)
     buf_add_char(out, ']');
 }
 
+/* ---- storage ---- */
+
+static const char *storage_state(const struct storage_view *storage)
+{
+    return storage->ready ? "ready" : storage->pid ? "starting" : "down";
+}
+
+/* Returns the memory that the process has in use now; 0 when unknown. */
+static uint64_t resident_bytes(int32_t pid)
+{
+    char path[32], text[64] = "", *end;
+    uint64_t pages = 0;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/statm", pid);
+    file = pid > 0 ? fopen(path, "re") : NULL;
+    if (!file)
+        return 0;
+    if (fgets(text, sizeof text, file) && strtoull(text, &end, 10) > 0) /* the size comes first */
+        pages = strtoull(end, NULL, 10);
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void storage_json(const struct region *region, uint64_t now_ms, struct buf *out)
+{
+    struct storage_view storage;
+
+    if (!storage_read(region, &storage)) {
+        buf_add_text(out, ",\"storage\":null");
+        return;
+    }
+    buf_add_text(out, ",\"storage\":{");
+    member_text(out, "folder", storage.folder);
+    member_text(out, "program", storage.program);
+    member_text(out, "version", storage.version);
+    member_text(out, "state", storage_state(&storage));
+    member(out, "pid", (uint64_t)storage.pid);
+    member(out, "uptimeSeconds",
+           storage.pid ? (uint64_t)ago_ms(now_ms, storage.started_ms) / 1000 : 0);
+    member(out, "restarts", storage.restarts);
+    member(out, "memoryBytes", resident_bytes(storage.pid));
+    member(out, "memoryBytesMax", (uint64_t)storage.memory_max);
+    buf_add_char(out, '}');
+}
+
+static void storage_text(const struct region *region, uint64_t now_ms, struct buf *out)
+{
+    struct storage_view storage;
+
+    if (!storage_read(region, &storage))
+        return;
+    buf_addf(out, "storage in %s: %s, %s %s", storage.folder, storage_state(&storage),
+             storage.program, storage.version);
+    if (storage.pid)
+        buf_addf(out, ", pid %d, up %lld s, memory %llu MiB of %lld MiB for its data", storage.pid,
+                 (long long)ago_ms(now_ms, storage.started_ms) / 1000,
+                 (unsigned long long)resident_bytes(storage.pid) >> 20,
+                 (long long)storage.memory_max >> 20);
+    buf_addf(out, ", restarts %llu\n", (unsigned long long)storage.restarts);
+}
+
+/* ---- certificates ---- */
+
 static void certificates_text(const struct region *region, struct buf *out)
 {
     static struct cert_view certs[CERTS_MAX];
@@ -204,6 +272,7 @@ void status_json(const struct region *region, struct buf *out)
     member(out, "maxWebSocketConnections", server.sessions_max);
     member(out, "connections", slots_sessions(region));
     workers_json(region, now_ms, out);
+    storage_json(region, now_ms, out);
     certificates_json(region, out);
     counters_json(region, out);
     buf_add_text(out, "}\n");
@@ -295,6 +364,7 @@ void status_text(const struct region *region, struct buf *out)
     buf_addf(out, "connections %u of %u, workers on other nodes %llu\n", slots_sessions(region),
              server.sessions_max, (unsigned long long)workers_elsewhere(region));
     workers_text(region, now_ms, out);
+    storage_text(region, now_ms, out);
     certificates_text(region, out);
     buf_addf(out,
              "messages in %llu (%llu/s), out %llu (%llu/s), accepted %llu, to other workers %llu\n",

@@ -17,6 +17,7 @@
 #include "shm/sessions.h"
 #include "shm/slots.h"
 #include "shm/stats.h"
+#include "shm/storage.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -112,12 +113,19 @@ struct shared_certs {
     struct cert_view certs[CERTS_MAX];
 };
 
+/* Written by the master only. */
+struct shared_storage {
+    shared_u32 version; /* odd while the master writes */
+    uint32_t unused;
+    struct storage_view view;
+};
+
 struct layout {
     uint32_t sessions_max;
     uint32_t groups_max; /* rows of groups on one worker */
     uint32_t rows_max;   /* rows of a slab: sessions and groups together */
     uint32_t bucket_bits, map_bits, origin_bits;
-    size_t master_at, certs_at, workers_at, map_at;
+    size_t master_at, certs_at, storage_at, workers_at, map_at;
     size_t slabs_at, slab_size, slab_sessions_at; /* a slab: bucket heads, then sessions */
     size_t columns_at, column_size;
     size_t ring_heads_at, ring_tails_at, ring_bytes_at, ring_size; /* shm/ring.c */
@@ -182,6 +190,11 @@ static inline struct master_area *region_truth(const struct region *region)
 static inline struct shared_certs *region_certs(const struct region *region)
 {
     return region_at(region, region->layout.certs_at);
+}
+
+static inline struct shared_storage *region_storage(const struct region *region)
+{
+    return region_at(region, region->layout.storage_at);
 }
 
 static inline size_t worker_page_at(const struct layout *layout, uint32_t slot)

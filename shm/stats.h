@@ -110,6 +110,7 @@
     X(ghosts_left)       /* sessions whose end could not be written to Redis */                    \
     X(redis_reconnects)                                                                            \
     X(redis_timeouts)                                                                              \
+    X(storage_restarts)  /* times that the embedded Redis ended by itself and was started again */ \
     X(deflate_in)        /* compressed messages from clients */                                    \
     X(deflate_in_bytes)  /* their bytes as they came */                                            \
     X(deflate_in_plain)  /* their bytes inflated */                                                \

@@ -93,5 +93,19 @@ def server(directory, redis):
 
 
 @pytest.fixture
+def embedded(directory):
+    """embedded(workers=N, config={...}) makes a server that keeps its mail in the folder `storage` beside its configuration."""
+    made = servers(directory, None)
+    make = next(made)
+
+    def make_embedded(workers=2, config=None, **options):
+        source = {"dataSource": {"redis": {"main": {"uri": "embedded:storage"}}}}
+        return make(workers, harness.merge(source, config or {}), **options)
+
+    yield make_embedded
+    next(made, None)
+
+
+@pytest.fixture
 def server_with_own_redis(directory, own_redis):
     yield from servers(directory, own_redis)

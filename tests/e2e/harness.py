@@ -270,6 +270,7 @@ class Server:
         self.arguments = list(arguments)
         self.env = {**environment(), **(env or {})}
         self.process = None
+        self.log_before = 0  # length of the log of earlier runs
         self.expected_status = 0
 
     # -- life
@@ -283,6 +284,7 @@ class Server:
         return self.config["workers"]
 
     def start(self):
+        self.log_before = len(self.log())
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
                 [*(self.host.inside() if self.host else []), BINARY, "serve", "--config", str(self.config_file),
@@ -344,7 +346,7 @@ class Server:
         if not self.alive():
             return self.process.returncode if self.process else None
         family = self.processes()
-        if "event=server_stopping" not in self.log():  # a second signal would mean: at once
+        if "event=server_stopping" not in self.log()[self.log_before:]:  # a second signal would mean: at once
             self.process.terminate()
         try:
             self.process.wait(deadline)

@@ -8,6 +8,7 @@ POSTOFFICE_CHAOS_SECONDS (60; 15 under a sanitizer) and POSTOFFICE_CHAOS_NODES (
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,8 @@ class HostTrouble:
         post.process.wait(harness.DEADLINE)
         post.expected_status = -signal.SIGKILL
         self.events.write(what, post.config["node"]["id"])
+        if post.redis is None:  # its own Redis ends with it
+            self.events.write("redis-down", what)
         for slot, pid in slots.items():
             self.events.write("worker-killed", post.config["node"]["id"], slot, pid)
         assert not psutil.wait_procs(family, timeout=harness.DEADLINE)[1], "they stay without their master"
@@ -122,6 +125,8 @@ class HostTrouble:
         _, post = self.away.pop(0)
         post.start()
         post.expected_status = 0
+        if post.redis is None:
+            self.events.write("redis-up")
 
     def is_away(self, post):
         return any(post is one for _, one in self.away)
@@ -171,6 +176,33 @@ def run_chaos(directory, posts, redis, seconds, *check_options, **plan):
 
 def test_nothing_accepted_is_lost_whatever_dies(directory, nodes, own_redis):
     run_chaos(directory, nodes, own_redis, SECONDS)
+
+
+class EmbeddedRedis:
+    """The Redis of a server's embedded storage, with the two calls that the killer makes."""
+
+    def __init__(self, post):
+        self.post = post
+        self.killed = 0
+
+    def kill(self):
+        harness.wait_until(lambda: self.post.status()["storage"]["state"] == "ready", "the storage is ready")
+        self.killed = self.post.status()["storage"]["pid"]
+        os.kill(self.killed, signal.SIGKILL)
+
+    stop = kill
+
+    def start(self):
+        """Nothing to do: the master starts another one."""
+        harness.wait_until(lambda: self.post.status()["storage"]["pid"] not in (0, self.killed) and
+                           self.post.status()["storage"]["state"] == "ready", "another Redis serves")
+
+
+def test_embedded_storage_loses_nothing_when_its_redis_and_its_master_die(directory, embedded):
+    """One node with a Redis of its own, which is killed twice; the master is killed twice too."""
+    post = embedded(4, {**CONFIG, "node": {"id": "node0"}})
+    run_chaos(directory, [post], EmbeddedRedis(post), max(12, SECONDS // 5))
+    assert len(re.findall(r"event=storage_exited .*signal=9 asked=no", post.log())) == 2
 
 
 def test_without_any_acknowledgement_the_whole_backlog_comes_once_and_in_order(directory, nodes, own_redis):
