@@ -71,7 +71,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
+.PHONY: all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
@@ -106,14 +106,13 @@ $(B)/tests/%: $(B)/tests/%.o $(ARCHIVE)
 
 -include $(OBJECTS:.o=.d) $(wildcard $(B)/tests/*/*.d)
 
-setup:
-	@scripts/setup
-
-run: setup
+run:
+	@scripts/setup --run
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@scripts/run
 
-test: setup
+test:
+	@scripts/setup --test
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@$(MAKE) --no-print-directory -j$$(nproc) -O check
 	@$(MAKE) --no-print-directory scripts-test
