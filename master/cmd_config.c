@@ -94,6 +94,7 @@ static struct config *load_judged(const struct config_source *source, struct con
 
     if (!config)
         return NULL;
+    cmd_source_say(source, config);
     if (certificates_judge(config, why, sizeof why) && token_keys_good(config, why, sizeof why) &&
         redis_tls_judge(config, why, sizeof why)) {
         certificates_warn(config, clock_unix_s(), &report->notes);

@@ -81,12 +81,14 @@ void reload_log_report(const struct config_report *report)
  * anything is wrong. */
 static struct config *load_new_config(const struct server *server)
 {
+    /* The file of the start: a search could find another by now. */
+    struct config_source source = { .file = server->config->file };
     struct config_report report;
     struct config *config;
     char why[512];
 
     config_report_init(&report);
-    config = config_load(&server->options->source, &report);
+    config = config_load(&source, &report);
     reload_log_report(&report);
     config_report_fini(&report);
     if (config && !reload_may_serve(config, why, sizeof why)) {

@@ -9,6 +9,7 @@
 #include "common/close_code.h"
 #include "common/log.h"
 #include "master/certificates.h"
+#include "master/cmd_source.h"
 #include "master/daemon.h"
 #include "master/privileges.h"
 #include "master/rlimits.h"
@@ -39,6 +40,8 @@ static struct config *load_first_config(const struct options *options)
     config = config_load(&options->source, &report);
     if (config) /* from here on standard error never waits; a start that fails says why, and may */
         log_take_stderr();
+    if (config)
+        cmd_source_say(&options->source, config);
     fputs(buf_text(&report.notes), stderr);
     fputs(buf_text(&report.warnings), stderr);
     fputs(buf_text(&report.errors), stderr);
@@ -140,8 +143,9 @@ static void log_started(struct server *server)
     buf_init(&items, 4096);
     for (size_t i = 0; i < listen->count; i++)
         buf_addf(&items, "%s%s", i ? "," : "", listen->items[i]);
-    log_info("server_started", "version=%s node=%s listen=%s port=%lld ssl_port=%lld workers=%u",
-             POSTOFFICE_VERSION, server->node, buf_text(&items),
+    log_info("server_started",
+             "version=%s config=\"%s\" node=%s listen=%s port=%lld ssl_port=%lld workers=%u",
+             POSTOFFICE_VERSION, server->config->file, server->node, buf_text(&items),
              (long long)server->config->socket_port, (long long)server->config->ssl_port,
              server->crew.wanted);
     buf_fini(&items);
