@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TEXT_BYTES_MAX = 1 << 20, OPTION_STRICT = 0x2000, OPTION_PRINT, OPTION_MARKDOWN };
+enum { TEXT_BYTES_MAX = 1 << 20, OPTION_PRINT = 0x2000, OPTION_MARKDOWN };
 
 static const char help_check[] =
     "Usage: websocket-server check-config [OPTION...]\n"

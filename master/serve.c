@@ -11,6 +11,7 @@
 #include "master/certificates.h"
 #include "master/cmd_source.h"
 #include "master/daemon.h"
+#include "master/notice.h"
 #include "master/privileges.h"
 #include "master/rlimits.h"
 #include "master/signals.h"
@@ -160,13 +161,13 @@ static void man(struct server *server)
     server->tickets_due_ms =
         tickets_turn(server->tickets, clock_monotonic_ms(), (uint32_t)server->config->tls.ticket_s);
     certificates_publish(server->config, server->region);
+    notice_start(server);
     crew_init(crew, server->region, server->config, server->node, &server->listeners,
               &server->admin, server->tickets);
     crew->private_fds[0] = server->pidfile.fd;
     crew->private_fds[1] = server->signal_fd;
     crew->private_fds[2] = server->daemon_fd;
-    if (geteuid() != 0)
-        server->door_fd = status_door_open();
+    server->door_fd = status_door_open();
     crew->private_fds[3] = server->door_fd;
     crew_want(crew, config_worker_count(server->config));
     server->since_ms = clock_monotonic_ms();

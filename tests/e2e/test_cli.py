@@ -8,7 +8,7 @@ import pytest
 import harness
 from harness import command
 
-COMMANDS = ["serve", "check-config", "explain-config", "status", "keygen", "token", "version", "echo-test"]
+COMMANDS = ["serve", "check-config", "explain-config", "status", "reload", "keygen", "token", "version", "echo-test"]
 
 
 def test_version_and_help():
