@@ -115,9 +115,7 @@ $(B)/tests/%: $(B)/tests/%.o $(ARCHIVE)
 -include $(OBJECTS:.o=.d) $(wildcard $(B)/tests/*/*.d)
 
 run:
-	@scripts/setup --run
-	@$(MAKE) --no-print-directory -j$$(nproc) all
-	@scripts/run
+	+@MAKE="$(MAKE)" scripts/run --build
 
 test:
 	@scripts/setup --test
