@@ -2,6 +2,7 @@
  */
 #include "master/cmd_token.h"
 
+#include "common/log.h"
 #include "master/cmd_token_parts.h"
 #include "worker/token/token.h"
 
@@ -16,12 +17,16 @@ static const char help[] = "Usage: websocket-server token issue --sub ADDRESS [o
 int cmd_token(int argc, char **argv)
 {
     const char *verb = argc > 1 ? argv[1] : "";
+    struct log_text quoted;
 
     if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) {
         fputs(help, stdout);
         return EXIT_GOOD;
     }
     if (strcmp(verb, "issue") != 0 && strcmp(verb, "verify") != 0) {
+        if (*verb)
+            fprintf(stderr, "token: found %s, allowed are issue and verify\n",
+                    log_quote(&quoted, slice_of(verb)));
         fputs(help, stderr);
         return EXIT_USAGE;
     }
