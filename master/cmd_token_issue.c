@@ -239,7 +239,6 @@ static bool take_issue_option(int option, struct issue *issue)
 
 static bool take_issue_options(int argc, char **argv, struct issue *issue)
 {
-    static char name[] = "token issue";
     static const struct option table[] = {
         { "sub", required_argument, NULL, OPT_SUB },
         { "ttl", required_argument, NULL, OPT_TTL },
@@ -264,8 +263,7 @@ static bool take_issue_options(int argc, char **argv, struct issue *issue)
     };
     int option;
 
-    argv[0] = name; /* for the messages of getopt_long */
-    optind = 0;     /* cli.c may have used getopt before; 0 makes glibc begin anew */
+    optind = 0; /* cli.c may have used getopt before; 0 makes glibc begin anew */
     while ((option = getopt_long(argc, argv, "+h", table, NULL)) != -1)
         if (!take_issue_option(option, issue))
             return false;

@@ -93,10 +93,8 @@ static bool take_verify_options(int argc, char **argv, struct config_source *sou
     static const struct option table[] = { { "help", no_argument, NULL, 'h' },
                                            CMD_SOURCE_OPTIONS,
                                            { NULL, 0, NULL, 0 } };
-    static char name[] = "token verify";
     int option;
 
-    argv[0] = name; /* for the messages of getopt_long */
     optind = 0;
     while ((option = getopt_long(argc, argv, "h", table, NULL)) != -1) {
         if (option == 'h')
