@@ -27,6 +27,7 @@ SAN ?=
 # STATIC=1: statically linked, with the libraries that CFLAGS and LDFLAGS name (scripts/dist does).
 STATIC ?=
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 # Processes that run end-to-end tests side by side: these mostly wait. 0: all in one.
@@ -71,7 +72,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run test setup check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
+.PHONY: always all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
@@ -100,20 +101,24 @@ $(B)/%.o: %.c
 	$(call say,CC   $@)
 	$(Q)$(CC) $(POCFLAGS) -MMD -MP -c -o $@ $<
 
+# The stamp changes with SYSCONFDIR, so that another value compiles the one file that knows it again.
+$(B)/config/find.o: POCFLAGS += -DPOSTOFFICE_SYSCONFDIR='"$(SYSCONFDIR)"'
+$(B)/config/find.o: $(B)/sysconfdir
+$(B)/sysconfdir: always
+	@mkdir -p $(@D)
+	@echo '$(SYSCONFDIR)' | cmp -s - $@ || echo '$(SYSCONFDIR)' >$@
+
 $(B)/tests/%: $(B)/tests/%.o $(ARCHIVE)
 	$(call say,LINK $@)
 	$(Q)$(CC) $(POCFLAGS) $(POLDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS) -lcmocka
 
 -include $(OBJECTS:.o=.d) $(wildcard $(B)/tests/*/*.d)
 
-setup:
-	@scripts/setup
+run:
+	+@MAKE="$(MAKE)" scripts/run --build
 
-run: setup
-	@$(MAKE) --no-print-directory -j$$(nproc) all
-	@scripts/run
-
-test: setup
+test:
+	@scripts/setup --test
 	@$(MAKE) --no-print-directory -j$$(nproc) programs
 	@$(MAKE) --no-print-directory -j$$(nproc) -O check
 	@$(MAKE) --no-print-directory scripts-test

@@ -197,8 +197,8 @@ struct config {
 /* Where the configuration is. All strings are borrowed; NULL when not given on the command line. */
 struct config_source {
     const char *file;       /* --config FILE */
-    const char *env;        /* --env NAME; else POSTOFFICE_ENV, else "dev" */
-    const char *config_dir; /* --config-dir DIR */
+    const char *env;        /* --env NAME; else POSTOFFICE_ENV; else config.json, or dev */
+    const char *config_dir; /* --config-dir DIR: this folder alone; else find.c's folders */
 };
 
 /* Errors, warnings and notes for a person, a line of text each: `FILE:LINE:COLUMN: KEY: found WHAT,

@@ -1,10 +1,8 @@
 /*
- * Finds the file, and runs the stages that make a config of it in order (parts.h).
+ * Reads the file, and runs the stages that make a config of it in order (parts.h).
  */
-#include "config/checks.h"
 #include "config/parts.h"
 
-#include "common/log.h"
 #include "common/workers.h"
 
 #include <sched.h>
@@ -74,8 +72,6 @@ struct config *config_from_text(struct slice text, const char *file, bool use_en
     return NULL;
 }
 
-/* ---- finding it ---- */
-
 static struct config *load_file(const char *file, const char *reason_before, struct buf *text,
                                 struct config_report *report)
 {
@@ -92,47 +88,17 @@ static struct config *load_file(const char *file, const char *reason_before, str
     return config;
 }
 
-static struct config *load_named(const char *name, const char *first, struct config_report *report)
-{
-    const char *const folders[] = { first, "config", "/etc/postoffice" };
-    char looked[3 * 4200] = "", path[4200];
-    size_t looked_len = 0;
-
-    for (size_t i = 0; i < 3; i++) {
-        struct buf text;
-        if (!folders[i])
-            continue;
-        snprintf(path, sizeof path, "%s/config-%s.json", folders[i], name);
-        if (access(path, F_OK) == 0)
-            return load_file(path, file_read(path, TREE_BYTES_MAX, &text, NULL), &text, report);
-        looked_len += (size_t)snprintf(looked + looked_len, sizeof looked - looked_len, "%s%s",
-                                       looked_len ? ", " : "", path);
-    }
-    snprintf(path, sizeof path, "config-%s.json", name);
-    report_error(report, (struct spot){ path, "", { 0 } }, "found none, looked for %s", looked);
-    return NULL;
-}
-
 struct config *config_load(const struct config_source *source, struct config_report *report)
 {
-    const char *variable = getenv("POSTOFFICE_ENV"), *name = source->env;
-    struct log_text quoted;
+    char *found = source->file ? NULL : find_file(source, report);
+    const char *path = source->file ? source->file : found;
+    struct config *config = NULL;
     struct buf text;
 
-    if (source->file)
-        return load_file(source->file, file_read(source->file, TREE_BYTES_MAX, &text, NULL), &text,
-                         report);
-    if (!name)
-        name = variable && *variable ? variable : "dev";
-    if (!check_env_name(name)) {
-        struct spot spot = { source->env ? "command line" : "environment",
-                             source->env ? "--env" : "POSTOFFICE_ENV",
-                             { 0 } };
-        report_error(report, spot, "found %s, allowed 1 to 64 of A-Z a-z 0-9 _ -",
-                     log_quote(&quoted, slice_of(name)));
-        return NULL;
-    }
-    return load_named(name, source->config_dir, report);
+    if (path)
+        config = load_file(path, file_read(path, TREE_BYTES_MAX, &text, NULL), &text, report);
+    free(found);
+    return config;
 }
 
 uint32_t config_worker_count(const struct config *config)

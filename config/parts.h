@@ -14,6 +14,7 @@
 #include "config/report.h"
 #include "config/tree.h"
 
+#include <limits.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -81,6 +82,12 @@ void redis_uri_fini(struct config_redis *redis);
 /* embedded.c: makes redis->folder, as embedded:DIR has it, absolute, and chooses redis->path, the
  * socket. Returns NULL, or a static reason. */
 const char *embedded_place(const struct config *config, struct config_redis *redis);
+/* find.c: returns the path of the file that source means when source->file is NULL, owned by the
+ * caller; NULL with a report. */
+char *find_file(const struct config_source *source, struct config_report *report);
+/* Writes the folders to look in, the second perhaps "" (none), for an executable in the folder own;
+ * config_beside: own has a folder `config`. Pure. */
+void find_folders(const char *own, bool config_beside, char first[PATH_MAX], char second[PATH_MAX]);
 
 /* file.c: reads the whole of a regular file into out, which file_wipe frees. Returns NULL, or the
  * reason (a static text, or strerror's); then out needs no file_wipe. */

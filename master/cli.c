@@ -2,6 +2,7 @@
 
 #include "master/cmd_config.h"
 #include "master/cmd_keygen.h"
+#include "master/cmd_reload.h"
 #include "master/cmd_size.h"
 #include "master/cmd_source.h"
 #include "master/cmd_token.h"
@@ -20,7 +21,7 @@ enum { PEM_BYTES_MAX = 256 * 1024 };
 #define EXIT_HELP                                                                                  \
     "\n"                                                                                           \
     "Exit status: 0 done, 1 failed at run time, 2 wrong usage or configuration,\n"                 \
-    "3 (status) not running.\n"
+    "3 (status, reload) not running, 4 (reload --strict) something waits for a restart.\n"
 
 static const char help_all[] =
     "Usage: websocket-server [COMMAND] [OPTION...]\n"
@@ -29,6 +30,7 @@ static const char help_all[] =
     "  check-config     say what is wrong with the configuration\n"
     "  explain-config   a key, or all: type, default, bounds, how a reload applies it\n"
     "  status           what a running server is doing\n"
+    "  reload           have a running server read its configuration again\n"
     "  keygen           make a key for tokens\n"
     "  token            issue or verify a token\n"
     "  size             what so many users need of a machine and of Redis\n"
@@ -49,14 +51,29 @@ static const char help_serve[] =
     "SIGTERM, SIGINT: stop, telling every client; once more: at once. SIGHUP: read the\n"
     "configuration again. SIGUSR1: open the log file again.\n" EXIT_HELP;
 
+/* How status and reload are told which server. */
+#define WHICH_SERVER_HELP                                                                          \
+    "Without an option the server that runs is meant; when several run, they are listed.\n"        \
+    "\n"                                                                                           \
+    "  --pid-file FILE    the server that holds this pid file\n"                                   \
+    "  --pid PID          the server whose master this is\n"                                       \
+    "                     the server with this configuration:\n" CMD_SOURCE_HELP
+
 static const char help_status[] =
     "Usage: websocket-server status [OPTION...]\n"
     "\n"
-    "Finds the server by its pid file (as configured, or as named here) and reads its counters.\n"
+    "Reads what a running server says about itself, its workers, certificates and "
+    "counters.\n" WHICH_SERVER_HELP "  --json             one line of JSON\n"
+    "  --help\n" EXIT_HELP;
+
+static const char help_reload[] =
+    "Usage: websocket-server reload [OPTION...]\n"
     "\n"
-    "  --json             one line of JSON\n"
-    "  --pid-file FILE    the server that holds this pid file\n"
-    "  --pid PID          the server whose master this is\n" CMD_SOURCE_HELP "  --help\n" EXIT_HELP;
+    "Has a running server read its configuration again (SIGHUP), waits for the end of that, and\n"
+    "prints which keys are in force and which wait for a restart. A configuration with an error\n"
+    "changes nothing: status 2.\n" WHICH_SERVER_HELP
+    "  --strict           status 4 when something waits for a restart\n"
+    "  --help\n" EXIT_HELP;
 
 static const char help_echo[] =
     "Usage: websocket-server echo-test --port N [--deflate | --deflate-takeover] [--tls FILE]\n"
@@ -127,6 +144,8 @@ static const struct command {
     { "explain-config", NULL, 0, NULL, cmd_explain_config },
     { "status", help_status, OPTION_SOURCE | OPTION_PID_FILE | OPTION_PID | OPTION_JSON, status,
       NULL },
+    { "reload", help_reload, OPTION_SOURCE | OPTION_PID_FILE | OPTION_PID | OPTION_STRICT,
+      cmd_reload, NULL },
     { "keygen", NULL, 0, NULL, cmd_keygen },
     { "token", NULL, 0, NULL, cmd_token },
     { "size", NULL, 0, NULL, cmd_size },

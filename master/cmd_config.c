@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TEXT_BYTES_MAX = 1 << 20, OPTION_STRICT = 0x2000, OPTION_PRINT, OPTION_MARKDOWN };
+enum { TEXT_BYTES_MAX = 1 << 20, OPTION_PRINT = 0x2000, OPTION_MARKDOWN };
 
 static const char help_check[] =
     "Usage: websocket-server check-config [OPTION...]\n"
@@ -94,6 +94,7 @@ static struct config *load_judged(const struct config_source *source, struct con
 
     if (!config)
         return NULL;
+    cmd_source_say(source, config);
     if (certificates_judge(config, why, sizeof why) && token_keys_good(config, why, sizeof why) &&
         redis_tls_judge(config, why, sizeof why)) {
         certificates_warn(config, clock_unix_s(), &report->notes);

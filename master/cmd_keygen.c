@@ -6,6 +6,7 @@
 #include "master/cmd_keygen.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "master/cmd_source.h"
 #include "master/keyfile.h"
 #include "worker/token/token.h"
@@ -24,7 +25,8 @@ static const char help[] =
     "Makes a key for tokens. An Ed25519 key is written as KID.pub (what servers verify with, "
     "0644)\n"
     "and KID.key (what tokens are made with, 0600; no server reads it), an HMAC key as KID.secret\n"
-    "(both at once, 0600). No file is ever written over. A running server takes it on at SIGHUP.\n"
+    "(both at once, 0600). No file is ever written over. A running server takes it on with "
+    "`reload`.\n"
     "\n"
     "  --kid KID          the key's name, 1 to 64 of A-Z a-z 0-9 _ - . (default: key-DATE-xxxx)\n"
     "  --kty KIND         ed25519 (default) or hmac\n"
@@ -53,18 +55,23 @@ static bool take_kty(const char *text, enum config_kty *kty)
 
 static bool take_keygen_option(int option, struct options *options)
 {
+    struct log_text quoted;
+
     switch (option) {
     case 'k':
         options->kid = optarg;
         if (keyfile_kid_valid(optarg))
             return true;
-        fputs("keygen: --kid: allowed are 1 to 64 of A-Z a-z 0-9 _ - . with no dot in front\n",
-              stderr);
+        fprintf(stderr,
+                "keygen: --kid: found %s, allowed are 1 to 64 of A-Z a-z 0-9 _ - . with no dot in "
+                "front\n",
+                log_quote(&quoted, slice_of(optarg)));
         return false;
     case 't':
         if (take_kty(optarg, &options->kty))
             return true;
-        fputs("keygen: --kty: allowed are ed25519 and hmac\n", stderr);
+        fprintf(stderr, "keygen: --kty: found %s, allowed are ed25519 and hmac\n",
+                log_quote(&quoted, slice_of(optarg)));
         return false;
     case 'd':
         options->dir = optarg;
@@ -130,7 +137,8 @@ static void print_names(const char *dir, const char *kid, enum config_kty kty)
         return;
     }
     printf("wrote %s/%s.pub (public: servers verify tokens with it)\n", dir, kid);
-    printf("wrote %s/%s.key (secret: tokens are made with it; keep it where they are)\n", dir, kid);
+    printf("wrote %s/%s.key (secret: tokens are made with it; keep it where they are made)\n", dir,
+           kid);
 }
 
 static int make_in(const char *dir, const struct config *config, const struct options *options)

@@ -29,5 +29,13 @@ struct config *cmd_source_load(const struct config_source *source)
     if (!config)
         fputs(buf_text(&report.errors), stderr);
     config_report_fini(&report);
+    if (config)
+        cmd_source_say(source, config);
     return config;
+}
+
+void cmd_source_say(const struct config_source *source, const struct config *config)
+{
+    if (!source->file)
+        fprintf(stderr, "websocket-server: configuration %s\n", config->file);
 }

@@ -6,6 +6,7 @@
  */
 #include "common/address.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/utf8.h"
 #include "master/cmd_source.h"
 #include "master/cmd_token_parts.h"
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { PATTERNS_MAX = 256, TTL_S_DEFAULT = 3600, JTI_BYTES_MAX = 128, TEXT_BYTES_MAX = 1024 };
 
@@ -25,7 +27,8 @@ enum { PATTERNS_MAX = 256, TTL_S_DEFAULT = 3600, JTI_BYTES_MAX = 128, TEXT_BYTES
 static const char help[] =
     "Usage: websocket-server token issue --sub ADDRESS [options]\n"
     "\n"
-    "Makes a token and prints it, alone, on standard output.\n"
+    "Makes a token and prints it, alone, on standard output; for whom, until when and with which\n"
+    "key is said on standard error.\n"
     "\n"
     "  --sub ADDRESS      whom it is for\n"
     "  --ttl SECONDS      how long it is good (default 3600)\n"
@@ -57,7 +60,8 @@ struct patterns {
 struct issue {
     struct token_request request;
     struct patterns send, groups, relay;
-    const char *key_path;
+    const char *key_path; /* --key */
+    char *found_path;     /* of the key in auth.keyDir; owned */
     struct config_source source;
     char jti[TOKEN_JTI_SIZE]; /* the random one */
     bool paseto, unending, print_jti, help;
@@ -65,14 +69,22 @@ struct issue {
 
 /* ---- the command line ---- */
 
+/* The value as a message may show it. */
+static const char *shown(const char *text)
+{
+    static struct log_text quoted;
+
+    return log_quote(&quoted, slice_of(text));
+}
+
 static bool add_pattern(const char *option, struct patterns *patterns, const char *text)
 {
     if (patterns->count == PATTERNS_MAX || !*text || strlen(text) > ADDRESS_BYTES_MAX + 1 ||
         !utf8_valid(slice_of(text))) {
         fprintf(stderr,
-                "token issue: %s: allowed are at most %d, each 1 to %d bytes of UTF-8: an "
-                "address, or a prefix and *\n",
-                option, PATTERNS_MAX, ADDRESS_BYTES_MAX + 1);
+                "token issue: %s: found %s, allowed are at most %d, each 1 to %d bytes of UTF-8: "
+                "an address, or a prefix and *\n",
+                option, shown(text), PATTERNS_MAX, ADDRESS_BYTES_MAX + 1);
         return false;
     }
     patterns->items[patterns->count++] = text;
@@ -84,8 +96,10 @@ static bool add_group(struct patterns *patterns, const char *text)
 {
     if (*text == '#' || strcmp(text, "*") == 0)
         return add_pattern("--group", patterns, text);
-    fputs("token issue: --group: allowed are groups, which begin with #, a prefix and *, and *\n",
-          stderr);
+    fprintf(stderr,
+            "token issue: --group: found %s, allowed are groups, which begin with #, a prefix and "
+            "*, and *\n",
+            shown(text));
     return false;
 }
 
@@ -94,9 +108,11 @@ static bool take_sub(const char *text, const char **sub)
     *sub = text;
     if (address_may_speak(slice_of(text)))
         return true;
-    fputs("token issue: --sub: allowed is a user address: 1 to 255 bytes of UTF-8, no control "
-          "characters, no white space at either end, no # or $ in front, not postmaster\n",
-          stderr);
+    fprintf(stderr,
+            "token issue: --sub: found %s, allowed is a user address: 1 to 255 bytes of UTF-8, no "
+            "control characters, no white space at either end, no # or $ in front, not "
+            "postmaster\n",
+            shown(text));
     return false;
 }
 
@@ -114,8 +130,9 @@ static bool take_text(const char *option, const char *text, size_t max, const ch
     if (is_clean_text(text, max))
         return true;
     fprintf(stderr,
-            "token issue: %s: allowed are 1 to %zu bytes of UTF-8 without control characters\n",
-            option, max);
+            "token issue: %s: found %s, allowed are 1 to %zu bytes of UTF-8 without control "
+            "characters\n",
+            option, shown(text), max);
     return false;
 }
 
@@ -127,8 +144,8 @@ static bool take_ttl(const char *text, int64_t *ttl_s)
     *ttl_s = strtoll(text, &end, 10);
     if (*text >= '0' && *text <= '9' && !*end && !errno && *ttl_s > 0 && *ttl_s <= TTL_S_MAX)
         return true;
-    fprintf(stderr, "token issue: --ttl: allowed are whole seconds from 1 to %lld\n",
-            (long long)TTL_S_MAX);
+    fprintf(stderr, "token issue: --ttl: found %s, allowed are whole seconds from 1 to %lld\n",
+            shown(text), (long long)TTL_S_MAX);
     return false;
 }
 
@@ -137,7 +154,7 @@ static bool take_format(const char *text, bool *paseto)
     *paseto = strcmp(text, "paseto") == 0;
     if (*paseto || strcmp(text, "jwt") == 0)
         return true;
-    fputs("token issue: --format: allowed are jwt and paseto\n", stderr);
+    fprintf(stderr, "token issue: --format: found %s, allowed are jwt and paseto\n", shown(text));
     return false;
 }
 
@@ -146,8 +163,10 @@ static bool take_kid(const char *text, const char **kid)
     *kid = text;
     if (keyfile_kid_valid(text))
         return true;
-    fputs("token issue: --kid: allowed are 1 to 64 of A-Z a-z 0-9 _ - . with no dot in front\n",
-          stderr);
+    fprintf(stderr,
+            "token issue: --kid: found %s, allowed are 1 to 64 of A-Z a-z 0-9 _ - . with no dot in "
+            "front\n",
+            shown(text));
     return false;
 }
 
@@ -274,11 +293,10 @@ static bool read_signing_key(const char *path, struct keyfile *key)
 }
 
 /* Reads the newest key of the directory: a server with the same configuration knows that key. */
-static bool find_signing_key(const struct issue *issue, const char *dir, struct keyfile *key)
+static bool find_signing_key(struct issue *issue, const char *dir, struct keyfile *key)
 {
-    char name[KEYFILE_NAME_SIZE], *path = NULL;
+    char name[KEYFILE_NAME_SIZE];
     enum err err = keyfile_newest(dir, issue->request.kid, issue->paseto, name);
-    bool good;
 
     if (err) {
         fprintf(stderr, "token issue: no key to make a token with in %s%s%s: %s\n", dir,
@@ -286,11 +304,12 @@ static bool find_signing_key(const struct issue *issue, const char *dir, struct 
                 err == ERR_SYSTEM ? strerror(errno) : "`websocket-server keygen` makes one");
         return false;
     }
-    if (asprintf(&path, "%s/%s", dir, name) < 0)
+    if (asprintf(&issue->found_path, "%s/%s", dir, name) < 0) {
+        issue->found_path = NULL; /* what asprintf leaves when it fails is no memory */
+        fputs("token issue: out of memory\n", stderr);
         return false;
-    good = read_signing_key(path, key);
-    free(path);
-    return good;
+    }
+    return read_signing_key(issue->found_path, key);
 }
 
 /* ---- the token ---- */
@@ -300,6 +319,20 @@ static enum token_format format_for(const struct issue *issue, const struct keyf
     if (issue->paseto)
         return TOKEN_PASETO;
     return key->kty == CONFIG_KTY_HMAC ? TOKEN_JWT_HS256 : TOKEN_JWT_EDDSA;
+}
+
+/* Says what was made, without a word of the token. */
+static void say_what(const struct issue *issue)
+{
+    const struct token_request *request = &issue->request;
+    time_t end_s = (time_t)(request->now_s + request->ttl_s);
+    char end[48] = "without an end";
+    struct tm tm;
+
+    if (request->ttl_s && gmtime_r(&end_s, &tm))
+        strftime(end, sizeof end, "until %Y-%m-%dT%H:%M:%SZ", &tm);
+    fprintf(stderr, "token issue: for %s, %s, with %s\n", request->sub, end,
+            issue->key_path ? issue->key_path : issue->found_path);
 }
 
 static int print_token(struct issue *issue, const struct keyfile *key)
@@ -324,6 +357,8 @@ static int print_token(struct issue *issue, const struct keyfile *key)
     else
         printf("%s\n%s%s", buf_text(&token), issue->print_jti ? request->jti : "",
                issue->print_jti ? "\n" : "");
+    if (!err)
+        say_what(issue);
     if (token.data)
         explicit_bzero(token.data, token.size);
     buf_fini(&token);
@@ -390,6 +425,7 @@ int cmd_token_issue(int argc, char **argv)
         status = issue_configured(&issue, &key);
     else if (read_signing_key(issue.key_path, &key))
         status = print_token(&issue, &key);
+    free(issue.found_path);
     keyfile_wipe(&key);
     return status;
 }

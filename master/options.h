@@ -16,12 +16,13 @@ enum {
     OPTION_DEFLATE = 64, /* --deflate, --deflate-takeover */
     OPTION_DEFLATE_TAKEOVER = 128,
     OPTION_TLS = 256,
+    OPTION_STRICT = 512,
 };
 
 struct options {
     struct config_source source;
     const char *pid_file; /* NULL: not given */
-    bool daemon, json, help;
+    bool daemon, json, strict, help;
     bool deflate, deflate_takeover;
     pid_t pid;            /* 0: not given */
     uint16_t port;        /* 0: not given */

@@ -10,6 +10,7 @@
 #include "master/certificates.h"
 #include "master/keyguard.h"
 #include "master/logfile.h"
+#include "master/notice.h"
 #include "master/privileges.h"
 #include "master/redis_tls.h"
 #include "shm/slots.h"
@@ -78,25 +79,31 @@ void reload_log_report(const struct config_report *report)
     log_lines(LOG_ERROR, "config_error", buf_slice(&report->errors));
 }
 
-/* Returns the new config, good in itself and fit to serve; NULL, with the reason logged, when
- * anything is wrong. */
-static struct config *load_new_config(const struct server *server)
+/* Returns the new config, good in itself and fit to serve; NULL, with the reason logged and
+ * noticed, when anything is wrong. */
+static struct config *load_new_config(struct server *server)
 {
+    /* The file of the start: a search could find another by now. */
+    struct config_source source = { .file = server->config->file };
     struct config_report report;
     struct config *config;
     char why[512];
 
     config_report_init(&report);
-    config = config_load(&server->options->source, &report);
+    notice_reload_begins(server);
+    config = config_load(&source, &report);
     reload_log_report(&report);
-    config_report_fini(&report);
     if (config && !reload_may_serve(config, why, sizeof why)) {
         log_error("config_error", "%s", why);
+        buf_addf(&report.errors, "%s: %s\n", config->file, why);
         config_free(config);
         config = NULL;
     }
-    if (!config)
+    if (!config) {
         log_error("config_kept", "the configuration is invalid: everything stays as it was");
+        notice_reload_refused(server, buf_text(&report.errors));
+    }
+    config_report_fini(&report);
     return config;
 }
 
@@ -179,6 +186,7 @@ void reload(struct server *server)
     config = config_reloaded(server->config, loaded);
     if (!config) {
         log_error("config_kept", "out of memory: everything stays as it was");
+        notice_reload_refused(server, "out of memory\n");
         config_free(loaded);
         return;
     }
@@ -190,6 +198,9 @@ void reload(struct server *server)
     log_info("config_reloaded", "applied=%s swapped=%s needs_restart=%s",
              names_text(&lists.names[CONFIG_LIVE]), names_text(&lists.names[CONFIG_SWAP]),
              names_text(&lists.names[CONFIG_RESTART]));
+    notice_reload_applied(server, buf_text(&lists.names[CONFIG_LIVE]),
+                          buf_text(&lists.names[CONFIG_SWAP]),
+                          buf_text(&lists.names[CONFIG_RESTART]));
     reload_log_read(server->config);
     for (int i = 0; i <= CONFIG_RESTART; i++)
         buf_fini(&lists.names[i]);

@@ -9,7 +9,9 @@
 #include "common/close_code.h"
 #include "common/log.h"
 #include "master/certificates.h"
+#include "master/cmd_source.h"
 #include "master/daemon.h"
+#include "master/notice.h"
 #include "master/privileges.h"
 #include "master/rlimits.h"
 #include "master/signals.h"
@@ -40,6 +42,8 @@ static struct config *load_first_config(const struct options *options)
     config = config_load(&options->source, &report);
     if (config) /* from here on standard error never waits; a start that fails says why, and may */
         log_take_stderr();
+    if (config)
+        cmd_source_say(&options->source, config);
     fputs(buf_text(&report.notes), stderr);
     fputs(buf_text(&report.warnings), stderr);
     fputs(buf_text(&report.errors), stderr);
@@ -145,8 +149,9 @@ static void log_started(struct server *server)
     buf_init(&items, 4096);
     for (size_t i = 0; i < listen->count; i++)
         buf_addf(&items, "%s%s", i ? "," : "", listen->items[i]);
-    log_info("server_started", "version=%s node=%s listen=%s port=%lld ssl_port=%lld workers=%u",
-             POSTOFFICE_VERSION, server->node, buf_text(&items),
+    log_info("server_started",
+             "version=%s config=\"%s\" node=%s listen=%s port=%lld ssl_port=%lld workers=%u",
+             POSTOFFICE_VERSION, server->config->file, server->node, buf_text(&items),
              (long long)server->config->socket_port, (long long)server->config->ssl_port,
              config_worker_count(server->config));
     buf_fini(&items);
@@ -161,13 +166,13 @@ static void man(struct server *server)
     server->tickets_due_ms =
         tickets_turn(server->tickets, clock_monotonic_ms(), (uint32_t)server->config->tls.ticket_s);
     certificates_publish(server->config, server->region);
+    notice_start(server);
     crew_init(crew, server->region, server->config, server->node, &server->listeners,
               &server->admin, server->tickets);
     crew->private_fds[0] = server->pidfile.fd;
     crew->private_fds[1] = server->signal_fd;
     crew->private_fds[2] = server->daemon_fd;
-    if (geteuid() != 0)
-        server->door_fd = status_door_open();
+    server->door_fd = status_door_open();
     crew->private_fds[3] = server->door_fd;
     crew->private_fds[4] = server->storage.home.folder_fd;
     crew->private_fds[5] = server->storage.home.lock.fd;

@@ -8,8 +8,9 @@
 #include "master/listener.h"
 #include "master/options.h"
 #include "master/pidfile.h"
+#include "shm/about.h"
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NOT_RUNNING = 3 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NOT_RUNNING = 3, EXIT_WAITING = 4 };
 
 struct server {
     const struct options *options;
@@ -26,12 +27,13 @@ struct server {
     uint64_t tickets_due_ms; /* of tickets_turn */
     uint64_t certs_due_ms;   /* of the next look at the certificates' ends */
     int signal_fd, daemon_fd;
-    int door_fd; /* of `status`; -1: status comes by /proc */
+    int door_fd; /* of `status`; -1: it could not be opened */
     int log_fd;  /* -1: standard error */
     char node[256];
     uint64_t settled_ms;     /* the last log_settle */
     uint64_t jwks_looked_ms; /* the last look at auth.jwks */
     int64_t jwks_refused;    /* the stamp of a file that could not be used, or -1: none */
+    struct about about;      /* as published (notice.c) */
     uint64_t lines_counted;  /* of log_lines_dropped, in the counter log_lines_lost */
     bool announced;    /* the log and the daemon's caller know that connections are accepted */
     uint64_t since_ms; /* the start */

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 enum { VISITORS_A_TURN = 16, PATIENCE_S = 5 };
+
+static const char name_head[] = "postoffice-status-";
 
 /* Room for one descriptor, aligned as cmsg(3) asks. */
 union rights {
@@ -23,8 +26,7 @@ static socklen_t name_of(pid_t master, struct sockaddr_un *name)
     int len;
 
     *name = (struct sockaddr_un){ .sun_family = AF_UNIX };
-    len = snprintf(name->sun_path + 1, sizeof name->sun_path - 1, "postoffice-status-%d",
-                   (int)master);
+    len = snprintf(name->sun_path + 1, sizeof name->sun_path - 1, "%s%d", name_head, (int)master);
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
 }
 
@@ -137,4 +139,64 @@ int status_door_ask(pid_t master)
     close(fd);
     errno = errno_kept;
     return region_fd;
+}
+
+/* ---- finding ---- */
+
+/* Does this process really own its door? Any process can take the name; the kernel tells whose. */
+static bool owner_of(pid_t master, uid_t *uid)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_un name;
+    socklen_t len = name_of(master, &name), peer_len = sizeof(struct ucred);
+    struct ucred peer;
+    bool owned = fd >= 0 && connect(fd, (struct sockaddr *)&name, len) == 0 &&
+                 getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len) == 0 &&
+                 peer.pid == master;
+
+    if (owned)
+        *uid = peer.uid;
+    if (fd >= 0)
+        close(fd);
+    return owned;
+}
+
+/* The pid of a line of /proc/net/unix that is a door; 0 for any other. */
+static pid_t pid_of_line(const char *line)
+{
+    const char *name = strrchr(line, '@');
+    long number;
+    char *end;
+
+    if (!name || strncmp(name + 1, name_head, sizeof name_head - 1) != 0)
+        return 0;
+    number = strtol(name + sizeof name_head, &end, 10);
+    return end > name + sizeof name_head && *end == '\n' && number > 0 && number <= 4194304
+               ? (pid_t)number
+               : 0;
+}
+
+/* Sockets of visitors have the name of the door too. */
+static bool is_known(const struct door_owner *found, size_t count, pid_t pid)
+{
+    for (size_t i = 0; i < count; i++)
+        if (found[i].pid == pid)
+            return true;
+    return false;
+}
+
+size_t status_door_find(struct door_owner *found, size_t max)
+{
+    FILE *file = fopen("/proc/net/unix", "re");
+    char line[512];
+    size_t count = 0;
+
+    while (file && count < max && fgets(line, sizeof line, file)) {
+        pid_t pid = pid_of_line(line);
+        if (pid && !is_known(found, count, pid) && owner_of(pid, &found[count].uid))
+            found[count++].pid = pid;
+    }
+    if (file)
+        fclose(file);
+    return count;
 }

@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "shm/about.h"
 #include "shm/certs.h"
 #include "shm/slots.h"
 #include "shm/stats.h"
@@ -243,6 +244,65 @@ static void certificates_text(const struct region *region, struct buf *out)
                  time_text(certs[i].ends_s, text), days_left(&certs[i]));
 }
 
+/* ---- the server ---- */
+
+static void list_json(const char *name, const char *items, struct buf *out)
+{
+    buf_addf(out, ",\"%s\":[", name);
+    while (*items) {
+        size_t len = strcspn(items, ",");
+        json_add_string(out, slice_make(items, len));
+        items += len + (items[len] != 0);
+        if (*items)
+            buf_add_char(out, ',');
+    }
+    buf_add_char(out, ']');
+}
+
+static void about_json(const struct about *about, struct buf *out)
+{
+    static const char *const outcomes[] = { "none", "applied", "refused" };
+    unsigned outcome = about->outcome;
+    char text[32];
+
+    member_text(out, "version", about->version);
+    member_text(out, "configFile", about->config_file);
+    list_json("listen", about->listen, out);
+    member(out, "socketPort", (uint64_t)about->port);
+    member(out, "sslPort", (uint64_t)about->ssl_port);
+    member_text(out, "startedAt", time_text(about->started_s, text));
+    buf_add_text(out, ",\"reload\":{");
+    member_text(out, "outcome", outcome < 3 ? outcomes[outcome] : "unknown");
+    if (about->outcome != RELOAD_NONE)
+        member_text(out, "at", time_text(about->reloaded_s, text));
+    list_json("needsRestart", about->waiting, out);
+    if (about->outcome == RELOAD_REFUSED)
+        member_text(out, "why", about->why);
+    buf_add_char(out, '}');
+}
+
+static void about_text(const struct about *about, struct buf *out)
+{
+    char text[32];
+
+    buf_addf(out, "websocket-server %s, since %s\n", about->version,
+             time_text(about->started_s, text));
+    buf_addf(out, "configuration %s\n", about->config_file);
+    if (about->outcome == RELOAD_APPLIED)
+        buf_addf(out, "  read again %s\n", time_text(about->reloaded_s, text));
+    if (about->outcome == RELOAD_REFUSED)
+        buf_addf(out, "  the reload of %s was refused: %.*s\n", time_text(about->reloaded_s, text),
+                 (int)strcspn(about->why, "\n"), about->why);
+    if (*about->waiting)
+        buf_addf(out, "  waits for a restart: %s\n", about->waiting);
+    buf_addf(out, "listens on %s", about->listen);
+    if (about->port)
+        buf_addf(out, ", port %d", about->port);
+    if (about->ssl_port)
+        buf_addf(out, ", TLS port %d", about->ssl_port);
+    buf_add_char(out, '\n');
+}
+
 static void counters_json(const struct region *region, struct buf *out)
 {
     char code[64];
@@ -260,12 +320,15 @@ static void counters_json(const struct region *region, struct buf *out)
 void status_json(const struct region *region, struct buf *out)
 {
     uint64_t now_ms = clock_monotonic_ms();
+    static struct about about;
     struct server_view server;
 
     slots_server(region, &server);
+    about_read(region, &about);
     buf_add_char(out, '{');
     member(out, "pid", (uint64_t)server.master_pid);
     member_text(out, "node", server.node);
+    about_json(&about, out);
     member(out, "uptimeSeconds", (uint64_t)ago_ms(now_ms, server.started_ms) / 1000);
     member(out, "configGeneration", server.config_generation);
     member(out, "restarts", server.restarts);
@@ -355,9 +418,12 @@ void status_text(const struct region *region, struct buf *out)
 {
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t to_workers = stats_sum(region, STAT_publishes) + stats_sum(region, STAT_relayed);
+    static struct about about;
     struct server_view server;
 
     slots_server(region, &server);
+    about_read(region, &about);
+    about_text(&about, out);
     buf_addf(out, "node %s, master pid %d, up %lld s, config generation %llu, restarts %llu\n",
              server.node, server.master_pid, (long long)ago_ms(now_ms, server.started_ms) / 1000,
              (unsigned long long)server.config_generation, (unsigned long long)server.restarts);

@@ -11,6 +11,7 @@
 #ifndef SHM_LAYOUT_H
 #define SHM_LAYOUT_H
 
+#include "shm/about.h"
 #include "shm/certs.h"
 #include "shm/region.h"
 #include "shm/ring.h"
@@ -29,7 +30,7 @@ typedef _Atomic uint64_t shared_u64;
 typedef _Atomic uint32_t shared_u32;
 
 enum {
-    LAYOUT_VERSION = 6,
+    LAYOUT_VERSION = 7,
     LAYOUT_PAGE = 4096, /* the unit of region_protect; a larger system page is refused */
     NODE_BYTES = 256,
     BUCKET_BITS_MIN = 9, /* one page of heads */
@@ -120,12 +121,18 @@ struct shared_storage {
     struct storage_view view;
 };
 
+/* Written by the master only. */
+struct shared_about {
+    shared_u32 version; /* odd while the master writes */
+    struct about about;
+};
+
 struct layout {
     uint32_t sessions_max;
     uint32_t groups_max; /* rows of groups on one worker */
     uint32_t rows_max;   /* rows of a slab: sessions and groups together */
     uint32_t bucket_bits, map_bits, origin_bits;
-    size_t master_at, certs_at, storage_at, workers_at, map_at;
+    size_t master_at, certs_at, storage_at, about_at, workers_at, map_at;
     size_t slabs_at, slab_size, slab_sessions_at; /* a slab: bucket heads, then sessions */
     size_t columns_at, column_size;
     size_t ring_heads_at, ring_tails_at, ring_bytes_at, ring_size; /* shm/ring.c */
@@ -187,6 +194,10 @@ static inline struct master_area *region_truth(const struct region *region)
     return &region->truth->area;
 }
 
+static inline struct shared_about *region_about(const struct region *region)
+{
+    return region_at(region, region->layout.about_at);
+}
 static inline struct shared_certs *region_certs(const struct region *region)
 {
     return region_at(region, region->layout.certs_at);

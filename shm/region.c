@@ -63,7 +63,8 @@ struct layout region_layout(uint32_t sessions_max)
     l.master_at = LAYOUT_PAGE;
     l.certs_at = l.master_at + LAYOUT_PAGE;
     l.storage_at = l.certs_at + whole_pages(sizeof(struct shared_certs));
-    l.workers_at = l.storage_at + whole_pages(sizeof(struct shared_storage));
+    l.about_at = l.storage_at + whole_pages(sizeof(struct shared_storage));
+    l.workers_at = l.about_at + whole_pages(sizeof(struct shared_about));
     l.map_at = l.workers_at + (size_t)WORKERS_MAX * LAYOUT_PAGE;
     map_size = sizeof(uint64_t) << l.map_bits;
     l.slabs_at = l.map_at + map_size;

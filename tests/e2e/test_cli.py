@@ -8,7 +8,7 @@ import pytest
 import harness
 from harness import command
 
-COMMANDS = ["serve", "check-config", "explain-config", "status", "keygen", "token", "version", "echo-test"]
+COMMANDS = ["serve", "check-config", "explain-config", "status", "reload", "keygen", "token", "version", "echo-test"]
 
 
 def test_version_and_help():
@@ -34,6 +34,40 @@ def test_wrong_usage_is_2_and_says_so_on_standard_error(arguments):
     result = command(*arguments, check=False)
     assert result.returncode == 2, result
     assert result.stderr and not result.stdout
+
+
+@pytest.mark.parametrize("arguments,said", [
+    (["dance"], 'unknown command "dance"'), (["serve", "--dance"], "serve: unrecognized option '--dance'"),
+    (["status", "--pid", "x"], '--pid: found "x"'), (["reload", "now"], 'unknown argument "now"'),
+    (["echo-test", "--port", "70000"], '--port: found "70000"'), (["token", "dance"], 'token: found "dance"'),
+    (["keygen", "--kid", "../x"], 'keygen: --kid: found "../x"'), (["keygen", "--kty", "rsa"], 'keygen: --kty: found "rsa"'),
+    (["keygen", "--dance"], "keygen: unrecognized option '--dance'"),
+    (["token", "issue", "--dance"], "token issue: unrecognized option '--dance'"),
+    (["token", "verify", "--dance"], "token verify: unrecognized option '--dance'"),
+    (["token", "issue", "--sub"], "token issue: option '--sub' requires an argument"),
+    (["token", "issue", "--sub", "#x"], 'token issue: --sub: found "#x"'),
+    (["token", "issue", "--sub", "a", "--ttl", "1h"], 'token issue: --ttl: found "1h"'),
+    (["token", "issue", "--sub", "a", "--format", "xml"], 'token issue: --format: found "xml"'),
+    (["token", "issue", "--sub", "a", "--group", "team"], 'token issue: --group: found "team"'),
+    (["token", "issue", "--sub", "a", "--kid", "."], 'token issue: --kid: found "."'),
+    (["token", "issue", "--sub", "a", "--jti", "\x1b[1m"], 'token issue: --jti: found "\\x1b[1m"'),
+])
+def test_the_wrong_word_of_a_command_is_named_with_its_value(arguments, said):
+    result = command(*arguments, check=False)
+    assert result.returncode == 2 and said in result.stderr, result.stderr
+
+
+def test_commands_say_what_they_did_and_with_which_file(directory):
+    path = directory / "config-test.json"
+    path.write_text('{"auth": {"keyDir": "keys"}}')
+    made = command("keygen", "--kid", "k", "--config", path)
+    assert f"{directory}/keys/k.pub" in made.stdout and f"{directory}/keys/k.key" in made.stdout
+    issued = command("token", "issue", "--sub", "alice", "--ttl", "60", "--config", path)
+    assert re.search(rf"^token issue: for alice, until \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ, with {directory}/keys/k.key$",
+                     issued.stderr, re.MULTILINE), issued.stderr
+    assert len(issued.stdout.split()) == 1 and issued.stdout.split(".")[-1].strip() not in issued.stderr
+    forever = command("token", "issue", "--sub", "alice", "--unending", "--key", directory / "keys" / "k.key")
+    assert f"for alice, without an end, with {directory}/keys/k.key" in forever.stderr
 
 
 def checked(directory, text, *more, **options):

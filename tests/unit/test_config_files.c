@@ -1,49 +1,6 @@
 /* Which configuration file is read, where its paths lead, and the file of revocations. */
 #include "config_fixture.h"
 
-static void the_file_is_looked_for_where_it_is_said(void **state)
-{
-    struct config_source source = { .config_dir = folder, .env = "one" };
-    struct config *config;
-    char path[200];
-
-    (void)state;
-    buf_reset(&report.errors);
-    write_text("config-one.json", "{\"socketPort\":11}");
-    config = config_load(&source, &report);
-    assert_non_null(config);
-    assert_int_equal(config->socket_port, 11);
-    config_free(config);
-    setenv("POSTOFFICE_ENV", "one", 1);
-    source.env = NULL;
-    config = config_load(&source, &report);
-    unsetenv("POSTOFFICE_ENV");
-    assert_non_null(config);
-    config_free(config);
-
-    source.env = "absent";
-    assert_null(config_load(&source, &report));
-    assert_has(errors(), folder);
-    assert_has(errors(), "config/config-absent.json");
-    assert_has(errors(), "/etc/postoffice/config-absent.json");
-    source.env = "../x";
-    assert_null(config_load(&source, &report));
-    assert_has(errors(), "--env: found \"../x\"");
-
-    snprintf(path, sizeof path, "%s/config-one.json", folder);
-    source = (struct config_source){ .file = path, .env = "absent" };
-    config = config_load(&source, &report);
-    assert_non_null(config);
-    assert_string_equal(config->dir, folder);
-    config_free(config);
-    source.file = "/no/such/file.json";
-    assert_null(config_load(&source, &report));
-    assert_has(errors(), "/no/such/file.json");
-    source.file = folder;
-    assert_null(config_load(&source, &report));
-    assert_has(errors(), "a directory");
-}
-
 static void relative_paths_start_where_the_contract_says(void **state)
 {
     struct config *config = load_good("{\"log\":{\"file\":\"l.log\"},\"pidFile\":\"run/p\","
@@ -172,7 +129,6 @@ static void junk_in_the_revocations_is_an_error_that_names_the_line(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_file_is_looked_for_where_it_is_said),
         TEST(relative_paths_start_where_the_contract_says),
         TEST(our_own_files_load),
         TEST(revocations_are_sorted_and_comments_are_not),
