@@ -28,7 +28,7 @@
 enum {
     ANNOUNCE_AFTER_MS = 5000,
     SETTLE_MS = 1000,
-    STOP_SLACK_MS = 10000, /* from the deadline of the workers to the end of the master, at most */
+    STOP_SLACK_MS = 15000, /* from the deadline of the workers to the end of the master, at most */
 };
 
 /* ---- starting ---- */
