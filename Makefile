@@ -14,7 +14,9 @@
 #   make lint           clang-tidy, cppcheck, clang-format, shellcheck, luacheck
 #   make fuzz-NAME FUZZ_SECONDS=60
 #   make bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
-#   make install DESTDIR= PREFIX=/usr/local
+#   make install DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc
+#   make deb            the package of this machine's Debian, in dist/
+#   make deb-test       installs, upgrades and purges the package in bare roots (as root)
 #   make dist           tarballs with a static websocket-server, for amd64 and arm64 (ARCHES=amd64: for one)
 #   make dist-test      builds them twice and tries them in empty roots, as containers and under qemu (root, minutes)
 #   make clean
@@ -72,7 +74,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: always all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
+.PHONY: always all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test deb deb-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
@@ -284,18 +286,52 @@ dist-test:
 clean:
 	rm -rf build dist websocket-server
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)/etc/postoffice $(DESTDIR)/etc/init.d $(DESTDIR)$(PREFIX)/share/doc/postoffice
-	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/websocket-server
-	for f in config/config-*.json; do n=$(DESTDIR)/etc/postoffice/$${f##*/}; [ -e $$n ] || install -m 644 $$f $$n; done
-	install -m 755 scripts/jwks-fetch $(DESTDIR)$(PREFIX)/sbin/jwks-fetch
-	install -m 755 scripts/postoffice-address scripts/postoffice-restore $(DESTDIR)$(PREFIX)/sbin/
-	install -m 755 scripts/init.d/websocket-server $(DESTDIR)/etc/init.d/websocket-server
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 644 scripts/postoffice.service $(DESTDIR)$(PREFIX)/lib/systemd/system/postoffice.service
-	install -m 644 README.md LICENSE CHANGELOG.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/postoffice/
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+DOCDIR ?= $(PREFIX)/share/doc/postoffice
+MANDIR ?= $(PREFIX)/share/man
+ETC := $(DESTDIR)$(SYSCONFDIR)
+# Scripts, unit and examples name /usr/local and /etc; `placed FILE` prints one with the places of this install.
+placed := sed -E -e 's,/etc/(postoffice|default/|init\.d/),@etc@/\1,g' -e 's,/usr/local/,$(PREFIX)/,g' -e 's,@etc@,$(SYSCONFDIR),g'
 
+# A file in SYSCONFDIR that is there already stays. config.json is a link to the environment that serves: production, or
+# zhycit where an earlier version has installed that one.
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(ETC)/postoffice $(ETC)/init.d $(ETC)/default $(ETC)/logrotate.d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(MANDIR)/man8
+	install -d -m 750 $(DESTDIR)/var/log/postoffice
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/websocket-server
+	install -m 755 scripts/jwks-fetch scripts/postoffice-address scripts/postoffice-restore $(DESTDIR)$(PREFIX)/sbin/
+	cd config; name=config-production.json; [ ! -e $(ETC)/postoffice/config-zhycit.json ] || name=config-zhycit.json; \
+	    for f in config-*.json; do [ -e $(ETC)/postoffice/$$f ] || $(placed) $$f | install -m 644 /dev/stdin $(ETC)/postoffice/$$f || exit; done; \
+	    [ -e $(ETC)/postoffice/config.json ] || ln -s $$name $(ETC)/postoffice/config.json
+	$(placed) scripts/init.d/websocket-server | install -m 755 /dev/stdin $(ETC)/init.d/websocket-server
+	$(placed) scripts/postoffice.service | install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/postoffice.service
+	ln -sf postoffice.service $(DESTDIR)$(UNITDIR)/websocket-server.service
+	[ -e $(ETC)/default/postoffice ] || $(placed) scripts/examples/default | install -m 644 /dev/stdin $(ETC)/default/postoffice
+	[ -e $(ETC)/logrotate.d/postoffice ] || $(placed) scripts/examples/logrotate | install -m 644 /dev/stdin $(ETC)/logrotate.d/postoffice
+	install -m 644 scripts/examples/* $(DESTDIR)$(DOCDIR)/examples/
+	install -m 644 README.md LICENSE CHANGELOG.md docs/*.md $(DESTDIR)$(DOCDIR)/
+	install -m 644 docs/man/*.8 $(DESTDIR)$(MANDIR)/man8/
+
+# Leaves SYSCONFDIR/postoffice with its keys, and what else in SYSCONFDIR the operator may have changed.
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/websocket-server $(DESTDIR)$(PREFIX)/sbin/jwks-fetch $(DESTDIR)$(PREFIX)/sbin/postoffice-address $(DESTDIR)$(PREFIX)/sbin/postoffice-restore $(DESTDIR)/etc/init.d/websocket-server \
-	    $(DESTDIR)$(PREFIX)/lib/systemd/system/postoffice.service
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/postoffice
+	cd $(DESTDIR)$(PREFIX)/sbin && rm -f websocket-server jwks-fetch postoffice-address postoffice-restore
+	rm -f $(ETC)/init.d/websocket-server \
+	    $(DESTDIR)$(UNITDIR)/postoffice.service $(DESTDIR)$(UNITDIR)/websocket-server.service \
+	    $(patsubst docs/man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard docs/man/*.8))
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+# The package. Built in a copy of the tree, so that nothing is left here; SOURCE_DATE_EPOCH is the changelog's.
+D := build/deb
+deb:
+	@command -v dh >/dev/null || { echo "make: debhelper is missing (scripts/setup --packages installs it)" >&2; exit 1; }
+	rm -rf $(D)
+	mkdir -p $(D)/postoffice dist
+	cp -a $(filter-out build dist run websocket-server,$(wildcard *)) $(D)/postoffice/
+	rm -rf $(D)/postoffice/config/keys
+	cd $(D)/postoffice && dpkg-buildpackage -us -uc -b
+	mv $(D)/*.deb $(D)/*.changes $(D)/*.buildinfo dist/
+	rm -rf $(D)
+
+# As root. Bare roots are made for the test; what this machine lacks is skipped, and named.
+deb-test: all deb
+	@$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/packages/test_deb.py tests/packages/test_deb_life.py

@@ -28,7 +28,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ANNOUNCE_AFTER_MS = 5000, SETTLE_MS = 1000 };
+enum {
+    ANNOUNCE_AFTER_MS = 5000,
+    SETTLE_MS = 1000,
+    STOP_SLACK_MS = 15000, /* from the deadline of the workers to the end of the master, at most */
+};
 
 /* ---- starting ---- */
 
@@ -192,6 +196,7 @@ static void stop_serving(struct server *server, unsigned times)
     if (!server->stopping) {
         int64_t seconds = server->config->shutdown_s;
         log_info("server_stopping", "deadline_s=%lld", (long long)seconds);
+        notify_stopping(&server->notify, (uint64_t)(seconds * 1000) + STOP_SLACK_MS);
         listeners_close(&server->listeners);
         crew_drain_all(&server->crew, WS_CLOSE_GOING_AWAY, (uint32_t)(seconds * 1000));
     }
@@ -202,10 +207,19 @@ static void stop_serving(struct server *server, unsigned times)
     server->stopping = true;
 }
 
+/* Writes one line for `systemctl status`. */
+static void status_line(struct server *server, const char *before, char *line, size_t line_size)
+{
+    server->serving_told = crew_serving(&server->crew);
+    snprintf(line, line_size, "%sserving with %u of %u workers", before, server->serving_told,
+             server->crew.wanted);
+}
+
 /* Once: ends the start, with success or failure. */
 static void announce(struct server *server, uint64_t now_ms)
 {
     uint32_t serving = crew_serving(&server->crew);
+    char line[128];
 
     if (server->announced || server->stopping)
         return;
@@ -223,6 +237,35 @@ static void announce(struct server *server, uint64_t now_ms)
              serving);
     daemon_tell(&server->daemon_fd, 0);
     server->crew.private_fds[2] = -1;
+    status_line(server, "", line, sizeof line);
+    notify_ready(&server->notify, line);
+}
+
+/* The manager waits for the end of a reload, also of one that was refused. */
+static void reload_and_notify(struct server *server)
+{
+    const struct config *before = server->config;
+    char line[128];
+
+    if (server->announced)
+        notify_reloading(&server->notify);
+    reload(server);
+    status_line(server, server->config == before ? "the last reload was refused; " : "", line,
+                sizeof line);
+    if (server->announced)
+        notify_ready(&server->notify, line);
+}
+
+static void settle_notify(struct server *server, uint64_t now_ms)
+{
+    char line[128];
+
+    notify_tick(&server->notify, now_ms);
+    if (!server->announced || server->stopping ||
+        server->serving_told == crew_serving(&server->crew))
+        return;
+    status_line(server, "", line, sizeof line);
+    notify_status(&server->notify, line);
 }
 
 /* Workers are started, and after a reload replaced, when the storage is there. */
@@ -269,7 +312,7 @@ static void answer_signals(struct server *server)
     if (seen.reopen_log && reload_log_file(server, server->config->log.file) == OK)
         log_info("log_reopened", "%s", "");
     if (seen.reload && !server->stopping)
-        reload(server);
+        reload_and_notify(server);
 }
 
 /* The smaller of two times to wait; -1 is for ever. */
@@ -284,11 +327,12 @@ static void wait_for_news(struct server *server)
                                            { .fd = server->door_fd, .events = POLLIN },
                                            { .fd = server->storage.said_fd, .events = POLLIN } };
     uint64_t now_ms = clock_monotonic_ms();
+    int wait_ms = sooner_ms(crew_wait_ms(&server->crew, now_ms),
+                            embedded_wait_ms(&server->storage, now_ms));
 
+    wait_ms = notify_wait_ms(&server->notify, now_ms, wait_ms);
     crew_poll_prepare(&server->crew, fds + 3);
-    if (poll(fds, 3 + WORKERS_MAX,
-             sooner_ms(crew_wait_ms(&server->crew, now_ms),
-                       embedded_wait_ms(&server->storage, now_ms))) < 0)
+    if (poll(fds, 3 + WORKERS_MAX, wait_ms) < 0)
         return; /* EINTR cannot be, signals are blocked; ENOMEM passes */
     crew_poll_done(&server->crew, fds + 3);
     if (fds[1].revents)
@@ -334,6 +378,7 @@ static int run_master(struct server *server)
             break;
         wait_for_news(server);
         announce(server, clock_monotonic_ms());
+        settle_notify(server, clock_monotonic_ms());
         settle_log(server, clock_monotonic_ms());
         settle_tls(server, clock_monotonic_ms());
         jwks_watch(server, clock_monotonic_ms());
@@ -394,6 +439,7 @@ int serve(const struct options *options)
 
     /* Descriptors that the caller left open are closed: no worker shall hold them all its life. */
     close_range(3, ~0U, 0);
+    notify_init(&server.notify);
     signals_block();
     if (geteuid() !=
         0) /* root's memory is safe from the workers' user; status needs the open way */

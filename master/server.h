@@ -6,6 +6,7 @@
 #include "master/crew.h"
 #include "master/embedded.h"
 #include "master/listener.h"
+#include "master/notify.h"
 #include "master/options.h"
 #include "master/pidfile.h"
 #include "shm/about.h"
@@ -35,6 +36,8 @@ struct server {
     int64_t jwks_refused;    /* the stamp of a file that could not be used, or -1: none */
     struct about about;      /* as published (notice.c) */
     uint64_t lines_counted;  /* of log_lines_dropped, in the counter log_lines_lost */
+    struct notify notify;    /* the service manager */
+    uint32_t serving_told;   /* the number of workers that the service manager knows */
     bool announced;    /* the log and the daemon's caller know that connections are accepted */
     uint64_t since_ms; /* the start */
     bool stopping, hurried, failed;

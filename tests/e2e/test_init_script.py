@@ -132,6 +132,23 @@ def test_a_stale_pid_of_somebody_else_is_not_killed(init):
             sleeper.kill()
 
 
+def test_the_defaults_file_sets_the_script_and_keys_of_the_server(init):
+    defaults = init.post.directory / "defaults"
+    defaults.write_text(f"CONFIG={init.post.config_file}\nPOSTOFFICE_LIMITS_RECIPIENTS=many\n")
+    assert init("start", CONFIG="", DEFAULTS=str(defaults)) == 6, "the variable of a key reaches the server"
+    defaults.write_text(f"CONFIG={init.post.config_file}\nPOSTOFFICE_LIMITS_RECIPIENTS=7\n")
+    assert init("start", CONFIG="", DEFAULTS=str(defaults)) == 0
+
+
+def test_the_log_is_opened_again_after_a_rotation(init):
+    assert init("reopen-log") == 7, "nothing runs"
+    assert init("start") == 0
+    rotated = init.post.log_file.with_suffix(".1")
+    init.post.log_file.rename(rotated)
+    assert init("reopen-log") == 0
+    harness.wait_until(lambda: "event=log_reopened" in init.post.log(), "the new file is written")
+
+
 def test_wrong_usage_and_what_is_not_installed(init):
     assert init("dance") in (2, 3)
     assert init(None) in (2, 3)
