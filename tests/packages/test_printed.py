@@ -20,21 +20,34 @@ import printed_root  # noqa: E402
 
 ROOT = printed_root.ROOT
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>[^>]+) -->\n)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)
-MAN_BLOCK = re.compile(r'(?:^\.\\" not run: (?P<why>.+)\n)?^\.(?:EX|nf)\n(?P<text>.*?)^\.(?:EE|fi)$', re.M | re.S)
+# In a man page: blocks, and the commands of the list EXAMPLES.
+MAN_BLOCK = re.compile(r'(?:^\.\\" not run: (?P<why>[^\n]+)\n)?(?:^\.(?:EX|nf)\n(?P<text>.*?)^\.(?:EE|fi)$|^\.TP\n(?P<line>\.B [^\n]*\n))', re.M | re.S)
 OTHERS = {"json", "ini", "text", "console", "cron", "nginx", "haproxy", "caddy"}  # what a block may be besides commands
 
 
 def blocks_of(path):
     """(line, text, why it is not run or None) of each block of commands."""
     page = (ROOT / path).read_text(encoding="utf-8")
+    if not path.endswith(".md"):
+        return man_blocks(page)
     found = []
-    for match in (BLOCK if path.endswith(".md") else MAN_BLOCK).finditer(page):
-        text = match["text"] if path.endswith(".md") else unroff(match["text"])
-        if path.endswith(".md") and match["language"] not in ("", "sh"):
+    for match in BLOCK.finditer(page):
+        if match["language"] in ("", "sh"):
+            found.append((line_of(page, match), match["text"], match["why"]))
+        else:
             assert match["language"] in OTHERS, f"{path}: what is a block of {match['language']}?"
-            continue
-        found.append((page[:match.start("text")].count("\n") + 1, text, match["why"]))
     return found
+
+
+def man_blocks(page):
+    examples = page.find("\n.SH EXAMPLES\n")
+    end = page.find("\n.SH ", examples + 1)
+    return [(line_of(page, match), unroff(match["text"] or match["line"]), match["why"]) for match in MAN_BLOCK.finditer(page)
+            if match["text"] or examples >= 0 and examples < match.start() < (end if end >= 0 else len(page))]
+
+
+def line_of(page, match):
+    return page[:match.start()].count("\n") + 1
 
 
 def unroff(text):
@@ -149,4 +162,7 @@ def test_json_blocks_of_the_readmes_are_json():
 def test_a_block_that_is_neither_run_nor_marked_is_found(tmp_path, monkeypatch):
     (tmp_path / "page.md").write_text("```\none\n```\n<!-- not run: because -->\n```sh\ntwo\n```\n```json\n{}\n```\n")
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    assert blocks_of("page.md") == [(2, "one\n", None), (6, "two\n", "because")]
+    assert blocks_of("page.md") == [(1, "one\n", None), (4, "two\n", "because")]
+    (tmp_path / "page.8").write_text('.SH FILES\n.TP\n.B not\n.SH EXAMPLES\n.EX\none \\-\\-all\n.EE\n'
+                                     '.\\" not run: because\n.TP\n.B two\nTwo.\n.SH SEE\n.TP\n.B not\n')
+    assert blocks_of("page.8") == [(5, "one --all\n", None), (8, "two\n", "because")]
