@@ -289,6 +289,7 @@ clean:
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 DOCDIR ?= $(PREFIX)/share/doc/postoffice
 MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 ETC := $(DESTDIR)$(SYSCONFDIR)
 # Scripts, unit and examples name /usr/local and /etc; `placed FILE` prints one with the places of this install.
 placed := sed -E -e 's,/etc/(postoffice|default/|init\.d/),@etc@/\1,g' -e 's,/usr/local/,$(PREFIX)/,g' -e 's,@etc@,$(SYSCONFDIR),g'
@@ -296,7 +297,7 @@ placed := sed -E -e 's,/etc/(postoffice|default/|init\.d/),@etc@/\1,g' -e 's,/us
 # A file in SYSCONFDIR that is there already stays. config.json is a link to the environment that serves: production, or
 # zhycit where an earlier version has installed that one.
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(ETC)/postoffice $(ETC)/init.d $(ETC)/default $(ETC)/logrotate.d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(MANDIR)/man8
+	install -d $(DESTDIR)$(PREFIX)/sbin $(ETC)/postoffice $(ETC)/init.d $(ETC)/default $(ETC)/logrotate.d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(COMPLETIONDIR)
 	install -d -m 750 $(DESTDIR)/var/log/postoffice
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/websocket-server
 	install -m 755 scripts/jwks-fetch scripts/postoffice-address scripts/postoffice-restore $(DESTDIR)$(PREFIX)/sbin/
@@ -310,14 +311,17 @@ install: all
 	[ -e $(ETC)/logrotate.d/postoffice ] || $(placed) scripts/examples/logrotate | install -m 644 /dev/stdin $(ETC)/logrotate.d/postoffice
 	install -m 644 scripts/examples/* $(DESTDIR)$(DOCDIR)/examples/
 	install -m 644 README.md LICENSE CHANGELOG.md docs/*.md $(DESTDIR)$(DOCDIR)/
+	install -m 644 docs/man/*.5 $(DESTDIR)$(MANDIR)/man5/
 	install -m 644 docs/man/*.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 scripts/completions/websocket-server.bash $(DESTDIR)$(COMPLETIONDIR)/websocket-server
 
 # Leaves SYSCONFDIR/postoffice with its keys, and what else in SYSCONFDIR the operator may have changed.
 uninstall:
 	cd $(DESTDIR)$(PREFIX)/sbin && rm -f websocket-server jwks-fetch postoffice-address postoffice-restore
 	rm -f $(ETC)/init.d/websocket-server \
 	    $(DESTDIR)$(UNITDIR)/postoffice.service $(DESTDIR)$(UNITDIR)/websocket-server.service \
-	    $(patsubst docs/man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard docs/man/*.8))
+	    $(patsubst docs/man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard docs/man/*.8)) \
+	    $(patsubst docs/man/%,$(DESTDIR)$(MANDIR)/man5/%,$(wildcard docs/man/*.5)) $(DESTDIR)$(COMPLETIONDIR)/websocket-server
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 # The package. Built in a copy of the tree, so that nothing is left here; SOURCE_DATE_EPOCH is the changelog's.

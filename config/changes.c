@@ -34,23 +34,6 @@ size_t config_diff(const struct config *before, const struct config *after,
     return count;
 }
 
-size_t config_waiting(const struct config *running, const struct config *loaded, const char **keys,
-                      size_t max)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < config_key_rows; i++) {
-        const struct key *key = &config_keys[i];
-        if (!key->name || apply_of(key, running, loaded) != CONFIG_RESTART ||
-            !pack_row_differs(key, running, loaded))
-            continue;
-        if (count < max)
-            keys[count] = key->name;
-        count++;
-    }
-    return count;
-}
-
 /* The port for TLS stays open until a restart, and needs certificates as long. */
 static bool keeps_certs(const struct key *key, const struct config *before,
                         const struct config *after)

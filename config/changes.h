@@ -16,10 +16,4 @@ size_t config_diff(const struct config *before, const struct config *after,
  * needs a restart has the value of `before`. Owned by the caller; NULL when out of memory. */
 struct config *config_reloaded(const struct config *before, const struct config *after);
 
-/* Returns how many keys have a new value that waits for a restart, with the first `max` of them in
- * keys (static texts). running: what is in force now, in which such a key has its old value;
- * loaded: what the files and the environment say now (config_load). Empty right after a start. */
-size_t config_waiting(const struct config *running, const struct config *loaded, const char **keys,
-                      size_t max);
-
 #endif

@@ -21,8 +21,8 @@ struct listeners {
     uint32_t plain_count; /* the others speak TLS */
 };
 
-/* Binds and listens at a numeric address. Returns a non-blocking, close-on-exec socket, owned by the
- * caller; -1 with the reason in why. */
+/* Binds and listens at a numeric address. Returns a non-blocking, close-on-exec socket, owned by
+ * the caller; -1 with the reason in why. */
 int listener_open_ip(const char *address, uint16_t port, int backlog, char *why, size_t why_size);
 /* Opens all items of `listen`, and sslPort on each address among them, or none: ERR_SYSTEM with the
  * reason in why. */

@@ -327,8 +327,8 @@ static void wait_for_news(struct server *server)
                                            { .fd = server->door_fd, .events = POLLIN },
                                            { .fd = server->storage.said_fd, .events = POLLIN } };
     uint64_t now_ms = clock_monotonic_ms();
-    int wait_ms = sooner_ms(crew_wait_ms(&server->crew, now_ms),
-                            embedded_wait_ms(&server->storage, now_ms));
+    int wait_ms =
+        sooner_ms(crew_wait_ms(&server->crew, now_ms), embedded_wait_ms(&server->storage, now_ms));
 
     wait_ms = notify_wait_ms(&server->notify, now_ms, wait_ms);
     crew_poll_prepare(&server->crew, fds + 3);

@@ -76,8 +76,9 @@ void slot_view(const struct region *region, uint32_t slot, struct worker_view *v
 void slots_server(const struct region *region, struct server_view *view);
 uint32_t slots_sessions(const struct region *region); /* all live workers together */
 /* Returns the fewest connections (sessions + pending) that any worker in WORKER_SERVING has, the
- * clerk apart; UINT32_MAX when no worker serves. A worker without a heartbeat for SLOT_FRESH_MS is left out: a
- * worker that is stopped or stuck takes no connection, and others would wait for it in vain. */
+ * clerk apart; UINT32_MAX when no worker serves. A worker without a heartbeat for SLOT_FRESH_MS is
+ * left out: a worker that is stopped or stuck takes no connection, and others would wait for it in
+ * vain. */
 enum { SLOT_FRESH_MS = 1000 };
 uint32_t slots_least_loaded(const struct region *region, uint64_t now_ms);
 /* Can the worker in this slot be reached through Redis? One load. */

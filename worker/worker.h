@@ -27,8 +27,8 @@ struct worker_start {
     uint32_t listen_count, plain_count; /* the first plain_count are plain, the others speak TLS */
     const struct worker_door *admin_doors; /* of the clerk, owned by the master */
     size_t admin_count;                    /* not 0: the process is the clerk, and has no clients */
-    struct tickets *tickets;            /* keys of TLS tickets, owned by the master */
-    int control_fd;                     /* this worker's end of the socketpair, non-blocking */
+    struct tickets *tickets;               /* keys of TLS tickets, owned by the master */
+    int control_fd;                        /* this worker's end of the socketpair, non-blocking */
     struct config *config; /* in force at the fork; the worker's own from then on, so that there is
                               no second copy of its secrets */
     const char *node;      /* this host's name */

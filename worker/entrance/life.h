@@ -13,7 +13,7 @@
 /* Who a connection may be. All borrowed for the call of life_open. */
 struct session_claim {
     struct slice address, device;
-    struct grant *grant;          /* the session takes a reference of its own */
+    struct grant *grant; /* the session takes a reference of its own */
     struct ip ip;
     uint64_t origin_key;          /* counted in origins already; the session gives it back */
     struct slice answer;          /* the 101 */
