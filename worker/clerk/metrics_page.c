@@ -195,7 +195,7 @@ static void add_server(struct page *page, const struct office *office)
                  "Workers and clerks that died without having been told to leave");
     add_sample(page, "postoffice_process_restarts", METRIC_COUNTER, NULL, slice_of(""),
                (double)server.restarts);
-    add_gauge(page, "postoffice_workers_elsewhere", "", "Live workers of other nodes",
+    add_gauge(page, "postoffice_workers_elsewhere", "", "Live workers and clerks of other nodes",
               nodes_count(office->nodes));
 }
 
