@@ -114,8 +114,12 @@ def test_the_server_starts_at_boot(machine):
 def test_a_reload_takes_the_changed_configuration_and_keeps_the_process(machine):
     pid, generation = master(machine), status(machine)["configGeneration"]
     text = machine.read(CONFIG)
-    assert '"workers": 0,' in text
-    (machine.path / CONFIG[1:]).write_text(text.replace('"workers": 0,', '"workers": 1,'))
+    assert '"workers": 0,' in text and '"socketPort": 7502,' in text
+    changed = text.replace('"workers": 0,', '"workers": 1,')
+    (machine.path / CONFIG[1:]).write_text(changed.replace('"socketPort": 7502,', '"socketPort": 7503,'))
+    said = service(machine, "reload").stdout
+    assert machine.init == "systemd" or "waits for a restart: socketPort" in said
+    (machine.path / CONFIG[1:]).write_text(changed)
     service(machine, "reload")
     bare.wait_until(lambda: status(machine)["configGeneration"] > generation, "the reload is applied")
     bare.wait_until(lambda: len(status(machine)["workers"]) == 1, "one worker is left")
