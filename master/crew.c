@@ -211,8 +211,9 @@ void crew_kill_all(struct crew *crew)
 /* ---- starting ---- */
 
 enum {
+    OF_PROCESSES = WORKERS_MAX * (CONTROL_QUEUE_KINDS + 2),
     PRIVATE_FDS = sizeof((struct crew *)NULL)->private_fds / sizeof(int) + LISTENERS_MAX +
-                  LISTEN_MAX + WORKERS_MAX * (CONTROL_QUEUE_KINDS + 2)
+                  LISTEN_MAX + (size_t)OF_PROCESSES
 };
 
 /* Collects the descriptors that the next process must not hold: the master's own, those of other

@@ -15,7 +15,7 @@ struct batch;
 struct clerk {
     struct office *office;
     struct web *web;
-    LIST_HEAD(, batch) batches; /* api_messages.c */
+    LIST_HEAD(batch_list, batch) batches; /* api_messages.c */
     struct surveys surveys;
 };
 

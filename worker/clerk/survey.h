@@ -19,7 +19,7 @@ struct survey;
 /* All surveys of a clerk. */
 struct surveys {
     struct office *office;
-    LIST_HEAD(, survey) list;
+    LIST_HEAD(survey_list, survey) list;
     uint64_t number;
     uint32_t count;
 };

@@ -12,6 +12,7 @@ static void call_begin(struct call *call, struct mailbox *mailbox, enum script s
     call->script = script;
     call->key_count = call->wanted = 0;
     call->lane = call->seat = 0;
+    call->is_body = false;
     call->count = 0;
 }
 
@@ -154,6 +155,7 @@ static struct op call_op(struct call *call, op_finish finish, op_done done, void
                         .script = call->script,
                         .seat = call->seat,
                         .lane = call->lane,
+                        .is_body = call->is_body,
                         .wanted = call->wanted,
                         .arg_count = call->count,
                         .args = call->args };

@@ -36,6 +36,7 @@ struct call {
     unsigned wanted;                  /* bytes that a page may have: for the answer */
     uint16_t seat;                    /* of a page (row.h) */
     uint16_t lane;                    /* of the op (row.h); 0: none */
+    bool is_body;                     /* see struct op */
     size_t count;                     /* CALL_ARGS_MAX: one was too many */
     size_t piece_start;               /* in mailbox->text, between call_text and call_text_end */
     struct slice args[CALL_ARGS_MAX]; /* data NULL: the next piece of mailbox->text */

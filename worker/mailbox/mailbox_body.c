@@ -63,6 +63,7 @@ struct mailbox_body *mailbox_body_put(struct mailbox *mailbox, struct msg *msg, 
     make_name(mailbox, body->text + 1);
     call_plain(&call, mailbox, SLICE("SET"));
     call.lane = lane;
+    call.is_body = true;
     add_body_key(&call, body);
     call_add(&call, msg_slice(msg));
     call_add(&call, SLICE("EX"));

@@ -353,9 +353,9 @@ void row_answered(struct op *op, const struct redis_reply *reply)
     }
     if (reply->type == REDIS_ERROR)
         mailbox_trouble(mailbox, reply->text);
-    /* A body (SCRIPT_NONE) is in no mailbox: a letter that is queued before the body, because the
-     * scripts were lost, is overtaken by nothing. */
-    if (mailbox->row.queued_count > 0 && op->is_append && op->script != SCRIPT_NONE)
+    /* A body is in no mailbox: a letter that is queued before the body, because the scripts were
+     * lost, is overtaken by nothing. */
+    if (mailbox->row.queued_count > 0 && op->is_append && !op->is_body)
         give_up_before(op);
     if (op->is_append && mailbox->replica) {
         op->finish(op, reply); /* keeps the answer; mailbox_replica.c reports it */

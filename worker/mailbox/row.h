@@ -44,6 +44,7 @@ struct op {
     enum op_state state;
     enum script script; /* SCRIPT_NONE: a plain command */
     bool is_append;     /* the op is the beginning of a struct append */
+    bool is_body;       /* an append of a body that letters share (mailbox_body.c) */
     bool is_charged;    /* the lane pays for the op (turns.h) */
     uint16_t lane;      /* turns_lane of the sender; 0: none, the op never waits before the row */
     unsigned wanted;    /* bytes that a page may have */
