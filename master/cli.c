@@ -2,6 +2,7 @@
 
 #include "master/cmd_config.h"
 #include "master/cmd_keygen.h"
+#include "master/cmd_metrics.h"
 #include "master/cmd_reload.h"
 #include "master/cmd_size.h"
 #include "master/cmd_source.h"
@@ -29,6 +30,7 @@ static const char help_all[] =
     "  serve            serve WebSocket clients (the default)\n"
     "  check-config     say what is wrong with the configuration\n"
     "  explain-config   a key, or all: type, default, bounds, how a reload applies it\n"
+    "  explain-metrics  what each number of GET /metrics means, as Markdown\n"
     "  status           what a running server is doing\n"
     "  reload           have a running server read its configuration again\n"
     "  keygen           make a key for tokens\n"
@@ -86,6 +88,11 @@ static const char help_echo[] =
     "  --deflate-takeover   the same, and messages may refer to earlier messages\n"
     "  --tls FILE           over TLS, with the certificate and the key in FILE (PEM)\n" EXIT_HELP;
 
+static const char help_metrics[] =
+    "Usage: websocket-server explain-metrics\n"
+    "\n"
+    "Prints the table of metrics as Markdown: docs/metrics.md.\n" EXIT_HELP;
+
 static const char help_version[] = "Usage: websocket-server version\n" EXIT_HELP;
 
 /* Reads the file with certificate and key; false with a reason on standard error. */
@@ -142,6 +149,7 @@ static const struct command {
     { "serve", help_serve, OPTION_SOURCE | OPTION_PID_FILE | OPTION_DAEMON, serve, NULL },
     { "check-config", NULL, 0, NULL, cmd_check_config },
     { "explain-config", NULL, 0, NULL, cmd_explain_config },
+    { "explain-metrics", help_metrics, 0, cmd_explain_metrics, NULL },
     { "status", help_status, OPTION_SOURCE | OPTION_PID_FILE | OPTION_PID | OPTION_JSON, status,
       NULL },
     { "reload", help_reload, OPTION_SOURCE | OPTION_PID_FILE | OPTION_PID | OPTION_STRICT,

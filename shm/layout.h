@@ -13,6 +13,7 @@
 
 #include "shm/about.h"
 #include "shm/certs.h"
+#include "shm/histograms.h"
 #include "shm/region.h"
 #include "shm/ring.h"
 #include "shm/sessions.h"
@@ -22,6 +23,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
                "a lock hidden in an atomic would not work across processes");
@@ -30,7 +32,7 @@ typedef _Atomic uint64_t shared_u64;
 typedef _Atomic uint32_t shared_u32;
 
 enum {
-    LAYOUT_VERSION = 7,
+    LAYOUT_VERSION = 8,
     LAYOUT_PAGE = 4096, /* the unit of region_protect; a larger system page is refused */
     NODE_BYTES = 256,
     BUCKET_BITS_MIN = 9, /* one page of heads */
@@ -38,7 +40,8 @@ enum {
     ORIGIN_BITS_MIN = 12,
     ORIGIN_BITS_MAX = 18,
     CACHE_LINE = 64,
-    GROUPS_MIN = 1024, /* rows of groups on one worker, however few sessions */
+    GROUPS_MIN = 1024,     /* rows of groups on one worker, however few sessions */
+    FOLD_TRIES_MAX = 1000, /* a master killed in the middle of a move must not stop `status` */
 };
 
 /* First page. Written by region_create before anybody else can see it, constant from then on. */
@@ -70,8 +73,20 @@ struct master_area {
 _Static_assert(sizeof(struct master_area) <= LAYOUT_PAGE,
                "one page, so that it is protected as one");
 
+struct histogram_words {
+    shared_u64 buckets[HISTOGRAM_BUCKETS];
+    shared_u64 sum_ns;
+};
+
+/* Written by the master only. */
+struct master_histograms {
+    struct histogram_words retired[HISTOGRAM_COUNT];
+};
+_Static_assert(sizeof(struct master_histograms) <= LAYOUT_PAGE, "one page");
+
 struct stats_row {
     shared_u64 counters[STAT_COUNT];
+    struct histogram_words histograms[HISTOGRAM_COUNT];
 };
 
 /* One page a worker, written by that worker, and zeroed by the master after the worker's death. */
@@ -132,7 +147,7 @@ struct layout {
     uint32_t groups_max; /* rows of groups on one worker */
     uint32_t rows_max;   /* rows of a slab: sessions and groups together */
     uint32_t bucket_bits, map_bits, origin_bits;
-    size_t master_at, certs_at, storage_at, about_at, workers_at, map_at;
+    size_t master_at, histograms_at, certs_at, storage_at, about_at, workers_at, map_at;
     size_t slabs_at, slab_size, slab_sessions_at; /* a slab: bucket heads, then sessions */
     size_t columns_at, column_size;
     size_t ring_heads_at, ring_tails_at, ring_bytes_at, ring_size; /* shm/ring.c */
@@ -145,6 +160,7 @@ struct layout {
 struct master_truth {
     struct shared_header header;
     struct master_area area;
+    struct master_histograms histograms;
 };
 
 struct region {
@@ -161,7 +177,7 @@ struct layout region_layout(uint32_t sessions_max);
 /* Master only: compares the master's part of shared memory with the truth, and writes words that
  * differ again. */
 void region_mend(struct region *region);
-/* Master only: writes one word of the master's area, and the truth about the word. */
+/* Master only: writes one word of the master's area or histograms, and the truth about the word. */
 void region_keep_u32(struct region *region, shared_u32 *word, uint32_t value);
 void region_keep_u64(struct region *region, shared_u64 *word, uint64_t value);
 /* Master only, for memory of a dead worker: fills with zeros and gives the memory back. */
@@ -172,6 +188,8 @@ void origins_purge(struct region *region, uint32_t slot);
 /* Master only, for a dead worker: adds its counters to the retired row, and sets its row to
  * zero. */
 void stats_retire(struct region *region, uint32_t slot);
+/* The same for its histograms; between the two moves of fold_version. */
+void histograms_retire(struct region *region, uint32_t slot);
 
 static inline void *region_at(const struct region *region, size_t at)
 {
@@ -198,6 +216,32 @@ static inline struct shared_about *region_about(const struct region *region)
 {
     return region_at(region, region->layout.about_at);
 }
+
+static inline struct master_histograms *region_histograms(const struct region *region)
+{
+    return region_at(region, region->layout.histograms_at);
+}
+
+static inline const struct master_histograms *region_truth_histograms(const struct region *region)
+{
+    assert(region->truth); /* only the master asks */
+    return &region->truth->histograms;
+}
+
+/* A sum over workers begins: fold_moved says whether the sum has to begin again, because a dead
+ * worker's words moved to the master's meanwhile. */
+static inline uint64_t fold_look(const struct region *region)
+{
+    return atomic_load_explicit(&region_master(region)->fold_version, memory_order_acquire);
+}
+
+static inline bool fold_moved(const struct region *region, uint64_t version)
+{
+    atomic_thread_fence(memory_order_acquire);
+    return version % 2 != 0 || atomic_load_explicit(&region_master(region)->fold_version,
+                                                    memory_order_relaxed) != version;
+}
+
 static inline struct shared_certs *region_certs(const struct region *region)
 {
     return region_at(region, region->layout.certs_at);

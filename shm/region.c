@@ -25,7 +25,8 @@ static const size_t MIB = UINT64_C(1) << 20;
 static const char region_magic[16] = "PostOffice shm";
 
 /* No process can shrink the file: a read behind the end of a shortened file is a SIGBUS. */
-_Static_assert(sizeof(struct shared_header) % 4 == 0 && sizeof(struct master_area) % 4 == 0,
+_Static_assert(sizeof(struct shared_header) % 4 == 0 && sizeof(struct master_area) % 4 == 0 &&
+                   sizeof(struct master_histograms) % 4 == 0,
                "mended by words");
 
 enum { REGION_SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
@@ -61,7 +62,8 @@ struct layout region_layout(uint32_t sessions_max)
     l.column_size = whole_pages(sizeof(struct shared_origin) << l.origin_bits);
 
     l.master_at = LAYOUT_PAGE;
-    l.certs_at = l.master_at + LAYOUT_PAGE;
+    l.histograms_at = l.master_at + LAYOUT_PAGE;
+    l.certs_at = l.histograms_at + LAYOUT_PAGE;
     l.storage_at = l.certs_at + whole_pages(sizeof(struct shared_certs));
     l.about_at = l.storage_at + whole_pages(sizeof(struct shared_storage));
     l.workers_at = l.about_at + whole_pages(sizeof(struct shared_about));
@@ -364,19 +366,28 @@ enum err region_protect(struct region *region, uint32_t slot)
 
 /* ---- the master's part ---- */
 
+/* The private twin of a word of the master's. */
+static void *truth_about(const struct region *region, const void *word)
+{
+    size_t at = (size_t)((uintptr_t)word - (uintptr_t)region_master(region));
+    size_t at_histograms = region->layout.histograms_at - region->layout.master_at;
+
+    assert(region->truth); /* only the master asks */
+    if (at < at_histograms)
+        return (uint8_t *)&region->truth->area + at;
+    assert(at - at_histograms < sizeof region->truth->histograms);
+    return (uint8_t *)&region->truth->histograms + (at - at_histograms);
+}
+
 void region_keep_u32(struct region *region, shared_u32 *word, uint32_t value)
 {
-    size_t at = (uintptr_t)word - (uintptr_t)region_master(region);
-
-    atomic_store((shared_u32 *)((uint8_t *)region_truth(region) + at), value);
+    atomic_store((shared_u32 *)truth_about(region, word), value);
     atomic_store(word, value);
 }
 
 void region_keep_u64(struct region *region, shared_u64 *word, uint64_t value)
 {
-    size_t at = (uintptr_t)word - (uintptr_t)region_master(region);
-
-    atomic_store((shared_u64 *)((uint8_t *)region_truth(region) + at), value);
+    atomic_store((shared_u64 *)truth_about(region, word), value);
     atomic_store(word, value);
 }
 
@@ -400,7 +411,9 @@ void region_mend(struct region *region)
 {
     region->mended +=
         mend_words(region_at(region, 0), &region->truth->header, sizeof region->truth->header) +
-        mend_words(region_master(region), &region->truth->area, sizeof region->truth->area);
+        mend_words(region_master(region), &region->truth->area, sizeof region->truth->area) +
+        mend_words(region_histograms(region), &region->truth->histograms,
+                   sizeof region->truth->histograms);
 }
 
 uint64_t region_take_mended(struct region *region)

@@ -225,6 +225,21 @@ uint64_t rings_waiting(const struct region *region, uint32_t to)
     return waiting;
 }
 
+size_t ring_fill(const struct region *region, uint32_t from)
+{
+    uint32_t used = region_slots_used(region);
+    size_t size = region->layout.ring_size, most = 0;
+
+    for (uint32_t to = 0; to < used; to++) {
+        /* The tail first: the head is then not behind the tail, except in a damaged ring. */
+        uint64_t tail = position(tail_of(region, from, to));
+        uint64_t fill = position(head_of(region, from, to)) - tail;
+        if (fill > most)
+            most = fill < size ? (size_t)fill : size;
+    }
+    return most;
+}
+
 int ring_doorbell(const struct region *region, uint32_t slot)
 {
     assert(slot < WORKERS_MAX);

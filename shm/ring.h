@@ -57,6 +57,8 @@ void ring_drop(struct region *region, uint32_t from, uint32_t to);
 int ring_doorbell(const struct region *region, uint32_t slot);
 /* Returns a word in which bit w is set when the ring from slot w to slot `to` holds something. */
 uint64_t rings_waiting(const struct region *region, uint32_t to);
+/* Anyone: the bytes that wait in the fullest ring that the slot writes. */
+size_t ring_fill(const struct region *region, uint32_t from);
 /* Master, in slot_end: empties all rings to the slot. Whole records of the dead worker in rings to
  * others stay, and the master rings for them: the worker may have died before it rang. Writers that
  * wait for room in a ring to the slot are rung too. */

@@ -267,6 +267,16 @@ void sessions_remove_group(struct sessions_writer *writer, uint32_t index)
     writer->group_count--;
 }
 
+uint32_t sessions_group_count(const struct sessions_writer *writer)
+{
+    return writer->group_count;
+}
+
+uint32_t sessions_groups_max(const struct region *region)
+{
+    return region->layout.groups_max;
+}
+
 /* ---- readers: anyone ---- */
 
 /* One walk: the key that is searched, and the rows found in one worker's chain. */

@@ -40,6 +40,9 @@ void sessions_set_since(struct sessions_writer *writer, uint32_t index, uint64_t
  * other's room. Returns the index, or UINT32_MAX when all rows are taken. */
 uint32_t sessions_add_group(struct sessions_writer *writer, struct address_key key);
 void sessions_remove_group(struct sessions_writer *writer, uint32_t index);
+/* Returns how many groups have a row here, and how many could have one. */
+uint32_t sessions_group_count(const struct sessions_writer *writer);
+uint32_t sessions_groups_max(const struct region *region);
 
 /* Returns a word in which bit w is set when worker slot w has a session of this address now.
  * Lock-free, bounded. */

@@ -7,8 +7,6 @@
  */
 #include "shm/layout.h"
 
-enum { SUM_TRIES_MAX = 1000 }; /* a master killed in the middle of a move must not stop `status` */
-
 static const char *const stat_names[STAT_COUNT] = {
 #define X(name) [STAT_##name] = #name,
     STATS(X)
@@ -17,8 +15,7 @@ static const char *const stat_names[STAT_COUNT] = {
 
 static bool is_gauge(enum stat_id stat)
 {
-    return stat == STAT_rate_in || stat == STAT_rate_out || stat == STAT_workers_elsewhere ||
-           stat == STAT_deflate_takeover;
+    return stat >= STAT_rate_in; /* the last of the list */
 }
 
 static uint64_t read_counter(const shared_u64 *counter)
@@ -78,15 +75,12 @@ static uint64_t sum_once(const struct region *region, enum stat_id stat)
 
 uint64_t stats_sum(const struct region *region, enum stat_id stat)
 {
-    const shared_u64 *version = &region_master(region)->fold_version;
-    uint64_t sum = 0;
+    uint64_t version, sum = 0;
 
-    for (int tries = 0; tries < SUM_TRIES_MAX; tries++) {
-        uint64_t before = atomic_load_explicit(version, memory_order_acquire);
-
+    for (int tries = 0; tries < FOLD_TRIES_MAX; tries++) {
+        version = fold_look(region);
         sum = sum_once(region, stat);
-        atomic_thread_fence(memory_order_acquire);
-        if (before % 2 == 0 && atomic_load_explicit(version, memory_order_relaxed) == before)
+        if (!fold_moved(region, version))
             break;
     }
     return sum;
@@ -106,5 +100,6 @@ void stats_retire(struct region *region, uint32_t slot)
             stats_add_master(region, stat, value);
         atomic_store_explicit(&row->counters[stat], 0, memory_order_release);
     }
+    histograms_retire(region, slot);
     region_keep_u64(region, &master->fold_version, truth->fold_version + 1);
 }

@@ -7,8 +7,8 @@
 
 #include "shm/region.h"
 
-/* Every counter once; `status` is made from this list. Counters only grow, unless marked as
- * gauges. */
+/* Every counter once; `status` is made from this list. Counters only grow; the gauges
+ * stand last, from rate_in on. */
 #define STATS(X)                                                                                   \
     X(connections_accepted) /* TCP connections */                                                  \
     X(sessions_opened)      /* answered 101 */                                                     \
@@ -140,10 +140,41 @@
     X(out_of_memory)     /* connections ended or refused because an allocation failed */           \
     X(log_lines_lost)    /* lines of the log that could not leave at once */                       \
     X(shared_mended)     /* words of shared memory that the master had to write again */           \
-    X(rate_in)           /* gauge: messages_in in the last second */                               \
-    X(deflate_takeover)  /* gauge: sessions with context takeover */                               \
-    X(rate_out)          /* gauge: messages_out in the last second */                              \
-    X(workers_elsewhere) /* gauge: live workers of other nodes that each worker knows, added up */
+    X(closes_peer)       /* close frames that answer a client's, with the client's code */         \
+    X(closes_1000)                                                                                 \
+    X(closes_1001)                                                                                 \
+    X(closes_1002)                                                                                 \
+    X(closes_1003)                                                                                 \
+    X(closes_1007)                                                                                 \
+    X(closes_1008)                                                                                 \
+    X(closes_1009)                                                                                 \
+    X(closes_1011)                                                                                 \
+    X(closes_1012)                                                                                 \
+    X(closes_1013)                                                                                 \
+    X(closes_4000)                                                                                 \
+    X(closes_4001)                                                                                 \
+    X(closes_4002)                                                                                 \
+    X(closes_4400)                                                                                 \
+    X(closes_4401)                                                                                 \
+    X(closes_4403)                                                                                 \
+    X(closes_4404)                                                                                 \
+    X(closes_4500)                                                                                 \
+    X(closes_4501)                                                                                 \
+    X(closes_4502)                                                                                 \
+    X(closes_4503)                                                                                 \
+    X(closes_other)       /* of another code, which another node's worker has asked for */         \
+    X(deliveries_own)     /* queued for a session at once, by the worker that took them in */      \
+    X(deliveries_relayed) /* queued for a session at once, on news from another worker */          \
+    X(deliveries_read)    /* queued for a session from a page of its mailbox or of a log */        \
+    X(handed_to_workers)  /* recipients told of to another worker of this host */                  \
+    X(handed_to_nodes)    /* recipients told of to a worker of another host */                     \
+    X(rate_in)            /* gauge: messages_in in the last second */                              \
+    X(deflate_takeover)   /* gauge: sessions with context takeover */                              \
+    X(rate_out)           /* gauge: messages_out in the last second */                             \
+    X(group_rows)         /* gauge: groups with subscribers in the tables of the workers */        \
+    X(service_held)       /* gauge: messages of services given and not acknowledged */             \
+    X(redis_connections)  /* gauge: connections to Redis that are up */                            \
+    X(workers_elsewhere)  /* gauge: live workers of other nodes that each worker knows, added up */
 
 enum stat_id {
 #define X(name) STAT_##name,

@@ -47,15 +47,17 @@ ROOMS = {
                        " worker/session worker/reach worker/delivery worker/service worker/groups",
     "worker/router": "common shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
                      " worker/session worker/reach worker/delivery worker/service worker/groups worker/entrance",
-    "worker/clerk": "common config shm worker/io worker/wire worker/token worker/envelope worker/mailbox"
+    "worker/clerk": "common config shm worker/io worker/wire worker/token worker/envelope worker/redis worker/mailbox"
                     " worker/session worker/reach worker/delivery worker/service worker/groups worker/router"
                     " worker/entrance",
     # worker.c wires the rooms, so it knows them all.
     "worker": "common config shm worker/io worker/wire worker/token worker/mailbox worker/session"
               " worker/reach worker/delivery worker/service worker/groups worker/entrance worker/router"
               " worker/clerk",
-    # Of the workers the master sees the start, tokens for its command line, and how TLS judges a certificate.
-    "master": "common config shm worker/worker.h worker/token/token.h worker/wire/tls.h worker/wire/tls_client.h",
+    # Of the workers the master sees the start, tokens for its command line, how TLS judges a certificate, and the table
+    # of metrics for `explain-metrics`.
+    "master": "common config shm worker/worker.h worker/token/token.h worker/wire/tls.h worker/wire/tls_client.h"
+              " worker/clerk/metrics_table.h",
 }
 
 # Third-party headers, and the only files that may include them.

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "config/listen.h"
+#include "shm/histograms.h"
 #include "shm/slots.h"
 #include "worker/delivery/budget.h"
 #include "worker/delivery/expiry.h"
@@ -181,12 +182,30 @@ static void on_bus_up(void *arg)
 
 /* ---- the clock ---- */
 
+/* A tick that comes late has waited for the events of its turn, and of the turn before: so long did
+ * the events themselves wait at most. */
+static void measure_lag(struct worker *worker)
+{
+    uint64_t now_ns = clock_monotonic_ns();
+
+    if (worker->tick_due_ns)
+        histogram_add(worker->office.stats, HISTOGRAM_LOOP_LAG,
+                      now_ns > worker->tick_due_ns ? now_ns - worker->tick_due_ns : 0);
+}
+
+static void set_tick(struct worker *worker)
+{
+    loop_timer_set(&worker->tick, WHEEL_TICK_MS);
+    worker->tick_due_ns = clock_monotonic_ns() + (uint64_t)WHEEL_TICK_MS * 1000000;
+}
+
 static void on_tick(void *arg)
 {
     struct worker *worker = arg;
     struct office *office = &worker->office;
     uint64_t now_ms = loop_now_ms(office->loop);
 
+    measure_lag(worker);
     slot_beat(office->region, office->slot, now_ms);
     wheel_run(&office->host.wheel, now_ms);
     gate_tick(worker->gate, now_ms);
@@ -199,7 +218,7 @@ static void on_tick(void *arg)
         worker->failed = true;
         loop_stop(office->loop);
     }
-    loop_timer_set(&worker->tick, WHEEL_TICK_MS);
+    set_tick(worker);
 }
 
 /* The end of the turn does the work. */
@@ -235,6 +254,8 @@ static void on_beat(void *arg)
         clerk_beat(worker->clerk);
     log_settle();
     stats_set(office->stats, STAT_log_lines_lost, log_lines_dropped());
+    stats_set(office->stats, STAT_group_rows, sessions_group_count(office->table));
+    stats_set(office->stats, STAT_redis_connections, bus_connections_up(office->bus));
     stats_set(office->stats, STAT_rate_in, in - worker->last_in);
     stats_set(office->stats, STAT_rate_out, out - worker->last_out);
     worker->last_in = in;

@@ -27,6 +27,7 @@ struct worker {
     bool failed;  /* the worker must not be started again as it is */
     uint32_t drain_cursor, beats;
     uint64_t drain_until_ms;
+    uint64_t tick_due_ns;       /* when the next tick should come; 0: none has been set */
     uint64_t last_in, last_out; /* messages at the last beat, for the rates */
 };
 

@@ -86,8 +86,9 @@ static void put_mail_of(uint32_t feed, int level)
 {
     struct msg *msg = msg_new(SLICE("{}"), MSG_MAIL, level);
 
-    assert_int_equal(outbox_put_at(&outbox, msg, (struct outbox_position){ 7, 0, 1, feed, NULL }),
-                     OK);
+    assert_int_equal(
+        outbox_put_at(&outbox, msg, (struct outbox_position){ .ms = 7, .number = 1, .feed = feed }),
+        OK);
     msg_unref(msg);
 }
 
@@ -234,7 +235,7 @@ static void a_stored_message_names_its_log_behind_its_seq(void **state)
 {
     struct msg *log = msg_new(SLICE("\"log\":\"#g\","), MSG_MAIL, 0);
     struct msg *msg = msg_new(SLICE("{\"id\":1}"), MSG_MAIL, 0);
-    struct outbox_position position = { 12, 3, 1, 7, log };
+    struct outbox_position position = { .ms = 12, .n = 3, .number = 1, .feed = 7, .log = log };
 
     (void)state;
     assert_int_equal(outbox_put_at(&outbox, msg, position), OK);
@@ -254,7 +255,9 @@ static void the_longest_log_leaves_whole_however_it_is_cut(void **state)
 {
     static uint8_t all[1 << 16];
     struct msg *log = msg_make(OUTBOX_LOG_MAX, MSG_MAIL, 0), *msg = msg_make(3000, MSG_MAIL, 0);
-    struct outbox_position position = { UINT64_MAX, UINT64_MAX, 1, 7, log };
+    struct outbox_position position = {
+        .ms = UINT64_MAX, .n = UINT64_MAX, .number = 1, .feed = 7, .log = log
+    };
     size_t got = 0;
     enum outbox_result result;
     int size = 1;

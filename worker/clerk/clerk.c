@@ -177,6 +177,7 @@ struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, s
         clerk->office = office;
         LIST_INIT(&clerk->batches);
         surveys_init(&clerk->surveys, office);
+        redis_view_init(&clerk->redis, office);
         clerk->web = web_new(office->loop, web_doors, door_count, &settings, on_request, clerk);
     }
     free(web_doors);
@@ -219,6 +220,7 @@ void clerk_turn(struct clerk *clerk)
 void clerk_beat(struct clerk *clerk)
 {
     web_tick(clerk->web);
+    redis_view_beat(&clerk->redis);
 }
 
 bool clerk_leave(struct clerk *clerk)

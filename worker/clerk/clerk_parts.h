@@ -4,6 +4,7 @@
 
 #include "common/buf.h"
 #include "worker/clerk/clerk.h"
+#include "worker/clerk/redis_view.h"
 #include "worker/clerk/survey.h"
 #include "worker/clerk/web.h"
 #include "worker/token/token.h"
@@ -17,6 +18,7 @@ struct clerk {
     struct web *web;
     LIST_HEAD(batch_list, batch) batches; /* api_messages.c */
     struct surveys surveys;
+    struct redis_view redis;
 };
 
 enum { CLERK_PARAMS_MAX = 2, CLERK_PARAM_MAX = 512 };

@@ -1,6 +1,8 @@
 /*
- * The table of metrics: each counter of shm/stats.h with its name in Prometheus, and what it means.
- * GET /metrics and docs/metrics.md are made from this table alone.
+ * The table of metrics: each family with its name in Prometheus and what it means, and each counter
+ * of shm/stats.h with its family. GET /metrics and docs/metrics.md (`explain-metrics`) are made
+ * from this table alone: metrics_page.c walks it, and metrics_sources.c has the numbers that are no
+ * counters.
  */
 #ifndef WORKER_CLERK_METRICS_TABLE_H
 #define WORKER_CLERK_METRICS_TABLE_H
@@ -16,7 +18,7 @@ struct metric_family {
     const char *name; /* without the _total of a counter */
     enum metric_type type;
     const char *unit;  /* of OpenMetrics; "" : none. The name ends with it */
-    const char *label; /* NULL: none; a family of one metric */
+    const char *label; /* NULL: none; a family of one metric. Of a histogram: beside `le` */
     const char *help;  /* one sentence without a full stop */
     const char *act;   /* what to do when it moves; "" : nothing */
 };

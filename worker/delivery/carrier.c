@@ -29,9 +29,11 @@ static void mail_failed(struct reader *reader)
     reader_session(reader)->office->catch_up_again = true;
 }
 
-static void mail_enqueue(struct session *session, struct msg *msg, struct seq seq)
+static void mail_enqueue(struct session *session, struct msg *msg, struct seq seq, bool live)
 {
-    struct outbox_position position = { seq.ms, seq.n, ++session->reader.feed.numbers, 0, NULL };
+    struct outbox_position position = {
+        .ms = seq.ms, .n = seq.n, .number = ++session->reader.feed.numbers, .live = live
+    };
 
     if (msg->flags & MSG_ASKS)
         receipts_expect(session, seq);
@@ -69,7 +71,8 @@ static bool mail_take(struct reader *reader, const struct mailbox_entry *entry, 
         return false;
     }
     msg->flags = entry->receipt ? MSG_ASKS : 0;
-    mail_enqueue(session, msg, entry->seq);
+    stats_add(session->office->stats, STAT_deliveries_read, 1);
+    mail_enqueue(session, msg, entry->seq, false);
     return conn_is_open(&session->conn);
 }
 
@@ -159,8 +162,10 @@ static void carrier_offer(struct session *session, struct seq seq, struct seq be
     if (msg->flags & MSG_EXPIRES)
         before = seq; /* looks like a gap: read from the mailbox, where expiresAt is known */
     if (reader_offer(&mail_reader, &session->reader, seq, before, room) &&
-        !(skip_device.data && slice_equal(skip_device, session_device(session))))
-        mail_enqueue(session, msg, seq);
+        !(skip_device.data && slice_equal(skip_device, session_device(session)))) {
+        session_count_delivery(session->office);
+        mail_enqueue(session, msg, seq, true);
+    }
 }
 
 static void carrier_read_on(struct session *session)

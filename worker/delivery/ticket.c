@@ -1,6 +1,7 @@
 #include "worker/delivery/ticket.h"
 
 #include "worker/delivery/budget.h"
+#include "shm/histograms.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/reach/reach.h"
 #include "worker/session/service_turn.h"
@@ -47,6 +48,7 @@ struct ticket *ticket_new(struct session *session, struct slice id, const struct
         return NULL;
     *ticket = (struct ticket){ .session = session,
                                .office = session->office,
+                               .came_ns = loop_now_ns(session->office->loop),
                                .waiting = 1, /* the maker's hold, until ticket_settle */
                                .recipient_count = (uint32_t)recipient_count,
                                .id_len = (uint8_t)id.len };
@@ -108,6 +110,7 @@ static struct msg *accepted(const struct ticket *ticket, const struct postmaster
     struct office *office = ticket->session->office;
 
     stats_add(office->stats, STAT_accepted, 1);
+    histogram_add(office->stats, HISTOGRAM_ACCEPT, loop_now_ns(office->loop) - ticket->came_ns);
     return postmaster_accepted(session_address(ticket->session),
                                slice_make(ticket->id, ticket->id_len),
                                reach_accepted_state(office->reach), refused, refused_count);

@@ -25,6 +25,7 @@ struct ticket_recipient {
 struct ticket {
     struct ticket *next;
     struct session *session; /* NULL: the sender has gone, and gets no answer */
+    uint64_t came_ns;        /* when the message came in: the turn's clock */
     uint32_t waiting;        /* mailboxes or workers that have not answered; and the maker's hold */
     uint32_t recipient_count;
     struct msg *msg; /* of mail that is stored: delivered when all mailboxes have answered */

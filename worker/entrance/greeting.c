@@ -1,6 +1,7 @@
 #include "worker/entrance/greeting.h"
 
 #include "common/log.h"
+#include "shm/histograms.h"
 #include "worker/entrance/refusal.h"
 #include "worker/entrance/visitor_parts.h"
 #include "worker/entrance/visitor_stay.h"
@@ -52,6 +53,8 @@ static bool handshake_over(struct visitor *visitor)
     struct stats_row *stats = visitor->visitors->office->stats;
 
     stats_add(stats, STAT_tls_handshakes, 1);
+    histogram_add(stats, HISTOGRAM_TLS_HANDSHAKE,
+                  loop_now_ns(visitor->visitors->office->loop) - visitor->came_ns);
     if (tls_resumed(visitor->tls))
         stats_add(stats, STAT_tls_resumed, 1);
     return visitor->secure = true;

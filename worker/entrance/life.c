@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "shm/histograms.h"
 #include "shm/origins.h"
 #include "shm/slots.h"
 #include "worker/delivery/carrier.h"
@@ -359,10 +360,23 @@ struct session *life_open_desk(struct office *office, int fd, struct grant *gran
 
 /* ---- what the connection tells ---- */
 
+/* The seq of a message has the milliseconds of Redis' clock at the append. */
+static uint64_t since_append_ns(const struct office *office, struct outbox_position position)
+{
+    int64_t now_ns = (int64_t)loop_now_ns(office->loop) + office->clock_ahead_ns;
+    int64_t since_ns = now_ns - (int64_t)position.ms * 1000000;
+
+    return since_ns > 0 ? (uint64_t)since_ns
+                        : 0; /* the two clocks agree on milliseconds, not more */
+}
+
 void life_on_stored_left(struct conn *conn, struct outbox_position position)
 {
     struct session *session = session_of(conn);
+    struct office *office = session->office;
 
+    if (position.live)
+        histogram_add(office->stats, HISTOGRAM_DELIVERY, since_append_ns(office, position));
     if (position.feed)
         groups_on_stored_left(session, position);
     else

@@ -101,6 +101,7 @@ void refusal_give(struct visitor *visitor, const struct http_refusal *refusal)
     buf_init(&answer, 4096);
     if (visitor->asked && closing_code(refusal->status)) {
         stats_add(stats, STAT_refusals_closed, 1);
+        conn_count_close(stats, closing_code(refusal->status));
         closing_answer(&answer, visitor->asked, refusal);
     } else {
         http_answer_refusal(&answer, refusal, http_asks_head(&visitor->parser, visitor->head.data),

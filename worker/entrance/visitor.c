@@ -277,6 +277,7 @@ void visitor_start(struct visitors *visitors, int fd, const struct sockaddr *add
     visitor->visitors = visitors;
     visitor->fd = fd;
     visitor->peer = peer;
+    visitor->came_ns = loop_now_ns(office->loop);
     visitor->announced = !announces;
     visitor->late = office->draining;
     buf_init(&visitor->head, head_size(office->config));

@@ -26,7 +26,8 @@ struct visitor {
     struct tls *tls;              /* NULL: plain */
     struct turnstile_place place; /* while the visitor waits for its next step */
     uint64_t origin_key;
-    size_t kept_len; /* of a whole head that is kept until the worker serves; 0: none */
+    uint64_t came_ns; /* when the connection was accepted: the turn's clock */
+    size_t kept_len;  /* of a whole head that is kept until the worker serves; 0: none */
     const struct http_upgrade *asked; /* a good request that wants to be refused by a close frame */
     struct ip peer; /* who connected; behind a PROXY header, whom the header names */
     int fd;

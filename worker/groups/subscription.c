@@ -175,8 +175,11 @@ static bool subscription_wants(struct reader *reader, const struct mailbox_entry
 static void subscription_enqueue(struct subscription *subscription, struct msg *msg, struct seq seq)
 {
     struct session *session = subscription->session;
-    struct outbox_position position = { seq.ms, seq.n, ++subscription->reader.feed.numbers,
-                                        subscription->number, subscription->group->log };
+    struct outbox_position position = { .ms = seq.ms,
+                                        .n = seq.n,
+                                        .number = ++subscription->reader.feed.numbers,
+                                        .feed = subscription->number,
+                                        .log = subscription->group->log };
 
     stats_add(session->office->stats, STAT_group_deliveries, 1);
     if (conn_send_at(&session->conn, msg, position) == ERR_NOMEM)
@@ -388,7 +391,9 @@ void subscription_enqueue_plain(struct session *session, const struct group *gro
                                 struct seq seq)
 {
     struct office *office = session->office;
-    struct outbox_position position = { seq.ms, seq.n, 0, SUBSCRIPTION_NUMBER_PLAIN, group->log };
+    struct outbox_position position = {
+        .ms = seq.ms, .n = seq.n, .feed = SUBSCRIPTION_NUMBER_PLAIN, .log = group->log
+    };
     enum err err = !seq_is_zero(seq) ? conn_send_at(&session->conn, msg, position)
                                      : conn_send(&session->conn, msg);
 

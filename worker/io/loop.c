@@ -10,7 +10,7 @@ enum { HOOKS_MAX = 8 };
 
 struct loop {
     struct event_base *base;
-    uint64_t now_ms;
+    uint64_t now_ms, now_ns;
     int64_t unix_s;
     struct {
         void (*run)(void *arg);
@@ -22,7 +22,8 @@ struct loop {
 
 static void read_clocks(struct loop *loop)
 {
-    loop->now_ms = clock_monotonic_ms();
+    loop->now_ns = clock_monotonic_ns();
+    loop->now_ms = loop->now_ns / 1000000u;
     loop->unix_s = clock_unix_s();
 }
 
@@ -83,6 +84,13 @@ uint64_t loop_now_ms(struct loop *loop)
     if (!loop->now_ms)
         read_clocks(loop);
     return loop->now_ms;
+}
+
+uint64_t loop_now_ns(struct loop *loop)
+{
+    if (!loop->now_ms)
+        read_clocks(loop);
+    return loop->now_ns;
 }
 
 int64_t loop_unix_s(struct loop *loop)

@@ -25,6 +25,8 @@ void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* CLOCK_MONOTONIC, read at most once a turn. */
 uint64_t loop_now_ms(struct loop *loop);
+/* The same reading of the clock, whole. */
+uint64_t loop_now_ns(struct loop *loop);
 /* Unix seconds, read once a turn. */
 int64_t loop_unix_s(struct loop *loop);
 

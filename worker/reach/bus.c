@@ -16,6 +16,7 @@
 
 #include "common/log.h"
 #include "common/utf8.h"
+#include "shm/histograms.h"
 #include "shm/slots.h"
 #include "worker/redis/redis.h"
 #include "worker/redis/redis_error.h"
@@ -355,6 +356,11 @@ static void on_one_up(void *arg)
         bus->events.up(bus->events.arg);
 }
 
+static void on_round_trip(void *arg, uint64_t ns)
+{
+    histogram_add(((struct bus *)arg)->stats, HISTOGRAM_REDIS_ROUND_TRIP, ns);
+}
+
 static void on_bus_commands_up(void *arg)
 {
     struct bus *bus = arg;
@@ -437,6 +443,14 @@ void bus_flush(struct bus *bus)
     take_counts(bus, bus->replicas);
 }
 
+unsigned bus_connections_up(const struct bus *bus)
+{
+    return bus->commands
+               ? (unsigned)redis_is_up(bus->commands) + redis_is_up(bus->inbox) +
+                     redis_is_up(bus->scout) + (bus->replicas && redis_is_up(bus->replicas))
+               : 0;
+}
+
 /* --- making it --- */
 
 /* NULL: out of memory. */
@@ -475,6 +489,7 @@ static enum err connect_all(struct bus *bus, struct loop *loop, const struct con
         bus->replicas = connect_master(bus, loop, config, "replicas", &no_events);
     if (!bus->commands || !bus->inbox || !bus->scout || (replica && !bus->replicas))
         return ERR_NOMEM;
+    redis_on_timed(bus->commands, on_round_trip, bus);
     redis_hold(bus->scout);
     if (set_channel(bus, slice_make(place, len)))
         return ERR_NOMEM;

@@ -72,6 +72,8 @@ struct redis *bus_commands(struct bus *bus);
 struct redis *bus_replicas(struct bus *bus);
 /* False: no Redis is configured, and the bus will never be up. */
 bool bus_is_configured(const struct bus *bus);
+/* Returns how many connections to Redis of this worker are up. */
+unsigned bus_connections_up(const struct bus *bus);
 /* Commands can be sent and messages are received. */
 bool bus_is_up(const struct bus *bus);
 /* Is the bus up or not configured, or has an attempt at both connections ended? Then the worker

@@ -138,8 +138,12 @@ static void publish_to_place(struct office *office, struct slice place,
 {
     struct pending *pending = pending_new(office, place, addresses, count);
 
-    if (bus_publish_to(office->bus, place, frame, pending ? on_remote_heard : NULL, pending) == OK)
+    if (bus_publish_to(office->bus, place, frame, pending ? on_remote_heard : NULL, pending) ==
+        OK) {
+        if (frame->kind == BUS_STORED || frame->kind == BUS_DELIVER)
+            stats_add(office->stats, STAT_handed_to_nodes, count);
         return;
+    }
     stats_add(office->stats, STAT_publishes_unheard, 1);
     if (frame->kind == BUS_STORED)
         stats_add(office->stats, STAT_doorbells_lost, 1);

@@ -16,6 +16,7 @@
  */
 #include "worker/redis/redis_parts.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "worker/io/dial.h"
 #include "worker/redis/redis_error.h"
@@ -250,6 +251,16 @@ static bool is_message(const struct redis *redis, const struct redis_reply *repl
            slice_equal(redis_reply_at(reply, 0).text, SLICE("message"));
 }
 
+/* The oldest command is the one that is timed. Its answer came no later than this turn began. */
+static void tell_round_trip(const struct redis *redis)
+{
+    uint64_t now_ns = loop_now_ns(redis->loop);
+
+    if (redis->timed && redis->timed_sent_ns)
+        redis->timed(redis->timed_arg,
+                     now_ns > redis->timed_sent_ns ? now_ns - redis->timed_sent_ns : 0);
+}
+
 static void answer_oldest(struct redis *redis, const struct redis_reply *reply)
 {
     if (is_message(redis, reply)) {
@@ -264,6 +275,8 @@ static void answer_oldest(struct redis *redis, const struct redis_reply *reply)
             redis_fail(redis, "an answer that nobody asked for", "");
         return;
     }
+    if (redis->timed_at == redis->waiting_first)
+        tell_round_trip(redis);
     struct waiting waiting = redis_waiting_take(redis);
     if (waiting.callback)
         waiting.callback(waiting.arg, reply);
@@ -389,6 +402,8 @@ static __attribute__((noinline)) void write_output(struct redis *redis)
     if ((left == 0 && !redis_tls_unsent(redis)) || redis->blocked || redis->state < SETUP ||
         redis->fault[0])
         return;
+    if (!redis->timed_sent_ns) /* the turn's clock would count what the turn has done since */
+        redis->timed_sent_ns = clock_monotonic_ns();
     piece = (struct iovec){ redis->output.data + redis->output_sent, left };
     taken = left ? stream_write(redis->fd, redis->tls, &piece, 1) : redis_tls_finish(redis);
     if (taken < 0 && errno == EPIPE) {
@@ -553,6 +568,7 @@ struct redis *redis_new(struct loop *loop, const struct config *config, const ch
     redis->loop = loop;
     redis->events = *events;
     redis->fd = -1;
+    redis->timed_at = NOT_TIMED;
     buf_init(&redis->output, OUTPUT_BYTES_MAX);
     if (!copy_options(redis, config, name_for_logs)) {
         free_redis(redis);
@@ -598,6 +614,12 @@ void redis_on_demoted(struct redis *redis, void (*demoted)(void *arg, bool elsew
 {
     redis->demoted = demoted;
     redis->demoted_arg = arg;
+}
+
+void redis_on_timed(struct redis *redis, void (*timed)(void *arg, uint64_t ns), void *arg)
+{
+    redis->timed = timed;
+    redis->timed_arg = arg;
 }
 
 void redis_demoted(struct redis *redis, bool elsewhere)

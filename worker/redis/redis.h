@@ -77,6 +77,10 @@ enum err redis_subscribe(struct redis *redis, struct slice channel,
 enum err redis_need_master(struct redis *redis, struct slice key);
 /* demoted is called by redis_demoted. Call before the first turn. */
 void redis_on_demoted(struct redis *redis, void (*demoted)(void *arg, bool elsewhere), void *arg);
+/* timed is called for each round trip that is measured: from the write that sent a command, to the
+ * turn that reads its answer. One command at a time is timed: when none is, the next one that is
+ * queued. Call before the first turn. */
+void redis_on_timed(struct redis *redis, void (*timed)(void *arg, uint64_t ns), void *arg);
 /* A command was refused because Redis is a replica; or (elsewhere) another connection reaches
  * another Redis. Tells the owner, while the connection is up. */
 void redis_demoted(struct redis *redis, bool elsewhere);

@@ -9,6 +9,7 @@
 #include "worker/redis/redis.h"
 
 enum { OUTPUT_BYTES_MAX = 128 << 20 }; /* queued for a Redis that does not read, then ERR_FULL */
+#define NOT_TIMED SIZE_MAX
 
 struct tls;
 struct tls_client;
@@ -64,6 +65,10 @@ struct redis {
 
     struct waiting *waiting; /* a ring; its size is a power of two */
     size_t waiting_first, waiting_count, waiting_size;
+    size_t timed_at;        /* in the ring: the command that is timed; NOT_TIMED: none */
+    uint64_t timed_sent_ns; /* when that command left; 0: not yet */
+    void (*timed)(void *arg, uint64_t ns); /* NULL: nobody asks */
+    void *timed_arg;
 
     uint64_t started_ms; /* this attempt to connect */
     uint64_t heard_ms;   /* when the last byte came */
@@ -101,7 +106,8 @@ enum err redis_queue(struct redis *redis, const struct slice *args, size_t arg_c
 enum err redis_queue_ping(struct redis *redis, redis_cb callback);
 /* The i-th oldest command without an answer; i < waiting_count. */
 struct waiting *redis_waiting_at(struct redis *redis, size_t i);
-/* Takes the oldest command out of the ring; waiting_count > 0. */
+/* Takes the oldest command out of the ring; waiting_count > 0. None is timed any more if this one
+ * was. */
 struct waiting redis_waiting_take(struct redis *redis);
 
 #endif

@@ -32,6 +32,8 @@ static enum err waiting_reserve(struct redis *redis)
         return ERR_NOMEM;
     for (size_t i = 0; i < redis->waiting_count; i++)
         ring[i] = *redis_waiting_at(redis, i);
+    if (redis->timed_at != NOT_TIMED)
+        redis->timed_at = (redis->timed_at - redis->waiting_first) & (redis->waiting_size - 1);
     free(redis->waiting);
     redis->waiting = ring;
     redis->waiting_size = size;
@@ -42,6 +44,10 @@ static enum err waiting_reserve(struct redis *redis)
 static void waiting_put(struct redis *redis, redis_cb callback, void *arg)
 {
     assert(redis->waiting_count < redis->waiting_size);
+    if (redis->timed_at == NOT_TIMED) {
+        redis->timed_at = (redis->waiting_first + redis->waiting_count) & (redis->waiting_size - 1);
+        redis->timed_sent_ns = 0;
+    }
     *redis_waiting_at(redis, redis->waiting_count) =
         (struct waiting){ .sent_ms = loop_now_ms(redis->loop), .callback = callback, .arg = arg };
     redis->waiting_count++;
@@ -52,6 +58,8 @@ struct waiting redis_waiting_take(struct redis *redis)
     assert(redis->waiting_count > 0);
     struct waiting taken = *redis_waiting_at(redis, 0);
 
+    if (redis->timed_at == redis->waiting_first)
+        redis->timed_at = NOT_TIMED;
     redis->waiting_first = (redis->waiting_first + 1) & (redis->waiting_size - 1);
     redis->waiting_count--;
     return taken;

@@ -31,11 +31,13 @@ void doorbell_heard(struct office *office, const struct slice *recipients,
                     const struct bus_position *positions, size_t recipient_count,
                     struct slice skip_device, struct msg *msg)
 {
+    office->is_relaying = true;
     for (size_t i = 0; i < recipient_count; i++)
         if (!offer_here(office, recipients[i], positions[i], skip_device, msg)) {
             stats_add(office->stats, STAT_deliveries_missed, 1);
             groups_unknown(office, recipients[i]);
         }
+    office->is_relaying = false;
 }
 
 /* Doorbells that the worker could not ring. Every worker of this host sees the counter move, and
@@ -49,9 +51,13 @@ static void count_lost(struct office *office, unsigned count)
 static void ring_worker(struct office *office, uint32_t slot, const struct doorbell *bell,
                         struct slice skip_device, struct msg *msg)
 {
-    if (bell->count && bus_publish_stored(office->bus, slot, bell->addresses, bell->positions,
-                                          bell->count, skip_device, msg))
+    if (bell->count == 0)
+        return;
+    if (bus_publish_stored(office->bus, slot, bell->addresses, bell->positions, bell->count,
+                           skip_device, msg))
         count_lost(office, 1);
+    else
+        stats_add(office->stats, STAT_handed_to_workers, bell->count);
 }
 
 static uint64_t other_workers(const struct office *office, struct slice address)

@@ -1,6 +1,7 @@
 #include "worker/router/live.h"
 
 #include "common/address.h"
+#include "shm/histograms.h"
 #include "worker/delivery/ticket.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/groups/groups.h"
@@ -65,6 +66,8 @@ static bool deliver_to_session(struct session *session, struct msg *msg)
         stats_add(office->stats, STAT_mail_undelivered, 1);
         conn_abort_no_memory(&session->conn);
     }
+    if (err == OK)
+        session_count_delivery(office);
     return err == OK;
 }
 
@@ -91,10 +94,12 @@ static unsigned deliver_here(struct office *office, struct address_key key, stru
 void live_deliver(struct office *office, const struct slice *recipients, size_t recipient_count,
                   struct msg *msg)
 {
+    office->is_relaying = true;
     for (size_t i = 0; i < recipient_count; i++)
         if (deliver_here(office, sessions_key(office->region, recipients[i]), recipients[i], msg) ==
             0)
             stats_add(office->stats, STAT_deliveries_missed, 1);
+    office->is_relaying = false;
 }
 
 /* Of a service address one session takes the message, and that session is on another worker. */
@@ -159,8 +164,10 @@ static void publish_elsewhere(struct live *live, struct ticket *ticket)
         if (ticket && !part)
             continue;
         if (reach_publish(office->reach, slot, addresses, count, live->msg,
-                          part ? ticket_heard : NULL, part) == OK)
+                          part ? ticket_heard : NULL, part) == OK) {
+            stats_add(office->stats, STAT_handed_to_workers, count);
             continue;
+        }
         if (part)
             ticket_unsent(part);
         else
@@ -238,6 +245,7 @@ static void say_accepted(struct session *session, struct slice id)
                                              reach_accepted_state(office->reach), NULL, 0);
 
     stats_add(office->stats, STAT_accepted, 1);
+    histogram_add(office->stats, HISTOGRAM_ACCEPT, 0); /* in the turn that the message came in */
     session_say(session, answer);
 }
 

@@ -15,6 +15,14 @@
 
 static const struct session_supply service_supply;
 
+/* How many messages a seat of this worker held before, and holds now. */
+static void count_held(const struct office *office, uint32_t before, uint32_t now)
+{
+    uint64_t all = stats_get(office->stats, STAT_service_held);
+
+    stats_set(office->stats, STAT_service_held, all + now - before);
+}
+
 /* ---- sitting and leaving ---- */
 
 enum err service_sit(struct session *session)
@@ -62,11 +70,22 @@ void service_leave(struct session *session)
         else
             service_address_release(session->office->service, seat->address);
     }
+    count_held(session->office, seat->held.count, 0);
     service_held_clear(&seat->held);
     free(seat);
 }
 
 /* ---- giving ---- */
+
+static enum err seat_hold(struct session *session, const struct mailbox_entry *entry)
+{
+    struct service_held *held = &session->seat->held;
+    uint32_t before = held->count;
+    enum err err = service_held_add(held, entry->seq, entry->receipt);
+
+    count_held(session->office, before, held->count);
+    return err;
+}
 
 static void seat_give(struct session *session, const struct mailbox_entry *entry)
 {
@@ -79,11 +98,12 @@ static void seat_give(struct session *session, const struct mailbox_entry *entry
     if (service_held_has(&seat->held, entry->seq))
         return;
     msg = msg_new(entry->body, MSG_MAIL, entry->level);
-    if (!msg || service_held_add(&seat->held, entry->seq, entry->receipt) ||
-        conn_send_at(&session->conn, msg, position))
+    if (!msg || seat_hold(session, entry) || conn_send_at(&session->conn, msg, position)) {
         conn_abort_no_memory(&session->conn); /* its messages go to other sessions */
-    else
+    } else {
         stats_add(session->office->stats, STAT_service_given, 1);
+        stats_add(session->office->stats, STAT_deliveries_read, 1);
+    }
     msg_unref(msg);
 }
 
@@ -142,6 +162,7 @@ static void service_reopened(struct session *session, const struct mailbox_opene
         return;
     }
     session->data_lost_count = office->data_lost_count;
+    count_held(office, seat->held.count, 0);
     service_held_clear(&seat->held);
     session_say_welcome(session, &standing);
     if (conn_is_open(&session->conn))
@@ -221,6 +242,7 @@ static bool service_ack(struct session *session, struct seq seq)
     if (all.seqs) {
         all.asked = all.seqs + held;
         any = service_held_ack(&seat->held, seq, on_acknowledged, &all);
+        count_held(session->office, held, seat->held.count);
     }
     if (!all.seqs || acknowledge(session, &all))
         conn_abort_no_memory(&session->conn); /* other sessions get the messages */

@@ -62,6 +62,7 @@ struct office {
     uint64_t inflation_wake_ms; /* none of them may go on earlier */
     bool stalled;               /* some sessions are, see session_stall */
     bool stalled_by_load;       /* all letters together were too many */
+    bool is_relaying;           /* the message in hand has come from another worker */
     struct conn_host host;
     struct directory directory;
 

@@ -175,6 +175,13 @@ void session_say_goodbye(struct session *session, uint16_t code, const char *mes
 /* A message was rejected; past limits.errorsPerMinute the session ends with 4503. */
 void session_count_error(struct session *session);
 
+/* A signal or mail has been queued for a session as news, not read from a mailbox. */
+static inline void session_count_delivery(const struct office *office)
+{
+    stats_add(office->stats, office->is_relaying ? STAT_deliveries_relayed : STAT_deliveries_own,
+              1);
+}
+
 /* ---- answers that are owed ---- */
 
 /* An answer has been said: a connection that waits for the last one closes now. */

@@ -184,6 +184,9 @@ void conn_abort_no_memory(struct conn *conn);
 void conn_set_deadline(struct conn *conn, uint64_t at_ms);
 /* In CLOSING: sets when the socket is closed even if the peer has not answered. */
 void conn_set_patience(struct conn *conn, uint64_t at_ms);
+/* Counts a close frame with this code; for one that leaves without a connection, too. stats may be
+ * NULL. */
+void conn_count_close(struct stats_row *stats, uint16_t code);
 /* Can messages still be sent? */
 static inline bool conn_is_open(const struct conn *conn)
 {

@@ -14,6 +14,37 @@ static void drop_waiting(struct conn *conn, void (*clear)(struct outbox *))
     conn_tally(conn->host, STAT_mail_undelivered, mail_count - conn->outbox.mail_count);
 }
 
+static enum stat_id close_stat(uint16_t code)
+{
+    static const struct {
+        uint16_t code;
+        enum stat_id stat;
+    } closes[] = {
+        { WS_CLOSE_NORMAL, STAT_closes_1000 },     { WS_CLOSE_GOING_AWAY, STAT_closes_1001 },
+        { WS_CLOSE_PROTOCOL, STAT_closes_1002 },   { WS_CLOSE_UNSUPPORTED, STAT_closes_1003 },
+        { WS_CLOSE_BAD_DATA, STAT_closes_1007 },   { WS_CLOSE_POLICY, STAT_closes_1008 },
+        { WS_CLOSE_TOO_BIG, STAT_closes_1009 },    { WS_CLOSE_INTERNAL, STAT_closes_1011 },
+        { WS_CLOSE_RESTARTING, STAT_closes_1012 }, { WS_CLOSE_OVERLOADED, STAT_closes_1013 },
+        { WS_CLOSE_DRAINING, STAT_closes_4000 },   { WS_CLOSE_TOKEN_EXPIRED, STAT_closes_4001 },
+        { WS_CLOSE_TOO_SLOW, STAT_closes_4002 },   { WS_CLOSE_BAD_REQUEST, STAT_closes_4400 },
+        { WS_CLOSE_NO_TOKEN, STAT_closes_4401 },   { WS_CLOSE_FORBIDDEN, STAT_closes_4403 },
+        { WS_CLOSE_NOT_FOUND, STAT_closes_4404 },  { WS_CLOSE_REPLACED, STAT_closes_4500 },
+        { WS_CLOSE_REVOKED, STAT_closes_4501 },    { WS_CLOSE_ADMIN, STAT_closes_4502 },
+        { WS_CLOSE_ERRORS, STAT_closes_4503 },
+    };
+
+    for (size_t i = 0; i < sizeof closes / sizeof closes[0]; i++)
+        if (closes[i].code == code)
+            return closes[i].stat;
+    return STAT_closes_other;
+}
+
+void conn_count_close(struct stats_row *stats, uint16_t code)
+{
+    if (stats) /* echo-test has no shared memory to count in */
+        stats_add(stats, close_stat(code), 1);
+}
+
 static void send_close(struct conn *conn, uint16_t code, struct slice reason)
 {
     uint8_t frame[2 + WS_CONTROL_MAX];
@@ -29,6 +60,7 @@ void conn_close(struct conn *conn, uint16_t code, struct slice reason)
     conn_enter_state(conn, CONN_CLOSING);
     /* Or the peer's close frame would never be read. */
     conn->read_paused = conn->held = conn->ending = false;
+    conn_count_close(conn->host->stats, code);
     send_close(conn, code, reason);
     conn_rewatch(conn);
     conn_set_patience(conn, loop_now_ms(conn->host->loop) + conn->host->close_ms);
@@ -62,6 +94,7 @@ void conn_on_peer_close(struct conn *conn, const struct ws_event *event)
         /* A peer that has closed reads no more messages. Answers to what the peer sent before its
          * close leave first: the close frame says that everything before has been handled. */
         drop_waiting(conn, outbox_clear_messages);
+        conn_tally(conn->host, STAT_closes_peer, 1);
         send_close(conn, event->close_code, SLICE(""));
     }
     linger_conn(conn);
@@ -75,6 +108,7 @@ void conn_end(struct conn *conn)
 
     conn->ending = false;
     if (conn->broken) {
+        conn_count_close(conn->host->stats, conn->end_code);
         send_close(conn, conn->end_code, reason);
         linger_conn(conn);
         return;

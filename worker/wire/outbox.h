@@ -30,6 +30,7 @@ enum { OUTBOX_LOG_MAX = 2 * (size_t)255 + sizeof "\"log\":\"\"," - 1 };
 struct outbox_position {
     uint64_t ms, n, number;
     uint32_t feed;
+    bool live; /* queued as news of its append, not read from a log */
     struct msg *log;
 };
 
