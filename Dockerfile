@@ -22,6 +22,6 @@ ENV POSTOFFICE_ENV=container
 USER 65534:65534
 EXPOSE 7502
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/usr/local/sbin/websocket-server", "status", "--pid", "1"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/usr/local/sbin/websocket-server", "status", "--check", "--pid", "1"]
 ENTRYPOINT ["/usr/local/sbin/websocket-server"]
 CMD ["serve"]

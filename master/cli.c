@@ -66,6 +66,8 @@ static const char help_status[] =
     "\n"
     "Reads what a running server says about itself, its workers, certificates and "
     "counters.\n" WHICH_SERVER_HELP "  --json             one line of JSON\n"
+    "  --check            only whether clients can be served: status 0 and \"ready\", or 1 and\n"
+    "                     what is wrong, a line each: no-worker, draining, redis-away, view-stale\n"
     "  --help\n" EXIT_HELP;
 
 static const char help_reload[] =
@@ -150,8 +152,8 @@ static const struct command {
     { "check-config", NULL, 0, NULL, cmd_check_config },
     { "explain-config", NULL, 0, NULL, cmd_explain_config },
     { "explain-metrics", help_metrics, 0, cmd_explain_metrics, NULL },
-    { "status", help_status, OPTION_SOURCE | OPTION_PID_FILE | OPTION_PID | OPTION_JSON, status,
-      NULL },
+    { "status", help_status,
+      OPTION_SOURCE | OPTION_PID_FILE | OPTION_PID | OPTION_JSON | OPTION_CHECK, status, NULL },
     { "reload", help_reload, OPTION_SOURCE | OPTION_PID_FILE | OPTION_PID | OPTION_STRICT,
       cmd_reload, NULL },
     { "keygen", NULL, 0, NULL, cmd_keygen },

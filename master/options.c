@@ -18,6 +18,7 @@ static const struct {
     { OPTION_DAEMON, { "daemon", no_argument, NULL, OPTION_DAEMON } },
     { OPTION_JSON, { "json", no_argument, NULL, OPTION_JSON } },
     { OPTION_STRICT, { "strict", no_argument, NULL, OPTION_STRICT } },
+    { OPTION_CHECK, { "check", no_argument, NULL, OPTION_CHECK } },
     { OPTION_PID, { "pid", required_argument, NULL, OPTION_PID } },
     { OPTION_PORT, { "port", required_argument, NULL, OPTION_PORT } },
     { OPTION_DEFLATE, { "deflate", no_argument, NULL, OPTION_DEFLATE } },
@@ -69,6 +70,8 @@ static bool take_option(struct options *options, int option, const char *value)
         return options->json = true;
     case OPTION_STRICT:
         return options->strict = true;
+    case OPTION_CHECK:
+        return options->check = true;
     case OPTION_PID:
         if (!number_needed("pid", value, 4194304, &n))
             return false;

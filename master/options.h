@@ -17,12 +17,13 @@ enum {
     OPTION_DEFLATE_TAKEOVER = 128,
     OPTION_TLS = 256,
     OPTION_STRICT = 512,
+    OPTION_CHECK = 1024,
 };
 
 struct options {
     struct config_source source;
     const char *pid_file; /* NULL: not given */
-    bool daemon, json, strict, help;
+    bool daemon, json, strict, check, help;
     bool deflate, deflate_takeover;
     pid_t pid;            /* 0: not given */
     uint16_t port;        /* 0: not given */
