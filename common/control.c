@@ -278,8 +278,7 @@ static enum err front_frame(const struct control_reader *reader, struct head *he
 {
     if (!peek_head(reader, head))
         return ERR_AGAIN;
-    if (head->len > CONTROL_BYTES_MAX || head->type < CONTROL_CONFIG ||
-        head->type > CONTROL_APPLIED)
+    if (head->len > CONTROL_BYTES_MAX || head->type < CONTROL_CONFIG || head->type > CONTROL_RELOAD)
         return ERR_BAD;
     return reader->input.len - sizeof *head >= head->len ? OK : ERR_AGAIN;
 }

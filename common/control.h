@@ -10,11 +10,13 @@
 #include <stdbool.h>
 
 enum control_type {
-    CONTROL_CONFIG = 1,  /* to the worker: a packed config, apply its live keys */
-    CONTROL_DRAIN = 2,   /* to the worker: struct control_drain; leave when done */
-    CONTROL_LOG = 3,     /* to the worker: the new log descriptor rides along */
-    CONTROL_READY = 4,   /* to the master: accepting */
-    CONTROL_APPLIED = 5, /* to the master: CONTROL_CONFIG or CONTROL_LOG has been dealt with */
+    CONTROL_CONFIG = 1,   /* to the worker: a packed config, apply its live keys */
+    CONTROL_DRAIN = 2,    /* to the worker: struct control_drain; leave when done */
+    CONTROL_LOG = 3,      /* to the worker: the new log descriptor rides along */
+    CONTROL_RELOADED = 4, /* to the clerk: struct control_reloaded, and members of a JSON object */
+    CONTROL_READY = 5,    /* to the master: accepting */
+    CONTROL_APPLIED = 6,  /* to the master: CONTROL_CONFIG or CONTROL_LOG has been dealt with */
+    CONTROL_RELOAD = 7,   /* to the master, from the clerk alone: struct control_reload */
 };
 
 enum { CONTROL_BYTES_MAX = 64 << 20 };
@@ -23,6 +25,17 @@ struct control_drain {
     uint16_t close_code;  /* WS_CLOSE_GOING_AWAY, WS_CLOSE_DRAINING or WS_CLOSE_RESTARTING */
     uint32_t deadline_ms; /* from now on; past the deadline sessions are closed at once */
 };
+
+/* The clerk asks for a reload, or only what a reload would do. */
+struct control_reload {
+    uint32_t number; /* comes back with the answer */
+    uint32_t is_plan;
+};
+struct control_reloaded {
+    uint32_t number;
+    uint32_t outcome; /* enum control_outcome */
+};
+enum control_outcome { CONTROL_DONE, CONTROL_REFUSED, CONTROL_STOPPING };
 
 /* Sends one small frame at once, or not at all. OK; ERR_FULL: the payload is longer than
  * CONTROL_SMALL_MAX, or the socket has no room; ERR_DOWN: the other side is gone. */
@@ -45,7 +58,7 @@ struct control_frame {
     int fd_pass; /* -1, or a descriptor that goes with the frame; owned by the frame */
 };
 
-enum { CONTROL_QUEUE_KINDS = 3 }; /* CONTROL_CONFIG, CONTROL_DRAIN, CONTROL_LOG */
+enum { CONTROL_QUEUE_KINDS = 4 }; /* CONTROL_CONFIG to CONTROL_RELOADED */
 
 /*
  * The frames that the master has for one worker. The master never waits for a worker: of each type

@@ -570,6 +570,38 @@ static void worker_applied(struct crew *crew, int slot)
     flush_queue(crew, slot, OK);
 }
 
+/* A clerk alone may ask. */
+static enum err reload_asked(struct seat *seat, struct slice payload)
+{
+    if (!seat->is_clerk || payload.len != sizeof seat->reload)
+        return ERR_BAD;
+    memcpy(&seat->reload, payload.data, sizeof seat->reload);
+    seat->asks = true;
+    return OK;
+}
+
+int crew_take_reload(struct crew *crew, struct control_reload *order)
+{
+    for (int i = 0; i < WORKERS_MAX; i++) {
+        struct seat *seat = &crew->seats[i];
+        if (!seat->asks)
+            continue;
+        seat->asks = false;
+        *order = seat->reload;
+        return i;
+    }
+    return -1;
+}
+
+void crew_answer_clerk(struct crew *crew, int slot, struct slice payload)
+{
+    struct control_payload *answer = control_payload_new(payload);
+
+    if (alive(&crew->seats[slot]) && answer)
+        tell_worker(crew, slot, CONTROL_RELOADED, answer, -1);
+    control_payload_unref(answer); /* no memory: the clerk stops waiting by itself */
+}
+
 static void hear_worker(struct crew *crew, int slot)
 {
     struct seat *seat = &crew->seats[slot];
@@ -582,6 +614,8 @@ static void hear_worker(struct crew *crew, int slot)
             worker_ready(crew, slot);
         else if (type == CONTROL_APPLIED)
             worker_applied(crew, slot);
+        else if (type == CONTROL_RELOAD && reload_asked(seat, payload))
+            err = ERR_BAD;
     }
     if (!err)
         return;

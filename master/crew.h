@@ -28,13 +28,15 @@ struct seat {
     struct control_reader reader;
     struct control_queue queue; /* frames that wait for the worker */
     uint32_t backoff_ms;
-    uint64_t due_ms;      /* WAITING: when to fork */
-    uint64_t started_ms;  /* when the process was forked */
-    uint64_t kill_ms;     /* DRAINING: when patience ends */
-    uint64_t aborted_ms;  /* when the watchdog sent SIGABRT; 0: never */
-    bool killed;          /* SIGKILL is on its way */
-    bool is_clerk;        /* the process serves operators and backends, and no clients */
-    bool stale;           /* the process has an old config that only a new process can change */
+    uint64_t due_ms;     /* WAITING: when to fork */
+    uint64_t started_ms; /* when the process was forked */
+    uint64_t kill_ms;    /* DRAINING: when patience ends */
+    uint64_t aborted_ms; /* when the watchdog sent SIGABRT; 0: never */
+    bool killed;         /* SIGKILL is on its way */
+    bool is_clerk;       /* the process serves operators and backends, and no clients */
+    bool stale;          /* the process has an old config that only a new process can change */
+    bool asks;           /* the clerk has asked for `reload`, and has no answer */
+    struct control_reload reload;
     int replaced_by;      /* the seat that takes its place; -1: none */
     uint64_t replaced_ms; /* when the replacement began */
 };
@@ -73,6 +75,11 @@ void crew_swap(struct crew *crew);
  * the newest frame of each type when the worker reads again. A worker for whom nothing can be kept
  * is killed and replaced: no worker may go on with old rules. */
 void crew_tell(struct crew *crew, enum control_type type, struct slice payload, int fd_pass);
+/* Returns the slot of a clerk that has asked for a reload, with the question in *order; -1: none
+ * has. Each question is returned once. */
+int crew_take_reload(struct crew *crew, struct control_reload *order);
+/* Sends the clerk in this slot its answer. */
+void crew_answer_clerk(struct crew *crew, int slot, struct slice payload);
 /* Drains all workers; no new worker starts. */
 void crew_drain_all(struct crew *crew, uint16_t close_code, uint32_t deadline_ms);
 void crew_kill_all(struct crew *crew);

@@ -13,6 +13,7 @@
 #include "master/notice.h"
 #include "master/privileges.h"
 #include "master/redis_tls.h"
+#include "master/reload_answer.h"
 #include "shm/slots.h"
 #include "worker/token/token.h"
 
@@ -79,32 +80,29 @@ void reload_log_report(const struct config_report *report)
     log_lines(LOG_ERROR, "config_error", buf_slice(&report->errors));
 }
 
-/* Returns the new config, good in itself and fit to serve; NULL, with the reason logged and
- * noticed, when anything is wrong. */
-static struct config *load_new_config(struct server *server)
+/* Returns the new config, good in itself and fit to serve; NULL, with the reason in the report,
+ * when anything is wrong. */
+static struct config *load_new_config(const struct server *server, struct config_report *report)
 {
     /* The file of the start: a search could find another by now. */
     struct config_source source = { .file = server->config->file };
-    struct config_report report;
-    struct config *config;
+    struct config *config = config_load(&source, report);
     char why[512];
 
-    config_report_init(&report);
-    notice_reload_begins(server);
-    config = config_load(&source, &report);
-    reload_log_report(&report);
     if (config && !reload_may_serve(config, why, sizeof why)) {
-        log_error("config_error", "%s", why);
-        buf_addf(&report.errors, "%s: %s\n", config->file, why);
+        buf_addf(&report->errors, "%s: %s\n", config->file, why);
         config_free(config);
-        config = NULL;
+        return NULL;
     }
-    if (!config) {
-        log_error("config_kept", "the configuration is invalid: everything stays as it was");
-        notice_reload_refused(server, buf_text(&report.errors));
-    }
-    config_report_fini(&report);
     return config;
+}
+
+static void refuse_config(struct server *server, struct buf *answer, struct config_report *report)
+{
+    log_error("config_kept", "the configuration is invalid: everything stays as it was");
+    notice_reload_refused(server, buf_text(&report->errors));
+    if (answer)
+        reload_answer_refused(answer, report);
 }
 
 struct lists {
@@ -174,35 +172,84 @@ void reload_log_read(const struct config *config)
         log_info("jwks_read", "keys=%zu", config->auth.jwks.count);
 }
 
-void reload(struct server *server)
+/* Says how the reload went, in the log and to whoever looks at `status`. */
+static void tell_changes(struct server *server, struct lists *lists)
+{
+    log_info("config_reloaded", "applied=%s swapped=%s needs_restart=%s",
+             names_text(&lists->names[CONFIG_LIVE]), names_text(&lists->names[CONFIG_SWAP]),
+             names_text(&lists->names[CONFIG_RESTART]));
+    notice_reload_applied(server, buf_text(&lists->names[CONFIG_LIVE]),
+                          buf_text(&lists->names[CONFIG_SWAP]),
+                          buf_text(&lists->names[CONFIG_RESTART]));
+    reload_log_read(server->config);
+}
+
+/* Puts what is loaded into force. False: no memory, and nothing has changed. */
+static bool apply_config(struct server *server, const struct config *loaded, struct buf *answer,
+                         const struct config_report *report)
 {
     struct config_change changes[CHANGES_MAX];
-    struct config *loaded = load_new_config(server), *config;
+    struct config *config = config_reloaded(server->config, loaded);
     struct lists lists;
     size_t count;
 
-    if (!loaded)
-        return;
-    config = config_reloaded(server->config, loaded);
-    if (!config) {
-        log_error("config_kept", "out of memory: everything stays as it was");
-        notice_reload_refused(server, "out of memory\n");
-        config_free(loaded);
-        return;
-    }
+    if (!config)
+        return false;
     count = config_diff(server->config, loaded, changes, CHANGES_MAX);
+    count = count < CHANGES_MAX ? count : CHANGES_MAX;
     for (int i = 0; i <= CONFIG_RESTART; i++)
         buf_init(&lists.names[i], LIST_BYTES_MAX);
-    sort_changes(&lists, changes, count < CHANGES_MAX ? count : CHANGES_MAX);
+    sort_changes(&lists, changes, count);
     reload_put_in_force(server, config, lists.names[CONFIG_SWAP].len > 0);
-    log_info("config_reloaded", "applied=%s swapped=%s needs_restart=%s",
-             names_text(&lists.names[CONFIG_LIVE]), names_text(&lists.names[CONFIG_SWAP]),
-             names_text(&lists.names[CONFIG_RESTART]));
-    notice_reload_applied(server, buf_text(&lists.names[CONFIG_LIVE]),
-                          buf_text(&lists.names[CONFIG_SWAP]),
-                          buf_text(&lists.names[CONFIG_RESTART]));
-    reload_log_read(server->config);
+    tell_changes(server, &lists);
+    if (answer)
+        reload_answer_changes(answer, true, changes, count, report);
     for (int i = 0; i <= CONFIG_RESTART; i++)
         buf_fini(&lists.names[i]);
+    return true;
+}
+
+bool reload(struct server *server, struct buf *answer)
+{
+    struct config_report report;
+    struct config *loaded;
+    bool is_applied;
+
+    config_report_init(&report);
+    notice_reload_begins(server);
+    loaded = load_new_config(server, &report);
+    reload_log_report(&report);
+    is_applied = loaded && apply_config(server, loaded, answer, &report);
+    if (loaded && !is_applied) {
+        buf_add_text(&report.errors, "out of memory\n");
+        log_error("config_error", "out of memory");
+    }
+    if (!is_applied)
+        refuse_config(server, answer, &report);
     config_free(loaded);
+    config_report_fini(&report);
+    return is_applied;
+}
+
+bool reload_plan(struct server *server, struct buf *answer)
+{
+    struct config_change changes[CHANGES_MAX];
+    struct config_report report;
+    struct config *loaded;
+    size_t count;
+    bool is_good;
+
+    config_report_init(&report);
+    loaded = load_new_config(server, &report);
+    is_good = loaded != NULL;
+    if (loaded) {
+        count = config_diff(server->config, loaded, changes, CHANGES_MAX);
+        reload_answer_changes(answer, false, changes, count < CHANGES_MAX ? count : CHANGES_MAX,
+                              &report);
+    } else {
+        reload_answer_refused(answer, &report);
+    }
+    config_free(loaded);
+    config_report_fini(&report);
+    return is_good;
 }

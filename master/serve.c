@@ -31,6 +31,7 @@
 enum {
     ANNOUNCE_AFTER_MS = 5000,
     SETTLE_MS = 1000,
+    CLERK_ANSWER_MAX = 1 << 20,
     STOP_SLACK_MS = 15000, /* from the deadline of the workers to the end of the master, at most */
 };
 
@@ -241,19 +242,52 @@ static void announce(struct server *server, uint64_t now_ms)
     notify_ready(&server->notify, line);
 }
 
-/* The manager waits for the end of a reload, also of one that was refused. */
-static void reload_and_notify(struct server *server)
+/* The manager waits for the end of a reload, also of one that was refused. Returns and appends what
+ * reload() does. */
+static bool reload_and_notify(struct server *server, struct buf *answer)
 {
-    const struct config *before = server->config;
+    bool is_applied;
     char line[128];
 
     if (server->announced)
         notify_reloading(&server->notify);
-    reload(server);
-    status_line(server, server->config == before ? "the last reload was refused; " : "", line,
-                sizeof line);
+    is_applied = reload(server, answer);
+    status_line(server, is_applied ? "" : "the last reload was refused; ", line, sizeof line);
     if (server->announced)
         notify_ready(&server->notify, line);
+    return is_applied;
+}
+
+static enum control_outcome do_order(struct server *server, const struct control_reload *order,
+                                     struct buf *answer)
+{
+    bool is_good;
+
+    if (server->stopping)
+        return CONTROL_STOPPING;
+    is_good = order->is_plan ? reload_plan(server, answer) : reload_and_notify(server, answer);
+    return is_good ? CONTROL_DONE : CONTROL_REFUSED;
+}
+
+/* Does what the clerk asks for, and answers. */
+static void serve_clerk(struct server *server)
+{
+    struct control_reload order;
+    struct control_reloaded head;
+    struct buf answer;
+    int slot;
+
+    while ((slot = crew_take_reload(&server->crew, &order)) >= 0) {
+        head.number = order.number;
+        buf_init(&answer, CLERK_ANSWER_MAX);
+        buf_add(&answer, &head, sizeof head);
+        head.outcome = do_order(server, &order, &answer);
+        if (!answer.failed) {
+            memcpy(answer.data, &head, sizeof head);
+            crew_answer_clerk(&server->crew, slot, buf_slice(&answer));
+        }
+        buf_fini(&answer);
+    }
 }
 
 static void settle_notify(struct server *server, uint64_t now_ms)
@@ -312,7 +346,7 @@ static void answer_signals(struct server *server)
     if (seen.reopen_log && reload_log_file(server, server->config->log.file) == OK)
         log_info("log_reopened", "%s", "");
     if (seen.reload && !server->stopping)
-        reload_and_notify(server);
+        reload_and_notify(server, NULL);
 }
 
 /* The smaller of two times to wait; -1 is for ever. */
@@ -339,6 +373,7 @@ static void wait_for_news(struct server *server)
         status_door_serve(server->door_fd, server->region);
     if (fds[2].revents)
         embedded_hear(&server->storage, clock_monotonic_ms());
+    serve_clerk(server);
     answer_signals(server);
 }
 

@@ -46,9 +46,12 @@ struct server {
 /* The subcommand. Returns the exit status. */
 int serve(const struct options *options);
 
-/* SIGHUP: reads the configuration again. The new configuration takes effect as a whole, or not at
- * all. */
-void reload(struct server *server);
+/* Reads the configuration again. The new configuration takes effect as a whole, or not at all.
+ * Appends to answer, unless that is NULL, how the reload has ended (reload_answer.h); false: the
+ * configuration was refused. */
+bool reload(struct server *server, struct buf *answer);
+/* Appends what a reload would do now, and does nothing. */
+bool reload_plan(struct server *server, struct buf *answer);
 /* SIGUSR1, and a changed log.file: opens path ("": standard error) and logs there from now on, in
  * all workers too. ERR_SYSTEM: the old file stays in use. */
 enum err reload_log_file(struct server *server, const char *path);

@@ -206,8 +206,13 @@ static void on_control_frame(struct worker *worker, enum control_type type, stru
         on_log_frame(worker);
         answer_applied(worker);
         break;
+    case CONTROL_RELOADED:
+        if (worker->clerk)
+            clerk_reloaded(worker->clerk, payload);
+        break;
     case CONTROL_READY:
     case CONTROL_APPLIED:
+    case CONTROL_RELOAD:
         break;
     }
 }

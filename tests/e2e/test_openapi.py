@@ -23,6 +23,8 @@ UNPROVOKED = {
     ("POST", "/api/v1/messages", "500"): "an error of the server",
     ("POST", "/api/v1/messages", "504"): "no answer in 60 s",
     ("DELETE", "/api/v1/messages/{from}/{id}", "504"): "no answer in 60 s",
+    ("POST", "/api/v1/reload", "503"): "the master stops in this very moment",
+    ("POST", "/api/v1/reload", "504"): "no answer in 30 s",
 }
 
 
@@ -151,6 +153,7 @@ def test_good_requests_are_answered_as_the_file_says(server, document):
             clerk.get("/metrics")
             clerk.get("/metrics", headers={"Accept": "application/openmetrics-text"})
             clerk.get("/api/v1/nodes")
+            assert clerk.post("/api/v1/reload?plan=1", None).json()["applied"] is False
             assert len(clerk.get("/api/v1/sessions").json()["sessions"]) == 3
             assert "cursor" in clerk.get("/api/v1/sessions?limit=1").json()
             assert clerk.post("/api/v1/messages", mail(id="m1")).status == 202
@@ -180,6 +183,9 @@ def test_bad_requests_are_answered_as_the_file_says(server, document):
         assert clerk.delete(f"/api/v1/messages/{'x' * 400}/m1").code == "bad-field"
         assert clerk.get("/api/v1/sessions?limit=x").code == "bad-field"
         assert clerk.delete("/api/v1/sessions/x").code == "bad-field"
+        assert clerk.post("/api/v1/reload?plan=2", None).code == "bad-field"
+        post.config_file.write_text('{"workers": "x"}')
+        assert clerk.post("/api/v1/reload", None).code == "bad-config"
         run = clerk.get("/api/v1/nodes").json()["node"]
         assert clerk.delete(f"/api/v1/sessions/{quoted(run + ':0:1/1')}").code == "not-found"
 
@@ -222,6 +228,20 @@ def test_too_many_questions_are_answered_as_the_file_says(server, document):
             assert clerk.delete(f"/api/v1/sessions/{quoted(place + '/1')}").code == "busy"
         finally:
             os.kill(stopped, signal.SIGCONT)
+
+
+def test_a_master_that_is_busy_is_answered_as_the_file_says(server, document):
+    post = server(1, admin.config())
+    with Asking(document, post) as clerk, Admin(post) as other:
+        clerk.get("/health/live")
+        other.get("/health/live")
+        post.process.send_signal(signal.SIGSTOP)
+        try:
+            other.connection.request("POST", "/api/v1/reload?plan=1")
+            wait_until(lambda: clerk.post("/api/v1/reload?plan=1", None).code == "conflict", "a reload is under way")
+        finally:
+            post.process.send_signal(signal.SIGCONT)
+        assert other.connection.getresponse().status == 200
 
 
 def test_every_status_of_the_file_has_been_provoked(document):

@@ -115,7 +115,7 @@ static void nonsense_is_refused(void **state)
 {
     static const uint32_t heads[][2] = {
         { 0, 0 },
-        { 0, 6 },
+        { 0, CONTROL_RELOAD + 1 },
         { (64u << 20) + 1, CONTROL_CONFIG },
         { UINT32_MAX, CONTROL_CONFIG },
     };

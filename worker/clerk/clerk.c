@@ -29,6 +29,7 @@ static const struct route {
     { "GET", "/api/v1/sessions", RIGHT_ADMIN, clerk_sessions_get },
     { "DELETE", "/api/v1/sessions/{}", RIGHT_ADMIN, clerk_sessions_end },
     { "GET", "/api/v1/nodes", RIGHT_ADMIN, clerk_nodes_get },
+    { "POST", "/api/v1/reload", RIGHT_ADMIN, clerk_reload_post },
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
@@ -165,7 +166,8 @@ static struct web_settings settings_of(const struct config *config)
     };
 }
 
-struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, size_t door_count)
+struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, size_t door_count,
+                        int control_fd)
 {
     struct clerk *clerk = calloc(1, sizeof *clerk);
     struct web_settings settings = settings_of(office->config);
@@ -175,6 +177,7 @@ struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, s
         web_doors[i] = (struct web_door){ doors[i].fd, doors[i].is_local };
     if (clerk && web_doors) {
         clerk->office = office;
+        clerk->control_fd = control_fd;
         LIST_INIT(&clerk->batches);
         surveys_init(&clerk->surveys, office);
         redis_view_init(&clerk->redis, office);
@@ -193,6 +196,7 @@ void clerk_free(struct clerk *clerk)
     if (!clerk)
         return;
     clerk_messages_free(clerk);
+    clerk_reload_free(clerk);
     surveys_fini(&clerk->surveys);
     web_free(clerk->web);
     free(clerk);
@@ -221,6 +225,7 @@ void clerk_beat(struct clerk *clerk)
 {
     web_tick(clerk->web);
     redis_view_beat(&clerk->redis);
+    clerk_reload_tick(clerk);
 }
 
 bool clerk_leave(struct clerk *clerk)

@@ -21,14 +21,17 @@ struct clerk_door {
 };
 
 /* Returns a clerk that answers from now on, owned by the caller; NULL: no memory or no
- * descriptors. */
-struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, size_t door_count);
+ * descriptors. control_fd: the socket to the master, borrowed. */
+struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, size_t door_count,
+                        int control_fd);
 /* NULL is allowed. */
 void clerk_free(struct clerk *clerk);
 /* office->config is a new one. */
 void clerk_configure(struct clerk *clerk);
 /* A worker answers a question (worker/reach/inquiry.h). */
 void clerk_told(struct clerk *clerk, uint64_t number, struct slice answer);
+/* The master answers CONTROL_RELOAD. */
+void clerk_reloaded(struct clerk *clerk, struct slice payload);
 /* For the end of a turn, and for about once a second. */
 void clerk_turn(struct clerk *clerk);
 void clerk_beat(struct clerk *clerk);

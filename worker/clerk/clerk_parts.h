@@ -13,12 +13,21 @@
 
 struct batch;
 
+/* api_reload.c: the reload that the master is asked for. */
+struct reload_call {
+    struct web_request *request; /* NULL: none is under way */
+    uint32_t number;             /* of the last question */
+    uint64_t due_ms;
+};
+
 struct clerk {
     struct office *office;
     struct web *web;
     LIST_HEAD(batch_list, batch) batches; /* api_messages.c */
     struct surveys surveys;
     struct redis_view redis;
+    int control_fd; /* to the master; borrowed */
+    struct reload_call reload;
 };
 
 enum { CLERK_PARAMS_MAX = 2, CLERK_PARAM_MAX = 512 };
@@ -66,6 +75,14 @@ void clerk_sessions_end(const struct clerk_call *call);
 /* ---- api_nodes.c ---- */
 
 void clerk_nodes_get(const struct clerk_call *call);
+
+/* ---- api_reload.c ---- */
+
+void clerk_reload_post(const struct clerk_call *call);
+/* About once a second: no request waits for ever. */
+void clerk_reload_tick(struct clerk *clerk);
+/* Answers the request that waits, if there is one. */
+void clerk_reload_free(struct clerk *clerk);
 
 /* ---- metrics_page.c ---- */
 
