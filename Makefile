@@ -187,6 +187,9 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(ARCH
 corpora: $(FUZZ:%=$(B)/tests/fuzz/fuzz_%)
 	@set -e; for t in $(FUZZ); do $(B)/tests/fuzz/fuzz_$$t tests/fuzz/corpus/$$t; done
 
+# Its office is the fixture of the unit tests.
+$(B)/tests/fuzz/fuzz_web build/fuzz/fuzz_web: LIBS += -lcmocka
+
 # libFuzzer (clang), over an archive of its own; new inputs go to tests/fuzz/found/NAME, which git ignores.
 F := build/fuzz
 FUZZFLAGS := -std=gnu11 -D_GNU_SOURCE -DPOSTOFFICE_VERSION='"$(VERSION)"' -I. -O1 -g -fno-omit-frame-pointer \
