@@ -118,6 +118,8 @@ def test_what_is_not_described_is_refused_as_the_file_says(server, document):
                     answer = clerk.ask(method.upper(), target)
                     assert answer.code == "method-not-allowed", (method, path)
                     document.judge_response(refusal, answer)
+                    allowed = {known for known, other, _, _ in document.operations() if document.path_of(known, target) == path and other == path}
+                    assert set(answer.headers["allow"].split(", ")) - {"HEAD"} == allowed, (method, path)
         document.judge_response(refusal, clerk.get("/api/v1/nothing"))
     for head in ("GET / HTTP/1.1\r\n\r\n", "GET / HTTP/2.0\r\n\r\n", "POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
                  "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",

@@ -48,6 +48,12 @@ void clerk_answer_problem_json(struct web_request *request, int status, const st
 void clerk_answer_problem(struct web_request *request, int status, const char *code,
                           const char *detail)
 {
+    clerk_answer_problem_with(request, status, code, detail, headers_of(status));
+}
+
+void clerk_answer_problem_with(struct web_request *request, int status, const char *code,
+                               const char *detail, const char *headers)
+{
     struct buf out;
 
     buf_init(&out, BODY_BYTES_MAX);
@@ -59,7 +65,7 @@ void clerk_answer_problem(struct web_request *request, int status, const char *c
     web_answer(request, &(struct web_answer){ .status = status,
                                               .content_type = "application/problem+json",
                                               .body = buf_slice(&out),
-                                              .headers = headers_of(status) });
+                                              .headers = headers });
     buf_fini(&out);
 }
 

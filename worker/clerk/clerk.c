@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { BODIES_SHARE = 4, IDLE_S = 15 };
+enum { BODIES_SHARE = 4, IDLE_S = 15, ALLOW_MAX = 256 };
 
 /* ---- paths ---- */
 
@@ -134,6 +134,23 @@ static void answer_with_right(struct clerk *clerk, struct web_request *request,
     grant_unref(grant);
 }
 
+/* The answer names the methods that the path has (RFC 9110 15.5.6). */
+static void answer_method(struct web_request *request)
+{
+    struct clerk_params params;
+    struct buf headers;
+
+    buf_init(&headers, ALLOW_MAX);
+    for (size_t i = 0; i < ROUTES; i++)
+        if (path_fits(&routes[i], request->path, &params))
+            buf_addf(&headers, "%s%s%s", headers.len ? ", " : "Allow: ", routes[i].method,
+                     strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
+    buf_add_text(&headers, "\r\n");
+    clerk_answer_problem_with(request, 405, "method-not-allowed", "this path has other methods",
+                              headers.failed ? NULL : buf_text(&headers));
+    buf_fini(&headers);
+}
+
 static void on_request(void *arg, struct web_request *request)
 {
     struct clerk *clerk = arg;
@@ -149,7 +166,7 @@ static void on_request(void *arg, struct web_request *request)
     if (route)
         answer_with_right(clerk, request, route, &params);
     else if (status == 405)
-        clerk_answer_problem(request, 405, "method-not-allowed", "this path has other methods");
+        answer_method(request);
     else
         clerk_answer_problem(request, 404, "not-found", "there is no such path");
 }

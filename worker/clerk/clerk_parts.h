@@ -56,6 +56,10 @@ void clerk_answer_problem_json(struct web_request *request, int status, const st
  * sentence for people. */
 void clerk_answer_problem(struct web_request *request, int status, const char *code,
                           const char *detail);
+/* The same with header lines, each with CR LF, in place of those that the status asks for; NULL:
+ * none. */
+void clerk_answer_problem_with(struct web_request *request, int status, const char *code,
+                               const char *detail, const char *headers);
 
 /* Who asks, for the log: the token's sub, or "local". */
 const char *clerk_caller(const struct clerk_call *call);
