@@ -15,6 +15,7 @@ struct group_task {
     char group[ADDRESS_BYTES_MAX + 1];
     bool known;
     uint64_t messages, bytes, subscribers;
+    uint32_t unclear; /* workers of a version that does not know the question */
     struct seq oldest, newest, lost;
     struct buf workers; /* JSON objects with commas between */
 };
@@ -45,8 +46,10 @@ static void on_answered(void *arg, struct slice place_text, struct slice answer)
 
     if (!place_parse(place_text, &place) ||
         json_check_members(answer, JSON_DEPTH_LIMIT, &value, &fault, take_member, &count) ||
-        count < 0)
+        count < 0) {
+        group->unclear++;
         return;
+    }
     group->subscribers += (uint64_t)count;
     buf_add_text(&group->workers, group->workers.len ? ",{\"node\":" : "{\"node\":");
     json_add_string(&group->workers, place.node);
@@ -77,6 +80,7 @@ static void on_surveyed(void *arg, uint32_t missing)
 {
     struct group_task *group = arg;
 
+    missing += group->unclear;
     if (!group->known && group->subscribers == 0 && missing == 0)
         clerk_task_problem(&group->task, 404, "not-found", "nothing is known of this group");
     else

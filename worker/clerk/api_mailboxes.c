@@ -17,6 +17,7 @@
 enum {
     LOOK_MAX = 4 << 20,   /* bytes of an answer */
     PAGE_MAX = 256 << 20, /* a page has one message at least, whose size is limits.messageBytes */
+    SESSION_ID_MAX = 512,
     LIMIT = 100,
     LIMIT_MAX = 200,
     PURGE_MS = 10 * 1000, /* past this the caller must go on */
@@ -71,18 +72,27 @@ static void add_devices(struct buf *out, struct mailbox_look *look)
     buf_add_char(out, ']');
 }
 
+/* As GET /api/v1/sessions has it. False: Redis holds nonsense. */
+static bool session_id(const struct at_session *session, char text[SESSION_ID_MAX])
+{
+    int len = snprintf(text, SESSION_ID_MAX, "%.*s/%llx", (int)session->place.len,
+                       session->place.data, (unsigned long long)session->number);
+
+    return len < SESSION_ID_MAX && utf8_valid(slice_of(text)) && utf8_valid(session->device);
+}
+
 static void add_sessions(struct buf *out, const struct mailbox_look *look)
 {
+    char id[SESSION_ID_MAX];
     bool first = true;
 
     buf_add_text(out, ",\"sessions\":[");
-    for (size_t i = 0; i < look->session_count; i++) {
-        const struct at_session *session = &look->sessions[i];
-        if (!utf8_valid(session->place) || !utf8_valid(session->device))
+    for (size_t k = 0; k < look->session_count; k++) {
+        const struct at_session *session = &look->sessions[k];
+        if (!session_id(session, id))
             continue;
-        buf_add_text(out, first ? "{\"id\":\"" : ",{\"id\":\"");
-        buf_add_slice(out, session->place); /* as an id of GET /sessions: no byte needs an escape */
-        buf_addf(out, "/%llx\"", (unsigned long long)session->number);
+        buf_add_text(out, first ? "{\"id\":" : ",{\"id\":");
+        json_add_string(out, slice_of(id));
         clerk_add_text(out, "device", session->device);
         buf_addf(out, ",\"since\":%llu}", (unsigned long long)(session->opened_us / 1000000));
         first = false;

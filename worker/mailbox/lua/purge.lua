@@ -29,11 +29,12 @@ while true do
   if #page < step then
     break
   end
-  if removed >= count or size >= bytes then
+  -- Few at a time, and as many as fit at the size of the entries so far: the next may be large.
+  step = math.min(2 * step, 4, count - removed, math.floor((bytes - size) * removed / size))
+  if step < 1 then
     more = 1
     break
   end
-  step = math.min(2 * step, 4, count - removed)
 end
 if lost then
   redis.call('HSET', KEYS[2], '/lost', lost)
