@@ -71,6 +71,7 @@
     X(mail_expired)    /* mail not delivered because of its expiresAt, counted for each session */ \
     X(mail_removed)    /* expired mail that was removed before any device acknowledged it */       \
     X(mail_recalled)   /* mail that its sender took out of a mailbox */                            \
+    X(mail_purged)     /* messages that an operator removed from a mailbox */                      \
     X(receipts_sent)   /* receipts that the server sent: delivered, recalled, expired */           \
     X(receipts_failed) /* receipts that the mailbox of their recipient did not take */             \
     X(service_given)   /* messages given to sessions of service addresses */                       \

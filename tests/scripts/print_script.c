@@ -31,6 +31,9 @@ static const char *const names[] = {
     [SCRIPT_JOIN] = "join",
     [SCRIPT_SERVICE] = "service",
     [SCRIPT_SPEND] = "spend",
+    [SCRIPT_LOOK] = "look",
+    [SCRIPT_PURGE] = "purge",
+    [SCRIPT_TRACE] = "trace",
 };
 _Static_assert(sizeof names / sizeof names[0] == SCRIPT_COUNT, "each script has a name here");
 

@@ -101,26 +101,6 @@ static void answer_bad(struct web_request *request, const char *detail)
     clerk_answer_problem(request, 400, "bad-field", detail);
 }
 
-/* A whole number. False: answered. */
-static bool take_number(struct web_request *request, const char *name, uint64_t initial,
-                        uint64_t max, uint64_t *number)
-{
-    char text[CLERK_PARAM_MAX], detail[128];
-    bool is_bad;
-    char *end = text;
-
-    *number = initial;
-    if (!clerk_query(request, name, text, &is_bad) && !is_bad)
-        return true;
-    if (!is_bad && text[0] >= '0' && text[0] <= '9')
-        *number = strtoull(text, &end, 10);
-    if (!is_bad && end != text && !*end && *number <= max)
-        return true;
-    snprintf(detail, sizeof detail, "%s: a whole number up to %llu", name, (unsigned long long)max);
-    answer_bad(request, detail);
-    return false;
-}
-
 void clerk_sessions_get(const struct clerk_call *call)
 {
     struct web_request *request = call->request;
@@ -137,8 +117,8 @@ void clerk_sessions_get(const struct clerk_call *call)
         answer_bad(request, "address and node: text, once each");
         return;
     }
-    if (!take_number(request, "cursor", 0, UINT32_MAX, &from) ||
-        !take_number(request, "limit", LIMIT, LIMIT_MAX, &limit))
+    if (!clerk_take_number(request, "cursor", 0, UINT32_MAX, &from) ||
+        !clerk_take_number(request, "limit", LIMIT, LIMIT_MAX, &limit))
         return;
     len = snprintf(question, sizeof question, "sessions\n%llu\n%llu\n%s", (unsigned long long)from,
                    (unsigned long long)limit, address);

@@ -1,9 +1,13 @@
 /* What every path of the clerk needs: answers, and the parts of a request. */
 #include "worker/clerk/clerk_parts.h"
 
+#include "common/address.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/utf8.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 enum { BODY_BYTES_MAX = 4096 };
 
@@ -122,6 +126,67 @@ bool clerk_query(const struct web_request *request, const char *name, char out[C
         found = true;
     }
     return found && !*is_bad;
+}
+
+bool clerk_take_number(struct web_request *request, const char *name, uint64_t initial,
+                       uint64_t max, uint64_t *number)
+{
+    char text[CLERK_PARAM_MAX], detail[128];
+    bool is_bad;
+    char *end = text;
+
+    *number = initial;
+    if (!clerk_query(request, name, text, &is_bad) && !is_bad)
+        return true;
+    if (!is_bad && text[0] >= '0' && text[0] <= '9')
+        *number = strtoull(text, &end, 10);
+    if (!is_bad && end != text && !*end && *number <= max)
+        return true;
+    snprintf(detail, sizeof detail, "%s: a whole number up to %llu", name, (unsigned long long)max);
+    clerk_answer_problem(request, 400, "bad-field", detail);
+    return false;
+}
+
+bool clerk_take_seq(struct web_request *request, const char *name, struct seq *seq)
+{
+    char text[CLERK_PARAM_MAX], detail[64];
+    bool is_bad;
+
+    *seq = (struct seq){ 0, 0 };
+    if (!clerk_query(request, name, text, &is_bad) && !is_bad)
+        return true;
+    if (!is_bad && seq_parse(slice_of(text), seq))
+        return true;
+    snprintf(detail, sizeof detail, "%s: a seq, MS-N", name);
+    clerk_answer_problem(request, 400, "bad-field", detail);
+    return false;
+}
+
+bool clerk_take_address(const struct clerk_call *call, unsigned number, struct slice *address)
+{
+    *address = slice_of(call->params->text[number]);
+    if (address_valid(*address))
+        return true;
+    clerk_answer_problem(call->request, 400, "bad-field",
+                         "an address has 1 to 255 bytes, without control characters, and no white "
+                         "space at its ends");
+    return false;
+}
+
+/* ---- parts of an answer ---- */
+
+void clerk_add_text(struct buf *out, const char *name, struct slice text)
+{
+    buf_addf(out, ",\"%s\":", name);
+    json_add_string(out, text);
+}
+
+void clerk_add_seq(struct buf *out, const char *name, struct seq seq)
+{
+    char text[SEQ_TEXT_MAX];
+
+    if (!seq_is_zero(seq))
+        clerk_add_text(out, name, slice_make(text, seq_format(text, seq)));
 }
 
 /* ---- who asks ---- */

@@ -26,6 +26,11 @@ static const struct route {
     { "GET", "/metrics", RIGHT_ADMIN, clerk_metrics_get },
     { "POST", "/api/v1/messages", RIGHT_TOKEN, clerk_messages_post },
     { "DELETE", "/api/v1/messages/{}/{}", RIGHT_TOKEN, clerk_messages_recall },
+    { "GET", "/api/v1/messages/{}/{}", RIGHT_TOKEN, clerk_state_get },
+    { "GET", "/api/v1/addresses/{}", RIGHT_ADMIN, clerk_mailbox_get },
+    { "GET", "/api/v1/addresses/{}/messages", RIGHT_ADMIN, clerk_mailbox_read },
+    { "DELETE", "/api/v1/addresses/{}/messages", RIGHT_ADMIN, clerk_mailbox_purge },
+    { "GET", "/api/v1/groups/{}", RIGHT_ADMIN, clerk_group_get },
     { "GET", "/api/v1/sessions", RIGHT_ADMIN, clerk_sessions_get },
     { "DELETE", "/api/v1/sessions/{}", RIGHT_ADMIN, clerk_sessions_end },
     { "GET", "/api/v1/nodes", RIGHT_ADMIN, clerk_nodes_get },
@@ -196,6 +201,7 @@ struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, s
         clerk->office = office;
         clerk->control_fd = control_fd;
         LIST_INIT(&clerk->batches);
+        LIST_INIT(&clerk->tasks);
         surveys_init(&clerk->surveys, office);
         redis_view_init(&clerk->redis, office);
         clerk->web = web_new(office->loop, web_doors, door_count, &settings, on_request, clerk);
@@ -236,6 +242,7 @@ void clerk_turn(struct clerk *clerk)
     web_turn(clerk->web);
     surveys_turn(&clerk->surveys);
     clerk_messages_turn(clerk);
+    clerk_tasks_turn(clerk);
 }
 
 void clerk_beat(struct clerk *clerk)

@@ -3,6 +3,7 @@
 #define WORKER_CLERK_PARTS_H
 
 #include "common/buf.h"
+#include "common/seq.h"
 #include "worker/clerk/clerk.h"
 #include "worker/clerk/redis_view.h"
 #include "worker/clerk/survey.h"
@@ -28,6 +29,8 @@ struct clerk {
     struct redis_view redis;
     int control_fd; /* to the master; borrowed */
     struct reload_call reload;
+    LIST_HEAD(task_list, clerk_task) tasks; /* task.c */
+    uint32_t task_count;
 };
 
 enum { CLERK_PARAMS_MAX = 2, CLERK_PARAM_MAX = 512 };
@@ -70,6 +73,56 @@ bool clerk_decode(struct slice text, char out[CLERK_PARAM_MAX]);
 /* The value of a parameter of the query. False: absent, or *is_bad (twice, or no good text). */
 bool clerk_query(const struct web_request *request, const char *name, char out[CLERK_PARAM_MAX],
                  bool *is_bad);
+
+/* Adds ,"name": and the text as a string, or the seq; a seq of zero is left out. */
+void clerk_add_text(struct buf *out, const char *name, struct slice text);
+void clerk_add_seq(struct buf *out, const char *name, struct seq seq);
+/* The address in the path's segment of this number. False: answered, 400. */
+bool clerk_take_address(const struct clerk_call *call, unsigned number, struct slice *address);
+/* A whole number in the query. False: answered, 400. */
+bool clerk_take_number(struct web_request *request, const char *name, uint64_t initial,
+                       uint64_t max, uint64_t *number);
+/* A seq in the query; absent: zero. False: answered, 400. */
+bool clerk_take_seq(struct web_request *request, const char *name, struct seq *seq);
+
+/* ---- task.c ---- */
+
+/* A request that waits for Redis: the first member of a record of the handler's. */
+struct clerk_task {
+    LIST_ENTRY(clerk_task) link;
+    struct clerk *clerk;
+    struct web_request *request; /* NULL: answered */
+    uint64_t due_ms;
+};
+
+/* Returns zeroed memory of this size, with the task in front, for clerk_task_free. NULL: the call
+ * is answered: Redis is away, or too many tasks are under way. */
+void *clerk_task_new(const struct clerk_call *call, size_t size);
+/* The next step of the task begins: the step has its own redis.commandTimeoutMs. */
+void clerk_task_renew(struct clerk_task *task);
+/* Answers, unless the task's time is over. */
+void clerk_task_answer(struct clerk_task *task, int status, const struct buf *out);
+void clerk_task_problem(struct clerk_task *task, int status, const char *code, const char *detail);
+/* Answers 503: Redis is away, or has refused. */
+void clerk_task_unavailable(struct clerk_task *task);
+/* The task is answered, and nothing will call with the task any more. */
+void clerk_task_free(struct clerk_task *task);
+/* Answers the tasks whose time is over; their records stay until Redis has answered. */
+void clerk_tasks_turn(struct clerk *clerk);
+
+/* ---- api_mailboxes.c ---- */
+
+void clerk_mailbox_get(const struct clerk_call *call);
+void clerk_mailbox_read(const struct clerk_call *call);
+void clerk_mailbox_purge(const struct clerk_call *call);
+
+/* ---- api_state.c ---- */
+
+void clerk_state_get(const struct clerk_call *call);
+
+/* ---- api_groups.c ---- */
+
+void clerk_group_get(const struct clerk_call *call);
 
 /* ---- api_sessions.c ---- */
 

@@ -4,6 +4,7 @@
 #include "common/close_code.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "worker/groups/groups.h"
 #include "worker/reach/bus.h"
 #include "worker/session/session.h"
 
@@ -128,6 +129,13 @@ static void end_session(struct office *office, struct slice rest, struct buf *ou
     buf_addf(out, "{\"ended\":%s}", found ? "true" : "false");
 }
 
+/* ---- groups ---- */
+
+static void answer_group(struct office *office, struct slice group, struct buf *out)
+{
+    buf_addf(out, "{\"subscribers\":%u}", groups_subscribers(office, group));
+}
+
 void inquiries_answer(struct office *office, struct slice question, struct buf *out)
 {
     struct slice what = take_line(&question);
@@ -136,6 +144,8 @@ void inquiries_answer(struct office *office, struct slice question, struct buf *
         answer_sessions(office, question, out);
     else if (slice_equal(what, SLICE("end")))
         end_session(office, question, out);
+    else if (slice_equal(what, SLICE("group")))
+        answer_group(office, question, out);
     else
         buf_add_text(out, "{\"error\":\"unknown\"}");
 }

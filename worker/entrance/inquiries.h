@@ -15,6 +15,7 @@
  *   sessions LF FROM LF LIMIT LF ADDRESS   {"sessions":[...],"next":N}: sessions from index FROM
  * on, at most LIMIT, of the address ("": of all) end LF NUMBER LF WHO {"ended":true}: the session
  * with this number (hex) gets close code 4502
+ *   group LF GROUP   {"subscribers":N}: sessions here that are subscribed to the group
  *
  * Anything else is answered with {"error":"unknown"}, as by a worker of another version.
  */

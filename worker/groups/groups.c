@@ -29,6 +29,13 @@ void groups_unknown(struct office *office, struct slice address)
         mailbox_leave(office->mailbox, address);
 }
 
+uint32_t groups_subscribers(struct office *office, struct slice address)
+{
+    struct group *group = group_find(office->groups, address);
+
+    return group ? group->kind->member_count(group) : 0;
+}
+
 unsigned groups_deliver(struct office *office, const struct directory_entry *entry, struct msg *msg)
 {
     struct groups *groups = office->groups;

@@ -37,6 +37,8 @@ void groups_unknown(struct office *office, struct slice address);
  * group's address; NULL: none. Returns the number of members here; 0 also when out of memory. */
 unsigned groups_deliver(struct office *office, const struct directory_entry *entry,
                         struct msg *msg);
+/* Returns the number of sessions here that get the group's posts. */
+uint32_t groups_subscribers(struct office *office, struct slice group);
 /* The end of a turn, before Redis and the sockets are flushed: does a bounded part of the work. */
 void groups_turn(struct office *office);
 /* Doorbells may have been missed, or data was lost: each group's log is asked for its end, in the

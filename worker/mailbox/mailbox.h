@@ -4,7 +4,8 @@
  * commands stand in a header for each subject: mailbox_append.h (store a message), mailbox_enter.h
  * (a session begins, a worker joins a group), mailbox_read.h (pages, history, acknowledgements),
  * mailbox_places.h (sessions and workers of all hosts), mailbox_receipts.h (receipts, recall,
- * expiry), mailbox_service.h (work of service addresses).
+ * expiry), mailbox_service.h (work of service addresses), mailbox_admin.h
+ * (an operator's).
  *
  * The mailbox knows keys, scripts and their answers. The mailbox does not know sessions or tickets,
  * and knows of other workers only what an answer says. All commands are asynchronous, over one

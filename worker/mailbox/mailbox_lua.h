@@ -23,6 +23,9 @@ extern const char mailbox_lua_page[];
 extern const char mailbox_lua_recall[];
 extern const char mailbox_lua_service[];
 extern const char mailbox_lua_spend[];
+extern const char mailbox_lua_look[];
+extern const char mailbox_lua_purge[];
+extern const char mailbox_lua_trace[];
 extern const char mailbox_lua_thread[];
 extern const char mailbox_lua_tick[];
 

@@ -19,6 +19,8 @@ struct page_waiting {
 
 static unsigned page_bytes(const struct page_request *request)
 {
+    if (request->bytes)
+        return request->bytes;
     return request->direction == PAGE_FORWARDS ? MAILBOX_PAGE_BYTES : MAILBOX_HISTORY_BYTES;
 }
 

@@ -36,6 +36,7 @@ struct page_request {
     struct slice thread;  /* PAGE_BACKWARDS: of this thread only; len 0: of all */
     struct seq position;  /* after or before which the page begins; zero: from the end */
     unsigned count;       /* entries at most */
+    unsigned bytes;       /* 0: MAILBOX_PAGE_BYTES, or MAILBOX_HISTORY_BYTES backwards */
     mailbox_page_cb done; /* with arg, once, unless the call returns an error */
     void *arg;
 };

@@ -52,6 +52,9 @@ enum script {
     SCRIPT_JOIN,
     SCRIPT_SERVICE,
     SCRIPT_SPEND,
+    SCRIPT_LOOK, /* of an operator (mailbox_admin.h), and the two below */
+    SCRIPT_PURGE,
+    SCRIPT_TRACE,
     SCRIPT_COUNT,
     SCRIPT_NONE = SCRIPT_COUNT
 };

@@ -23,6 +23,20 @@ enum err mailbox_read(struct mailbox *mailbox, struct slice address, struct seq 
                                           });
 }
 
+enum err mailbox_read_more(struct mailbox *mailbox, struct slice address, struct seq after,
+                           unsigned count, mailbox_page_cb done, void *arg)
+{
+    return mailbox_pages_request(mailbox, &(struct page_request){
+                                              .direction = PAGE_FORWARDS,
+                                              .address = address,
+                                              .position = after,
+                                              .count = count,
+                                              .bytes = MAILBOX_HISTORY_BYTES,
+                                              .done = done,
+                                              .arg = arg,
+                                          });
+}
+
 enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct slice thread,
                          struct seq before, unsigned count, mailbox_page_cb done, void *arg)
 {

@@ -41,6 +41,9 @@ typedef void (*mailbox_page_cb)(void *arg, const struct mailbox_page *page);
 /* Entries after `after` (exclusive), oldest first: about MAILBOX_PAGE_BYTES. */
 enum err mailbox_read(struct mailbox *mailbox, struct slice address, struct seq after,
                       mailbox_page_cb done, void *arg);
+/* The same for an operator: at most `count`, about MAILBOX_HISTORY_BYTES. */
+enum err mailbox_read_more(struct mailbox *mailbox, struct slice address, struct seq after,
+                           unsigned count, mailbox_page_cb done, void *arg);
 /* Entries before `before` (exclusive; zero: from the newest), newest first, at most `count` and
  * about MAILBOX_HISTORY_BYTES; thread data NULL: of all threads. */
 enum err mailbox_history(struct mailbox *mailbox, struct slice address, struct slice thread,

@@ -38,6 +38,9 @@ static const char *const texts[SCRIPT_COUNT] = {
     [SCRIPT_JOIN] = mailbox_lua_join,
     [SCRIPT_SERVICE] = mailbox_lua_service,
     [SCRIPT_SPEND] = mailbox_lua_spend,
+    [SCRIPT_LOOK] = mailbox_lua_look,
+    [SCRIPT_PURGE] = mailbox_lua_purge,
+    [SCRIPT_TRACE] = mailbox_lua_trace,
 };
 
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention)
