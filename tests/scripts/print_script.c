@@ -31,6 +31,8 @@ static const char *const names[] = {
     [SCRIPT_JOIN] = "join",
     [SCRIPT_SERVICE] = "service",
     [SCRIPT_SPEND] = "spend",
+    [SCRIPT_REVOKE] = "revoke",
+    [SCRIPT_REVOKED] = "revoked",
 };
 _Static_assert(sizeof names / sizeof names[0] == SCRIPT_COUNT, "each script has a name here");
 

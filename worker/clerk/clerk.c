@@ -29,6 +29,10 @@ static const struct route {
     { "GET", "/api/v1/sessions", RIGHT_ADMIN, clerk_sessions_get },
     { "DELETE", "/api/v1/sessions/{}", RIGHT_ADMIN, clerk_sessions_end },
     { "GET", "/api/v1/nodes", RIGHT_ADMIN, clerk_nodes_get },
+    { "GET", "/api/v1/revocations", RIGHT_ADMIN, clerk_revocations_get },
+    { "GET", "/api/v1/revocations/{}", RIGHT_ADMIN, clerk_revocation_get },
+    { "PUT", "/api/v1/revocations/{}", RIGHT_ADMIN, clerk_revocation_put },
+    { "DELETE", "/api/v1/revocations/{}", RIGHT_ADMIN, clerk_revocation_delete },
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
@@ -215,6 +219,7 @@ void clerk_turn(struct clerk *clerk)
     web_turn(clerk->web);
     surveys_turn(&clerk->surveys);
     clerk_messages_turn(clerk);
+    clerk_revocations_turn(clerk);
 }
 
 void clerk_beat(struct clerk *clerk)

@@ -19,6 +19,12 @@ struct clerk {
     LIST_HEAD(batch_list, batch) batches; /* api_messages.c */
     struct surveys surveys;
     struct redis_view redis;
+    struct saving { /* api_revocations.c: what Redis does not have yet */
+        size_t bucket;
+        uint32_t leaving; /* on the way to Redis, for no request */
+        uint64_t next_ms;
+        bool walking;
+    } saving;
 };
 
 enum { CLERK_PARAMS_MAX = 2, CLERK_PARAM_MAX = 512 };
@@ -66,6 +72,15 @@ void clerk_sessions_end(const struct clerk_call *call);
 /* ---- api_nodes.c ---- */
 
 void clerk_nodes_get(const struct clerk_call *call);
+
+/* ---- api_revocations.c ---- */
+
+void clerk_revocations_get(const struct clerk_call *call);
+void clerk_revocation_get(const struct clerk_call *call);
+void clerk_revocation_put(const struct clerk_call *call);
+void clerk_revocation_delete(const struct clerk_call *call);
+/* The end of a turn: writes to Redis what could not be written before. */
+void clerk_revocations_turn(struct clerk *clerk);
 
 /* ---- metrics_page.c ---- */
 

@@ -4,6 +4,7 @@
 #include "common/close_code.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "worker/entrance/revoked.h"
 #include "worker/reach/bus.h"
 #include "worker/session/session.h"
 
@@ -136,6 +137,8 @@ void inquiries_answer(struct office *office, struct slice question, struct buf *
         answer_sessions(office, question, out);
     else if (slice_equal(what, SLICE("end")))
         end_session(office, question, out);
+    else if (slice_equal(what, SLICE("revocations")) && office->revoked)
+        revoked_answer(office->revoked, question, out);
     else
         buf_add_text(out, "{\"error\":\"unknown\"}");
 }

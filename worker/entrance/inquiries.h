@@ -16,6 +16,8 @@
  * on, at most LIMIT, of the address ("": of all) end LF NUMBER LF WHO {"ended":true}: the session
  * with this number (hex) gets close code 4502
  *
+ *   revocations LF CURSOR   of another process of the host: worker/entrance/revoked.c
+ *
  * Anything else is answered with {"error":"unknown"}, as by a worker of another version.
  */
 void inquiries_answer(struct office *office, struct slice question, struct buf *out);

@@ -38,6 +38,8 @@ static const char *const texts[SCRIPT_COUNT] = {
     [SCRIPT_JOIN] = mailbox_lua_join,
     [SCRIPT_SERVICE] = mailbox_lua_service,
     [SCRIPT_SPEND] = mailbox_lua_spend,
+    [SCRIPT_REVOKE] = mailbox_lua_revoke,
+    [SCRIPT_REVOKED] = mailbox_lua_revoked,
 };
 
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention)
