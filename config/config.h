@@ -187,7 +187,7 @@ struct config {
 
     struct {
         struct config_list listen; /* empty: no clerk; "unix:" alone is beside the pid file */
-        int64_t connections, body_bytes;
+        int64_t connections, body_bytes, revocations;
     } admin;
 
     int64_t shutdown_s;

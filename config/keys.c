@@ -345,6 +345,9 @@ const struct key config_keys[] = {
     NUMBER("admin.bodyBytes", admin.body_bytes, 16 << 20, 1024, 256 << 20, CONFIG_LIVE,
            "Bytes of a request's body at admin.listen; a longer one is answered with 413. Bodies under way together may "
            "have four times as many; past that, 503."),
+    NUMBER("admin.revocations", admin.revocations, 100000, 0, 1000000, CONFIG_LIVE,
+           "Revocations that may be in force at a time by /api/v1/revocations; past it a further one is answered with "
+           "507. All nodes need the same number."),
     NUMBER("shutdown.seconds", shutdown_s, 10, 1, 3600, CONFIG_LIVE,
            "Time that sessions have to leave when the server stops."),
     NUMBER("watchdog.seconds", watchdog_s, 30, 0, 3600, CONFIG_LIVE,

@@ -137,6 +137,9 @@
     X(jwks_refused)      /* times that auth.jwks had changed and could not be used */              \
     X(sessions_ended)    /* close 4502: by an operator */                                          \
     X(tokens_revoked)    /* close 4501 */                                                          \
+    X(revocations_full)  /* revocations answered with 507: admin.revocations are in force */       \
+    X(revocations)       /* gauge: revocations that each process knows, added up */                \
+    X(revocations_kept)  /* gauge: revocations that the clerk has yet to write to Redis */         \
     X(accept_paused)     /* times that accepting paused for want of descriptors or memory */       \
     X(out_of_memory)     /* connections ended or refused because an allocation failed */           \
     X(log_lines_lost)    /* lines of the log that could not leave at once */                       \

@@ -19,6 +19,7 @@
 #include "worker/entrance/catch_up.h"
 #include "worker/entrance/inquiries.h"
 #include "worker/entrance/life.h"
+#include "worker/entrance/revoked.h"
 #include "worker/entrance/rivals.h"
 #include "worker/entrance/whereabouts.h"
 #include "worker/groups/groups.h"
@@ -99,6 +100,7 @@ static void on_mailbox_up(void *arg, struct slice epoch, bool changed)
 
     /* First: which workers live is known before the sessions are entered again. */
     nodes_renew(worker->office.nodes);
+    revoked_redis_up(worker->office.revoked, changed);
     whereabouts_up(&worker->office);
     catch_up_mailbox_up(&worker->office, epoch, changed);
     if (changed)
@@ -155,8 +157,15 @@ static void on_told(void *arg, uint64_t number, struct slice answer)
 {
     struct worker *worker = arg;
 
-    if (worker->clerk)
+    if (number & REVOKED_NUMBER)
+        revoked_told(worker->office.revoked, number, answer);
+    else if (worker->clerk)
         clerk_told(worker->clerk, number, answer);
+}
+
+static void on_revoked(void *arg, struct slice text)
+{
+    revoked_heard(((struct worker *)arg)->office.revoked, text);
 }
 
 static void on_nodes_known(void *arg)
@@ -175,6 +184,7 @@ static void on_bus_up(void *arg)
 
     if (mailbox_is_up(worker->office.mailbox))
         nodes_renew(worker->office.nodes); /* the hello of another worker may have been missed */
+    revoked_refresh(worker->office.revoked);
     rivals_check_replaced(&worker->office);
     catch_up_all(&worker->office); /* doorbells may have been missed */
     worker_serve_when_ready(worker);
@@ -199,6 +209,23 @@ static void set_tick(struct worker *worker)
     worker->tick_due_ns = clock_monotonic_ns() + (uint64_t)WHEEL_TICK_MS * 1000000;
 }
 
+/* Redis is away: sessions begin without it, once it is known what is revoked. */
+static void serve_without_redis(struct worker *worker)
+{
+    const struct office *office = &worker->office;
+    bool is_away = worker->is_late || (bus_decided(office->bus) && !bus_is_up(office->bus));
+
+    if (!worker->serving && is_away &&
+        (revoked_is_known(office->revoked) || revoked_ask_around(office->revoked)))
+        worker_serve(worker);
+}
+
+static void on_revocations_known(void *arg)
+{
+    worker_serve_when_ready(arg);
+    serve_without_redis(arg);
+}
+
 static void on_tick(void *arg)
 {
     struct worker *worker = arg;
@@ -211,8 +238,9 @@ static void on_tick(void *arg)
     gate_tick(worker->gate, now_ms);
     if (term_flag)
         worker_drain(worker, WS_CLOSE_DRAINING, (uint32_t)office->config->shutdown_s * 1000);
-    if (!worker->serving && bus_decided(office->bus) && !bus_is_up(office->bus))
-        worker_serve(worker); /* Redis is away: sessions begin without it */
+    serve_without_redis(worker);
+    if (worker->clerk)
+        revoked_ask_around(office->revoked); /* the clerk before may not have told Redis all */
     if (!worker->serving && office->mailbox && *mailbox_fault(office->mailbox)) {
         log_error("mailbox_unfit", "reason=\"%s\"", mailbox_fault(office->mailbox));
         worker->failed = true;
@@ -250,6 +278,7 @@ static void on_beat(void *arg)
             catch_up_all(office);
         }
     }
+    revoked_beat(office->revoked);
     if (worker->clerk)
         clerk_beat(worker->clerk);
     log_settle();
@@ -310,6 +339,7 @@ static void on_turn_end(void *arg)
 
     if (office->draining)
         worker_drain_step(worker);
+    revoked_turn(office->revoked);
     if (worker->clerk)
         clerk_turn(worker->clerk);
     inflation_turn(office);
@@ -426,6 +456,7 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
         .work = on_bus_work,
         .asked = on_asked,
         .told = on_told,
+        .revoked = on_revoked,
         .arg = worker,
     };
     struct bus_events relay_events = {
@@ -434,9 +465,13 @@ static enum err open_rest(struct worker *worker, const struct worker_start *star
         .kick = on_kick,
         .asked = on_asked,
         .told = on_told,
+        .revoked = on_revoked,
         .arg = worker,
     };
 
+    office->revoked = revoked_new(office, start->admin_count > 0, on_revocations_known, worker);
+    if (!office->revoked)
+        return ERR_NOMEM;
     office->bus = bus_new(office->loop, office->config, office->region, office->stats, office->node,
                           office->slot, office->incarnation, &bus_events);
     if (!office->bus || (bus_is_configured(office->bus) && open_mailbox(worker)))
@@ -501,6 +536,7 @@ static void close_office(struct worker *worker)
     clerk_free(worker->clerk);
     groups_free(office->groups);
     allowances_free(office);
+    revoked_free(office->revoked);
     token_memory_free(office->tokens);
     sessions_writer_free(office->table);
     directory_fini(&office->directory);

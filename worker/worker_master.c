@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "shm/slots.h"
+#include "worker/entrance/revoked.h"
 #include "worker/mailbox/mailbox.h"
 #include "worker/reach/bus.h"
 #include "worker/reach/nodes.h"
@@ -260,11 +261,12 @@ void worker_serve_when_ready(struct worker *worker)
 {
     const struct office *office = &worker->office;
 
-    if (bus_is_up(office->bus) && mailbox_is_up(office->mailbox) && nodes_known(office->nodes))
+    if (bus_is_up(office->bus) && mailbox_is_up(office->mailbox) && nodes_known(office->nodes) &&
+        revoked_is_known(office->revoked))
         worker_serve(worker);
 }
 
 void worker_on_start_late(void *arg)
 {
-    worker_serve(arg);
+    ((struct worker *)arg)->is_late = true;
 }

@@ -23,6 +23,7 @@ struct worker {
     struct loop_timer tick, beat, start_late, deadline;
     struct loop_timer pause; /* ends when a page that waits for a time may leave */
     int control_fd;
+    bool is_late; /* WAIT_FOR_REDIS_MS are over */
     bool serving; /* the gate is open, and the master knows */
     bool failed;  /* the worker must not be started again as it is */
     uint32_t drain_cursor, beats;

@@ -49,7 +49,7 @@ def test_every_counter_of_status_is_a_metric(server):
         text = clerk.get("/metrics").text
     counted = sum(1 for name, _ in samples(text) if name.endswith("_total")) - 1  # the restarts are the master's
     gauges = {"rate_in", "rate_out", "workers_elsewhere", "deflate_takeover", "group_rows", "service_held",
-              "redis_connections"}
+              "redis_connections", "revocations", "revocations_kept"}
     assert counted == len(set(post.status()["totals"]) - gauges)
 
 

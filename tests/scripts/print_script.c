@@ -34,6 +34,8 @@ static const char *const names[] = {
     [SCRIPT_LOOK] = "look",
     [SCRIPT_PURGE] = "purge",
     [SCRIPT_TRACE] = "trace",
+    [SCRIPT_REVOKE] = "revoke",
+    [SCRIPT_REVOKED] = "revoked",
 };
 _Static_assert(sizeof names / sizeof names[0] == SCRIPT_COUNT, "each script has a name here");
 

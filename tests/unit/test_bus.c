@@ -150,6 +150,24 @@ static void company_and_hello_come_out_as_they_went_in(void **state)
     buf_fini(&hello);
 }
 
+static void a_change_of_revocations_comes_back_and_a_cut_one_is_refused(void **state)
+{
+    struct bus_frame frame = { .kind = BUS_REVOKED, .body = SLICE("1 -1 -1\nsub:a\n\n\n\n") }, back;
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 1024);
+    assert_int_equal(bus_encode(&out, &frame), OK);
+    assert_int_equal(bus_decode(buf_slice(&out), NULL, NULL, 0, &back), OK);
+    assert_int_equal(back.kind, BUS_REVOKED);
+    assert_true(slice_equal(back.body, frame.body));
+    for (size_t len = 0; len < out.len; len++)
+        assert_int_equal(bus_decode(slice_make(out.data, len), NULL, NULL, 0, &back), ERR_BAD);
+    buf_fini(&out);
+    frame.body = SLICE("");
+    assert_int_equal(bus_encode(&out, &frame), ERR_BAD);
+}
+
 static void news_of_work_comes_out_as_it_went_in(void **state)
 {
     struct bus_frame frame = { .kind = BUS_WORK, .recipients = three, .recipient_count = 1 }, back;
@@ -363,6 +381,7 @@ static void a_full_buffer_is_left_as_it_was(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_change_of_revocations_comes_back_and_a_cut_one_is_refused),
         cmocka_unit_test(a_message_comes_out_as_it_went_in),
         cmocka_unit_test(a_kick_comes_out_as_it_went_in),
         cmocka_unit_test(a_stored_message_names_the_device_that_is_left_out),

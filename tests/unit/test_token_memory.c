@@ -47,6 +47,28 @@ static struct slice good_token(void)
     return forge_ed25519(&forge, HEADER_E1, SLICE(CLAIMS));
 }
 
+static void a_remembered_token_that_the_table_revokes_is_refused_and_good_again_later(void **state)
+{
+    struct revocations *table = revocations_new(false);
+    struct revocation_news news = { .until = NOW + 10,
+                                    .before = INT64_MAX,
+                                    .what = SLICE("sub:alice") };
+    struct slice token = good_token();
+    bool remembered;
+
+    (void)state;
+    assert_non_null(table);
+    token_memory_watch(memory, table);
+    assert_int_equal(judged(token, NOW, &remembered), TOKEN_GOOD);
+    assert_int_equal(revocations_put(table, &news, NULL), OK);
+    assert_int_equal(judged(token, NOW, &remembered), TOKEN_REVOKED);
+    assert_false(remembered);
+    assert_int_equal(judged(token, NOW + 10, &remembered), TOKEN_GOOD);
+    assert_true(remembered);
+    token_memory_watch(memory, NULL);
+    revocations_free(table);
+}
+
 static void a_good_token_is_verified_once(void **state)
 {
     struct slice token = good_token();
@@ -198,6 +220,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(a_remembered_token_that_the_table_revokes_is_refused_and_good_again_later),
         TEST(a_good_token_is_verified_once),
         TEST(a_token_that_differs_is_another_one),
         TEST(a_remembered_token_ends_when_its_time_has_come),

@@ -35,6 +35,10 @@ static const struct route {
     { "DELETE", "/api/v1/sessions/{}", RIGHT_ADMIN, clerk_sessions_end },
     { "GET", "/api/v1/nodes", RIGHT_ADMIN, clerk_nodes_get },
     { "POST", "/api/v1/reload", RIGHT_ADMIN, clerk_reload_post },
+    { "GET", "/api/v1/revocations", RIGHT_ADMIN, clerk_revocations_get },
+    { "GET", "/api/v1/revocations/{}", RIGHT_ADMIN, clerk_revocation_get },
+    { "PUT", "/api/v1/revocations/{}", RIGHT_ADMIN, clerk_revocation_put },
+    { "DELETE", "/api/v1/revocations/{}", RIGHT_ADMIN, clerk_revocation_delete },
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
@@ -243,6 +247,7 @@ void clerk_turn(struct clerk *clerk)
     surveys_turn(&clerk->surveys);
     clerk_messages_turn(clerk);
     clerk_tasks_turn(clerk);
+    clerk_revocations_turn(clerk);
 }
 
 void clerk_beat(struct clerk *clerk)

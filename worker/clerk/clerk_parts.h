@@ -31,6 +31,12 @@ struct clerk {
     struct reload_call reload;
     LIST_HEAD(task_list, clerk_task) tasks; /* task.c */
     uint32_t task_count;
+    struct saving { /* api_revocations.c: what Redis does not have yet */
+        size_t bucket;
+        uint32_t leaving; /* on the way to Redis, for no request */
+        uint64_t next_ms;
+        bool walking;
+    } saving;
 };
 
 enum { CLERK_PARAMS_MAX = 2, CLERK_PARAM_MAX = 512 };
@@ -140,6 +146,14 @@ void clerk_reload_post(const struct clerk_call *call);
 void clerk_reload_tick(struct clerk *clerk);
 /* Answers the request that waits, if there is one. */
 void clerk_reload_free(struct clerk *clerk);
+/* ---- api_revocations.c ---- */
+
+void clerk_revocations_get(const struct clerk_call *call);
+void clerk_revocation_get(const struct clerk_call *call);
+void clerk_revocation_put(const struct clerk_call *call);
+void clerk_revocation_delete(const struct clerk_call *call);
+/* The end of a turn: writes to Redis what could not be written before. */
+void clerk_revocations_turn(struct clerk *clerk);
 
 /* ---- metrics_page.c ---- */
 

@@ -4,6 +4,7 @@
 #include "worker/entrance/refusal.h"
 #include "worker/entrance/visitor_parts.h"
 #include "worker/session/token_desk.h"
+#include "worker/token/revocations.h"
 
 /* The token, from the first of its places (section 1). *from_cookie: the browser added the token by
  * itself, so the page must be of an allowed origin. */
@@ -79,7 +80,9 @@ struct grant *credentials_check(struct visitor *visitor, const struct http_upgra
     if (!office->config->auth.required && token.len == 0) {
         if (!upgrade->client_id.data)
             refusal_bad(visitor, "clientID is needed where no token is");
-        else if (token_sub_revoked(office->config, upgrade->client_id, INT64_MIN))
+        else if (token_sub_revoked(office->config, upgrade->client_id, INT64_MIN) ||
+                 revocations_hit_sub(office->revocations, upgrade->client_id, INT64_MIN,
+                                     loop_unix_s(office->loop)))
             refusal_give(visitor, &(struct http_refusal){ .status = 403,
                                                           .code = "forbidden-address",
                                                           .message = "this address is revoked" });

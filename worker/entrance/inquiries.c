@@ -5,6 +5,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "worker/groups/groups.h"
+#include "worker/entrance/revoked.h"
 #include "worker/reach/bus.h"
 #include "worker/session/session.h"
 
@@ -146,6 +147,8 @@ void inquiries_answer(struct office *office, struct slice question, struct buf *
         end_session(office, question, out);
     else if (slice_equal(what, SLICE("group")))
         answer_group(office, question, out);
+    else if (slice_equal(what, SLICE("revocations")) && office->revoked)
+        revoked_answer(office->revoked, question, out);
     else
         buf_add_text(out, "{\"error\":\"unknown\"}");
 }

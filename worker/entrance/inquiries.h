@@ -17,6 +17,8 @@
  * with this number (hex) gets close code 4502
  *   group LF GROUP   {"subscribers":N}: sessions here that are subscribed to the group
  *
+ *   revocations LF CURSOR   of another process of the host: worker/entrance/revoked.c
+ *
  * Anything else is answered with {"error":"unknown"}, as by a worker of another version.
  */
 void inquiries_answer(struct office *office, struct slice question, struct buf *out);

@@ -21,6 +21,8 @@ extern const char mailbox_lua_newest[];
 extern const char mailbox_lua_open[];
 extern const char mailbox_lua_page[];
 extern const char mailbox_lua_recall[];
+extern const char mailbox_lua_revoke[];
+extern const char mailbox_lua_revoked[];
 extern const char mailbox_lua_service[];
 extern const char mailbox_lua_spend[];
 extern const char mailbox_lua_look[];

@@ -55,6 +55,8 @@ enum script {
     SCRIPT_LOOK, /* of an operator (mailbox_admin.h), and the two below */
     SCRIPT_PURGE,
     SCRIPT_TRACE,
+    SCRIPT_REVOKE,
+    SCRIPT_REVOKED,
     SCRIPT_COUNT,
     SCRIPT_NONE = SCRIPT_COUNT
 };

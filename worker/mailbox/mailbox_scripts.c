@@ -41,6 +41,8 @@ static const char *const texts[SCRIPT_COUNT] = {
     [SCRIPT_LOOK] = mailbox_lua_look,
     [SCRIPT_PURGE] = mailbox_lua_purge,
     [SCRIPT_TRACE] = mailbox_lua_trace,
+    [SCRIPT_REVOKE] = mailbox_lua_revoke,
+    [SCRIPT_REVOKED] = mailbox_lua_revoked,
 };
 
 char *mailbox_script(enum script script, struct slice name, const struct retention *retention)

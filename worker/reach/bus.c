@@ -112,6 +112,10 @@ static void dispatch_frame(const struct bus_frame *frame, const struct bus_event
         if (events->told)
             events->told(events->arg, frame->session_number, frame->body);
         break;
+    case BUS_REVOKED:
+        if (events->revoked)
+            events->revoked(events->arg, frame->body);
+        break;
     }
 }
 

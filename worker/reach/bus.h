@@ -50,6 +50,8 @@ struct bus_events {
     void (*asked)(void *arg, struct slice place, uint64_t number, struct slice question);
     /* An answer has come. May be NULL. */
     void (*told)(void *arg, uint64_t number, struct slice answer);
+    /* Revocations have changed (worker/token/revocations.h has the text). May be NULL. */
+    void (*revoked)(void *arg, struct slice text);
     /* Both connections are up (again): messages may have been missed. May be NULL. */
     void (*up)(void *arg);
     /* The connection of bus_commands is up, is down. May be NULL. */
@@ -111,6 +113,7 @@ enum bus_kind {
     BUS_WORK = 6,    /* Redis has messages for sessions of a service address: recipients[0] */
     BUS_ASK = 7,     /* a clerk asks about this worker; the answer goes to `place` */
     BUS_TELL = 8,    /* the answer */
+    BUS_REVOKED = 9, /* revocations have changed: the body */
 };
 enum {
     BUS_INQUIRY_BYTES_MAX = 48 * 1024

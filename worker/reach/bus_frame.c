@@ -11,6 +11,7 @@
  *   work     0xB5 1 6  len:u8 address
  *   ask      0xB5 1 7  number:u64  place_len:u16  place  body_len:u32  body
  *   tell     0xB5 1 8  number:u64  body_len:u32  body
+ *   revoked  0xB5 1 9  body_len:u32  body
  *
  * Every part has its length in front, so a frame cut anywhere is refused. The second byte names the
  * version: during an upgrade workers of two versions share a Redis, and a worker must notice a
@@ -94,6 +95,7 @@ static bool frame_valid(const struct bus_frame *frame)
     case BUS_ASK:
         return hello_valid(frame) && inquiry_valid(frame);
     case BUS_TELL:
+    case BUS_REVOKED:
         return inquiry_valid(frame);
     }
     return false;
@@ -182,6 +184,9 @@ static void add_kind(struct buf *out, const struct bus_frame *frame)
         break;
     case BUS_TELL:
         put_number(out, frame->session_number, 8);
+        add_body(out, frame->body);
+        break;
+    case BUS_REVOKED:
         add_body(out, frame->body);
         break;
     }
@@ -347,6 +352,9 @@ static void read_kind_of(struct frame_bytes *reader, const struct room *room,
         frame->session_number = take_number(reader, 8);
         frame->body = read_bytes(reader, take_number(reader, 4));
         break;
+    case BUS_REVOKED:
+        frame->body = read_bytes(reader, take_number(reader, 4));
+        break;
     }
 }
 
@@ -360,7 +368,7 @@ enum err bus_decode(struct slice bytes, struct slice *recipients, struct bus_pos
     uint64_t kind = take_number(&reader, 1);
 
     memset(frame, 0, sizeof *frame);
-    if (!known || kind < BUS_DELIVER || kind > BUS_TELL)
+    if (!known || kind < BUS_DELIVER || kind > BUS_REVOKED)
         return ERR_BAD;
     frame->kind = (enum bus_kind)kind;
     read_kind_of(&reader, &room, frame);

@@ -42,3 +42,10 @@ enum err inquiry_tell(struct office *office, struct slice place, uint64_t number
 
     return send_to(office, place, &frame);
 }
+
+enum err inquiry_revoked(struct office *office, struct slice place, struct slice text)
+{
+    struct bus_frame frame = { .kind = BUS_REVOKED, .body = text };
+
+    return send_to(office, place, &frame);
+}

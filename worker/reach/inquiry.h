@@ -1,6 +1,6 @@
 /*
  * Questions of a clerk to workers, of this host and of others, and the answers: a frame there and a
- * frame back.
+ * frame back. And what a clerk tells the workers about revocations.
  *
  * At most once: a question or an answer that is lost (a worker that has died, Redis away) is lost,
  * and whoever asked waits no longer than a time of its own.
@@ -19,5 +19,8 @@ enum err inquiry_ask(struct office *office, struct slice place, uint64_t number,
 /* The same for the answer. */
 enum err inquiry_tell(struct office *office, struct slice place, uint64_t number,
                       struct slice answer);
+
+/* Tells the worker at this place that revocations have changed. */
+enum err inquiry_revoked(struct office *office, struct slice place, struct slice text);
 
 #endif

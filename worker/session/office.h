@@ -28,6 +28,8 @@ struct mailbox;
 struct nodes;
 struct reach;
 struct remote;
+struct revocations;
+struct revoked;
 struct sent;
 struct service;
 struct session;
@@ -83,6 +85,10 @@ struct office {
     struct sent *sent;             /* sent.c: entries of this turn; NULL: none yet */
     struct budgets *budgets;       /* budget.c: what senders have stored; NULL: none yet */
     bool expiry_asked;             /* expiry.c: a question is on its way */
+
+    /* entrance/revoked.c, and its table. NULL: nothing is revoked so (tests). */
+    struct revoked *revoked;
+    struct revocations *revocations;
 
     /* catch_up.c. Any room may set catch_up_again: a mailbox or a log could not be read though
      * Redis is there, so all sessions catch up again in a few seconds. */

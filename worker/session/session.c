@@ -4,6 +4,7 @@
 #include "common/grow.h"
 #include "worker/envelope/postmaster.h"
 #include "worker/mailbox/mailbox.h"
+#include "worker/token/revocations.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -325,16 +326,23 @@ void session_on_deadline(struct conn *conn)
     session_say_goodbye(session, WS_CLOSE_TOKEN_EXPIRED, "token expired", 0);
 }
 
+void session_end_if_revoked(struct session *session)
+{
+    struct office *office = session->office;
+
+    if (!conn_is_open(&session->conn) ||
+        (!token_grant_revoked(office->config, session->grant) &&
+         !revocations_hit(office->revocations, session->grant, loop_unix_s(office->loop))))
+        return;
+    stats_add(office->stats, STAT_tokens_revoked, 1);
+    session_say_goodbye(session, WS_CLOSE_REVOKED, "token revoked", 0);
+}
+
 void session_check_revoked(struct office *office)
 {
-    for (uint32_t i = 0; i < office->session_used; i++) {
-        struct session *session = office->sessions[i];
-        if (!session || !conn_is_open(&session->conn) ||
-            !token_grant_revoked(office->config, session->grant))
-            continue;
-        stats_add(office->stats, STAT_tokens_revoked, 1);
-        session_say_goodbye(session, WS_CLOSE_REVOKED, "token revoked", 0);
-    }
+    for (uint32_t i = 0; i < office->session_used; i++)
+        if (office->sessions[i])
+            session_end_if_revoked(office->sessions[i]);
 }
 
 /* ---- leaving ---- */

@@ -211,6 +211,8 @@ void session_renew(struct session *session, struct grant *grant);
 void session_set_deadline(struct session *session);
 /* For conn_calls: the deadline has come. */
 void session_on_deadline(struct conn *conn);
+/* Ends the session, if its token, or the address of its token, is revoked. */
+void session_end_if_revoked(struct session *session);
 /* After a reload: ends the sessions whose token, or the address of whose token, is revoked. */
 void session_check_revoked(struct office *office);
 

@@ -20,8 +20,9 @@ struct remembered {
 
 struct token_memory {
     uint8_t key[crypto_generichash_KEYBYTES];
-    struct remembered *entries; /* sets * WAYS; NULL until the first token */
-    size_t sets;                /* a power of two; 0: nothing is remembered */
+    struct remembered *entries;            /* sets * WAYS; NULL until the first token */
+    size_t sets;                           /* a power of two; 0: nothing is remembered */
+    const struct revocations *revocations; /* NULL: no table */
 };
 
 struct token_memory *token_memory_new(void)
@@ -139,9 +140,15 @@ static struct grant *recall_grant(const struct token_memory *memory, const struc
     return NULL;
 }
 
-enum token_fault token_memory_judge(struct token_memory *memory, const struct config *config,
-                                    struct slice token, int64_t now_s, struct grant **grant,
-                                    const char **reason, bool *remembered)
+void token_memory_watch(struct token_memory *memory, const struct revocations *revocations)
+{
+    memory->revocations = revocations;
+}
+
+/* The judgement without the table of revocations. */
+static enum token_fault judge_by_config(struct token_memory *memory, const struct config *config,
+                                        struct slice token, int64_t now_s, struct grant **grant,
+                                        const char **reason, bool *remembered)
 {
     struct remembered fresh = { .since_s = now_s };
     struct token_opened opened;
@@ -167,4 +174,20 @@ enum token_fault token_memory_judge(struct token_memory *memory, const struct co
         remember_token(memory, &fresh);
     }
     return fault;
+}
+
+enum token_fault token_memory_judge(struct token_memory *memory, const struct config *config,
+                                    struct slice token, int64_t now_s, struct grant **grant,
+                                    const char **reason, bool *remembered)
+{
+    enum token_fault fault =
+        judge_by_config(memory, config, token, now_s, grant, reason, remembered);
+
+    if (fault != TOKEN_GOOD || !memory || !revocations_hit(memory->revocations, *grant, now_s))
+        return fault;
+    grant_unref(*grant);
+    *grant = NULL;
+    *remembered = false;
+    *reason = token_fault_text(TOKEN_REVOKED);
+    return TOKEN_REVOKED;
 }

@@ -10,6 +10,7 @@
 #ifndef WORKER_TOKEN_MEMORY_H
 #define WORKER_TOKEN_MEMORY_H
 
+#include "worker/token/revocations.h"
 #include "worker/token/token.h"
 
 struct token_memory;
@@ -20,6 +21,9 @@ void token_memory_free(struct token_memory *memory); /* NULL is allowed */
 /* Forgets all tokens, and takes the bound (auth.rememberedTokens) of the configuration. Call with
  * the first configuration and with each new one. */
 void token_memory_configure(struct token_memory *memory, const struct config *config);
+
+/* Tokens that the table revokes are refused from now on; the table is borrowed. */
+void token_memory_watch(struct token_memory *memory, const struct revocations *revocations);
 
 /* As token_judge. memory NULL: nothing is remembered. *remembered: the signature was not verified
  * now. */
