@@ -52,7 +52,7 @@ static void open_clerk(void)
     office.nodes = nodes_new(&office, &(struct nodes_events){ nodes_ignored, nodes_ignored, NULL });
     must(office.nodes);
     door_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    /* The kernel chooses a name that lies in no file system (unix(7), autobind). */
+    /* The kernel chooses a name that is no path (unix(7), autobind). */
     must(bind(door_fd, (struct sockaddr *)&(struct sockaddr_un){ .sun_family = AF_UNIX },
               sizeof(sa_family_t)) == 0);
     must(listen(door_fd, 16) == 0);

@@ -144,15 +144,21 @@ enum err survey_one(struct surveys *surveys, struct slice place, struct slice qu
 
 /* ---- answers ---- */
 
+static struct survey *survey_by_number(const struct surveys *surveys, uint64_t number)
+{
+    struct survey *survey = LIST_FIRST(&surveys->list);
+
+    while (survey && survey->number != number)
+        survey = LIST_NEXT(survey, link);
+    return survey;
+}
+
 void surveys_told(struct surveys *surveys, uint64_t number, struct slice answer)
 {
     uint32_t index = (uint32_t)(number & (ASKED_MAX - 1));
-    struct survey *survey;
+    struct survey *survey = survey_by_number(surveys, number >> ASKED_BITS);
     char *place;
 
-    LIST_FOREACH(survey, &surveys->list, link)
-    if (survey->number == number >> ASKED_BITS)
-        break;
     if (!survey || index >= survey->asked_count || !survey->asked[index].place)
         return; /* too late */
     place = survey->asked[index].place;
