@@ -251,6 +251,8 @@ void worker_serve(struct worker *worker)
         return;
     }
     worker->serving = true;
+    if (worker->clerk)
+        clerk_open(worker->clerk);
     loop_timer_cancel(&worker->start_late);
     slot_set_state(office->region, office->slot, WORKER_SERVING);
     control_send(worker->control_fd, CONTROL_READY, SLICE(""));

@@ -17,8 +17,9 @@ class Child:
     """A command whose lines are collected while it runs."""
 
     def __init__(self, arguments, **options):
+        # A shell cannot trap a signal that was ignored when the shell began, as SIGINT is in a background job.
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        text=True, **options)
+                                        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)
         self.text = ""
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()

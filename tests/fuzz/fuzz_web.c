@@ -62,6 +62,7 @@ static void open_clerk(void)
     doors[0] = (struct clerk_door){ door_fd, true };
     clerk = clerk_new(&office, doors, 1, control[1]);
     must(clerk);
+    clerk_open(clerk);
     buf_init(&said, ANSWER_MAX);
 }
 

@@ -420,8 +420,8 @@ void clerk_messages_free(struct clerk *clerk)
 {
     struct batch *batch;
 
-    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see what LIST_REMOVE does */
     while ((batch = LIST_FIRST(&clerk->batches)))
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see what LIST_REMOVE does */
         finish(batch);
 }
 

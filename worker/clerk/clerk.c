@@ -218,6 +218,11 @@ struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, s
     return clerk;
 }
 
+void clerk_open(struct clerk *clerk)
+{
+    web_open(clerk->web);
+}
+
 void clerk_free(struct clerk *clerk)
 {
     if (!clerk)

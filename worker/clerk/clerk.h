@@ -20,10 +20,12 @@ struct clerk_door {
     bool is_local; /* a unix socket: whoever may open its file may do everything */
 };
 
-/* Returns a clerk that answers from now on, owned by the caller; NULL: no memory or no
+/* Returns a clerk that answers from clerk_open on, owned by the caller; NULL: no memory or no
  * descriptors. control_fd: the socket to the master, borrowed. */
 struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, size_t door_count,
                         int control_fd);
+/* The process serves: Redis is there, or is away for longer than a start waits. */
+void clerk_open(struct clerk *clerk);
 /* NULL is allowed. */
 void clerk_free(struct clerk *clerk);
 /* office->config is a new one. */

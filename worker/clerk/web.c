@@ -65,7 +65,7 @@ struct web {
     TAILQ_HEAD(web_conn_list, web_conn) conns;
     uint32_t count;
     size_t bodies; /* bytes of bodies that have come or are awaited */
-    bool is_full, leaving, unread;
+    bool is_open, is_full, leaving, unread;
     size_t door_count;
     struct door doors[];
 };
@@ -82,7 +82,8 @@ static void uncount_body(struct web_conn *conn)
 static void watch_doors(struct web *web)
 {
     for (size_t i = 0; i < web->door_count; i++)
-        loop_rewatch(web->loop, &web->doors[i].watch, web->is_full || web->leaving ? 0 : LOOP_READ);
+        loop_rewatch(web->loop, &web->doors[i].watch,
+                     !web->is_open || web->is_full || web->leaving ? 0 : LOOP_READ);
 }
 
 static void free_conn(struct web_conn *conn)
@@ -597,12 +598,18 @@ struct web *web_new(struct loop *loop, const struct web_door *doors, size_t door
         door->web = web;
         door->fd = doors[web->door_count].fd;
         door->is_local = doors[web->door_count].is_local;
-        if (loop_watch(loop, &door->watch, door->fd, LOOP_READ, on_acceptable, door)) {
+        if (loop_watch(loop, &door->watch, door->fd, 0, on_acceptable, door)) {
             web_free(web);
             return NULL;
         }
     }
     return web;
+}
+
+void web_open(struct web *web)
+{
+    web->is_open = true;
+    watch_doors(web);
 }
 
 void web_free(struct web *web)
@@ -614,8 +621,8 @@ void web_free(struct web *web)
     for (size_t i = 0; i < web->door_count; i++)
         loop_unwatch(&web->doors[i].watch);
     web->door_count = 0;
-    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see what TAILQ_REMOVE does */
     while ((conn = TAILQ_FIRST(&web->conns))) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see what TAILQ_REMOVE does */
         conn->stage = STAGE_LAST;
         close_conn(conn);
     }

@@ -44,10 +44,12 @@ struct web_door {
     bool is_local;
 };
 
-/* Returns a server that accepts at the doors, owned by the caller; NULL: no memory, or the loop
- * failed. */
+/* Returns a server for these doors, which accepts from web_open on, owned by the caller; NULL: no
+ * memory, or the loop failed. */
 struct web *web_new(struct loop *loop, const struct web_door *doors, size_t door_count,
                     const struct web_settings *settings, web_handler handler, void *arg);
+/* Begins to accept; until then connections wait in the kernel. */
+void web_open(struct web *web);
 /* Closes all connections; requests without an answer must not be answered any more. NULL is
  * allowed. */
 void web_free(struct web *web);
