@@ -8,6 +8,7 @@ mail = {"from": "erp", "to": [to], "subject": "invoice", "content": base64.b64en
 headers = {"Authorization": "Bearer " + os.environ["TOKEN"], "Content-Type": "application/json", "Idempotency-Key": order}
 try:
     answer = urllib.request.urlopen(urllib.request.Request(url + "/api/v1/messages", json.dumps(mail).encode(), headers))
+    state = urllib.request.urlopen(urllib.request.Request(url + "/api/v1/messages/erp/" + order, headers=headers))
 except urllib.error.HTTPError as refused:
     sys.exit("refused: " + json.load(refused)["code"])
-print("{id} {outcome}".format(**json.load(answer)))
+print("{id} {outcome}".format(**json.load(answer)), *("{address}: {state}".format(**one) for one in json.load(state)["recipients"]))

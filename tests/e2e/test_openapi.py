@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import socket
+import time
 
 import pytest
 
@@ -18,6 +19,7 @@ from admin import Admin, Answer, quoted
 from harness import wait_until
 
 MAIL = {"from": "erp", "to": ["alice"], "subject": "invoice", "content": clients.b64("hello"), "type": 1}
+REVOCATIONS = 3
 # What no request from outside can bring about.
 UNPROVOKED = {
     ("POST", "/api/v1/messages", "500"): "an error of the server",
@@ -161,6 +163,7 @@ def test_good_requests_are_answered_as_the_file_says(server, document):
             assert clerk.post("/api/v1/messages", mail(id="m1")).status == 202
             assert clerk.post("/api/v1/messages", mail(type=2, to=["u0"])).json()["outcome"] == "sent"
             clerk.post("/api/v1/messages", [mail(), mail(to=[]), 7, mail(to=["$x"]), mail(type=2)], headers={"Idempotency-Key": "k"})
+            assert clerk.get("/api/v1/messages/erp/m1").json()["recipients"][0]["state"] == "stored"
             assert clerk.delete("/api/v1/messages/erp/m1").json()["recalled"] == ["alice"]
             row = clerk.get("/api/v1/sessions?address=u0").json()["sessions"][0]
             assert clerk.delete(f"/api/v1/sessions/{quoted(row['id'])}").status == 204
@@ -168,6 +171,51 @@ def test_good_requests_are_answered_as_the_file_says(server, document):
             await one.close()
 
     clients.run(talk())
+
+
+def test_mailboxes_and_groups_are_answered_as_the_file_says(server, document):
+    post = server(2, admin.config())
+
+    async def talk():
+        alice = await clients.PythonClient.open(post, "alice", "phone")
+        with Asking(document, post) as clerk:
+            wait_until(lambda: clerk.get("/api/v1/addresses/alice").status == 200, "the clerk has Redis")
+            assert clerk.post("/api/v1/messages", mail(id="m1", receipt=3)).status == 202
+            assert clerk.post("/api/v1/messages", mail(id="m2")).status == 202
+            await alice.order("ack", references=(await alice.message(id="m1"))["seq"])
+            await clients.eventually(lambda: "deliveredAt" in clerk.get("/api/v1/messages/erp/m1").json()["recipients"][0], "the receipt")
+            mailbox = clerk.get("/api/v1/addresses/alice").json()
+            assert mailbox["devices"][0]["acknowledged"] and mailbox["sessions"] and mailbox["messages"] == 2
+            page = clerk.get("/api/v1/addresses/alice/messages?limit=1").json()
+            assert clerk.get(f"/api/v1/addresses/alice/messages?after=0-0&cursor={page['cursor']}").json()["messages"][0]["id"] == "m2"
+            assert clerk.delete(f"/api/v1/addresses/alice/messages?before={mailbox['newest']}").json()["removed"] == 1
+            assert clerk.delete("/api/v1/addresses/alice/messages").json()["removed"] == 1
+            assert "lost" in clerk.get("/api/v1/addresses/alice").json()
+            assert clerk.post("/api/v1/messages", mail(type=3, to=["#all"])).status == 202
+            group = clerk.get(f"/api/v1/groups/{quoted('#all')}").json()
+            assert group["subscribers"] == 1 and group["workers"], group
+        await alice.close()
+
+    clients.run(talk())
+
+
+def test_revocations_are_answered_as_the_file_says(server, document):
+    post = server(1, admin.config(revocations=REVOCATIONS))
+    path = "/api/v1/revocations"
+    with Asking(document, post) as clerk:
+        wait_until(lambda: clerk.get(path).json()["redis"] == "up", "the clerk has Redis")
+        body = {"until": int(time.time()) + 3600, "before": 1795770000, "reason": "laptop stolen"}
+        assert clerk.ask("PUT", f"{path}/{quoted('sub:/mallory')}", body).status == 204
+        assert body.items() <= clerk.get(f"{path}/{quoted('sub:/mallory')}").json().items()
+        for number in range(1, REVOCATIONS):
+            assert clerk.ask("PUT", f"{path}/jti:{number}").status == 204
+        assert clerk.ask("PUT", f"{path}/jti:x").code == "revocations-full"
+        assert "cursor" in clerk.get(f"{path}?limit=1").json()
+        assert clerk.delete(f"{path}/jti:1").status == 204
+        assert clerk.delete(f"{path}/jti:1").code == "not-found" == clerk.get(f"{path}/jti:1").code
+        assert clerk.get(f"{path}?limit=0").code == "bad-field"
+        for method in ("GET", "PUT", "DELETE"):
+            assert clerk.ask(method, f"{path}/alice").code == "bad-field", method
 
 
 def test_bad_requests_are_answered_as_the_file_says(server, document):
@@ -183,6 +231,14 @@ def test_bad_requests_are_answered_as_the_file_says(server, document):
         assert clerk.post("/api/v1/messages", mail()).code == "mailbox-full"
         assert clerk.delete("/api/v1/messages/erp/none").code == "not-found"
         assert clerk.delete(f"/api/v1/messages/{'x' * 400}/m1").code == "bad-field"
+        assert clerk.get("/api/v1/messages/erp/none").code == "not-found"
+        assert clerk.get(f"/api/v1/messages/{'x' * 400}/m1").code == "bad-field"
+        assert clerk.get("/api/v1/addresses/nobody").code == "not-found"
+        assert clerk.get("/api/v1/addresses/%20").code == "bad-field"
+        assert clerk.get("/api/v1/addresses/alice/messages?limit=0").code == "bad-field"
+        assert clerk.delete("/api/v1/addresses/alice/messages?befor=1-0").code == "bad-field"
+        assert clerk.get(f"/api/v1/groups/{quoted('#none')}").code == "not-found"
+        assert clerk.get("/api/v1/groups/alice").code == "bad-field"
         assert clerk.get("/api/v1/sessions?limit=x").code == "bad-field"
         assert clerk.delete("/api/v1/sessions/x").code == "bad-field"
         assert clerk.post("/api/v1/reload?plan=2", None).code == "bad-field"
@@ -207,6 +263,13 @@ def test_redis_away_is_answered_as_the_file_says(server_with_own_redis, own_redi
         wait_until(lambda: clerk.get("/health/ready").status == 503, "not ready")
         wait_until(lambda: clerk.post("/api/v1/messages", mail()).status == 503, "mail is rejected")
         wait_until(lambda: clerk.delete("/api/v1/messages/erp/m1").status == 503, "recalls are rejected")
+        for target in ("messages/erp/m1", "addresses/alice", "addresses/alice/messages", "groups/%23all"):
+            assert clerk.get(f"/api/v1/{target}").code == "storage-unavailable", target
+        assert clerk.delete("/api/v1/addresses/alice/messages").code == "storage-unavailable"
+        assert clerk.get("/api/v1/revocations").json()["redis"] == "away"
+        assert clerk.ask("PUT", "/api/v1/revocations/sub:mallory").status == 202
+        assert clerk.delete("/api/v1/revocations/sub:mallory").status == 202
+        assert clerk.delete("/api/v1/revocations/sub:nobody").code == "storage-unavailable"
         assert clerk.get("/api/v1/nodes").status == 200
 
 
