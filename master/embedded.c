@@ -55,6 +55,7 @@ static bool find_beside(const char *name, char *path)
     char own[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", own, sizeof own - 1);
 
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): getauxval(3) has no other form */
     if (len <= 0 && !realpath((const char *)getauxval(AT_EXECFN), own))
         return false;
     if (len > 0)
