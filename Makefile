@@ -74,7 +74,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: always all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test deb deb-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
+.PHONY: always all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test deb deb-test bare-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
@@ -304,8 +304,8 @@ install: all
 	install -d -m 750 $(DESTDIR)/var/log/postoffice
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/websocket-server
 	install -m 755 scripts/jwks-fetch scripts/postoffice-address scripts/postoffice-restore $(DESTDIR)$(PREFIX)/sbin/
-	cd config; name=config-production.json; [ ! -e $(ETC)/postoffice/config-zhycit.json ] || name=config-zhycit.json; \
-	    for f in config-*.json; do [ -e $(ETC)/postoffice/$$f ] || $(placed) $$f | install -m 644 /dev/stdin $(ETC)/postoffice/$$f || exit; done; \
+	name=config-production.json; [ ! -e $(ETC)/postoffice/config-zhycit.json ] || name=config-zhycit.json; \
+	    for f in config/config-*.json; do to=$(ETC)/postoffice/$${f##*/}; [ -e $$to ] || $(placed) $$f | install -m 644 /dev/stdin $$to || exit; done; \
 	    [ -e $(ETC)/postoffice/config.json ] || ln -s $$name $(ETC)/postoffice/config.json
 	$(placed) scripts/init.d/websocket-server | install -m 755 /dev/stdin $(ETC)/init.d/websocket-server
 	$(placed) scripts/postoffice.service | install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/postoffice.service
@@ -338,6 +338,10 @@ deb:
 	cd $(D)/postoffice && dpkg-buildpackage -us -uc -b
 	mv $(D)/*.deb $(D)/*.changes $(D)/*.buildinfo dist/
 	rm -rf $(D)
+
+# As root: `make run` on a bare Debian 12.
+bare-test:
+	@$(PYTHON) -m pytest -q -rsP -p no:cacheprovider tests/packages/test_bare.py
 
 # As root. Bare roots are made for the test; what this machine lacks is skipped, and named.
 deb-test: all deb

@@ -60,6 +60,17 @@ def make_root(path):
     run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES.replace(' ', ',')}", "bookworm", path)
 
 
+def copy_tree(folder):
+    """The tracked files of the checkout, as they are now, in another folder without a history."""
+    listed = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others",
+                             "--exclude-standard"], cwd=ROOT, check=True, capture_output=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
 class Machine:
     """A machine booted from a copy of a root; `close` ends it and removes all that it has made."""
 

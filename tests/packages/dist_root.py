@@ -17,6 +17,8 @@ import tempfile
 
 import pytest
 
+from bare import copy_tree  # noqa: F401  for those who use this file
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SBIN = "usr/local/sbin/websocket-server"
 NOBODY = 65534
@@ -63,17 +65,6 @@ def tarball(arch):
     if missing:
         pytest.skip(f"{arch}: {missing}")
     return run_dist(ROOT, arch)[0]
-
-
-def copy_tree(folder):
-    """The tracked files of the checkout, as they are now, in another folder without a history."""
-    listed = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others",
-                             "--exclude-standard"], cwd=ROOT, check=True, capture_output=True).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
 
 
 def unpack(arch, folder):
