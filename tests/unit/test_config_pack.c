@@ -211,7 +211,7 @@ static void keys_that_wait_for_a_restart_are_named(void **state)
     struct config *after = load_good("{\"socketPort\":2,\"workers\":4,\"listen\":\"::1\","
                                      "\"redis\":{\"prefix\":\"x:\"}}");
     struct config *now = config_reloaded(before, after);
-    const char *keys[4];
+    const char *keys[4] = { "", "", "", "" };
     struct buf value;
 
     (void)state;
