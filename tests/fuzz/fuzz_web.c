@@ -49,6 +49,7 @@ static void open_clerk(void)
 
     office_turn_stored = turn_clerk;
     office_open("");
+    sessions_writer_free(elsewhere); /* there are no sessions of another worker */
     office.nodes = nodes_new(&office, &(struct nodes_events){ nodes_ignored, nodes_ignored, NULL });
     must(office.nodes);
     door_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
