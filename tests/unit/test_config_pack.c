@@ -198,7 +198,7 @@ static size_t waiting(const struct config *before, const struct config *after, c
     struct config_change changes[16];
     size_t count = 0, changed = config_diff(before, after, changes, 16);
 
-    for (size_t i = 0; i < changed; i++)
+    for (size_t i = 0; i < changed && i < 16; i++)
         if (changes[i].apply == CONFIG_RESTART && count < 4)
             keys[count++] = changes[i].key;
     return count;
@@ -215,6 +215,7 @@ static void keys_that_wait_for_a_restart_are_named(void **state)
     struct buf value;
 
     (void)state;
+    assert_non_null(now);
     assert_int_equal(waiting(before, before, keys), 0);
     assert_int_equal(waiting(before, after, keys), 3);
     assert_string_equal(keys[0], "socketPort");
