@@ -188,6 +188,7 @@ static void text_that_was_inflated_makes_the_address_wait(void **state)
     struct allowance *other = allowance_hold(&office, key_of(2), false);
 
     (void)state;
+    assert_true(allowance && other);
     office.config->limits.inflated_bytes_per_s = 1000;
     allowance_note_inflated(&office, allowance, 1000); /* a second's worth is free */
     assert_int_equal(allowance_inflation_wait(&office, allowance), 0);
@@ -199,6 +200,7 @@ static void text_that_was_inflated_makes_the_address_wait(void **state)
     pass_ms(2000);
     allowances_tick(&office);
     allowance = allowance_hold(&office, key_of(1), false);
+    assert_non_null(allowance);
     assert_int_equal(allowance_inflation_wait(&office, allowance), 3000);
     pass_ms(3000);
     assert_int_equal(allowance_inflation_wait(&office, allowance), 0);
@@ -211,6 +213,7 @@ static void the_programs_of_a_service_may_inflate_as_much_each(void **state)
     struct allowance *allowance = allowance_hold(&office, key_of(1), true);
 
     (void)state;
+    assert_non_null(allowance);
     assert_ptr_equal(allowance_hold(&office, key_of(1), true), allowance);
     office.config->limits.inflated_bytes_per_s = 1000;
     allowance_note_inflated(&office, allowance, 6000);
