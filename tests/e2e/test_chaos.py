@@ -5,6 +5,7 @@ judges, and this file kills.
 POSTOFFICE_CHAOS_SECONDS (60; 15 under a sanitizer) and POSTOFFICE_CHAOS_NODES (2; the workers are 8 in all).
 """
 
+import contextlib
 import json
 import os
 import random
@@ -110,7 +111,8 @@ class HostTrouble:
         family = post.processes()
         slots = post.worker_pids()
         for process in family if what == "host-killed" else family[:1]:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # another trouble of this moment was quicker
+                process.kill()
         post.process.wait(harness.DEADLINE)
         post.expected_status = -signal.SIGKILL
         self.events.write(what, post.config["node"]["id"])

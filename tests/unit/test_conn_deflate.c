@@ -351,22 +351,25 @@ static void what_a_held_connection_is_fed_waits(void **state)
     add_zeros(&out, 1000);
     conn_hold(conn);
     conn_feed(conn, buf_slice(&out));
+    buf_fini(&out);
     turns(3);
     assert_int_equal(message_count, 0);
+    assert_non_null(conn);
     conn_release(conn);
     turns(2);
     assert_int_equal(message_count, 1);
     assert_int_equal(message_len, 1000);
-    buf_fini(&out);
 }
 
 /* Sends a text of this length, and returns whether it left compressed. */
 static bool leaves_compressed(unsigned number, size_t len)
 {
     struct msg *msg = text_msg(number, len, MSG_SIGNAL, 0, false);
-    uint64_t before = conn_waiting(conn);
+    uint64_t before;
     bool compressed;
 
+    assert_non_null(conn);
+    before = conn_waiting(conn);
     assert_int_equal(conn_send(conn, msg), OK);
     compressed = conn_waiting(conn) - before < len / 2;
     turns(2);
@@ -388,6 +391,7 @@ static void large_messages_are_compressed_within_their_share(void **state)
     assert_true(leaves_compressed(2, 80000)); /* more than is left: a debt of 60,000 */
     assert_false(leaves_compressed(3, 80000));
     assert_true(leaves_compressed(4, DEFLATE_LARGE)); /* not a large one */
+    assert_non_null(conn);
     assert_int_equal(conn_answer(conn, WS_TEXT, slice_make(text, sizeof text)), OK);
     assert_true(conn->outbox.answer_bytes >= sizeof text);
     turns(2);
