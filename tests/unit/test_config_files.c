@@ -87,10 +87,10 @@ static void addresses_are_revoked_from_their_time_on(void **state)
 static void junk_in_the_revocations_is_an_error_that_names_the_line(void **state)
 {
     static const char *const junk[] = {
-        "J1 left",
-        "J1 # left\nJ1 left",
-        "\"J1",
-        "\"J1\"x",
+        "J-1 left",
+        "J-1 # left\nJ-1 left",
+        "\"J-1",
+        "\"J-1\"x",
         "\"\"",
         "\xff",
         "a\x01",
@@ -120,7 +120,7 @@ static void junk_in_the_revocations_is_an_error_that_names_the_line(void **state
         refused("{\"auth\":{\"revoked\":\"gone.txt\"}}", "auth.revoked");
         snprintf(line, sizeof line, "line %d", strchr(junk[i], '\n') ? 2 : 1);
         assert_has(errors(), line);
-        assert_null(strstr(errors(), "J1"));
+        assert_null(strstr(errors(), "J-1"));
     }
 }
 
