@@ -94,7 +94,7 @@ bool mailbox_look_next(struct mailbox_look *look, size_t *at, struct mailbox_dev
             continue;
         if (slice_equal(name.text, SLICE("\2")))
             look->seen = value.text;
-        if (name.text.len && name.text.data[0] >= 0 && name.text.data[0] <= 2)
+        if (name.text.len && (unsigned char)name.text.data[0] <= 2)
             continue; /* lists, and the highest of the cursors */
         *device = (struct mailbox_device){ .name = name.text, .has_acknowledged = true };
         if (take_cursor(look, value.text, device))
