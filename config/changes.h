@@ -1,4 +1,4 @@
-/* What a reload changes: which keys differ, which of them wait, and what is in force afterwards. */
+/* A reload: which keys differ, how each is applied, and the configuration in force afterwards. */
 #ifndef CONFIG_CHANGES_H
 #define CONFIG_CHANGES_H
 

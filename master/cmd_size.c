@@ -58,7 +58,7 @@ struct size_options {
     bool tls, fsync, coefficients, help;
 };
 
-/* What was measured. */
+/* The measured coefficients. */
 enum coefficient {
     HOST_BASE,
     WORKER_BASE,

@@ -1,5 +1,5 @@
 /*
- * What the embedded Redis says on its standard output, as lines of our log: `storage_says`.
+ * The words of the embedded Redis on its standard output, as lines of our log: `storage_says`.
  *
  * The pipe is read without waiting, a bounded amount a turn, and lines beyond 50 at once or ten a
  * second are counted instead of written, so that a Redis that complains at any rate costs a line's

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -120,55 +119,6 @@ static void extend_time(struct web_conn *conn)
 
 /* ---- answers ---- */
 
-static const char *reason_phrase(int status)
-{
-    static const struct {
-        int status;
-        const char *phrase;
-    } phrases[] = {
-        { 200, "OK" },
-        { 201, "Created" },
-        { 202, "Accepted" },
-        { 204, "No Content" },
-        { 207, "Multi-Status" },
-        { 400, "Bad Request" },
-        { 401, "Unauthorized" },
-        { 403, "Forbidden" },
-        { 404, "Not Found" },
-        { 405, "Method Not Allowed" },
-        { 409, "Conflict" },
-        { 411, "Length Required" },
-        { 413, "Content Too Large" },
-        { 414, "URI Too Long" },
-        { 415, "Unsupported Media Type" },
-        { 417, "Expectation Failed" },
-        { 422, "Unprocessable Content" },
-        { 429, "Too Many Requests" },
-        { 431, "Request Header Fields Too Large" },
-        { 500, "Internal Server Error" },
-        { 501, "Not Implemented" },
-        { 503, "Service Unavailable" },
-        { 504, "Gateway Timeout" },
-        { 507, "Insufficient Storage" },
-        { 505, "HTTP Version Not Supported" },
-    };
-
-    for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
-        if (phrases[i].status == status)
-            return phrases[i].phrase;
-    return "Unknown";
-}
-
-static void add_date(struct buf *out, int64_t unix_s)
-{
-    char text[sizeof "Sun, 06 Nov 1994 08:49:37 GMT"]; /* RFC 9110 5.6.7 */
-    time_t seconds = unix_s;
-    struct tm tm;
-
-    if (gmtime_r(&seconds, &tm) && strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
-        buf_addf(out, "Date: %s\r\n", text);
-}
-
 /* False: no memory, and nothing has been added. */
 static bool add_answer(struct web_conn *conn, const struct web_answer *answer)
 {
@@ -176,8 +126,7 @@ static bool add_answer(struct web_conn *conn, const struct web_answer *answer)
     size_t before = out->len;
     bool is_head = slice_equal(conn->request.method, SLICE("HEAD"));
 
-    buf_addf(out, "HTTP/1.1 %d %s\r\n", answer->status, reason_phrase(answer->status));
-    add_date(out, loop_unix_s(conn->web->loop));
+    http_answer_status(out, answer->status, loop_unix_s(conn->web->loop));
     if (answer->content_type)
         buf_addf(out, "Content-Type: %s\r\n", answer->content_type);
     if (answer->status != 204)

@@ -89,6 +89,8 @@ bool http_origin_matches(struct slice item, struct slice origin);
 /* Appends the 101 answer; protocol NULL: none selected; extensions NULL: none agreed. */
 void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol,
                          const char *extensions);
+/* Appends the status line and Date (RFC 9110 6.6.1) of an answer. */
+void http_answer_status(struct buf *out, int status, int64_t unix_s);
 /* Appends the begin of an answer in JSON: status line, Date (RFC 9110 6.6.1), Content-Type,
  * Content-Length. The caller adds Connection, other headers, the empty line and the body. */
 void http_answer_begin(struct buf *out, int status, size_t body_len, int64_t unix_s);

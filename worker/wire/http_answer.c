@@ -46,40 +46,45 @@ void http_answer_upgrade(struct buf *out, struct slice key, const char *protocol
     buf_add_text(out, "\r\n\r\n");
 }
 
+static const struct {
+    int status;
+    const char *phrase;
+} reasons[] = {
+    /* RFC 9110 15; RFC 4918 11.5 */
+    { 200, "OK" },
+    { 201, "Created" },
+    { 202, "Accepted" },
+    { 204, "No Content" },
+    { 400, "Bad Request" },
+    { 401, "Unauthorized" },
+    { 403, "Forbidden" },
+    { 404, "Not Found" },
+    { 405, "Method Not Allowed" },
+    { 408, "Request Timeout" },
+    { 409, "Conflict" },
+    { 411, "Length Required" },
+    { 413, "Content Too Large" },
+    { 414, "URI Too Long" },
+    { 415, "Unsupported Media Type" },
+    { 417, "Expectation Failed" },
+    { 422, "Unprocessable Content" },
+    { 426, "Upgrade Required" },
+    { 429, "Too Many Requests" },
+    { 431, "Request Header Fields Too Large" },
+    { 500, "Internal Server Error" },
+    { 501, "Not Implemented" },
+    { 503, "Service Unavailable" },
+    { 504, "Gateway Timeout" },
+    { 505, "HTTP Version Not Supported" },
+    { 507, "Insufficient Storage" },
+};
+
 static const char *reason_phrase(int status)
 {
-    switch (status) {
-    case 200:
-        return "OK";
-    case 400:
-        return "Bad Request";
-    case 401:
-        return "Unauthorized";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 408:
-        return "Request Timeout";
-    case 414:
-        return "URI Too Long";
-    case 417:
-        return "Expectation Failed";
-    case 426:
-        return "Upgrade Required";
-    case 429:
-        return "Too Many Requests";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 503:
-        return "Service Unavailable";
-    case 505:
-        return "HTTP Version Not Supported";
-    default:
-        return status < 500 ? "Bad Request" : "Internal Server Error";
-    }
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (reasons[i].status == status)
+            return reasons[i].phrase;
+    return status < 500 ? "Bad Request" : "Internal Server Error";
 }
 
 /* Appends text that can stand between quotes, in JSON and in a header alike. The texts are plain
@@ -130,10 +135,15 @@ static void add_date(struct buf *out, int64_t unix_s)
         buf_addf(out, "Date: %s\r\n", text);
 }
 
-void http_answer_begin(struct buf *out, int status, size_t body_len, int64_t unix_s)
+void http_answer_status(struct buf *out, int status, int64_t unix_s)
 {
     buf_addf(out, "HTTP/1.1 %d %s\r\n", status, reason_phrase(status));
     add_date(out, unix_s);
+}
+
+void http_answer_begin(struct buf *out, int status, size_t body_len, int64_t unix_s)
+{
+    http_answer_status(out, status, unix_s);
     buf_addf(out,
              "Content-Type: application/json\r\n"
              "Content-Length: %zu\r\n",
