@@ -19,8 +19,8 @@ struct mark {
     uint32_t from; /* the name of the member, or the element, that `at` belongs to */
 };
 
-/* The subject of a line: a file and the path of a key in that file; or spot_environment and the path
- * of a key, or the name of a variable. */
+/* The subject of a line: a file and the path of a key in that file; or spot_environment and the
+ * path of a key, or the name of a variable. */
 struct spot {
     const char *file, *key;
     struct mark mark;
