@@ -177,7 +177,7 @@ $(B)/tests/torture/test_%: $(B)/tests/torture/test_%.o $(B)/tests/torture/tortur
 layers: $(OBJECTS)
 	@$(PYTHON) tests/layers.py --build $(B) --objects $(OBJECTS)
 	@$(PYTHON) tests/walks.py
-	@POSTOFFICE_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -p no:cacheprovider tests/test_layers.py
+	@POSTOFFICE_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -rfEs -p no:cacheprovider tests/test_layers.py
 
 # The fuzz targets as ordinary programs that replay their corpora.
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(ARCHIVE)
@@ -224,7 +224,7 @@ fuzz-%: $(F)/fuzz_%
 	    tests/fuzz/found/$* tests/fuzz/corpus/$*
 
 PYTEST = POSTOFFICE_BINARY=$(abspath $(BIN)) POSTOFFICE_BUILD=$(abspath $(B)) POSTOFFICE_SAN="$(SAN)" \
-    $(PYTHON) -m pytest -q -p no:cacheprovider
+    $(PYTHON) -m pytest -q -rfEs -p no:cacheprovider
 
 # Redis runs the scripts, so one run without a sanitizer is enough.
 scripts-test: $(B)/tests/scripts/print_script
@@ -241,11 +241,11 @@ e2e: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 
 # The version that tests/packages/previous names beside this one, at one Redis: upgrade and rollback, node by node.
 upgrade-test: $(BIN)
-	@$(PYTEST) -rs tests/packages/test_upgrade.py
+	@$(PYTEST) tests/packages/test_upgrade.py
 
 # Every block of commands that README.md, docs/operations.md and the man pages print, in a throw-away copy of this machine.
 printed-test: all
-	@$(PYTEST) -rs tests/packages/test_printed.py
+	@$(PYTEST) tests/packages/test_printed.py
 
 # Memory of 20,000 idle sessions, plain and over TLS: fails above 1.5 KiB and 16.5 KiB each.
 bench-idle: $(BIN) $(B)/tests/bench/bench_idle
@@ -284,7 +284,7 @@ dist:
 	@scripts/dist $(ARCHES)
 
 dist-test:
-	@$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/packages/test_dist.py tests/packages/test_container.py
+	@$(PYTHON) -m pytest -q -rfEs -p no:cacheprovider tests/packages/test_dist.py tests/packages/test_container.py
 
 clean:
 	rm -rf build dist websocket-server
@@ -341,8 +341,8 @@ deb:
 
 # As root: `make run` on a bare Debian 12.
 bare-test:
-	@$(PYTHON) -m pytest -q -rsP -p no:cacheprovider tests/packages/test_bare.py
+	@$(PYTHON) -m pytest -q -rfEsP -p no:cacheprovider tests/packages/test_bare.py
 
 # As root. Bare roots are made for the test; what this machine lacks is skipped, and named.
 deb-test: all deb
-	@$(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/packages/test_deb.py tests/packages/test_deb_life.py
+	@$(PYTHON) -m pytest -q -rfEs -p no:cacheprovider tests/packages/test_deb.py tests/packages/test_deb_life.py

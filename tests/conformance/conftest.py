@@ -11,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 import harness  # noqa: E402
 import play  # noqa: E402
 import tls as tls_files  # noqa: E402
+from wide_summary import pytest_terminal_summary  # noqa: E402, F401
 
 
 class Echo:

@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 import harness
+from wide_summary import pytest_terminal_summary  # noqa: F401
 
 
 # The files that take longest, the longest first: a long file that begins last would run alone at the end.

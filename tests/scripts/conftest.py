@@ -11,6 +11,7 @@ pytest.register_assert_rewrite("tables")
 
 import harness  # noqa: E402
 import tables  # noqa: E402
+from wide_summary import pytest_terminal_summary  # noqa: E402, F401
 
 
 @pytest.fixture(scope="session")
