@@ -75,6 +75,8 @@ DOORS = {
 CIRCLES = {
     "shm/origins.c shm/ring.c shm/sessions.c shm/slots.c shm/stats.c":
         "each part of the mapping asks the slot table whether a worker lives; to purge a slot is to purge each part",
+    "worker/mailbox/mailbox_large.c worker/mailbox/mailbox_pages.c":
+        "one page: the first command takes a seat, and the last one gives the seat to the next page",
     "worker/redis/redis.c worker/redis/redis_login.c worker/redis/redis_tls.c":
         "one connection: its life begins the handshake and the login, and one that fails ends it",
     "worker/token/token.c worker/token/token_claims.c worker/token/token_jwt.c worker/token/token_paseto.c":

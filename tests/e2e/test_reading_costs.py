@@ -192,12 +192,13 @@ def test_a_burst_of_histories_that_nobody_reads_costs_one_answer_at_a_time(serve
     assert post.total("commands_waited") >= 30
 
 
+@pytest.mark.parametrize("to", ["bob", ["bob", "eve"]], ids=["alone", "shared"])
 @pytest.mark.parametrize("size, least", [(200, 1), (300000, 4), (760000, 8)])
-def test_history_goes_on_with_its_references_until_there_is_no_more(server, size, least):
+def test_history_goes_on_with_its_references_until_there_is_no_more(server, size, least, to):
     post = server(1, LIMITS)
 
     async def scene():
-        await fill(post, "bob", 8, b64(b"x" * size), prefix="a", subjectId="a0")
+        await fill(post, to, 8, b64(b"x" * size), prefix="a", subjectId="a0")
         await fill(post, "bob", 2, b64(b"x" * 20), prefix="b")
         bob = await PythonClient.open(post, "bob")
         for thread, wanted in ({}, ["b1", "b0", *(f"a{n}" for n in range(7, -1, -1))]), \
@@ -215,6 +216,55 @@ def test_history_goes_on_with_its_references_until_there_is_no_more(server, size
                     break
                 position = {"references": answer["references"]}
             assert got == wanted and pages >= least
+        await bob.close()
+
+    run(scene())
+
+
+async def pages_of(session, **fields):
+    """The ids of a history, a list a page."""
+    pages, position = [], {}
+    while True:
+        answer = await session.order("history", **fields, **position)
+        pages.append([m["id"] for m in answer["messages"]])
+        if "more" not in answer:
+            return pages
+        position = {"references": answer["references"]}
+
+
+@pytest.mark.parametrize("to", ["bob", ["bob", "eve"]], ids=["alone", "shared"])
+@pytest.mark.parametrize("thread", [{}, {"subjectId": "0"}], ids=["all", "thread"])
+def test_a_history_of_large_messages_passes_through_a_script_once(server, redis, to, thread):
+    """Lua reads every byte of a string: a message of 1 MB holds Redis for two milliseconds, a plain command for a tenth."""
+    post = server(1, LIMITS)
+
+    async def scene():
+        await fill(post, to, 6, subjectId="0")
+        bob = await PythonClient.open(post, "bob", query={"since": "now"})
+        with redis.monitored() as lines:
+            assert sum(await pages_of(bob, **thread), []) == [str(n) for n in range(5, -1, -1)]
+        by_script = [line for line in lines if " lua]" in line and ('"XREVRANGE"' in line or '"XRANGE"' in line)]
+        assert len(by_script) <= 2, by_script
+        await bob.close()
+
+    run(scene())
+
+
+def test_a_history_of_large_messages_leaves_out_a_body_that_is_gone(server, redis):
+    post = server(1, LIMITS)
+
+    async def scene():
+        await fill(post, ["bob", "eve"], 4)
+        bob = await PythonClient.open(post, "bob", query={"since": "now"})
+        stored = await bob.order("history", limit=1)
+        names = sorted(redis.client().keys("*body:*"))
+        assert len(names) == 4 and [m["id"] for m in stored["messages"]] == ["3"]
+        with redis.monitored() as lines:
+            assert (await bob.order("history", limit=1, references=stored["messages"][0]["seq"]))["messages"]
+        (third,) = [name for name in names if any(name.decode() in line for line in lines)]
+        redis.client().delete(third)
+        assert sum(await pages_of(bob), []) == ["3", "1", "0"]
+        assert post.total("bodies_gone") >= 1
         await bob.close()
 
     run(scene())

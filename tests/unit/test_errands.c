@@ -124,10 +124,11 @@ static void nothing_is_asked_for_while_the_session_does_not_read(void **state)
 {
     (void)state;
     office.config->limits.queue_bytes = 64 << 20;
-    for (unsigned i = 0; i < 8; i++)
+    office.config->limits.commands_waiting = 64;
+    for (unsigned i = 0; i < 20; i++)
         say_history(i);
-    for (unsigned i = 0; i < 7 && asked_count(); i++)
-        history_answer(150000); /* a few are more than the socket holds */
+    for (unsigned i = 0; i < 19 && asked_count(); i++)
+        history_answer(60000); /* a few are more than the socket holds */
     assert_int_equal(asked_count(), 0);
     assert_true(conn_waiting(&here()->conn) > 64 * 1024);
     assert_non_null(here()->errands);

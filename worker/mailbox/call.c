@@ -11,7 +11,7 @@ static void call_begin(struct call *call, struct mailbox *mailbox, enum script s
     call->mailbox = mailbox;
     call->script = script;
     call->key_count = call->wanted = 0;
-    call->lane = call->seat = 0;
+    call->lane = call->seat = call->account = 0;
     call->is_body = false;
     call->count = 0;
 }
@@ -154,6 +154,7 @@ static struct op call_op(struct call *call, op_finish finish, op_done done, void
                         .arg = arg,
                         .script = call->script,
                         .seat = call->seat,
+                        .account = call->account,
                         .lane = call->lane,
                         .is_body = call->is_body,
                         .wanted = call->wanted,

@@ -34,7 +34,7 @@ struct call {
     enum script script; /* SCRIPT_NONE: a plain command */
     unsigned key_count;
     unsigned wanted;                  /* bytes that a page may have: for the answer */
-    uint16_t seat;                    /* of a page (row.h) */
+    uint16_t seat, account;           /* of a page (row.h) */
     uint16_t lane;                    /* of the op (row.h); 0: none */
     bool is_body;                     /* see struct op */
     size_t count;                     /* CALL_ARGS_MAX: one was too many */

@@ -26,13 +26,13 @@ static void make_name(struct mailbox *mailbox, char name[BODY_NAME_LEN])
     memcpy(name, text, BODY_NAME_LEN);
 }
 
-static void add_body_key(struct call *call, const struct mailbox_body *body)
+void mailbox_body_add_key(struct call *call, struct slice reference)
 {
     struct buf *text = call_text(call);
 
     buf_add_text(text, call->mailbox->prefix);
     buf_add_text(text, "body:");
-    buf_add(text, body->text + 1, BODY_NAME_LEN);
+    buf_add(text, reference.data + 1, reference.len - 1);
     call_text_end(call);
 }
 
@@ -64,7 +64,7 @@ struct mailbox_body *mailbox_body_put(struct mailbox *mailbox, struct msg *msg, 
     call_plain(&call, mailbox, SLICE("SET"));
     call.lane = lane;
     call.is_body = true;
-    add_body_key(&call, body);
+    mailbox_body_add_key(&call, slice_make(body->text, sizeof body->text));
     call_add(&call, msg_slice(msg));
     call_add(&call, SLICE("EX"));
     call_add_int(&call, 2 * mailbox->retention.age_s + BODY_OUTLIVES_S);
@@ -90,7 +90,7 @@ static void body_remove(const struct mailbox_body *body)
 
     call_plain(&call, body->mailbox, SLICE("UNLINK"));
     call.lane = body->lane;
-    add_body_key(&call, body);
+    mailbox_body_add_key(&call, slice_make(body->text, sizeof body->text));
     (void)call_put(&call, on_body_stored, NULL, NULL);
 }
 

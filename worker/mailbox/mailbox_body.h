@@ -24,6 +24,8 @@ enum { BODY_SHARED_BYTES_MIN = 4096 };
 
 enum { BODY_NAME_LEN = 32 };
 
+struct call;
+
 struct mailbox_body {
     struct mailbox *mailbox;
     uint32_t holders;
@@ -39,5 +41,7 @@ struct mailbox_body *mailbox_body_put(struct mailbox *mailbox, struct msg *msg, 
 struct mailbox_body *mailbox_body_ref(struct mailbox_body *body);
 /* The last holder goes: a body that is not used is removed. NULL is allowed. */
 void mailbox_body_unref(struct mailbox_body *body);
+/* Adds the key of the body that field b of a letter names ("@NAME") to the call. */
+void mailbox_body_add_key(struct call *call, struct slice reference);
 
 #endif

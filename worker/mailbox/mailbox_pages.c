@@ -5,15 +5,22 @@
 #include "common/hash.h"
 #include "worker/mailbox/call.h"
 #include "worker/mailbox/mailbox_answer.h"
+#include "worker/mailbox/mailbox_large.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
+
+/* Whose page: of the log of a group, which has no bound of its own, source is 0. */
+struct page_reader {
+    uint64_t source;
+    uint16_t account;
+};
 
 /* A page that waits. Its texts lie behind the record. */
 struct page_waiting {
     TAILQ_ENTRY(page_waiting) link;
     struct page_request request;
-    uint64_t source;
+    struct page_reader reader;
     char text[];
 };
 
@@ -29,10 +36,12 @@ enum { NO_SEAT = PAGES_SEATS }; /* of the log of a group */
 _Static_assert(PAGES_SEATS *MAILBOX_PAGE_BYTES >= MAILBOX_PAGES_BYTES_MAX,
                "every page that has room finds a seat");
 
-/* Never 0 for a mailbox. The log of a group, which has no bound of its own: 0. */
-static uint64_t source_of(const struct pages *pages, struct slice address)
+static struct page_reader reader_of(const struct pages *pages, struct slice address)
 {
-    return address_is_group(address) ? 0 : hash64(pages->hash_key, address.data, address.len) | 1;
+    uint64_t hash = hash64(pages->hash_key, address.data, address.len);
+
+    return (struct page_reader){ .source = address_is_group(address) ? 0 : hash | 1,
+                                 .account = (uint16_t)(hash / 2 % PAGES_ACCOUNTS) };
 }
 
 /* The seat of the source, of the source 0 a free seat; else NO_SEAT. */
@@ -68,19 +77,19 @@ static uint64_t now_us(void)
     return clock_monotonic_ns() / 1000;
 }
 
-static void note_work(struct pages *pages, uint64_t source, const struct mailbox_page *page)
+static void note_work(struct pages *pages, uint16_t account, const struct mailbox_page *page)
 {
-    uint64_t *until = &pages->used_until_us[source / 2 % PAGES_ACCOUNTS], now = now_us();
+    uint64_t *until = &pages->used_until_us[account], now = now_us();
 
     *until = (*until > now ? *until : now) + PAGES_PART * page_work_us(page);
 }
 
 /* Notes when the pause ends. */
-static bool is_pausing(struct pages *pages, uint64_t source, uint64_t now)
+static bool is_pausing(struct pages *pages, const struct page_reader *reader, uint64_t now)
 {
-    uint64_t until = pages->used_until_us[source / 2 % PAGES_ACCOUNTS];
+    uint64_t until = pages->used_until_us[reader->account];
 
-    if (!source || until <= now + PAGES_BURST_US)
+    if (!reader->source || until <= now + PAGES_BURST_US)
         return false;
     if (until - PAGES_BURST_US < pages->wake_us)
         pages->wake_us = until - PAGES_BURST_US;
@@ -128,25 +137,38 @@ static void build_page(struct call *call, struct mailbox *mailbox,
     add_bounds(call, request);
 }
 
-static enum err page_leave(struct mailbox *mailbox, const struct page_request *request,
-                           uint64_t source)
+static enum err page_put(struct mailbox *mailbox, const struct page_request *request,
+                         const struct op *like)
 {
-    uint16_t seat = source ? seat_of(&mailbox->pages, 0) : NO_SEAT;
     char room[THREAD_KEY_MAX];
     struct call call;
-    enum err err;
 
+    if (request->direction == PAGE_BACKWARDS && mailbox->pages.large[like->account])
+        return mailbox_large_put(mailbox, request, like);
     if (request->thread.len)
         build_thread(&call, mailbox, request, room);
     else
         build_page(&call, mailbox, request);
-    call.seat = seat;
-    err = call_put(&call, page_answered, (op_done)request->done, request->arg);
+    call.seat = like->seat;
+    call.account = like->account;
+    return call_put(&call, page_answered, like->done, like->arg);
+}
+
+static enum err page_leave(struct mailbox *mailbox, const struct page_request *request,
+                           const struct page_reader *reader)
+{
+    struct op like = { .done = (op_done)request->done,
+                       .arg = request->arg,
+                       .wanted = page_bytes(request),
+                       .seat = reader->source ? seat_of(&mailbox->pages, 0) : NO_SEAT,
+                       .account = reader->account };
+    enum err err = page_put(mailbox, request, &like);
+
     if (err)
         return err;
-    mailbox->pages.bytes += page_bytes(request);
-    if (seat != NO_SEAT)
-        mailbox->pages.seats[seat] = source;
+    mailbox->pages.bytes += like.wanted;
+    if (like.seat != NO_SEAT)
+        mailbox->pages.seats[like.seat] = reader->source;
     return OK;
 }
 
@@ -158,7 +180,7 @@ static bool pages_have_room(const struct pages *pages, const struct page_request
 }
 
 static enum err page_wait(struct mailbox *mailbox, const struct page_request *request,
-                          uint64_t source)
+                          const struct page_reader *reader)
 {
     struct page_waiting *waiting =
         malloc(sizeof *waiting + request->address.len + request->thread.len);
@@ -168,7 +190,7 @@ static enum err page_wait(struct mailbox *mailbox, const struct page_request *re
         return ERR_NOMEM;
     thread = waiting->text + request->address.len;
     waiting->request = *request;
-    waiting->source = source;
+    waiting->reader = *reader;
     memcpy(waiting->text, request->address.data, request->address.len);
     if (request->thread.len)
         memcpy(thread, request->thread.data, request->thread.len);
@@ -179,9 +201,9 @@ static enum err page_wait(struct mailbox *mailbox, const struct page_request *re
     return OK;
 }
 
-static bool may_leave(struct pages *pages, uint64_t source)
+static bool may_leave(struct pages *pages, const struct page_reader *reader)
 {
-    return !is_under_way(pages, source) && !is_pausing(pages, source, now_us());
+    return !is_under_way(pages, reader->source) && !is_pausing(pages, reader, now_us());
 }
 
 /* The oldest page that waits and may leave; NULL: none may. Only pages of mailboxes that have one
@@ -192,7 +214,7 @@ static struct page_waiting *page_next(struct pages *pages)
 
     pages->wake_us = UINT64_MAX;
     TAILQ_FOREACH(waiting, &pages->waiting, link)
-    if (may_leave(pages, waiting->source))
+    if (may_leave(pages, &waiting->reader))
         return pages_have_room(pages, &waiting->request) ? waiting : NULL;
     return NULL;
 }
@@ -200,13 +222,13 @@ static struct page_waiting *page_next(struct pages *pages)
 enum err mailbox_pages_request(struct mailbox *mailbox, const struct page_request *request)
 {
     struct pages *pages = &mailbox->pages;
-    uint64_t source = source_of(pages, request->address);
+    struct page_reader reader = reader_of(pages, request->address);
     bool is_first = TAILQ_EMPTY(&pages->waiting) || !page_next(pages);
     enum err err;
 
-    if (is_first && may_leave(pages, source) && pages_have_room(pages, request))
-        return page_leave(mailbox, request, source);
-    err = page_wait(mailbox, request, source);
+    if (is_first && may_leave(pages, &reader) && pages_have_room(pages, request))
+        return page_leave(mailbox, request, &reader);
+    err = page_wait(mailbox, request, &reader);
     /* Notes when the pause ends. A page whose pause has just ended leaves at the end of the turn:
      * no answer is awaited that would make the page leave. */
     if (page_next(pages))
@@ -226,29 +248,39 @@ static void pages_go_on(struct mailbox *mailbox)
 
     while ((waiting = page_next(&mailbox->pages))) {
         TAILQ_REMOVE(&mailbox->pages.waiting, waiting, link);
-        if (page_leave(mailbox, &waiting->request, waiting->source))
+        if (page_leave(mailbox, &waiting->request, &waiting->reader))
             page_fail(&waiting->request);
         free(waiting);
     }
 }
 
-static void page_answered(struct op *op, const struct redis_reply *reply)
+void mailbox_pages_answered(struct op *op, const struct mailbox_page *page)
 {
     struct mailbox *mailbox = op->mailbox;
+    struct pages *pages = &mailbox->pages;
+
+    assert(pages->bytes >= op->wanted);
+    pages->bytes -= op->wanted;
+    if (page->count > 0)
+        pages->large[op->account] =
+            page->count == 1 && page->entries[0].body.len >= MAILBOX_LARGE_BYTES_MIN;
+    if (op->seat != NO_SEAT) {
+        note_work(pages, op->account, page);
+        pages->seats[op->seat] = 0;
+    }
+    ((mailbox_page_cb)op->done)(op->arg, page);
+    /* After a lost answer the other answers are lost too, and first: pages fail in order. */
+    if (page->ok || pages->bytes == 0)
+        pages_go_on(mailbox);
+}
+
+static void page_answered(struct op *op, const struct redis_reply *reply)
+{
     struct mailbox_page page = { .ok = false };
 
-    assert(mailbox->pages.bytes >= op->wanted);
-    mailbox->pages.bytes -= op->wanted;
     if (reply)
-        mailbox_page_parse(mailbox, reply, &page);
-    if (op->seat != NO_SEAT) {
-        note_work(&mailbox->pages, mailbox->pages.seats[op->seat], &page);
-        mailbox->pages.seats[op->seat] = 0;
-    }
-    ((mailbox_page_cb)op->done)(op->arg, &page);
-    /* After a lost answer the other answers are lost too, and first: pages fail in order. */
-    if (page.ok || mailbox->pages.bytes == 0)
-        pages_go_on(mailbox);
+        mailbox_page_parse(op->mailbox, reply, &page);
+    mailbox_pages_answered(op, &page);
 }
 
 /* ---- life ---- */

@@ -17,6 +17,7 @@
 
 #include "worker/mailbox/mailbox_parts.h"
 #include "worker/mailbox/mailbox_read.h"
+#include "worker/mailbox/row.h"
 
 /* Counted as MAILBOX_PAGE_BYTES and MAILBOX_HISTORY_BYTES each, though a page of one message may be
  * larger. */
@@ -43,6 +44,9 @@ struct page_request {
 
 /* Asks for the page, or lets it wait. ERR_DOWN, ERR_NOMEM: done is not called. */
 enum err mailbox_pages_request(struct mailbox *mailbox, const struct page_request *request);
+/* For the commands of a page (mailbox_large.c too): gives the page to its reader, and the seat and
+ * the bytes of the op back. */
+void mailbox_pages_answered(struct op *op, const struct mailbox_page *page);
 void mailbox_pages_init(struct pages *pages);
 /* The end of a turn: pages whose pause has ended leave. */
 void mailbox_pages_turn(struct mailbox *mailbox);

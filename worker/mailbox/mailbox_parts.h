@@ -6,8 +6,9 @@
  * mailbox_trouble.c (errors of Redis); turns.c, row.c and ask.c (commands without an answer),
  * call.c (how a command is put together); mailbox_answer.c and mailbox_page.c (how answers are
  * read); mailbox_replica.c and mailbox_batch.c (what happens to the row); mailbox_pages.c (pages on
- * their way); mailbox_body.c (bodies that letters share); the commands, a file a subject;
- * mailbox_ready.c (from a connected Redis to a usable one); mailbox.c (life and state).
+ * their way) and mailbox_large.c (pages of one large message); mailbox_body.c (bodies that letters
+ * share); the commands, a file a subject; mailbox_ready.c (from a connected Redis to a usable one);
+ * mailbox.c (life and state).
  */
 #ifndef WORKER_MAILBOX_PARTS_H
 #define WORKER_MAILBOX_PARTS_H
@@ -108,6 +109,8 @@ struct pages {
     uint64_t seats[PAGES_SEATS]; /* hashes of the addresses that have a page under way; 0: free */
     /* Until when the pages of an address have used its part of Redis's time, by that hash. */
     uint64_t used_until_us[PAGES_ACCOUNTS];
+    /* The address's last page held one large message (mailbox_large.h), by that hash. */
+    bool large[PAGES_ACCOUNTS];
     uint64_t wake_us; /* when the next address that pauses may go on; UINT64_MAX: none pauses */
 };
 struct ask;

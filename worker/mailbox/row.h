@@ -49,6 +49,7 @@ struct op {
     uint16_t lane;      /* turns_lane of the sender; 0: none, the op never waits before the row */
     unsigned wanted;    /* bytes that a page may have */
     uint16_t seat;      /* of a page (mailbox_pages.c) */
+    uint16_t account;   /* of a page: the place of its address's hash in struct pages */
     uint64_t since_ms;
     size_t bytes; /* of memory: the op, its arguments, the message it keeps alive */
     size_t cost;  /* of an op with a lane */

@@ -2,7 +2,8 @@
 -- does not stand in :th. First messages of further senders with the same id do.
 --
 -- KEYS box ids th
--- ARGV THREAD BEFORE COUNT BYTES; BEFORE "": from the newest on
+-- ARGV THREAD BEFORE COUNT BYTES; BEFORE "": from the newest on; BYTES 0: the first position alone
+--    is wanted, and no entry is read
 -- -> 1: the thread has older messages, else 0; the seq of the last message that was searched for,
 --    or ""; then entries, newest first. The page ends by bytes, but holds one entry at least.
 --: include piece_rank
@@ -31,6 +32,9 @@ local out = {0, ''}
 for j, ranked in ipairs(found) do
   local ms_len = string.byte(ranked) - 96
   local seq = string.sub(ranked, 2, 1 + ms_len) .. '-' .. string.sub(ranked, 3 + ms_len)
+  if ARGV[4] == '0' then
+    return {1, seq}
+  end
   local entry = j <= count and bytes > 0 and redis.call('XRANGE', KEYS[1], seq, seq)[1]
   local size = entry and weigh(entry) or 0
   if j > count or bytes <= 0 or #out > 2 and size > bytes then
