@@ -34,6 +34,18 @@ static bool is_region(int dir_fd, const char *name)
            memcmp(target, memfd_link, sizeof memfd_link - 1) == 0;
 }
 
+/* The master's descriptors are closed to its own user: opendir fails with EACCES, or with ENOENT
+ * where /proc hides what may not be traced (hidepid; the unit's ProtectProc). A process without a
+ * door keeps the errno of opendir. */
+static int ask_door(pid_t pid, int errno_of_proc)
+{
+    int fd = status_door_ask(pid);
+
+    if (fd < 0 && errno == EACCES)
+        errno = errno_of_proc;
+    return fd;
+}
+
 /* Opens the region, which has no name in a file system, by the descriptors of the process that made
  * it. -1 with errno; ENOENT when the process holds no region. */
 static int open_region(pid_t pid)
@@ -46,7 +58,7 @@ static int open_region(pid_t pid)
     snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
     dir = opendir(path);
     if (!dir)
-        return errno == EACCES ? status_door_ask(pid) : -1;
+        return ask_door(pid, errno);
     errno = ENOENT;
     while (fd < 0 && (entry = readdir(dir)))
         if (is_region(dirfd(dir), entry->d_name))

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MESSAGE_BYTES_MAX = 512 };
+enum { MESSAGE_BYTES_MAX = NOTIFY_STATUS_SIZE + 128 };
 
 /* Writes the address that NOTIFY_SOCKET holds: a path, or with @ in front an abstract name. False
  * when the text is neither, or too long. */

@@ -13,6 +13,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+/* Room for a line of status, with its end: a list of struct about fits beside some words. */
+enum { NOTIFY_STATUS_SIZE = 1280 };
+
 struct notify {
     struct sockaddr_un address;
     socklen_t address_len; /* 0: nobody wants to be told */

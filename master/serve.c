@@ -208,19 +208,23 @@ static void stop_serving(struct server *server, unsigned times)
     server->stopping = true;
 }
 
-/* Writes one line for `systemctl status`. */
-static void status_line(struct server *server, const char *before, char *line, size_t line_size)
+/* Writes one line for `systemctl status`: systemctl shows nothing that ExecReload prints. */
+static void status_line(struct server *server, char line[NOTIFY_STATUS_SIZE])
 {
+    const struct about *about = &server->about;
+
     server->serving_told = crew_serving(&server->crew);
-    snprintf(line, line_size, "%sserving with %u of %u workers", before, server->serving_told,
-             server->crew.wanted);
+    snprintf(line, NOTIFY_STATUS_SIZE, "%sserving with %u of %u workers%s%s",
+             about->outcome == RELOAD_REFUSED ? "the last reload was refused; " : "",
+             server->serving_told, server->crew.wanted,
+             about->waiting[0] ? "; waits for a restart: " : "", about->waiting);
 }
 
 /* Once: ends the start, with success or failure. */
 static void announce(struct server *server, uint64_t now_ms)
 {
     uint32_t serving = crew_serving(&server->crew);
-    char line[128];
+    char line[NOTIFY_STATUS_SIZE];
 
     if (server->announced || server->stopping)
         return;
@@ -238,7 +242,7 @@ static void announce(struct server *server, uint64_t now_ms)
              serving);
     daemon_tell(&server->daemon_fd, 0);
     server->crew.private_fds[2] = -1;
-    status_line(server, "", line, sizeof line);
+    status_line(server, line);
     notify_ready(&server->notify, line);
 }
 
@@ -247,12 +251,12 @@ static void announce(struct server *server, uint64_t now_ms)
 static bool reload_and_notify(struct server *server, struct buf *answer)
 {
     bool is_applied;
-    char line[128];
+    char line[NOTIFY_STATUS_SIZE];
 
     if (server->announced)
         notify_reloading(&server->notify);
     is_applied = reload(server, answer);
-    status_line(server, is_applied ? "" : "the last reload was refused; ", line, sizeof line);
+    status_line(server, line);
     if (server->announced)
         notify_ready(&server->notify, line);
     return is_applied;
@@ -292,13 +296,13 @@ static void serve_clerk(struct server *server)
 
 static void settle_notify(struct server *server, uint64_t now_ms)
 {
-    char line[128];
+    char line[NOTIFY_STATUS_SIZE];
 
     notify_tick(&server->notify, now_ms);
     if (!server->announced || server->stopping ||
         server->serving_told == crew_serving(&server->crew))
         return;
-    status_line(server, "", line, sizeof line);
+    status_line(server, line);
     notify_status(&server->notify, line);
 }
 

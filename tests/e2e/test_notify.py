@@ -1,6 +1,7 @@
 """Type=notify: what a service manager hears on the datagram socket that NOTIFY_SOCKET names (sd_notify(3))."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -70,6 +71,28 @@ def test_the_master_alone_says_ready_reloading_and_stopping(server, manager):
     assert patience > 10_000_000, "the manager waits longer than shutdown.seconds"
     post.process.wait(harness.DEADLINE)
     assert manager.senders == {post.process.pid}
+
+
+def test_what_waits_for_a_restart_stays_in_the_status(server, manager):
+    post = server(2, env=environment(manager))
+    manager.take("READY=1")
+    connections = json.loads(post.config_file.read_text())["maxWebSocketConnections"]
+    waiting = "serving with 2 of 2 workers; waits for a restart: socketPort,maxWebSocketConnections"
+    post.reload(socketPort=post.port + 1, maxWebSocketConnections=77)
+    manager.take("RELOADING=1")
+    assert manager.take("READY=1")["STATUS"] == waiting
+    os.kill(next(iter(post.worker_pids().values())), signal.SIGKILL)
+    manager.take(f"STATUS={waiting}")
+
+    good = post.config_file.read_text()
+    post.config_file.write_text('{"noSuchKey": 1}')
+    post.process.send_signal(signal.SIGHUP)
+    manager.take("RELOADING=1")
+    assert manager.take("READY=1")["STATUS"] == f"the last reload was refused; {waiting}"
+    post.config_file.write_text(good)
+    post.reload(socketPort=post.port, maxWebSocketConnections=connections)
+    manager.take("RELOADING=1")
+    assert manager.take("READY=1")["STATUS"] == "serving with 2 of 2 workers"
 
 
 def test_a_lost_worker_shows_in_the_status(server, manager):
