@@ -208,6 +208,8 @@ struct config_source {
 struct config_report {
     struct buf errors, warnings, notes;
     size_t error_count, warning_count, note_count; /* those counted and not shown too */
+    size_t timed_count; /* warnings among them that time alone has brought: of such none stops a
+                           start */
     /* Of the file that is being read, for config/ alone: its text, and the same without the text of
      * comments. Borrowed. */
     struct slice text, shown;

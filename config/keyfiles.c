@@ -239,8 +239,8 @@ static bool entry_end(struct draft *draft, struct spot spot, const struct entry 
         return false;
     }
     if (key->not_after < (int64_t)time(NULL))
-        report_note(draft->report, spot,
-                    "found notAfter in the past: the key verifies nothing any more");
+        report_timed(draft->report, spot,
+                     "found notAfter in the past: the key verifies nothing any more");
     return true;
 }
 

@@ -138,6 +138,17 @@ void report_warning(struct config_report *report, struct spot spot, const char *
     va_end(args);
 }
 
+void report_timed(struct config_report *report, struct spot spot, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    add_line(report, (struct lines){ &report->warnings, &report->warning_count, "warning: " }, spot,
+             format, args);
+    va_end(args);
+    report->timed_count++;
+}
+
 void report_note(struct config_report *report, struct spot spot, const char *format, ...)
 {
     va_list args;

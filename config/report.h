@@ -31,10 +31,13 @@ extern const char spot_environment[];
 enum { REPORT_LINES_MAX = 100 }; /* of each kind; more are counted and not shown */
 
 /* format is printf's, for what follows "FILE: KEY: ". A key of "" is left out. A warning is about
- * what the operator wrote; a note about what time, or somebody else's file, has brought. */
+ * what the operator wrote, a timed one about what time has made of that; a note is about somebody
+ * else's file. */
 void report_error(struct config_report *report, struct spot spot, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void report_warning(struct config_report *report, struct spot spot, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void report_timed(struct config_report *report, struct spot spot, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void report_note(struct config_report *report, struct spot spot, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

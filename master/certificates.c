@@ -82,17 +82,18 @@ static bool next_troubled(const struct config *config, int64_t now_s, size_t *at
     return false;
 }
 
-void certificates_warn(const struct config *config, int64_t now_s, struct buf *out)
+size_t certificates_warn(const struct config *config, int64_t now_s, struct buf *out)
 {
     struct troubled found;
-    size_t at = 0;
+    size_t at = 0, count = 0;
 
-    while (next_troubled(config, now_s, &at, &found))
+    for (; next_troubled(config, now_s, &at, &found); count++)
         buf_addf(out,
-                 "%s: note: certificate \"%s\" (%s) is good from %s to %s: clients refuse it "
+                 "%s: warning: certificate \"%s\" (%s) is good from %s to %s: clients refuse it "
                  "outside that "
                  "time; renew it and reload\n",
                  config->file, found.pair->cert_file, found.facts.names, found.begins, found.ends);
+    return count;
 }
 
 uint64_t certificates_look(const struct config *config, uint64_t due_ms, uint64_t now_ms,

@@ -10,8 +10,9 @@
 
 /* Is every pair one that can be presented? False, with a line in why that names both files. */
 bool certificates_judge(const struct config *config, char *why, size_t why_size);
-/* Appends a line for each certificate that has ended, ends within 14 days, or has not begun. */
-void certificates_warn(const struct config *config, int64_t now_s, struct buf *out);
+/* Appends a warning for each certificate that has ended, ends within 14 days, or has not begun.
+ * Returns how many these are. */
+size_t certificates_warn(const struct config *config, int64_t now_s, struct buf *out);
 /* Call about once a second. From due_ms on (CLOCK_MONOTONIC; 0: at once) logs the same as events.
  * Returns when to look again: a day later. */
 uint64_t certificates_look(const struct config *config, uint64_t due_ms, uint64_t now_ms,

@@ -27,13 +27,16 @@ static const char help_check[] =
     "verdict to standard output.\n"
     "\n" CMD_SOURCE_HELP
     "  --strict           fail on every warning too, and when the server would not start\n"
+    "  --strict=start     the same, for a start at any hour: what time alone has brought is told,\n"
+    "                     and fails nothing (a certificate near or past its end, or before its\n"
+    "                     beginning; a key past its notAfter)\n"
     "  --print KEY        print the value of KEY alone, as JSON, the environment included\n"
     "  --help\n"
     "\n"
     "Exit status: 0 valid, 2 wrong usage or configuration; with --strict 2 also for a warning, "
     "and\n"
-    "when something is missing without which the server does not start. A note (of a certificate\n"
-    "that ends soon, of a key whose time is over) never fails.\n";
+    "when something is missing without which the server does not start. A note (of a key that is\n"
+    "left out of a JWK Set) never fails.\n";
 
 static const char help_explain[] =
     "Usage: websocket-server explain-config [KEY...] [OPTION...]\n"
@@ -52,16 +55,30 @@ static const char help_explain[] =
 
 /* ---- check-config ---- */
 
+enum strictness { STRICT_NOT, STRICT_START, STRICT_ALL };
+
 struct check {
     struct config_source source;
     const char *print; /* NULL: not given */
-    bool strict, help;
+    enum strictness strict;
+    bool help;
 };
+
+/* Takes the value of --strict; NULL: none was given. */
+static bool take_strict(const char *value, enum strictness *strict)
+{
+    *strict = value ? STRICT_START : STRICT_ALL;
+    if (!value || strcmp(value, "start") == 0)
+        return true;
+    fprintf(stderr, "check-config: found --strict=%s, allowed --strict and --strict=start\n",
+            value);
+    return false;
+}
 
 static bool take_check_options(int argc, char **argv, struct check *check)
 {
     static const struct option table[] = { CMD_SOURCE_OPTIONS,
-                                           { "strict", no_argument, NULL, OPTION_STRICT },
+                                           { "strict", optional_argument, NULL, OPTION_STRICT },
                                            { "print", required_argument, NULL, OPTION_PRINT },
                                            { "help", no_argument, NULL, 'h' },
                                            { 0 } };
@@ -72,11 +89,11 @@ static bool take_check_options(int argc, char **argv, struct check *check)
     while ((option = getopt_long(argc, argv, "h", table, NULL)) != -1) {
         if (option == 'h')
             check->help = true;
-        else if (option == OPTION_STRICT)
-            check->strict = true;
         else if (option == OPTION_PRINT)
             check->print = optarg;
-        else if (!cmd_source_take(option, optarg, &check->source))
+        else if (option == OPTION_STRICT && !take_strict(optarg, &check->strict))
+            return false;
+        else if (option != OPTION_STRICT && !cmd_source_take(option, optarg, &check->source))
             return false;
     }
     if (optind < argc && !check->help) {
@@ -97,7 +114,9 @@ static struct config *load_judged(const struct config_source *source, struct con
     cmd_source_say(source, config);
     if (certificates_judge(config, why, sizeof why) && token_keys_good(config, why, sizeof why) &&
         redis_tls_judge(config, why, sizeof why)) {
-        certificates_warn(config, clock_unix_s(), &report->notes);
+        size_t timed = certificates_warn(config, clock_unix_s(), &report->warnings);
+        report->warning_count += timed;
+        report->timed_count += timed;
         return config;
     }
     buf_addf(&report->errors, "%s: %s\n", config->file, why);
@@ -105,7 +124,7 @@ static struct config *load_judged(const struct config_source *source, struct con
     return NULL;
 }
 
-/* Says in a line how good the config is. Returns whether --strict takes it. */
+/* Says in a line how good the config is. Returns whether a server with it would start. */
 static bool add_verdict(const struct config *config, size_t warnings, struct buf *out)
 {
     char why[4096];
@@ -122,20 +141,30 @@ static bool add_verdict(const struct config *config, size_t warnings, struct buf
         buf_addf(out, "valid, with %zu warning%s\n", warnings, warnings == 1 ? "" : "s");
     else
         buf_add_text(out, "good\n");
-    return reload_may_serve(config, why, sizeof why) && !warnings;
+    return reload_may_serve(config, why, sizeof why);
 }
 
-static int print_verdict(const struct check *check, const struct config *config, size_t warnings)
+/* How many warnings fail the check. */
+static size_t failing_count(enum strictness strict, const struct config_report *report)
+{
+    return strict == STRICT_ALL     ? report->warning_count
+           : strict == STRICT_START ? report->warning_count - report->timed_count
+                                    : 0;
+}
+
+static int print_verdict(const struct check *check, const struct config *config,
+                         const struct config_report *report)
 {
     struct buf verdict;
-    bool good;
+    bool starts, good;
 
     buf_init(&verdict, TEXT_BYTES_MAX);
-    good = add_verdict(config, warnings, &verdict);
+    starts = add_verdict(config, report->warning_count, &verdict);
+    good = !check->strict || (starts && !failing_count(check->strict, report));
     /* A caller of --strict keeps standard output out of the way and needs to know why. */
-    fputs(buf_text(&verdict), check->strict && !good ? stderr : stdout);
+    fputs(buf_text(&verdict), good ? stdout : stderr);
     buf_fini(&verdict);
-    return good || !check->strict ? 0 : EXIT_USAGE;
+    return good ? 0 : EXIT_USAGE;
 }
 
 static int print_value(const struct config *config, const char *key)
@@ -176,8 +205,8 @@ int cmd_check_config(int argc, char **argv)
     }
     fputs(buf_text(&report.errors), stderr);
     if (config)
-        status = check.print ? print_value(config, check.print)
-                             : print_verdict(&check, config, report.warning_count);
+        status =
+            check.print ? print_value(config, check.print) : print_verdict(&check, config, &report);
     config_report_fini(&report);
     config_free(config);
     return status;

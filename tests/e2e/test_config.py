@@ -8,8 +8,10 @@ import pytest
 
 import harness
 from harness import command
+from tls import Tls
 
 STRICT = "--strict"
+STRICT_START = "--strict=start"
 
 
 def checked(directory, text, *more, env=None):
@@ -116,12 +118,48 @@ def test_no_redis_is_no_warning_when_that_is_written(directory):
     assert checked(directory, {"dataSource": {"redis": {}}}, STRICT)[1].returncode == 0
 
 
-def test_what_time_brings_is_a_note_and_stops_no_start(directory):
+@pytest.mark.parametrize("begins,days", [(-1, 13), (-90, -1), (2, 90)])
+def test_strict_fails_on_what_time_brings_and_a_start_does_not(directory, begins, days):
+    path, _ = checked(directory, QUIET)
+    keygen(path)
+    tls = Tls(directory)
+    assert checked(directory, {**QUIET, **tls.config()}, STRICT)[1].returncode == 0
+    tls.cert, tls.key = tls.pair("timed", "localhost", days=days, begins=begins)
+    path, result = checked(directory, {**QUIET, **tls.config()}, STRICT)
+    assert result.returncode == 2 and last_line(result) == f"{path}: valid, with 1 warning" and not result.stdout
+    assert re.search(rf"^{path}: warning: certificate .*timed.crt", result.stderr, re.M)
+    path, result = checked(directory, {**QUIET, **tls.config()}, STRICT_START)
+    assert result.returncode == 0 and result.stdout == f"{path}: valid, with 1 warning\n" and "timed.crt" in result.stderr
+
+
+def test_a_key_past_its_time_is_a_warning_of_time(directory):
     path, _ = checked(directory, QUIET)
     keygen(path)
     over = {"auth": {"keys": [{"kid": "k", "kty": "ed25519", "publicFile": "keys/k.pub", "notAfter": 1}]}}
-    path, result = checked(directory, {**QUIET, **over}, STRICT)
-    assert result.returncode == 0 and re.search(r"config-test.json:1:\d+: note: auth.keys\[0\]: ", result.stderr)
+    for more, status in ((STRICT, 2), (STRICT_START, 0)):
+        path, result = checked(directory, {**QUIET, **over}, more)
+        assert result.returncode == status
+        assert re.search(r"config-test.json:1:\d+: warning: auth.keys\[0\]: ", result.stderr)
+
+
+def test_a_start_is_as_strict_as_any_check_on_what_the_operator_wrote(directory):
+    path, _ = checked(directory, {})
+    assert checked(directory, QUIET, STRICT_START)[1].returncode == 2, "there is no key"
+    keygen(path)
+    assert checked(directory, {}, STRICT_START)[1].returncode == 2, "storage is not named"
+    _, result = checked(directory, QUIET, "--strict=sometimes")
+    assert result.returncode == 2 and "--strict=sometimes, allowed --strict and --strict=start" in result.stderr
+
+
+def test_a_key_that_is_left_out_of_a_set_of_others_is_a_note_and_fails_nothing(directory):
+    path, _ = checked(directory, QUIET)
+    keygen(path)
+    good = {"kty": "OKP", "crv": "Ed25519", "kid": "ours", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPJHURo"}  # RFC 8037
+    other = {"kty": "EC", "crv": "P-521", "kid": "theirs", "x": "AA", "y": "AA"}
+    (directory / "set.json").write_text(json.dumps({"keys": [good, other]}))
+    foreign = {"auth": {"jwks": "set.json", "audience": "a", "issuer": "i"}}
+    _, result = checked(directory, {**QUIET, **foreign}, STRICT)
+    assert (result.returncode, result.stderr.count("note: ")) == (0, 1), result.stderr
 
 
 def test_an_unreadable_certificate_fails_always(directory):
@@ -135,8 +173,8 @@ def test_an_unreadable_certificate_fails_always(directory):
 
 def test_the_init_script_and_the_unit_are_strict():
     """/etc/default/postoffice may say otherwise."""
-    for name, initial in (("init.d/websocket-server", "${CHECK_CONFIG---strict}"),
-                          ("postoffice.service", "\nEnvironment=CHECK_CONFIG=--strict\n")):
+    for name, initial in (("init.d/websocket-server", "${CHECK_CONFIG---strict=start}"),
+                          ("postoffice.service", "\nEnvironment=CHECK_CONFIG=--strict=start\n")):
         text = (harness.ROOT / "scripts" / name).read_text()
         calls = [line for line in text.splitlines() if "check-config" in line and "--print" not in line
                  and not line.lstrip().startswith("#")]
