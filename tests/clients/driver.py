@@ -7,6 +7,7 @@ are {"event", "client", "data"}. Answers come in any order. Nothing else is writ
 
 import asyncio
 import base64
+import collections
 import json
 import os
 import pathlib
@@ -96,6 +97,7 @@ class Held:
         self.tokens = options.get("tokens") or []
         self.asked = 0
         self.tasks = set()
+        self.messages = collections.OrderedDict()  # the latest, by id: for read and reply
         self.client = postoffice.PostOffice(options["url"], **self.settings(options))
         self.listen()
         self.handling(handle)
@@ -155,23 +157,29 @@ class Held:
         else:
             self.client.on("message", self.hold if handle == "hold" else self.handle)
 
+    def tell(self, message):
+        self.messages[message.id] = message
+        while len(self.messages) > 1000:
+            self.messages.popitem(last=False)
+        self.event("message", described(message))
+
     def handle(self, message):
+        self.tell(message)
         if self.fail > 0:
             self.fail -= 1
             raise RuntimeError("the driver was told to fail")
-        self.event("message", described(message))
 
     async def hold(self, message):
-        self.event("message", described(message))
+        self.tell(message)
         await self.held.acquire()
 
     async def iterate(self):
         async for message in self.client.messages():
-            self.event("message", described(message))
+            self.tell(message)
 
     async def serve(self, concurrency, mode):
         async def answer(message):
-            self.event("message", described(message))
+            self.tell(message)
             if mode == "hold":
                 await self.held.acquire()
             return message.text.upper() if mode == "upper" else message.text
@@ -238,6 +246,12 @@ class Driver:
 
     async def do_signal(self, request):
         return {"sent": self.of(request).client.signal(**arguments(request["message"]))}
+
+    async def do_read(self, request):
+        return sent(await self.of(request).messages[request["id"]].read())
+
+    async def do_reply(self, request):
+        return sent(await self.of(request).messages[request["id"]].reply(**arguments(request["message"])))
 
     async def do_recall(self, request):
         done = await self.of(request).client.recall(request["id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import ssl as ssl_module
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Dict, List, NamedTuple, Optional, Set, Type, TypeVar, overload
@@ -21,13 +22,13 @@ from .inbox import Inbox, Messages
 from .journal import Journal
 from .link import Link
 from .message import CONTROL, MAIL, POST, SIGNAL, Message
-from .options import Options
+from .options import Opener, Options
 from .outbox import Outbox, Sending
 from .seen import Seen
 from .service import Requests, ServeHandler, answer
 from .session import Session
-from .storage import Storage
-from .tokens import Tokens
+from .storage import MemoryStorage, Storage
+from .tokens import GetToken, Tokens
 
 _Listener = TypeVar("_Listener", bound=Callable[..., Any])
 
@@ -51,13 +52,28 @@ class Stats:
 
 
 class PostOffice:
-    """A client of a PostOffice server. All methods belong to the event loop in which connect() was called.
+    """A client of a PostOffice server. All methods belong to the event loop in which connect() was called."""
 
-    `url` is ws:// or wss://, with the path; the other arguments are the settings of README.md, by name.
-    """
-
-    def __init__(self, url: str, **settings: Any) -> None:
-        self._options = Options(url, **settings)
+    def __init__(self, url: str, *, token: Optional[str] = None, get_token: Optional[GetToken] = None,
+                 address: Optional[str] = None, device: Optional[str] = None, since: Optional[str] = None,
+                 epoch: Optional[str] = None, storage: Optional[Storage] = None, ack_batch: int = 16,
+                 ack_delay: float = 0.2, max_waiting: int = 1000, remember_ids: int = 2000, heartbeat: float = 15.0,
+                 heartbeat_timeout: float = 10.0, outbox_messages: int = 10_000, outbox_bytes: int = 16 << 20,
+                 send_window: int = 32, recipient_window: int = 1, min_backoff: float = 1.0,
+                 max_backoff: float = 60.0, connect_timeout: float = 30.0, close_timeout: float = 5.0,
+                 max_message_bytes: int = 64 << 20, signals_waiting: int = 1000, signal_bytes: int = 1 << 20,
+                 on_handler_error: str = "repeat", compression: bool = True,
+                 ssl: Optional[ssl_module.SSLContext] = None, opener: Optional[Opener] = None) -> None:
+        """`url` is ws:// or wss://, with the path. The settings are explained in options.py and in README.md."""
+        self._options = Options(
+            url, token=token, get_token=get_token, address=address, device=device, since=since, epoch=epoch,
+            storage=storage or MemoryStorage(), ack_batch=ack_batch, ack_delay=ack_delay, max_waiting=max_waiting,
+            remember_ids=remember_ids, heartbeat=heartbeat, heartbeat_timeout=heartbeat_timeout,
+            outbox_messages=outbox_messages, outbox_bytes=outbox_bytes, send_window=send_window,
+            recipient_window=recipient_window, min_backoff=min_backoff, max_backoff=max_backoff,
+            connect_timeout=connect_timeout, close_timeout=close_timeout, max_message_bytes=max_message_bytes,
+            signals_waiting=signals_waiting, signal_bytes=signal_bytes, on_handler_error=on_handler_error,
+            compression=compression, ssl=ssl, opener=opener)
         self._events = Events()
         self._handlers: List[Callable[[Message], Any]] = []
         self._consumer: Optional[str] = None

@@ -1,49 +1,69 @@
-"""The settings of a client, with their bounds."""
+"""The settings of a client, with their bounds. Times are seconds."""
 
 from __future__ import annotations
 
 import ssl as ssl_module
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Awaitable, Callable, Optional
 
 from .link import Link
-from .storage import MemoryStorage, Storage
+from .storage import Storage
 from .tokens import GetToken
 
+Opener = Callable[..., Awaitable[Link]]
 
-@dataclass
+
+@dataclass(frozen=True)
 class Options:
-    """Seconds, bytes and numbers. README.md explains each."""
+    """The settings as PostOffice() was given them; the defaults are there."""
 
     url: str
-    token: Optional[str] = None
-    get_token: Optional[GetToken] = None
-    address: Optional[str] = None
-    device: Optional[str] = None
-    since: Optional[str] = None
-    epoch: Optional[str] = None
-    storage: Storage = field(default_factory=MemoryStorage)
-    ack_batch: int = 16
-    ack_delay: float = 0.2
-    max_waiting: int = 1000
-    remember_ids: int = 2000
-    heartbeat: float = 15.0
-    heartbeat_timeout: float = 10.0
-    outbox_messages: int = 10_000
-    outbox_bytes: int = 16 << 20
-    send_window: int = 32
-    recipient_window: int = 1
-    min_backoff: float = 1.0
-    max_backoff: float = 60.0
-    connect_timeout: float = 30.0
-    close_timeout: float = 5.0
-    max_message_bytes: int = 64 << 20
-    signals_waiting: int = 1000
-    signal_bytes: int = 1 << 20
-    on_handler_error: str = "repeat"
-    compression: bool = True
-    ssl: Optional[ssl_module.SSLContext] = None
-    opener: Optional[Callable[..., Awaitable[Link]]] = None
+    # The token, or the function that makes one, asynchronously or not: called for a connection when the running token
+    # ends soon or says no end, before the running token ends, and after the server has refused one.
+    token: Optional[str]
+    get_token: Optional[GetToken]
+    # The session's address (default: the token's) and device (default: random, kept in the storage).
+    address: Optional[str]
+    device: Optional[str]
+    # Where a device that has no place of its own in the storage begins: `now`, or a seq and its epoch.
+    since: Optional[str]
+    epoch: Optional[str]
+    storage: Storage
+    # An acknowledgement leaves at the latest so many messages, or so long, after the first that was handled.
+    ack_batch: int
+    ack_delay: float
+    # Messages that wait for a handler; past it nothing is read, and the server keeps the rest.
+    max_waiting: int
+    # Handled messages that are remembered, so that a repetition is not handed out.
+    remember_ids: int
+    # A ping after so much silence, and the end of the link without an answer in time.
+    heartbeat: float
+    heartbeat_timeout: float
+    # Messages that wait for the server's answer: past these bounds send() fails at once.
+    outbox_messages: int
+    outbox_bytes: int
+    # Messages under way, in all and to one recipient (outbox.py says what that means for the order).
+    send_window: int
+    recipient_window: int
+    # The wait before another attempt: from 0 to min_backoff, twice as much after each that failed, up to max_backoff.
+    min_backoff: float
+    max_backoff: float
+    # For TCP, TLS, the handshake and the welcome, each.
+    connect_timeout: float
+    # For the handlers that run when close() is called, and for the last acknowledgement.
+    close_timeout: float
+    # The largest message that is taken from the server.
+    max_message_bytes: int
+    # Signals whose listeners' coroutines run, and bytes that may wait for the socket when a signal is sent.
+    signals_waiting: int
+    signal_bytes: int
+    # `repeat`: the message comes again after a while, in a new session; `skip`: it counts as handled.
+    on_handler_error: str
+    # Whether permessage-deflate is offered.
+    compression: bool
+    ssl: Optional[ssl_module.SSLContext]
+    # Opens a Link in place of link.open_link; for tests.
+    opener: Optional[Opener]
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("ws://", "wss://")):
@@ -54,7 +74,7 @@ class Options:
             raise ValueError(f"on_handler_error is 'repeat' or 'skip': {self.on_handler_error!r}")
         for setting in fields(self):
             value: Any = getattr(self, setting.name)
-            if type(value) in (int, float) and value < (0 if setting.name in _MAY_BE_ZERO else 1e-9):
+            if type(value) in (int, float) and (value < 0 or value == 0 and setting.name not in _MAY_BE_ZERO):
                 raise ValueError(f"{setting.name} is above 0: {value!r}")
 
 

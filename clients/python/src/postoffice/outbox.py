@@ -45,7 +45,8 @@ class Sending:
         self._size = size
         self._recipients: Tuple[str, ...] = tuple(dict.fromkeys(
             codec.listed(envelope["to"]) + codec.listed(envelope.get("cc"))))
-        self._blockers = 0
+        self._entered = False  # stands in the queues
+        self._blockers = 0  # queues in which others stand before it
         self._attempts = 0
         self._answer: "asyncio.Future[Sent]" = asyncio.get_running_loop().create_future()
         self._told: "asyncio.Future[None]" = asyncio.get_running_loop().create_future()
@@ -110,6 +111,7 @@ class Outbox:
         self._next_order = 0
         self._early: Optional[List[Sending]] = []  # put before load(); None afterwards
         self._bytes = 0
+        self._unwritten = 0  # messages on their way to the storage
         self._waiting: Dict[str, Sending] = {}  # by id, in order: everything that has no answer
         self._queues: Dict[str, Deque[Sending]] = {}  # by recipient, in order
         self._ready: List[Tuple[int, Sending]] = []  # a heap: what may leave
@@ -120,7 +122,8 @@ class Outbox:
         self._left_behind: Dict[str, Sending] = {}  # of an earlier process: nobody waits for the answer
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """Messages that are in the storage and have no answer."""
+        return len(self._waiting) - self._unwritten
 
     @property
     def awaited(self) -> bool:
@@ -149,6 +152,7 @@ class Outbox:
         sending = Sending(0, envelope, size)
         self._bytes += size
         self._waiting[sending.id] = sending
+        self._unwritten += 1
         if self._early is not None:
             self._early.append(sending)
         else:
@@ -170,8 +174,9 @@ class Outbox:
     def _written(self, sending: Sending, done: "asyncio.Future[None]") -> None:
         """The message is in the storage; now it may leave."""
         failed = None if done.cancelled() else done.exception()
-        if sending.id not in self._waiting:  # the client has ended meanwhile
+        if sending.id not in self._waiting:  # withdrawn, or the client has ended
             return
+        self._unwritten -= 1
         if failed is not None:
             self._forget(sending)
             sending._answer.set_exception(failed)
@@ -190,6 +195,7 @@ class Outbox:
         if sending.id not in self._waiting:
             self._waiting[sending.id] = sending
             self._bytes += sending._size
+        sending._entered = True
         for recipient in sending._recipients:
             queue = self._queues.setdefault(recipient, collections.deque())
             queue.append(sending)
@@ -319,6 +325,8 @@ class Outbox:
         self._ready = [(order, other) for order, other in self._ready if other is not sending]
         heapq.heapify(self._ready)
         self._forget(sending)
+        if not sending._entered:
+            self._unwritten -= 1
         if self._early is not None:
             self._early.remove(sending)
         else:

@@ -7,6 +7,7 @@ the server's business. A token whose end cannot be read is asked for anew with e
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import time
 from datetime import datetime
@@ -56,26 +57,30 @@ class Tokens:
         self._fixed = token
         self._token: Optional[str] = None
         self._refused: Optional[str] = None
+        self._was_refused = False
         self._renew_at: Optional[float] = None  # a monotonic time
 
     def is_running(self, token: str) -> bool:
         return token == self._token
 
     async def current(self) -> Optional[str]:
-        """The token for a connection; None when the application has none. TokenError: there will be none that the
-        server takes."""
+        """The token for a connection; None when the application has named none and the server has not asked for one.
+        TokenError: there will be none that the server takes."""
         if self._token is None or self._renew_at is None or time.monotonic() >= self._renew_at:
             self.take(await self.fresh())
-        if self._token is not None and self._token == self._refused:
-            raise TokenError("get_token gave the token again that the server has refused")
+        if self._was_refused and self._token == self._refused:
+            raise TokenError("the server has refused this token" if self._token else "the server wants a token")
         return self._token
 
     async def fresh(self) -> Optional[str]:
-        """Asks the application. Raises what its function raises."""
+        """Asks the application. Raises what its function raises, and TokenError when that gives none."""
         if self._get_token is None:
             return self._fixed
-        token = self._get_token()
-        return token if isinstance(token, str) else await token
+        answer = self._get_token()
+        token = await answer if inspect.isawaitable(answer) else answer
+        if not token or not isinstance(token, str):
+            raise TokenError("get_token gave no token")
+        return token
 
     def take(self, token: Optional[str], expires_at: Optional[float] = None) -> None:
         """The token that runs from now on."""
@@ -95,7 +100,7 @@ class Tokens:
 
     def refuse(self) -> None:
         """The server does not take the running token (any more)."""
-        self._refused, self._token = self._token, None
+        self._refused, self._was_refused, self._token = self._token, True, None
 
     def renew_in(self) -> Optional[float]:
         """Seconds until the running token is to be renewed; None: never."""
