@@ -1,0 +1,135 @@
+package postoffice.client;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * Commands to the server and their answers. A command waits for a connection, is repeated on the next one when its answer did
+ * not come, and after the time that the server names when the server is busy. A bound command belongs to one connection and
+ * fails with it. Lives on the loop.
+ */
+final class Commands {
+    private static final int UNDER_WAY_MAX = 32; // the server lets 64 wait (limits.commandsWaiting)
+
+    private static final class Command {
+        final Map<String, Object> fields;
+        final boolean bound;
+        final CompletableFuture<Map<String, Object>> answer = new CompletableFuture<>();
+
+        Command(Map<String, Object> fields, boolean bound) {
+            this.fields = fields;
+            this.bound = bound;
+        }
+    }
+
+    /** Said of a bound command whose connection has ended. */
+    static final class LinkLost extends PostOfficeException {
+        private static final long serialVersionUID = 1L;
+
+        LinkLost() {
+            super("disconnected", "the connection ended before the answer came", null);
+        }
+    }
+
+    private final Engine engine;
+    private final Deque<Command> waiting = new ArrayDeque<>();
+    private final Map<String, Command> underWay = new LinkedHashMap<>();
+
+    Commands(Engine engine) {
+        this.engine = engine;
+    }
+
+    CompletableFuture<Map<String, Object>> run(String subject, Map<String, Object> fields, boolean bound) {
+        Map<String, Object> all = new LinkedHashMap<>(fields);
+        all.put("to", List.of("postmaster"));
+        all.put("type", Message.CONTROL);
+        all.put("subject", subject);
+        all.put("content", "");
+        all.put("id", "c:" + UUID.randomUUID());
+        Command command = new Command(all, bound);
+        if (bound && !engine.isOpen()) {
+            command.answer.completeExceptionally(new LinkLost());
+        } else {
+            waiting.add(command);
+            pump();
+        }
+        return command.answer;
+    }
+
+    void pump() {
+        while (engine.isOpen() && !waiting.isEmpty() && underWay.size() < UNDER_WAY_MAX) {
+            Command command = waiting.remove();
+            Map<String, Object> message = new LinkedHashMap<>();
+            message.put("from", engine.address());
+            message.putAll(command.fields);
+            underWay.put((String) command.fields.get("id"), command);
+            engine.transmit(Json.write(message));
+        }
+    }
+
+    /** A `result`, or null for a message that answers no command of this client. */
+    boolean answered(Message result) {
+        Command command = underWay.remove(result.inReplyTo());
+        if (command == null) {
+            return false;
+        }
+        command.answer.complete(result.fields());
+        pump();
+        return true;
+    }
+
+    boolean rejected(Message rejection) {
+        Command command = underWay.remove(rejection.inReplyTo());
+        if (command == null) {
+            return false;
+        }
+        long retryAfterMs = rejection.number("retryAfter", -1);
+        if (retryAfterMs < 0) {
+            command.answer.completeExceptionally(Engine.rejection(rejection));
+            pump();
+            return true;
+        }
+        engine.loop.after(retryAfterMs, () -> again(command));
+        pump();
+        return true;
+    }
+
+    private void again(Command command) {
+        if (command.bound && !engine.isOpen()) {
+            command.answer.completeExceptionally(new LinkLost());
+        } else if (engine.isClosed()) {
+            command.answer.completeExceptionally(engine.closed());
+        } else {
+            waiting.add(command);
+            pump();
+        }
+    }
+
+    /** What was under way goes before what had not begun, in the old order. */
+    void linkLost() {
+        List<Command> all = new ArrayList<>(underWay.values());
+        all.addAll(waiting);
+        underWay.clear();
+        waiting.clear();
+        for (Command command : all) {
+            if (command.bound) {
+                command.answer.completeExceptionally(new LinkLost());
+            } else {
+                waiting.add(command);
+            }
+        }
+    }
+
+    void end(PostOfficeException why) {
+        linkLost();
+        List<Command> all = new ArrayList<>(waiting);
+        waiting.clear();
+        all.forEach(command -> command.answer.completeExceptionally(why));
+    }
+}

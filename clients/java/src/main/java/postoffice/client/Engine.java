@@ -1,0 +1,830 @@
+package postoffice.client;
+
+import java.io.IOException;
+import java.net.URI;
+import java.net.URLEncoder;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/**
+ * The life of a client: connects, stays connected, and hands what comes to whoever it concerns. Lives on the loop, but for
+ * {@link #send} and what is volatile.
+ */
+final class Engine implements Link.Owner {
+    private static final long CLOSE_MS = 2000; // for the server's answers and its close frame
+    private static final long SETTLE_MS = 5000; // for handlers that run when a client ends or starts over
+    private static final System.Logger LOG = System.getLogger("postoffice.client");
+
+    final Options options;
+    final Loop loop = new Loop();
+    final Commands commands = new Commands(this);
+    final Outbox outbox = new Outbox(this);
+    final Acks acks = new Acks(this);
+    final Inbox inbox = new Inbox(this);
+    final Subscriptions subscriptions = new Subscriptions(this);
+    final Requests requests = new Requests(this);
+    final Event<StateChange> stateChanged;
+    final Event<Welcome> welcomed;
+    final Event<String> replayed;
+    final Event<Gap> gaps;
+    final Event<Receipt> receipts;
+    final Event<Recalled> recalls;
+    final Event<Message> signals;
+    final Event<Message> handled;
+    final Event<Acknowledged> acknowledgements;
+    final Event<PostOfficeException> errors;
+    final List<Sending> left; // messages of an earlier process
+
+    private final ExecutorService ownWorkers;
+    private final Executor workers;
+    private final Storage storage;
+    private final Map<String, String> stored;
+    private final Remembered remembered;
+    private final Tokens tokens;
+    private final Backoff backoff;
+    private final Position position;
+    private final CompletableFuture<Welcome> connected = new CompletableFuture<>();
+    private final CompletableFuture<Void> ended = new CompletableFuture<>();
+    private final ThreadLocal<Boolean> isWorker = ThreadLocal.withInitial(() -> false);
+
+    private volatile State state = State.IDLE;
+    private volatile String address;
+    private volatile Welcome welcome;
+    private volatile long messageBytesMax;
+    private ClosedException closed;
+    private volatile Link link;
+    private String dialToken;
+    private String dialSince;
+    private int dial; // counts the attempts: what belongs to an earlier one is of no interest
+    private int attempts; // since the last session that stood
+    private int refusedTokens;
+    private boolean paused;
+    private boolean welcomedOnce;
+    private boolean closing;
+    private long goodbyeRetryMs;
+    private long startOverMs = -1; // the wait before the next attempt, when this client itself ends the connection
+    private long heardMs;
+    private long pingedMs = -1;
+    private Runnable atIdle; // what waits for the last handler
+    private Future<?> heart;
+    private Future<?> renewal;
+    private Future<?> next; // attempt
+
+    Engine(Options options) throws IOException {
+        this.options = options;
+        AtomicInteger number = new AtomicInteger();
+        ownWorkers = options.executor != null ? null : Executors.newCachedThreadPool(task -> {
+            Thread thread = new Thread(task, "postoffice-worker-" + number.incrementAndGet());
+            thread.setDaemon(true);
+            return thread;
+        });
+        Executor below = options.executor != null ? options.executor : ownWorkers;
+        workers = task -> offer(below, task);
+        Serial events = new Serial(workers);
+        stateChanged = new Event<>(events);
+        welcomed = new Event<>(events);
+        replayed = new Event<>(events);
+        gaps = new Event<>(events);
+        receipts = new Event<>(events);
+        recalls = new Event<>(events);
+        signals = new Event<>(events);
+        handled = new Event<>(events);
+        acknowledgements = new Event<>(events);
+        errors = new Event<>(events);
+        storage = options.storage;
+        stored = storage.all();
+        remembered = new Remembered(options.rememberIds, stored);
+        position = new Position(this, stored);
+        tokens = new Tokens(options, loop, workers);
+        backoff = new Backoff(options.minBackoffMs, options.maxBackoffMs);
+        address = options.address;
+        if (options.device == null) {
+            options.device = stored.get("device");
+        }
+        if (options.device == null) {
+            options.device = UUID.randomUUID().toString().substring(0, 18);
+            storage.write(Map.of("device", options.device));
+        }
+        left = outbox.load(stored);
+    }
+
+    private static void offer(Executor below, Runnable task) {
+        try {
+            below.execute(task);
+        } catch (RejectedExecutionException e) { // the client is closed: whoever asks now is answered at once
+            task.run();
+        }
+    }
+
+    // What others ask, on any thread.
+
+    State state() {
+        return state;
+    }
+
+    String address() {
+        return address;
+    }
+
+    Welcome welcome() {
+        return welcome;
+    }
+
+    boolean isOpen() {
+        return state == State.OPEN;
+    }
+
+    boolean isClosed() {
+        return state == State.CLOSED;
+    }
+
+    /** The largest message that the server takes; 0 while this is not known. */
+    long messageBytesMax() {
+        return messageBytesMax;
+    }
+
+    boolean isWorker() {
+        return isWorker.get();
+    }
+
+    Sending send(Letter letter, int type) {
+        Map<String, Object> envelope = letter.envelope(type, UUID.randomUUID().toString());
+        Sending sending = new Sending((String) envelope.get("id"));
+        loop.execute(() -> {
+            if (isClosed()) {
+                fail(sending, closed());
+            } else {
+                outbox.add(sending, envelope);
+            }
+        });
+        return sending;
+    }
+
+    /** Hands a signal to the socket; false when there is none, or much waits for it. */
+    boolean signal(Letter letter) {
+        Link to = link;
+        if (!isOpen() || to == null || to.waitingChars() > options.outboxBytes) {
+            return false;
+        }
+        Map<String, Object> message = new LinkedHashMap<>();
+        message.put("from", address);
+        message.putAll(letter.envelope(Message.SIGNAL, UUID.randomUUID().toString()));
+        String text = Json.write(message);
+        loop.execute(() -> transmit(text));
+        return true;
+    }
+
+    CompletableFuture<Welcome> connect() {
+        loop.execute(() -> {
+            if (state == State.IDLE) {
+                dial();
+            }
+        });
+        return connected;
+    }
+
+    /** Ends the wait before the next attempt. */
+    void hurry() {
+        loop.execute(() -> {
+            attempts = 0;
+            if (state == State.WAITING) {
+                dial();
+            }
+        });
+    }
+
+    CompletableFuture<Void> close() {
+        loop.execute(this::beginClose);
+        return ended;
+    }
+
+    // Settling what the application waits for: never on the loop, because the application's code may follow.
+
+    <T> void settle(CompletableFuture<T> future, T value) {
+        work(() -> future.complete(value));
+    }
+
+    void fail(CompletableFuture<?> future, Throwable why) {
+        work(() -> future.completeExceptionally(why));
+    }
+
+    /** The same future, for the application. */
+    <T> CompletableFuture<T> hand(CompletableFuture<T> inner) {
+        CompletableFuture<T> outer = new CompletableFuture<>();
+        inner.whenComplete((value, failure) -> {
+            if (failure == null) {
+                settle(outer, value);
+            } else {
+                fail(outer, failure instanceof java.util.concurrent.CompletionException ? failure.getCause() : failure);
+            }
+        });
+        return outer;
+    }
+
+    void work(Runnable task) {
+        workers.execute(() -> {
+            isWorker.set(true);
+            try {
+                task.run();
+            } finally {
+                isWorker.remove();
+            }
+        });
+    }
+
+    // Storage.
+
+    /** Writes changes; false when that failed, and the application has been told. */
+    boolean store(Map<String, String> changes) {
+        try {
+            storage.write(changes);
+            return true;
+        } catch (IOException e) {
+            error(new PostOfficeException("storage", "the storage takes nothing: " + e, e));
+            return false;
+        }
+    }
+
+    void force() {
+        try {
+            storage.force();
+        } catch (IOException e) {
+            error(new PostOfficeException("storage", "the storage does not reach the disk: " + e, e));
+        }
+    }
+
+    String kept(String key) {
+        return stored.get("kept/" + key);
+    }
+
+    boolean remembers(String key) {
+        return remembered.has(key);
+    }
+
+    /** The message and what its handler kept are one record. */
+    void remember(Message message) {
+        Map<String, String> changes = remembered.add(message.key());
+        message.kept().forEach((key, value) -> changes.put("kept/" + key, value));
+        store(changes);
+        if (handled.isHeard()) {
+            handled.tell(message);
+        }
+    }
+
+    // Connecting.
+
+    private void dial() {
+        int now = ++dial;
+        cancel(next);
+        change(State.CONNECTING, 0, "", null);
+        attempts++;
+        tokens.toConnect().whenComplete((token, failure) -> {
+            if (now != dial || state != State.CONNECTING) {
+                return;
+            }
+            if (failure == null) {
+                open(token);
+            } else if (Tokens.isPassing(failure)) {
+                error(new PostOfficeException("token", "no token: " + failure, failure));
+                waitFor(backoff.delayMs(attempts, 0), 0, "no token");
+            } else {
+                end(new ClosedException(Codes.TOKEN_REFUSED, "no token: " + failure.getMessage()));
+            }
+        });
+    }
+
+    private void open(String token) {
+        dialToken = token;
+        goodbyeRetryMs = 0;
+        startOverMs = -1;
+        paused = false;
+        Map<String, String> headers = new HashMap<>();
+        if (token != null) {
+            headers.put("Authorization", "Bearer " + token);
+        }
+        link = new Link(loop, this);
+        try {
+            link.open(options.http, target(), headers, Duration.ofMillis(options.heartbeatMs + options.heartbeatTimeoutMs));
+        } catch (IllegalArgumentException e) {
+            link = null;
+            end(new ClosedException(Codes.REQUEST_REFUSED, String.valueOf(e.getMessage())));
+        }
+    }
+
+    private URI target() {
+        Map<String, String> query = new LinkedHashMap<>();
+        if (options.address != null) {
+            query.put("clientID", options.address);
+        }
+        if (!options.device.isEmpty()) {
+            query.put("device", options.device);
+        }
+        dialSince = null;
+        if (!welcomedOnce && options.since != null) {
+            dialSince = options.since;
+            query.put("since", options.since);
+            if (options.epoch != null) {
+                query.put("epoch", options.epoch);
+            }
+        } else if (position.isKnown() && !position.isService()) {
+            dialSince = position.seq();
+            query.put("since", position.seq());
+            query.put("epoch", position.epoch());
+        }
+        StringBuilder url = new StringBuilder(options.url.toString());
+        char before = options.url.getRawQuery() == null ? '?' : '&';
+        for (Map.Entry<String, String> each : query.entrySet()) {
+            String value = URLEncoder.encode(each.getValue(), StandardCharsets.UTF_8).replace("+", "%20");
+            url.append(before).append(each.getKey()).append('=').append(value);
+            before = '&';
+        }
+        return URI.create(url.toString());
+    }
+
+    @Override
+    public void linkOpened(Link opened) {
+        if (opened != link) {
+            opened.fail("late");
+            return;
+        }
+        heardMs = Loop.nowMs();
+        pingedMs = -1;
+        cancel(heart);
+        heart = loop.after(options.heartbeatMs, this::beat);
+    }
+
+    /** Asks for a sign of life after a silence, and drops the connection when none comes. */
+    private void beat() {
+        if (link == null) {
+            return;
+        }
+        long now = Loop.nowMs();
+        long wait = options.heartbeatMs;
+        if (paused) {
+            link.pong();
+            heardMs = now;
+        } else if (pingedMs >= 0 && heardMs < pingedMs) {
+            if (now - pingedMs >= options.heartbeatTimeoutMs) {
+                link.fail("no sign of life for " + (now - heardMs) + " ms");
+                return;
+            }
+            wait = options.heartbeatTimeoutMs - (now - pingedMs);
+        } else if (now - heardMs >= options.heartbeatMs) {
+            pingedMs = now;
+            link.ping();
+            wait = options.heartbeatTimeoutMs;
+        } else {
+            wait = options.heartbeatMs - (now - heardMs);
+        }
+        heart = loop.after(Math.max(1, wait), this::beat);
+    }
+
+    @Override
+    public void linkPonged(Link from) {
+        if (from == link) {
+            heard();
+        }
+    }
+
+    private void heard() {
+        heardMs = Loop.nowMs();
+        pingedMs = -1;
+    }
+
+    // What the server says.
+
+    @Override
+    public void linkSaid(Link from, String text) {
+        if (from != link) {
+            return;
+        }
+        heard();
+        try {
+            Message message = new Message(this, Message.map(Json.parse(text)), address);
+            if (message.from().equals("postmaster") && message.type() == Message.CONTROL) {
+                obey(message);
+            } else {
+                arrived(message);
+            }
+        } catch (IllegalArgumentException e) {
+            error(new PostOfficeException("protocol", "the server said what this client cannot read: " + e.getMessage(), e));
+        }
+        paused = true;
+        readOn();
+    }
+
+    private void arrived(Message message) {
+        if (message.type() == Message.SIGNAL) {
+            inbox.signalled(message);
+            return;
+        }
+        boolean acknowledged = message.seq() != null && (message.group() == null || subscriptions.has(message.group()));
+        inbox.arrived(message, acknowledged ? acks.arrived(message.group(), message.seq()) : null);
+    }
+
+    /** The next message is asked for, unless many wait for the application already. */
+    void readOn() {
+        if (paused && link != null && inbox.waiting() < options.maxWaiting) {
+            paused = false;
+            link.more();
+        }
+    }
+
+    private void obey(Message word) {
+        switch (word.subject()) {
+            case "welcome":
+                welcome(word);
+                break;
+            case "replayed":
+                replayed(word);
+                break;
+            case "accepted":
+                outbox.accepted(word);
+                break;
+            case "rejected":
+                if (!outbox.rejected(word) && !commands.rejected(word)) {
+                    error(rejection(word));
+                }
+                break;
+            case "result":
+                commands.answered(word);
+                break;
+            case "goodbye":
+                goodbyeRetryMs = word.number("retryAfter", 0);
+                break;
+            default: // a later version of the protocol
+                break;
+        }
+    }
+
+    static RejectedException rejection(Message word) {
+        return new RejectedException(word.text("code", "internal"), word.text("message", ""), word.text("field", null),
+                word.inReplyTo(), Message.refusals(word.fields().get("refused")));
+    }
+
+    private void welcome(Message word) {
+        Welcome said = new Welcome(word.fields());
+        boolean again = state == State.OPEN;
+        if (again && welcome.epoch().isEmpty() && dialSince != null && !dialSince.equals(said.cursor()) && !said.service()) {
+            inbox.stop();
+            startOver(0); // a server that could not look into the mailbox has not remembered from where this client wanted to read
+            startOverMs = 0;
+            return;
+        }
+        if (!position.isOf(said.address())) {
+            end(new ClosedException(Codes.REQUEST_REFUSED, "the storage is that of " + position.address()));
+            return;
+        }
+        boolean changed = position.welcome(said, again);
+        welcome = said;
+        address = said.address();
+        messageBytesMax = said.messageBytes();
+        if (!again) {
+            stand();
+        }
+        welcomed.tell(said);
+        if (!said.recovered()) {
+            gaps.tell(new Gap(null, changed));
+        }
+    }
+
+    /** A session has begun. */
+    private void stand() {
+        tokens.use(dialToken, 0);
+        planRenewal();
+        refusedTokens = 0;
+        welcomedOnce = true;
+        change(State.OPEN, 0, "", null);
+        settle(connected, welcome);
+        inbox.linkOpened();
+        subscriptions.linkOpened();
+        commands.pump();
+        outbox.pump();
+    }
+
+    private void replayed(Message word) {
+        List<String> groups = word.tags();
+        if (Boolean.FALSE.equals(word.fields().get("recovered"))) {
+            groups.forEach(group -> subscriptions.gap(group, position.epoch()));
+        }
+        if (groups.isEmpty()) {
+            attempts = 0;
+        }
+        replayed.tell(groups.isEmpty() ? null : groups.get(0));
+    }
+
+    void tellGap(Gap gap) {
+        gaps.tell(gap);
+    }
+
+    void tellSignal(Message signal, Runnable then) {
+        signals.tell(signal, () -> loop.execute(then));
+    }
+
+    /** A receipt about a message of this client's, or its sender's word that a mail is taken back. */
+    void tellReceipt(Message message, Runnable then) {
+        int what = (int) message.number("state", 0);
+        Sending sending = outbox.receiptOf(message.inReplyTo());
+        Runnable after = () -> loop.execute(then);
+        if (what == 4 && sending == null) {
+            recalls.tell(new Recalled(message.from(), message.inReplyTo()), after);
+            return;
+        }
+        Receipt receipt = new Receipt(message.inReplyTo(), message.from(), what);
+        receipts.tell(receipt, () -> {
+            if (sending != null) {
+                sending.told(receipt);
+            }
+            after.run();
+        });
+    }
+
+    boolean answersRequest(Message message) {
+        return requests.answered(message);
+    }
+
+    // What leaves.
+
+    void transmit(String text) {
+        if (isOpen() && link != null) {
+            link.send(text);
+        }
+    }
+
+    CompletableFuture<Map<String, Object>> ack(String log, String seq) {
+        Map<String, Object> fields = new HashMap<>();
+        fields.put("references", seq);
+        if (log != null) {
+            fields.put("tags", List.of(log));
+        }
+        return commands.run("ack", fields, true);
+    }
+
+    void acknowledged(Acknowledged ack) {
+        if (ack.log() == null) {
+            position.acknowledged(ack);
+        } else {
+            subscriptions.acknowledged(ack);
+        }
+        acknowledgements.tell(ack);
+    }
+
+    // Tokens.
+
+    private void planRenewal() {
+        cancel(renewal);
+        long after = tokens.renewAfterMs();
+        if (after != TokenLife.UNKNOWN) {
+            renewal = loop.after(after, this::renew);
+        }
+    }
+
+    private void renew() {
+        int of = dial;
+        if (!isOpen()) {
+            return;
+        }
+        tokens.fetch().thenCompose(token -> {
+            CompletableFuture<Map<String, Object>> result = commands.run("renew", Map.of("token", token), true);
+            return result.thenAccept(answer -> renewed(of, token, answer));
+        }).whenComplete((done, failure) -> {
+            if (of != dial || !isOpen()) {
+                return;
+            }
+            if (failure != null) {
+                error(new PostOfficeException("token", "the token could not be renewed: " + failure.getMessage(), failure));
+            }
+            planRenewal();
+        });
+    }
+
+    private void renewed(int of, String token, Map<String, Object> answer) {
+        if (of == dial) {
+            Object expiresAt = answer.get("expiresAt");
+            tokens.use(token, expiresAt instanceof Number ? ((Number) expiresAt).longValue() : 0);
+            dialToken = token;
+            subscriptions.lost(Message.texts(answer.get("unsubscribed")));
+        }
+    }
+
+    // The end of a connection.
+
+    @Override
+    public void linkEnded(Link from, Link.End end) {
+        if (from != link) {
+            return;
+        }
+        link = null;
+        dial++;
+        cancel(heart);
+        cancel(renewal);
+        boolean stood = state == State.OPEN;
+        if (stood) {
+            state = State.CONNECTING; // nobody sends from here on
+        }
+        outbox.linkLost();
+        commands.linkLost();
+        acks.linkLost();
+        inbox.linkLost(position.isService());
+        if (closing) {
+            end(new ClosedException(Codes.NORMAL, ""));
+        } else if (startOverMs >= 0) {
+            waitFor(startOverMs, 0, "starts over");
+        } else {
+            decide(end);
+        }
+    }
+
+    private void decide(Link.End end) {
+        if (end.code == Codes.TOO_LARGE) {
+            outbox.tooLarge();
+        }
+        switch (Codes.after(end.code)) {
+            case END:
+                end(new ClosedException(end.code, end.reason));
+                break;
+            case NEW_TOKEN:
+                newToken(end);
+                break;
+            default:
+                waitFor(backoff.delayMs(Math.max(0, attempts - 1), Math.max(goodbyeRetryMs, end.retryAfterMs)), end.code, end.reason);
+                break;
+        }
+    }
+
+    private void newToken(Link.End end) {
+        if (options.tokens == null || options.tokensAreOne) {
+            end(new ClosedException(end.code, end.reason));
+            return;
+        }
+        tokens.use(dialToken, 0);
+        if (end.code == Codes.TOKEN_REFUSED) {
+            tokens.refuse();
+        } else {
+            tokens.use(null, 0);
+        }
+        // The first new token is tried at once; when that is refused too, something else is wrong.
+        waitFor(refusedTokens++ == 0 ? 0 : backoff.delayMs(refusedTokens, 0), end.code, end.reason);
+    }
+
+    private void waitFor(long delayMs, int code, String reason) {
+        change(State.WAITING, code, reason, Instant.now().plusMillis(delayMs));
+        cancel(next);
+        next = loop.after(delayMs, () -> {
+            if (state == State.WAITING) {
+                dial();
+            }
+        });
+    }
+
+    /** Ends the connection, because messages have to come again; the next one begins after a wait. */
+    void startOver(int failures) {
+        if (link == null || startOverMs >= 0) {
+            return;
+        }
+        startOverMs = backoff.delayMs(failures, 0);
+        whenIdle(Math.max(startOverMs, options.minBackoffMs), () -> {
+            acks.flush();
+            leave();
+        });
+    }
+
+    /** Runs a task when no handler runs, or after some time; not at all when the connection ends before. */
+    private void whenIdle(long mostMs, Runnable task) {
+        Link of = link;
+        atIdle = () -> {
+            atIdle = null;
+            if (of == link) {
+                task.run();
+            }
+        };
+        Runnable planned = atIdle;
+        loop.after(mostMs, () -> {
+            if (atIdle == planned) {
+                planned.run();
+            }
+        });
+        handlerEnded();
+    }
+
+    void handlerEnded() {
+        if (atIdle != null && inbox.isIdle()) {
+            atIdle.run();
+        }
+        closeIfDone();
+    }
+
+    private void leave() {
+        Link of = link;
+        if (of != null) {
+            of.close();
+            loop.after(CLOSE_MS, () -> {
+                if (of == link) {
+                    of.fail("the server did not close");
+                }
+            });
+        }
+    }
+
+    // The end of the client.
+
+    private void beginClose() {
+        if (closing || isClosed()) {
+            return;
+        }
+        closing = true;
+        inbox.stop();
+        if (link == null || !isOpen()) {
+            if (link != null) {
+                link.fail("closed");
+            } else {
+                end(new ClosedException(Codes.NORMAL, ""));
+            }
+            return;
+        }
+        whenIdle(SETTLE_MS, () -> {
+            acks.flush();
+            loop.after(CLOSE_MS, this::leave);
+            closeIfDone();
+        });
+    }
+
+    /** When the last acknowledgement is answered, a client that closes has nothing to wait for. */
+    void closeIfDone() {
+        if (closing && atIdle == null && link != null && inbox.isIdle() && acks.isSettled()) {
+            leave();
+        }
+    }
+
+    private void end(ClosedException why) {
+        Link last = link;
+        link = null;
+        dial++;
+        closed = why;
+        cancel(heart);
+        cancel(renewal);
+        cancel(next);
+        change(State.CLOSED, why.closeCode(), why.getMessage(), null);
+        if (last != null) {
+            last.fail("closed");
+        }
+        outbox.end(why);
+        commands.end(why);
+        requests.end(why);
+        inbox.end();
+        fail(connected, why);
+        try {
+            storage.force();
+            storage.close();
+        } catch (IOException e) {
+            LOG.log(System.Logger.Level.WARNING, "the storage did not close", e);
+        }
+        work(() -> ended.complete(null));
+        if (ownWorkers != null) {
+            ownWorkers.shutdown();
+        }
+        loop.stop();
+    }
+
+    ClosedException closed() {
+        ClosedException why = closed;
+        return why != null ? why : new ClosedException(Codes.NORMAL, "");
+    }
+
+    private void change(State to, int code, String reason, Instant until) {
+        state = to;
+        stateChanged.tell(new StateChange(to, code, reason, until));
+    }
+
+    /** Tells what nobody waits for; when nobody listens either, the log is told. */
+    void error(PostOfficeException what) {
+        if (errors.isHeard()) {
+            errors.tell(what);
+        } else {
+            LOG.log(System.Logger.Level.WARNING, what.getMessage(), what);
+        }
+    }
+
+    private static void cancel(Future<?> planned) {
+        if (planned != null) {
+            planned.cancel(false);
+        }
+    }
+
+    Stats stats() {
+        return new Stats(state, outbox.count(), inbox.waiting(), inbox.handled(), position.acknowledged(), attempts);
+    }
+}
