@@ -166,8 +166,9 @@ class Watch(threading.Thread):
         self.attackers = []
         self.ending = threading.Event()
 
-    def used(self):
-        return self.client.info("memory")["used_memory"] / MIB
+    @staticmethod
+    def used(client):
+        return client.info("memory")["used_memory"] / MIB
 
     def run(self):
         while not self.ending.wait(0.05):
@@ -176,12 +177,12 @@ class Watch(threading.Thread):
                 self.worker_mib = max(self.worker_mib, private_mib(pid) - self.idle[pid])
             self.note("Redis", private_mib(self.redis.process.pid), self.redis.process.pid)
             try:
-                self.redis_mib = max(self.redis_mib, self.used() - self.redis_idle)
+                self.redis_mib = max(self.redis_mib, self.used(self.client) - self.redis_idle)
             except redis_client.RedisError:
                 self.redis_mib = max(self.redis_mib, private_mib(self.redis.process.pid) - self.redis_rss_idle)
 
     def begin(self):
-        self.redis_idle, self.redis_rss_idle = self.used(), private_mib(self.redis.process.pid)
+        self.redis_idle, self.redis_rss_idle = self.used(self.redis.client()), private_mib(self.redis.process.pid)
         self.start()
 
     def note(self, who, mib, pid):
@@ -266,7 +267,7 @@ async def measure(row, server, redis, result, quiet_s):
     await asyncio.gather(*(pair.write(quiet_s, "before") for pair in pairs.values()))
     workers = server.worker_pids()
     usage = Usage({**{f"worker {slot}": workers[slot] for slot in sorted(workers)}, "Redis": redis.process.pid,
-                   "the pairs": os.getpid()}, watch.client)
+                   "the pairs": os.getpid()}, redis.client())
     watch.attackers = await asyncio.to_thread(attack, row, server, result.seconds)
     try:
         await asyncio.gather(*(pair.write(result.seconds, "under") for pair in pairs.values()))

@@ -69,7 +69,7 @@ def begin(target, **query):
             line = dial(target, **query)
             if not line:
                 return None
-            line.socket.settimeout(5)
+            line.socket.settimeout(60)
             if line.answer().status != 101:
                 return None
             welcome = json.loads(line.message())

@@ -29,7 +29,7 @@ are counted (`unordered`) and left out of the comparison of order.
 
 The server confirms an acknowledgement when the acknowledgement is on its way to Redis. So an acknowledgement may be
 forgotten around an absence of Redis, or when its worker is killed at about that time; and a connection that begins
-within three seconds need not know the acknowledgement yet. A copy for the sender's other devices has no answer, and may
+within six seconds need not know the acknowledgement yet. A copy for the sender's other devices has no answer, and may
 be stored only when the message is sent again.
 """
 
@@ -39,7 +39,8 @@ import json
 import sys
 
 TROUBLE_BEFORE_S, TROUBLE_AFTER_S = 1, 5  # around an absence of Redis
-UNSURE_ACK_S = 3  # the time that a busy Redis may take to store a cursor
+UNSURE_ACK_S = 6  # the time that a busy Redis may take to store a cursor: an open can take four seconds then
+LATE_S = 3  # so much later a busy client may write an answer into its journal
 
 
 def place(seq):
@@ -151,7 +152,7 @@ class Checker:
         this.connection = Connection(number, since)
         while this.acks and this.acks[0][1] < at - UNSURE_ACK_S:
             where, when, worker = this.acks.popleft()
-            if where > this.acked and not any(abs(killed - when) <= UNSURE_ACK_S for killed in self.kills[worker]):
+            if where > this.acked and not any(-LATE_S <= killed - when <= UNSURE_ACK_S for killed in self.kills[worker]):
                 this.acked, this.acked_at = where, when
         self.counts["connections"] += 1
 

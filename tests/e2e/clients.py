@@ -25,7 +25,7 @@ _open_sockets = []
 
 def run(coroutine, deadline=None):
     """Runs one coroutine to its end; a test that hangs fails instead."""
-    limit = deadline or (600 if harness.SANITIZED else 180)
+    limit = deadline or 600
 
     async def limited():
         try:

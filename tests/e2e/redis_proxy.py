@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 
+import redis as redis_client
+
 
 class Proxy:
     """Listens on a unix socket and passes all bytes on. Each chunk of answers waits `delay_s`. When
@@ -24,6 +26,10 @@ class Proxy:
         self.open = set()
         self.accepting = threading.Thread(target=self._accept, daemon=True)
         self.accepting.start()
+
+    def client(self):
+        """The test's own connection, past the proxy."""
+        return redis_client.Redis(unix_socket_path=self.target)
 
     def _accept(self):
         while True:

@@ -311,7 +311,7 @@ def test_a_stopped_worker_costs_a_listing_its_patience_and_nothing_else(server):
     os.kill(stopped, signal.SIGSTOP)
     try:
         with Admin(post) as clerk:
-            assert clerk.get("/api/v1/sessions").json()["workersMissing"] == 1
+            wait_until(lambda: clerk.get("/api/v1/sessions").json()["workersMissing"] == 1, "the other one answers")
             wait_until(lambda: "view-stale" in clerk.get("/health/ready").json()["reasons"], "the view is stale")
     finally:
         os.kill(stopped, signal.SIGCONT)
@@ -321,7 +321,7 @@ def test_a_stopped_worker_costs_a_listing_its_patience_and_nothing_else(server):
 
 
 def test_a_clerk_that_dies_or_hangs_is_replaced_and_nobody_who_chats_notices(server):
-    post = server(1, {**admin.config(), "watchdog": {"seconds": 2}})
+    post = server(1, {**admin.config(), "watchdog": {"seconds": 5}})
 
     async def talk():
         alice, bob = await clients.PythonClient.open(post, "alice"), await clients.PythonClient.open(post, "bob")
@@ -338,7 +338,7 @@ def test_a_clerk_that_dies_or_hangs_is_replaced_and_nobody_who_chats_notices(ser
                     return False
             await clients.eventually(replaced, "another clerk runs")
             with Admin(post) as clerk:
-                assert clerk.get("/health/ready").status == 200
+                wait_until(lambda: clerk.get("/health/ready").status == 200, "the clerk knows that all is well")
         assert post.total("sessions_closed") == 0
         await alice.close()
         await bob.close()

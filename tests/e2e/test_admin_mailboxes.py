@@ -314,7 +314,7 @@ def test_without_redis_the_answer_is_503_with_the_reason(server_with_own_redis, 
 
 
 def test_a_redis_that_does_not_answer_costs_a_call_its_time_and_no_more(server_with_own_redis, own_redis):
-    post = server_with_own_redis(1, {**admin.config(), "redis": {"commandTimeoutMs": 500}})
+    post = server_with_own_redis(1, {**admin.config(), **harness.FAST})
     with Clerk(post) as clerk:
         fill(clerk, "alice", 1)
         own_redis.pause()

@@ -146,9 +146,9 @@ def turned_out(raw):
 def test_clients_that_turn_each_other_out_have_a_floor(server, devices, most):
     """Tabs of one device, or more devices than sessions.perAddress, that all come back at once."""
     post = server(2)
-    end = time.monotonic() + 3
+    begun = time.monotonic()
     token, inside, refused = post.token("tabs"), {}, 0
-    while time.monotonic() < end:
+    while time.monotonic() < begun + 3 or refused <= 20:
         for number in range(max(devices, 2)):
             if number in inside:
                 if not turned_out(inside[number]):
@@ -163,8 +163,9 @@ def test_clients_that_turn_each_other_out_have_a_floor(server, devices, most):
                 assert answer.status == 429 and int(answer.headers["retry-after"]) >= 1
                 refused += 1
                 raw.socket.close()
-    assert post.total("replaced") <= 2 * (most + 4), "on each of two workers: a few at once, then one a second"
-    assert refused == post.total("handshake_429") > 20
+    seconds = time.monotonic() - begun
+    assert post.total("replaced") <= 2 * (most + 1 + seconds), "on each of two workers: a few at once, then one a second"
+    assert refused == post.total("handshake_429")
     for raw in inside.values():
         raw.socket.close()
 

@@ -20,7 +20,7 @@ import clients
 import harness
 from clients import PythonClient, eventually, run
 
-QUICK = {"redis": {"reconnectMinMs": 20, "reconnectMaxMs": 200, "commandTimeoutMs": 500}}
+QUICK = harness.FAST
 ROOT = os.geteuid() == 0
 
 
@@ -133,7 +133,7 @@ def test_ctrl_c_ends_the_redis_last_and_leaves_its_file_whole(embedded):
     family = post.processes()
     post.process.send_signal(signal.SIGINT)  # a terminal sends it to the whole group
     assert post.process.wait(harness.DEADLINE) == 0
-    assert not psutil.wait_procs(family, timeout=1)[1]
+    assert not psutil.wait_procs(family, timeout=harness.DEADLINE)[1]
     log = post.log()
     assert log.rindex("event=worker_exited") < log.index("Received SIGTERM") < log.index("event=server_stopped clean=yes")
     assert not (folder_of(post) / "redis.sock").exists() and not (folder_of(post) / "master.pid").exists()
@@ -183,7 +183,8 @@ def test_a_killed_redis_is_started_again_and_nothing_accepted_is_lost(embedded, 
             await eventually(lambda: has_written(post), "the kernel has what was accepted")
             os.kill(before, signal.SIGKILL)
             sent += [await accepted(alice, "bob", "x") for _ in range(20)]
-            assert is_there_again(post, before) and storage(post)["restarts"] == round_ + 1
+            await eventually(lambda b=before: is_there_again(post, b), "the master knows that it is there again")
+            assert storage(post)["restarts"] == round_ + 1
         await alice.close()
         await read_all(post, sent)
 

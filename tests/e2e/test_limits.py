@@ -54,7 +54,7 @@ def test_connections_of_one_origin_address_are_limited_across_workers(server, wo
 
 
 def test_who_sends_too_fast_is_told_when_to_go_on(server):
-    post = server(1, {"limits": {"messagesPerSecond": 5, "burst": 10}})
+    post = server(1, {"limits": {"messagesPerSecond": 1, "burst": 10}})
 
     async def scene():
         alice = await PythonClient.open(post, "alice")
@@ -185,7 +185,7 @@ def test_past_the_sessions_of_an_address_the_oldest_gives_way(server, workers):
 
 
 def test_a_silent_peer_is_pinged_and_then_closed_as_dead(server):
-    post = server(1, {"limits": {"pingSeconds": 1, "pongSeconds": 1}})
+    post = server(1, {"limits": {"pingSeconds": 1, "pongSeconds": 5}})
     lively, dead = upgrade(post, "lively"), upgrade(post, "dead")
     lively.message(), dead.message()
     opcode, payload = lively.control()

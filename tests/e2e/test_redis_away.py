@@ -10,7 +10,7 @@ import pytest
 import harness
 from clients import PythonClient, eventually, open_on, run
 
-FAST = {"redis": {"reconnectMinMs": 50, "reconnectMaxMs": 500, "commandTimeoutMs": 500}}
+FAST = harness.FAST
 
 
 async def three(post):

@@ -15,7 +15,7 @@ import harness
 from clients import PythonClient, eventually, open_on, run
 from redis_proxy import Proxy
 
-FAST = {"redis": {"reconnectMinMs": 20, "reconnectMaxMs": 200, "commandTimeoutMs": 500}}
+FAST = {"redis": dict(harness.FAST["redis"])}
 # How long Redis hangs; POSTOFFICE_COMMAND_TIMEOUT_MS=5000 is the default of redis.commandTimeoutMs.
 HANG_S = float(os.environ.get("POSTOFFICE_HANG_SECONDS", "30"))
 if "POSTOFFICE_COMMAND_TIMEOUT_MS" in os.environ:

@@ -18,7 +18,7 @@ def warnings(post):
 def test_an_evicting_redis_that_keeps_nothing_on_disk_is_warned_of(server_with_own_redis, own_redis):
     own_redis.client().config_set("maxmemory-policy", "allkeys-lru")
     post = server_with_own_redis(1)
-    assert sorted(warnings(post)) == [("appendonly", "no"), ("maxmemory-policy", "allkeys-lru")]
+    harness.wait_until(lambda: sorted(warnings(post)) == [("appendonly", "no"), ("maxmemory-policy", "allkeys-lru")], "both are told")
     own_redis.client().script_flush()  # prepares again: the same words are not said again
     post.reload(limits={"messageBytes": 70000})
     time.sleep(1.5)

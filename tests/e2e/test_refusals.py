@@ -121,7 +121,7 @@ def test_too_many_of_an_address_and_those_that_turn_each_other_out_come_later(se
 
 
 def test_a_draining_server_says_so(server):
-    post = server(1, {"shutdown": {"seconds": 20}})
+    post = server(1, {"shutdown": {"seconds": 600}})
     stubborn = Raw(post.port)
     stubborn.send(request(token=post.token("alice")))
     assert stubborn.answer().status == 101  # and never answers the close frame

@@ -8,6 +8,8 @@ import pytest
 from clients import PythonClient, eventually, run
 
 MEGABYTE = "x" * 700_000  # in Base64 nearly limits.messageBytes
+# Redis stands still for as long as a busy machine needs to send the pile.
+PATIENT = {"redis": {"commandTimeoutMs": 60000}}
 SHARE = 20  # letters of one address on their way to Redis: docs/operations.md, turns_waited
 
 
@@ -28,7 +30,7 @@ async def held(server, redis, sender, *sends):
 @pytest.mark.parametrize("content", ["", MEGABYTE], ids=["empty", "1 MB"])
 def test_a_neighbours_letter_is_stored_before_the_pile_is(server, redis, content):
     async def check():
-        one = server(workers=1)
+        one = server(workers=1, config=PATIENT)
         mallory = await PythonClient.open(one, "mallory")
         ann, bob = [await PythonClient.open(one, name) for name in ("ann", "bob")]
         crowd = [f"nobody{number}" for number in range(1000)]
@@ -55,7 +57,7 @@ def test_a_neighbours_letter_is_stored_before_the_pile_is(server, redis, content
 
 def test_letters_of_one_sender_stay_in_order_and_are_all_stored(server, redis):
     async def check():
-        one = server(workers=1)
+        one = server(workers=1, config=PATIENT)
         mallory = await PythonClient.open(one, "mallory")
         await mallory.send("last", "the first", type=1, id="first")
         await mallory.said("accepted")
@@ -76,7 +78,7 @@ def test_letters_of_one_sender_stay_in_order_and_are_all_stored(server, redis):
 
 def test_a_recall_finds_the_letters_that_still_wait(server, redis):
     async def check():
-        one = server(workers=1)
+        one = server(workers=1, config=PATIENT)
         mallory = await PythonClient.open(one, "mallory")
         await mallory.send("last", "the first", type=1, id="first")
         await mallory.said("accepted")
@@ -94,7 +96,7 @@ def test_letters_that_wait_are_refused_when_redis_goes(server_with_own_redis, ow
     redis = own_redis
 
     async def check():
-        one = server_with_own_redis(workers=1)
+        one = server_with_own_redis(workers=1, config=PATIENT)
         mallory = await PythonClient.open(one, "mallory")
         await mallory.send("last", "the first", type=1, id="first")
         await mallory.said("accepted")

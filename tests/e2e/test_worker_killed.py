@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import socket
-import time
 
 import pytest
 
@@ -66,7 +65,7 @@ def test_killing_a_random_worker_ten_times_touches_nobody_else(server, workers):
             probe.setblocking(False)
             try:
                 await asyncio.wait_for(
-                    asyncio.get_running_loop().sock_connect(probe, ("127.0.0.1", post.port)), 5)
+                    asyncio.get_running_loop().sock_connect(probe, ("127.0.0.1", post.port)), harness.DEADLINE)
             except (OSError, asyncio.TimeoutError) as error:
                 refused.append(error)
             finally:
@@ -91,10 +90,7 @@ def test_killing_a_random_worker_ten_times_touches_nobody_else(server, workers):
                 watcher = await open_on(post, (slot + 1) % workers, "watcher", PythonClient.open)
                 victim = await open_on(post, slot, "victim", PythonClient.open)
                 os.kill(rows[slot]["pid"], signal.SIGKILL)
-                killed_at = time.monotonic()
-                await eventually(lambda: gone(post, slot, rows[slot]["pid"]), "the dead one's sessions are gone",
-                                 5 if harness.SANITIZED else 1.5)
-                assert time.monotonic() - killed_at < (5 if harness.SANITIZED else 1.5)
+                await eventually(lambda: gone(post, slot, rows[slot]["pid"]), "the dead one's sessions are gone")
                 _, code = await victim.closed()
                 assert code in (1006, None)
                 online = (await watcher.order("presence", tags=["victim", "watcher"]))["online"]
@@ -149,7 +145,7 @@ def test_sessions_on_living_workers_stay_open_and_in_order(server, workers):
 
 def test_a_worker_that_hangs_is_replaced(server):
     """SIGSTOP stands for an endless loop: the heartbeat stops and the master notices."""
-    post = server(2, {"watchdog": {"seconds": 2}})
+    post = server(2, {"watchdog": {"seconds": 5}})
     pid = post.worker_pids()[0]
     os.kill(pid, signal.SIGSTOP)
     harness.wait_until(lambda: post.worker_pids().get(0) not in (None, pid), "the hanging worker is replaced")

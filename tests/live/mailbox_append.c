@@ -36,7 +36,8 @@ static void test_one_turn(void)
     append_as(0, "turn-wrong1", "t1", "t1");
     append_as(0, "turn1", "t1", "elsewhere");
     append_as(0, "turn", "t3", "t3");
-    check(wait_for(all_answered, 5000) && calls_of("evalsha") <= 3, "a turn's letters go together");
+    check(wait_for(all_answered, WAIT_MS) && calls_of("evalsha") <= 3,
+          "a turn's letters go together");
     check(sent[1].outcome == MAILBOX_UNAVAILABLE && sent[4].outcome == MAILBOX_UNAVAILABLE &&
               redis_do("EXISTS po:{turn-wrong1}:box") == 0,
           "… those that meet a wrong type are not stored");
@@ -55,7 +56,7 @@ static void test_one_turn(void)
     redis_do("CONFIG SET maxmemory 1");
     letters_reset();
     append_many(0, "turn-oom", 3);
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_UNAVAILABLE) &&
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_UNAVAILABLE) &&
               redis_do("EXISTS po:{turn-oom}:box po:{turn-oom}:ids") == 0,
           "out of memory: none of them is stored");
     redis_do("CONFIG SET maxmemory 0");
@@ -77,7 +78,7 @@ static void test_run(void)
     append_as(0, "run", "r1", "r1");
     sender = "ann";
     append_as(0, "run", "r3", "r3");
-    check(wait_for(all_answered, 5000) && calls_of("hmget") == 1, "a run is asked about once");
+    check(wait_for(all_answered, WAIT_MS) && calls_of("hmget") == 1, "a run is asked about once");
     check(sent[2].outcome == MAILBOX_REPEATED && seq_compare(sent[2].seq, sent[0].seq) == 0 &&
               sent[4].outcome == MAILBOX_REPEATED && seq_compare(sent[4].seq, sent[3].seq) == 0,
           "… its repetitions are found, of each sender");
@@ -95,7 +96,7 @@ static void test_run(void)
     mailbox_configure(workers[0].mailbox, &config);
     letters_reset();
     append_many(0, "run", 4);
-    check(wait_for(all_answered, 5000) && sent[1].outcome == MAILBOX_STORED &&
+    check(wait_for(all_answered, WAIT_MS) && sent[1].outcome == MAILBOX_STORED &&
               sent[2].outcome == MAILBOX_FULL && sent[3].outcome == MAILBOX_FULL &&
               redis_do("XLEN po:{run}:box") == 6,
           "a full mailbox refuses the rest of a run");
@@ -151,7 +152,7 @@ static void test_a_connection_that_never_rests(void)
     endless_left = 3000;
     for (unsigned i = 0; i < 128 && endless_append(); i++)
         endless_left--;
-    check(wait_for(endless_is_over, 60000) && endless_bytes < 64 << 20,
+    check(wait_for(endless_is_over, WAIT_MS) && endless_bytes < 64 << 20,
           "190 MiB pass without a pause, and are not kept");
     config.mailbox.messages_max = 100000;
     mailbox_configure(workers[0].mailbox, &config);
@@ -164,7 +165,7 @@ static void test_retention(void)
     mailbox_take_counts(workers[0].mailbox);
     letters_reset();
     append_many(0, "small", 250);
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED), "a full mailbox takes more");
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED), "a full mailbox takes more");
     check(redis_do("XLEN po:{small}:box") == 100, "and keeps as many as it may");
     check(mailbox_take_counts(workers[0].mailbox).trimmed == 150, "the others are counted");
     check(open_now(0, "small", "d") && seq_compare(opened.lost, sent[149].seq) == 0,
@@ -198,9 +199,9 @@ static void test_two_workers(void)
         append_many(0, "pair", 100);
         append_many(1, "pair", 100);
         wanted = sent_count - 150;
-        wait_for(some_answered, 5000);
+        wait_for(some_answered, WAIT_MS);
     }
-    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED), "two workers, one mailbox");
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED), "two workers, one mailbox");
     unsigned chained = 0;
     check(read_all(1, "pair") == sent_count, "all are there");
     for (unsigned i = 0; i < sent_count; i++) {

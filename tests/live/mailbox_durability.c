@@ -92,21 +92,21 @@ static void test_replica(void)
     check(redis_says("INFO replication", "state=online"), "a replica has come");
     config.mailbox.replica_timeout_ms = 2000;
     remake(durability);
-    wait_for(all_up, 5000);
+    wait_for(all_up, WAIT_MS);
     letters_reset();
     append_many(0, "copied", 100);
-    check(wait_for(all_answered, 10000) && all_are(MAILBOX_STORED) &&
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED) &&
               replica_len(path, "po:{copied}:box") == 100,
           "replica: what is accepted the replica has");
     kill(replica, SIGSTOP);
     letters_reset();
     append_many(0, "uncopied", 10);
-    check(wait_for(all_answered, 10000) && all_are(MAILBOX_UNAVAILABLE),
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_UNAVAILABLE),
           "replica: one that is stopped: not promised");
     kill(replica, SIGCONT);
     letters_reset();
     append_many(0, "uncopied", 10);
-    check(wait_for(all_answered, 10000) && all_are(MAILBOX_REPEATED) &&
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_REPEATED) &&
               replica_len(path, "po:{uncopied}:box") == 10,
           "… goes on: sent again, they were there, and now the replica has them");
     kill(replica, SIGKILL);
@@ -119,35 +119,35 @@ static void test_durability(void)
     static char fsync[] = "fsync", replica[] = "replica", memory[] = "memory";
 
     remake(fsync);
-    check(wait_for(all_up, 5000) && append_one("fs", "x", MAILBOX_STORED),
+    check(wait_for(all_up, WAIT_MS) && append_one("fs", "x", MAILBOX_STORED),
           "fsync: Redis is set so");
     redis_do("CONFIG SET appendfsync everysec");
     remake(fsync);
-    check(wait_for(has_fault, 5000) && !mailbox_is_up(workers[0].mailbox) &&
+    check(wait_for(has_fault, WAIT_MS) && !mailbox_is_up(workers[0].mailbox) &&
               append_as(0, "fs", "y", "y") == ERR_DOWN,
           "fsync: Redis is not set so");
     redis_do("CONFIG SET appendfsync always");
-    check(wait_for(all_up, 5000) && !has_fault(), "and is then");
+    check(wait_for(all_up, WAIT_MS) && !has_fault(), "and is then");
     config.mailbox.replica_timeout_ms = 50;
     remake(replica);
-    check(wait_for(all_up, 5000) && append_one("rep", "x", MAILBOX_UNAVAILABLE),
+    check(wait_for(all_up, WAIT_MS) && append_one("rep", "x", MAILBOX_UNAVAILABLE),
           "replica: there is none");
     test_replica();
     remake(memory);
-    wait_for(all_up, 5000);
+    wait_for(all_up, WAIT_MS);
     letters_reset();
     append_many(0, "freed", 10);
     flush_all(NULL);
     mailbox_free(workers[0].mailbox);
     check(answered == 10 && all_are(MAILBOX_UNKNOWN), "freed: all are told");
     worker_mailbox(&workers[0], 0);
-    wait_for(all_up, 5000);
+    wait_for(all_up, WAIT_MS);
     letters_reset();
     append_many(0, "freed", 10);
     mailbox_free(workers[0].mailbox);
     check(answered == 10 && all_are(MAILBOX_UNAVAILABLE), "… what never left is not stored");
     worker_mailbox(&workers[0], 0);
-    check(wait_for(all_up, 5000), "another in its place");
+    check(wait_for(all_up, WAIT_MS), "another in its place");
 }
 
 int main(void)

@@ -16,7 +16,7 @@
 #include "worker/mailbox/mailbox_places.h"
 #include "worker/mailbox/mailbox_read.h"
 
-enum { WORKERS = 2, LETTERS_MAX = 40000 };
+enum { WORKERS = 2, LETTERS_MAX = 40000, WAIT_MS = 60000 };
 
 static struct loop *loop;
 static struct config config;
@@ -201,7 +201,7 @@ static inline int64_t redis_do(const char *words)
     struct slice args[16];
     size_t count = 0;
 
-    if (!wait_for(admin_up, 10000))
+    if (!wait_for(admin_up, WAIT_MS))
         return -1;
     for (const char *at = words; *at;) {
         size_t len = strcspn(at, " ");
@@ -212,7 +212,7 @@ static inline int64_t redis_do(const char *words)
     if (redis_command(admin, args, count, on_reply, NULL))
         return -1;
     redis_flush(admin);
-    assert(wait_for(has_replied, 5000));
+    assert(wait_for(has_replied, WAIT_MS));
     return reply_integer;
 }
 
@@ -235,7 +235,7 @@ static inline bool never(void)
 /* Repeats a command until the answer contains `what`: for states that Redis does not announce. */
 static inline bool redis_says(const char *words, const char *what)
 {
-    for (unsigned tries = 0; tries < 1000; tries++) {
+    for (unsigned tries = 0; tries < WAIT_MS / 10; tries++) {
         redis_do(words);
         if (strstr(reply_text, what))
             return true;
@@ -324,7 +324,8 @@ static inline bool all_are(enum mailbox_outcome outcome)
 static inline bool append_one(const char *address, const char *id, enum mailbox_outcome outcome)
 {
     letters_reset();
-    return append_as(0, address, id, id) == OK && wait_for(all_answered, 5000) && all_are(outcome);
+    return append_as(0, address, id, id) == OK && wait_for(all_answered, WAIT_MS) &&
+           all_are(outcome);
 }
 
 /* --- pages --- */
@@ -369,7 +370,7 @@ static inline unsigned read_all(unsigned worker, const char *address)
         page.came = false;
         if (mailbox_read(workers[worker].mailbox, slice_of(address), after, on_page, NULL))
             return 0;
-        if (!wait_for(page_came, 5000) || !page.ok)
+        if (!wait_for(page_came, WAIT_MS) || !page.ok)
             return 0;
         after = page.last;
     } while (!page.end);
@@ -384,7 +385,7 @@ static inline unsigned history(const char *address, const char *thread, struct s
     if (mailbox_history(workers[0].mailbox, slice_of(address), slice_of(thread), before, count,
                         on_page, NULL))
         return 0;
-    return wait_for(page_came, 5000) && page.ok ? seen_count : 0;
+    return wait_for(page_came, WAIT_MS) && page.ok ? seen_count : 0;
 }
 
 /* Whether the mailbox holds exactly the letters that were stored, in the order of sending. */
@@ -427,7 +428,7 @@ static inline bool open_now(unsigned worker, const char *address, const char *de
     opened_came = false;
     return mailbox_enter(workers[worker].mailbox, slice_of(address), &entrant, on_opened, NULL) ==
                OK &&
-           wait_for(open_came, 5000) && opened.ok;
+           wait_for(open_came, WAIT_MS) && opened.ok;
 }
 
 /* --- the run of a test file --- */
@@ -493,7 +494,7 @@ static inline int live_run(void (*const promises[])(void))
     folder_make();
     server_start();
     office_start(WORKERS);
-    check(wait_for(all_up, 5000) && strcmp(workers[0].epoch, workers[1].epoch) == 0,
+    check(wait_for(all_up, WAIT_MS) && strcmp(workers[0].epoch, workers[1].epoch) == 0,
           "both are up, and agree on the epoch");
     for (; *promises; promises++)
         (*promises)();

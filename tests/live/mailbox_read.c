@@ -13,7 +13,8 @@ static void test_history(void)
         snprintf(id, sizeof id, "t%u", i);
         append_as(0, "talk", id, i % 200 == 100 && i < 9900 ? "root" : id);
     }
-    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED), "ten thousand, 50 of a thread");
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED),
+          "ten thousand, 50 of a thread");
     redis_do("CONFIG RESETSTAT");
     check(history("talk", "root", (struct seq){ 0, 0 }, 200) == 50 &&
               strcmp(seen_ids[49], "root") == 0 && strcmp(seen_ids[0], "t9700") == 0 && page.end,

@@ -25,7 +25,7 @@ static bool ack(const char *address, const char *device, struct seq seq)
     acked = false;
     return mailbox_ack(workers[0].mailbox, slice_of(address), slice_of(device), seq, on_acked,
                        NULL) == OK &&
-           wait_for(ack_came, 5000);
+           wait_for(ack_came, WAIT_MS);
 }
 
 static struct {
@@ -84,13 +84,13 @@ static bool ack_asked(struct seq first, struct seq last, struct seq cursor)
     answer.came = false;
     return mailbox_ack_asked(workers[0].mailbox, SLICE("rita"), SLICE("d"), cursor, &range, 1,
                              on_acked_asked, NULL) == OK &&
-           wait_for(answer_came, 5000) && answer.ok;
+           wait_for(answer_came, WAIT_MS) && answer.ok;
 }
 
 static bool due(void)
 {
     answer.came = false;
-    return mailbox_due(workers[0].mailbox, on_due, NULL) == OK && wait_for(answer_came, 5000) &&
+    return mailbox_due(workers[0].mailbox, on_due, NULL) == OK && wait_for(answer_came, WAIT_MS) &&
            answer.ok;
 }
 
@@ -99,7 +99,7 @@ static bool recall(const char *address, const char *id, enum mailbox_recall_outc
     answer.came = false;
     return mailbox_recall(workers[1].mailbox, slice_of(address), SLICE("ann"), slice_of(id), 0,
                           on_recalled, NULL) == OK &&
-           wait_for(answer_came, 5000) && answer.outcome == (int64_t)outcome;
+           wait_for(answer_came, WAIT_MS) && answer.outcome == (int64_t)outcome;
 }
 
 static void append_noted(const char *address, const char *id, uint8_t receipt, int64_t expires_at)
@@ -124,7 +124,7 @@ static void test_receipts(void)
         snprintf(id, sizeof id, "r%u", i);
         append_noted("rita", id, i % 10 ? 2 : 0, 0);
     }
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED) &&
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED) &&
               redis_do("ZCARD po:{rita}:rq") == 90,
           "who asks for a receipt is remembered");
     redis_do("SCRIPT FLUSH");
@@ -151,7 +151,7 @@ static void test_receipts(void)
                                                     .body = SLICE("{}") },
                           on_appended, &sent[sent_count]) == OK);
     sent_count++;
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED), "and sent");
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED), "and sent");
     redis_do("ZADD po:owed 1 2\nann\nrita\nr5\nreceipt-2.x\n1700000000");
     check(due() && answer.debts == 1 && seq_compare(answer.stored, sent[0].seq) == 0,
           "who was not told that it is, finds it");
@@ -165,7 +165,7 @@ static void test_recall(void)
     append_noted("rex", "x1", 0, 0);
     append_noted("rex", "x2", 2, time(NULL) + 100);
     append_noted("rex", "x3", 0, 0);
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED), "three letters");
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED), "three letters");
     check(recall("rex", "x2", MAILBOX_RECALLED) && answer.debts == 1 &&
               strncmp(answer.texts[0], "4\nann\nrex\nx2\n", 13) == 0,
           "one is taken back; nobody was there to see it");
@@ -181,7 +181,7 @@ static void test_recall(void)
           "what was acknowledged stays");
     letters_reset();
     append_many(0, "svc", 3);
-    check(wait_for(all_answered, 5000) && redis_do("XGROUP CREATE po:{svc}:box po 0") == 0 &&
+    check(wait_for(all_answered, WAIT_MS) && redis_do("XGROUP CREATE po:{svc}:box po 0") == 0 &&
               redis_do("XREADGROUP GROUP po one COUNT 2 STREAMS po:{svc}:box >") == 1,
           "where sessions share a mailbox");
     char seq[SEQ_TEXT_MAX], ack_first[128];
@@ -202,7 +202,7 @@ static void test_expiry(void)
     append_noted("eve", "e2", 0, 1);
     append_noted("eve", "e3", 2, time(NULL) + 1000);
     append_noted("odd", "e4", 2, 1);
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED), "some have expired");
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED), "some have expired");
     redis_do("DEL po:{odd}:box");
     redis_do("SET po:{odd}:box x");
     check(due() && answer.outcome == 2 && answer.debts == 1 &&
@@ -213,7 +213,7 @@ static void test_expiry(void)
     redis_do("SET po:{odd}:rq x");
     letters_reset();
     append_noted("odd", "e5", 2, 0);
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_UNAVAILABLE) &&
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_UNAVAILABLE) &&
               redis_do("EXISTS po:{odd}:box") == 0,
           "an error means that nothing was stored, here too");
     redis_do("DEL po:{odd}:rq po:owed");

@@ -26,7 +26,7 @@ static void test_trouble(void)
     letters_reset();
     append_as(0, "wrong3", "x", "y");
     append_as(0, "wrong3", "x1", "y");
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_UNAVAILABLE) &&
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_UNAVAILABLE) &&
               redis_do("EXISTS po:{wrong3}:box") == 0,
           "… of the threads");
     redis_do("XADD po:{foreign}:box * what ever");
@@ -55,12 +55,12 @@ static void test_busy(void)
     check(redis_says("PING", "BUSY"), "somebody's script does not end");
     letters_reset();
     append_many(0, "busy", 3);
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_UNAVAILABLE), "BUSY: not stored");
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_UNAVAILABLE), "BUSY: not stored");
     redis_do("SCRIPT KILL");
     check(waitpid(cli, NULL, 0) == cli && redis_do("EXISTS po:{busy}:box") == 0, "really not");
     letters_reset();
     append_many(0, "busy", 3);
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED), "and stored later");
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED), "and stored later");
 }
 
 static void test_loading(void)
@@ -72,12 +72,12 @@ static void test_loading(void)
     check(redis_says("PING", "LOADING"), "Redis loads its data");
     letters_reset();
     append_many(0, "loading", 100);
-    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED),
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED),
           "LOADING: they wait, and are stored then");
     check(stored_in_order("loading"), "once each, in order");
     assert(waitpid(cli, NULL, 0) == cli);
     redis_do("CONFIG SET key-load-delay 0");
-    check(wait_for(all_up, 5000), "and it heals");
+    check(wait_for(all_up, WAIT_MS), "and it heals");
 }
 
 static void test_master_down(void)
@@ -89,10 +89,10 @@ static void test_master_down(void)
     check(redis_says("INFO errorstats", "errorstat_MASTERDOWN") && answered == 0,
           "MASTERDOWN: they wait");
     redis_do("REPLICAOF NO ONE");
-    check(wait_for(all_answered, 20000) && all_are(MAILBOX_STORED) && stored_in_order("stale"),
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED) && stored_in_order("stale"),
           "and are stored when it is a master again");
     redis_do("CONFIG SET replica-serve-stale-data yes");
-    wait_for(all_up, 5000);
+    wait_for(all_up, WAIT_MS);
 }
 
 int main(void)

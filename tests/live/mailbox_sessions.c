@@ -21,7 +21,7 @@ static bool ack(const char *address, const char *device, struct seq seq)
     acked = false;
     return mailbox_ack(workers[0].mailbox, slice_of(address), slice_of(device), seq, on_acked,
                        NULL) == OK &&
-           wait_for(ack_came, 5000);
+           wait_for(ack_came, WAIT_MS);
 }
 
 static void test_open_and_ack(void)
@@ -32,7 +32,7 @@ static void test_open_and_ack(void)
     check(open_now(1, "carl", "") && opened.device_count == 2, "a device without a name");
     letters_reset();
     append_many(0, "carl", 10);
-    check(wait_for(all_answered, 5000) && all_are(MAILBOX_STORED) && sent[3].elsewhere == 1,
+    check(wait_for(all_answered, WAIT_MS) && all_are(MAILBOX_STORED) && sent[3].elsewhere == 1,
           "an append names the other worker's place");
     check(ack("carl", "phone", sent[5].seq) && ack("carl", "phone", sent[2].seq) &&
               open_now(0, "carl", "phone") && opened.known_device &&
@@ -68,7 +68,7 @@ static bool enter(unsigned worker, struct mailbox_entrant entrant)
     opened_came = false;
     return mailbox_enter(workers[worker].mailbox, SLICE("emil"), &entrant, on_entered, NULL) ==
                OK &&
-           wait_for(open_came, 5000) && opened.ok;
+           wait_for(open_came, WAIT_MS) && opened.ok;
 }
 
 static bool left(void)
@@ -102,7 +102,7 @@ static size_t lease(unsigned worker, bool lost)
 {
     leased_came = false;
     if (mailbox_lease(workers[worker].mailbox, 300, SLICE("hello"), lost, on_leased, NULL) ||
-        !wait_for(lease_came, 5000))
+        !wait_for(lease_came, WAIT_MS))
         return 98;
     return live_count;
 }
@@ -132,7 +132,7 @@ static void test_order_of_sessions(void)
     check(append_one("emil", "m1", MAILBOX_STORED) && sent[0].elsewhere == 3,
           "an append names them");
     check(mailbox_leave_session(workers[0].mailbox, SLICE("emil"), 3, on_left, NULL) == OK &&
-              wait_for(left, 5000) && redis_do("HLEN po:{emil}:at") == 2,
+              wait_for(left, WAIT_MS) && redis_do("HLEN po:{emil}:at") == 2,
           "who leaves is named no more, the others are");
 }
 

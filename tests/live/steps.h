@@ -18,7 +18,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-enum { TIMEOUT_MS = 1000, POLL_MS = 5, DEADLINE_MS = 30000 };
+enum { TIMEOUT_MS = 2000, POLL_MS = 5, DEADLINE_MS = 60000 };
 #define PASSWORD "s3cr3t-of-this-test"
 
 struct step {
