@@ -6,7 +6,7 @@
 The plan names the ports, the people with their devices and tokens, and how long the people write. Each device drops its
 connection at random and comes back, acknowledges at random positions, and sends unanswered messages again under the
 same id, as docs/protocol.md asks. Each device writes its steps into the journal, one JSON array in a line (Journal);
-check_journals.py reads the journal. The exit status is 0 when every message had an answer and every device had all
+check_journals.py reads the journal. The first message of each shape goes into JOURNAL.shapes (schema.py). The exit status is 0 when every message had an answer and every device had all
 messages accepted for it, without a further reconnect; otherwise the load prints what is missing and ends with 1.
 """
 
@@ -23,6 +23,9 @@ import time
 import urllib.parse
 
 import websockets
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+import schema  # noqa: E402
 
 KEY = base64.b64encode(b"sixteen bytes ok").decode()
 UPGRADE = ("GET /ws?{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -349,6 +352,7 @@ class Device:
 
     def heard(self, text):
         message = json.loads(text)
+        self.load.show("server.json", message)
         if message["from"] != "postmaster":
             self.got(message)
         else:
@@ -410,6 +414,7 @@ class Device:
 class Load:
     def __init__(self, plan, journal):
         self.plan, self.journal = plan, journal
+        self.shown = {}
         self.acks = plan["acks"]
         self.sending = True
         self.over = asyncio.Event()
@@ -425,7 +430,17 @@ class Load:
                            "content": random.choice(self.contents)})
         return Letter(name, text, to)
 
+    def show(self, definition, message):
+        self.shown.setdefault((definition, schema.SCHEMAS.shapes.of(message)), message)
+
+    def write_shapes(self, path):
+        """One line for each shape of message: [a definition of docs/schema, the message]."""
+        with open(path, "w", encoding="utf-8") as file:
+            for (definition, _), message in self.shown.items():
+                file.write(json.dumps([definition, message]) + "\n")
+
     def accepted(self, sender, letter, refused):
+        self.show("client.json", json.loads(letter.text))
         for address in letter.to:
             if address not in refused:
                 self.expected[address].add((sender, letter.id))
@@ -499,7 +514,11 @@ def main():
     random.seed(plan["seed"])
 
     async def work():
-        return await Load(plan, Journal(sys.argv[2])).run()
+        load = Load(plan, Journal(sys.argv[2]))
+        try:
+            return await load.run()
+        finally:
+            load.write_shapes(sys.argv[2] + ".shapes")
 
     sys.exit(0 if asyncio.run(work()) else 1)
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import collections
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ import urllib.parse
 import websockets
 
 import harness
+import schema
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 _numbers = itertools.count(1)
@@ -66,6 +68,11 @@ def envelope(sender, to, content="", **fields):
     return {name: value for name, value in message.items() if value is not None}
 
 
+def stamped(sender, to, identity):
+    """Mail as a worker stores it."""
+    return envelope(sender, to, type=1, id=identity, subjectId=identity, createTime=1, lastUpdateTime=1, state=0)
+
+
 class Closed(Exception):
     """The server ended the session."""
 
@@ -85,9 +92,14 @@ class Client:
         self.close_reason = ""
         self.changed = asyncio.Event()
 
+    @functools.cached_property
+    def conversation(self):
+        return schema.Conversation(self.address)
+
     # -- called by the transport
 
     def arrived(self, message):
+        self.conversation.received(message)
         self.inbox.append(message)
         self.changed.set()
 
@@ -222,6 +234,7 @@ class PythonClient(Client):
             self.ended(self.socket.close_code, self.socket.close_reason)
 
     async def send_text(self, text):
+        self.conversation.sent(text)
         await self.socket.send(text)
 
     async def close(self, code=1000):
@@ -303,6 +316,7 @@ class NodeClient(Client):
             self.opened.set_exception(ConnectionError(str(event)))
 
     async def send_text(self, text):
+        self.conversation.sent(text)
         self.process.tell(op="send", id=self.id, data=text)
         await self.process.process.stdin.drain()
 
@@ -372,8 +386,14 @@ class Raw:
     def __exit__(self, *_):
         self.socket.close()
 
+    @functools.cached_property
+    def conversation(self):
+        return schema.Conversation("a raw client")
+
     def send(self, data):
-        self.socket.sendall(data if isinstance(data, bytes) else data.encode())
+        data = data if isinstance(data, bytes) else data.encode()
+        self.conversation.sent_bytes(data)
+        self.socket.sendall(data)
 
     def fill(self):
         """Reads more bytes; False at the end of the stream or when the connection was cut."""
@@ -427,6 +447,7 @@ class Raw:
             assert length > 65535, "a longer length form than needed"
         self.need(at + length)
         payload, self.input = self.input[at:at + length], self.input[at + length:]
+        self.conversation.received_frame(first & 0x0F, payload)
         return bool(first & 0x80), first & 0x0F, payload
 
     def control(self):

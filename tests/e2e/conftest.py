@@ -5,7 +5,8 @@ import pathlib
 import pytest
 
 import harness
-from wide_summary import pytest_terminal_summary  # noqa: F401
+import schema
+import wide_summary
 
 
 # The files that take longest, the longest first: a long file that begins last would run alone at the end.
@@ -25,6 +26,46 @@ def pytest_runtest_makereport(item):
     outcome = yield
     report = outcome.get_result()
     setattr(item, f"report_{report.when}", report)
+
+
+@pytest.fixture(autouse=True)
+def messages_follow_the_schema():
+    """Fails a test in which a client was sent a message that breaks docs/schema, or the server took one."""
+    schema.violations.clear()
+    yield
+    assert not schema.violations, f"{len(schema.violations)} messages break docs/schema:\n" + "\n".join(schema.violations[:5])
+
+
+# Which definitions of docs/schema have met a message: each worker of xdist tells its own to the process that gathers.
+_met = set()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    _met.update(getattr(node, "workeroutput", {}).get("schema_met", []))
+
+
+def is_whole_run(config):
+    """Is every test of the folder asked for? A definition that a part of them does not meet is not dead."""
+    here = pathlib.Path(__file__).parent.resolve()
+    asked = [pathlib.Path(config.invocation_params.dir, name).resolve() for name in config.args]
+    return asked == [here] and not config.option.keyword and not config.option.markexpr and not getattr(config.option, "lf", False)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    _met.update(schema.SCHEMAS.met)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["schema_met"] = sorted(schema.SCHEMAS.met)
+    elif exitstatus == 0 and is_whole_run(session.config):
+        session.config.schema_dead = schema.SCHEMAS.dead(_met)
+        if session.config.schema_dead:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    wide_summary.pytest_terminal_summary(config)
+    for name in getattr(config, "schema_dead", []):
+        terminalreporter.write_line(f"FAILED docs/schema/{name}: no message of the whole run met this definition", red=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 import harness
+import schema
 
 CHAOS = harness.ROOT / "tests" / "chaos"
 SECONDS = int(os.environ.get("POSTOFFICE_CHAOS_SECONDS", "15" if harness.SANITIZED else "60"))
@@ -169,6 +170,8 @@ def run_chaos(directory, posts, redis, seconds, *check_options, **plan):
     checked = subprocess.run([sys.executable, CHAOS / "check_journals.py", *check_options, journal, events.path],
                              capture_output=True, text=True, check=False)
     print(checked.stdout, checked.stderr)
+    for line in (directory / "load.jsonl.shapes").read_text().splitlines():
+        schema.judge(*json.loads(line), "the load")
     assert checked.returncode == 0, checked.stdout[-4000:] + checked.stderr[-2000:]
     assert status == 0, "the load did not come to its end"
     # Fewer restarts: a kill may hit a dead worker that is not reaped yet, or a worker whose master dies before reaping.

@@ -48,6 +48,7 @@ class Compressing(Client):
             self.ended(self.socket.close_code, self.socket.close_reason)
 
     async def send_text(self, text):
+        self.conversation.sent(text)
         await self.socket.send(text)
 
     async def close(self):

@@ -16,6 +16,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 import clients
 import harness
+import schema
 from clients import Raw, frame, node, request, run
 
 RSV1 = 4
@@ -68,6 +69,8 @@ def deflated(payload, level=6, bits=15, flush=zlib.Z_SYNC_FLUSH, **options):
 
 class DeflateRaw(Raw):
     """A raw connection that has agreed on compression without takeover, and inflates what it reads."""
+
+    conversation = schema.NoConversation()
 
     def __init__(self, echo, offer="permessage-deflate; client_no_context_takeover; server_no_context_takeover"):
         super().__init__(echo.port)
@@ -126,6 +129,8 @@ def test_python_websockets_gets_its_messages_back_with_every_parameter(echo, off
                                      {"serverMaxWindowBits": 9, "clientMaxWindowBits": 9}])
 def test_nodes_ws_gets_its_messages_back(echo, options):
     class Talker(clients.NodeClient):
+        conversation = schema.NoConversation()
+
         def told(self, event):
             if event["event"] == "open":
                 self.extensions = event["extensions"]

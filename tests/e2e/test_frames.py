@@ -11,6 +11,7 @@ import websockets
 
 import clients
 import harness
+import schema
 from clients import Raw, frame, node, request, run
 
 
@@ -52,6 +53,7 @@ def echo():
 
 def connect(echo):
     raw = Raw(echo.port)
+    raw.conversation = schema.NoConversation()
     raw.send(request("/"))
     assert raw.answer().status == 101
     return raw
@@ -292,6 +294,8 @@ def test_nodes_ws_gets_back_what_it_sends(echo):
     async def scene():
         async with node() as process:
             class Talker(clients.NodeClient):
+                conversation = schema.NoConversation()
+
                 def told(self, event):
                     if event["event"] == "message":
                         self.arrived(event)

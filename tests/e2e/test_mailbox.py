@@ -235,7 +235,7 @@ def test_mail_of_a_worker_that_died_before_telling_is_delivered_when_it_is_sent_
         await bob.message(id=sent[0])
         store = redis.client()
         box = next(store.scan_iter("*{bob}:box"))
-        body = json.dumps(clients.envelope("alice", "bob", "", type=1, id="orphan"))
+        body = json.dumps(clients.stamped("alice", "bob", "orphan"))
         seq = store.xadd(box, {"f": "alice", "i": "orphan", "b": body}).decode()
         store.hset(box[:-len(b":box")] + b":ids", mapping={"orphan": f"{seq} alice", "": seq})
         for _ in range(2):

@@ -75,7 +75,7 @@ def kill_host(node):
 def put_into_mailbox(store, sender, to, message_id):
     """Appends to the mailbox as a worker does, and rings no doorbell."""
     box = next(store.scan_iter(f"*{{{to}}}:box"))
-    body = json.dumps(clients.envelope(sender, to, "", type=1, id=message_id))
+    body = json.dumps(clients.stamped(sender, to, message_id))
     seq = store.xadd(box, {"f": sender, "i": message_id, "b": body}).decode()
     store.hset(box[:-len(b":box")] + b":ids", mapping={message_id: f"{seq} {sender}", "": seq})
 

@@ -153,7 +153,7 @@ def test_many_groups_that_are_read_on_at_once_stay_within_the_bound(server, redi
         assert (await member.order("subscribe", tags=groups))["subject"] == "result"
         control = redis.client()
         watch = Watch(post.worker_pids()[0], redis)
-        body = json.dumps({**clients.envelope("x", "#g", "", type=3, id="i"), "content": CONTENT})
+        body = json.dumps({**clients.stamped("x", "#g", "i"), "type": 3, "content": CONTENT})
         for number in range(2):
             for group in groups:
                 key = f"po:{{{group}}}:box"

@@ -12,6 +12,7 @@ import pytest
 
 import clients
 import harness
+import schema
 from clients import NodeClient, PythonClient, frame, node, run
 from tls import Slices, Tls, TlsRaw, upgrade
 
@@ -264,6 +265,7 @@ def test_both_echoes_speak_tls(directory):
     try:
         assert echo.stdout.readline() == f"echo-test: wss://127.0.0.1:{tls.port}/\n"
         raw = TlsRaw(tls.port, tls.context())
+        raw.conversation = schema.NoConversation()
         raw.send(clients.request("/"))
         assert raw.answer().status == 101
         text = big(3 << 20)
