@@ -243,9 +243,9 @@ e2e: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 upgrade-test: $(BIN)
 	@$(PYTEST) tests/packages/test_upgrade.py
 
-# Every block of commands that README.md, docs/operations.md and the man pages print, in a throw-away copy of this machine.
-printed-test: all
-	@$(PYTEST) tests/packages/test_printed.py
+# As root: every block of commands that README.md, docs/operations.md and the man pages print, on a bare Debian 12.
+printed-test:
+	@$(PYTHON) -m pytest -q -rfEs -p no:cacheprovider tests/packages/test_printed.py
 
 # Memory of 20,000 idle sessions, plain and over TLS: fails above 1.5 KiB and 16.5 KiB each.
 bench-idle: $(BIN) $(B)/tests/bench/bench_idle
@@ -339,9 +339,9 @@ deb:
 	mv $(D)/*.deb $(D)/*.changes $(D)/*.buildinfo dist/
 	rm -rf $(D)
 
-# As root: `make run` on a bare Debian 12.
+# As root: `make run` on a bare Debian 12, and there all that printed-test runs.
 bare-test:
-	@$(PYTHON) -m pytest -q -rfEsP -p no:cacheprovider tests/packages/test_bare.py
+	@$(PYTHON) -m pytest -q -rfEsP -p no:cacheprovider tests/packages/test_bare.py tests/packages/test_printed.py
 
 # As root. Bare roots are made for the test; what this machine lacks is skipped, and named.
 deb-test: all deb

@@ -55,9 +55,11 @@ def why_not(*programs):
     return f"missing (scripts/setup --packages): {' '.join(missing)}" if missing else None
 
 
-def make_root(path):
-    """Debian 12 with the PACKAGES; the package itself is not there."""
-    run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES.replace(' ', ',')}", "bookworm", path)
+def make_root(path, packages=PACKAGES):
+    """Debian 12 with the packages. Mounts of mmdebstrap are its own: were it killed, a removal of the root would meet /proc and
+    /dev of this machine in it."""
+    run("unshare", "--mount", "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={packages.replace(' ', ',')}",
+        "bookworm", path)
 
 
 def copy_tree(folder):

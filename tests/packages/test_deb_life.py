@@ -19,7 +19,7 @@ PID_FILE = "/run/postoffice/websocket-server.pid"
 
 @pytest.fixture(scope="module")
 def folder():
-    reason = bare.why_not("mmdebstrap", "systemd-nspawn", "dpkg-deb", "nsenter")
+    reason = bare.why_not("mmdebstrap", "unshare", "systemd-nspawn", "dpkg-deb", "nsenter")
     if reason:
         pytest.skip(reason)
     path = pathlib.Path(tempfile.mkdtemp(prefix="postoffice-deb-", dir="/var/tmp"))

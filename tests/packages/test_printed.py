@@ -1,7 +1,7 @@
 """Every printed command runs: the blocks of README.md, docs/operations.md and the man pages, as they stand and in their order.
 
-They run in a throw-away copy of this machine (printed_root.py), on which Debian's redis-server is set up as
-docs/operations.md says. A block that cannot run there has a comment in front that says why:
+They run in the bare root in which README's first command has run before (conftest.py), with a network of their own, and
+with Debian's redis-server set up as docs/operations.md says. A block that cannot run there has a comment in front that says why:
 `<!-- not run: needs a public host name -->`, in a man page `.\\" not run: …`. Blocks without a language, or of sh, are commands.
 """
 
@@ -16,9 +16,10 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-import printed_root  # noqa: E402
+import bare  # noqa: E402
+import bare_root  # noqa: E402
 
-ROOT = printed_root.ROOT
+ROOT = bare.ROOT
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>[^>]+) -->\n)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)
 # In a man page: blocks, and the commands of the list EXAMPLES.
 MAN_BLOCK = re.compile(r'(?:^\.\\" not run: (?P<why>[^\n]+)\n)?(?:^\.(?:EX|nf)\n(?P<text>.*?)^\.(?:EE|fi)$|^\.TP\n(?P<line>\.B [^\n]*\n))', re.M | re.S)
@@ -60,38 +61,34 @@ def pages():
 
 
 @pytest.fixture(scope="module")
-def machine():
-    reason = printed_root.why_not()
-    if reason:
-        pytest.skip(reason)
-    copy = printed_root.Copy()
-    reader = Reader(copy)
+def machine(first_run):
+    network = bare_root.Network(first_run.root)
+    reader = Reader(network)
     try:
-        copy.bring_checkout()
         reader.set_redis_up()
         yield reader
     finally:
-        copy.close()
+        network.close()
 
 
 class Reader:
     """Somebody who follows the pages from top to bottom. Most blocks are a script; two kinds need a person."""
 
-    def __init__(self, copy):
-        self.copy = copy
+    def __init__(self, network):
+        self.network = network
         self.running = None  # `make run` in its terminal
 
     def set_redis_up(self):
         """Debian's service, with the lines that docs/operations.md gives for redis.conf."""
         page = (ROOT / "docs" / "operations.md").read_text()
         lines = re.search(r"^```ini\n(appendonly .*?|# .*?)^```$", page, re.M | re.S).group(1)
-        self.copy.run("cat >> /etc/redis/redis.conf", data=lines.encode())
-        self.copy.run("service redis-server start")
+        self.network.run("cat >> /etc/redis/redis.conf", data=lines.encode())
+        self.network.run("service redis-server start")
         self.wait_for("redis-cli PING", "Redis answers")
 
     def wait_for(self, text, what, seconds=160):
         end = time.monotonic() + seconds
-        while subprocess.run(self.copy.command(text), capture_output=True, check=False, stdin=subprocess.DEVNULL).returncode:
+        while subprocess.run(self.network.command(text), capture_output=True, check=False, stdin=subprocess.DEVNULL).returncode:
             assert time.monotonic() < end, f"waited in vain: {what}"
             time.sleep(0.2)
 
@@ -101,16 +98,16 @@ class Reader:
         if re.search(r"^scripts/talk\b", text, re.M):
             return self.talk(text)
         self.leave()
-        return self.copy.run(text)
+        return self.network.run(text)
 
     def make_run(self, text):
-        self.running = self.copy.start(f"exec setsid --wait {text.strip()}")
+        self.running = self.network.start(f"exec setsid --wait {text.strip()}")
         while "Ctrl-C" not in (line := self.running.stdout.readline()):
             assert line, "make run has ended"
 
     def talk(self, text):
         """Two terminals: what is typed into one is shown in the other."""
-        terminals = [self.copy.start(line.split(" #")[0]) for line in text.strip().splitlines()]
+        terminals = [self.network.start(line.split(" #")[0]) for line in text.strip().splitlines()]
         first, second = terminals
         self.wait_for("./websocket-server status --json --config config/config-dev.json | grep -q '\"connections\":2'", "both talk")
         for writer, reader, words in ((first, second, "hello from here"), (second, first, "and back")):
@@ -125,7 +122,7 @@ class Reader:
     def leave(self):
         """Ctrl-C: SIGINT for all processes of the terminal."""
         if self.running:
-            self.copy.run("kill -INT -- -$(pgrep -o -x make)")
+            bare_root.interrupt(self.running)
             self.running.communicate(timeout=60)
             self.running = None
 
