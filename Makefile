@@ -13,7 +13,7 @@
 #   make torture        unit tests with allocations that fail
 #   make lint           clang-tidy, cppcheck, clang-format, shellcheck, luacheck
 #   make fuzz-NAME FUZZ_SECONDS=60
-#   make bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
+#   make bench-idle bench-echo bench-mail bench-admin bench-redis bench-instructions bench-fair bench-storm
 #   make install DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc
 #   make deb            the package of this machine's Debian, in dist/
 #   make deb-test       installs, upgrades and purges the package in bare roots (as root)
@@ -74,7 +74,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: always all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test deb deb-test bare-test clean install uninstall bench-idle bench-echo bench-mail bench-redis bench-instructions bench-fair bench-storm
+.PHONY: always all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test deb deb-test bare-test clean install uninstall bench-idle bench-echo bench-mail bench-admin bench-redis bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
@@ -262,6 +262,10 @@ bench-echo: $(BIN) $(B)/tests/bench/bench_echo
 # Mails accepted a second beside redis-benchmark's XADD of the same bytes, in one run.
 bench-mail: $(BIN) $(B)/tests/bench/bench_mail
 	@POSTOFFICE_BINARY=$(abspath $(BIN)) ROUNDS=$(ROUNDS) MS=$(MS) $(PYTHON) tests/bench/mail.py $(abspath $(B)/tests/bench/bench_mail)
+
+# What the clerk's work (500 calls and a scrape a second) costs the mails of bench-mail, in one run. RATE= other calls a second.
+bench-admin: $(BIN) $(B)/tests/bench/bench_mail
+	@POSTOFFICE_BINARY=$(abspath $(BIN)) ROUNDS=$(ROUNDS) MS=$(MS) RATE=$(RATE) $(PYTHON) tests/bench/clerk.py $(abspath $(B)/tests/bench/bench_mail)
 
 # Instructions for a message, by callgrind. TREE= another checkout, BEFORE= the output of an earlier run to compare
 # with, REPEAT= measurements to take the median of.

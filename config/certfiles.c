@@ -4,6 +4,7 @@
  * The bytes are read here, as they stand. The master judges whether they are a pair
  * (master/certificates.c), because this room knows no TLS.
  */
+#include "config/listen.h"
 #include "config/parts.h"
 
 #include <stdio.h>
@@ -165,7 +166,7 @@ void certfiles_load(struct draft *draft)
     struct spot key = draft_spot_or(draft, "sslKeyPath", "sslPort");
     size_t index = 0;
 
-    if (config->ssl_port == 0)
+    if (!listen_needs_certificates(config))
         return;
     if (*config->ssl_cert_path && *config->ssl_key_path)
         keep_pair(draft, cert, key, config->ssl_cert_path, config->ssl_key_path);
@@ -177,7 +178,13 @@ void certfiles_load(struct draft *draft)
     for (const struct cJSON *node = draft->pairs ? tree_first(draft->pairs) : NULL; node;
          node = tree_next(node))
         load_entry(draft, node, index++);
-    if (config->tls.pair_count == 0 && report_clean(draft->report))
+    if (config->tls.pair_count || !report_clean(draft->report))
+        return;
+    if (config->ssl_port)
         report_error(draft->report, cert,
                      "found nothing, allowed a certificate (PEM), because sslPort is set");
+    else
+        report_error(draft->report, draft_spot(draft, "admin.listen"),
+                     "found an address that is not loopback, and no certificate for it, allowed "
+                     "such an address with sslCertPath and sslKeyPath, or tls.certificates");
 }

@@ -34,11 +34,12 @@ size_t config_diff(const struct config *before, const struct config *after,
     return count;
 }
 
-/* The port for TLS stays open until a restart, and needs certificates as long. */
+/* The doors of TLS stay open until a restart, and need certificates as long. */
 static bool keeps_certs(const struct key *key, const struct config *before,
                         const struct config *after)
 {
-    return key->type == KEY_CERTS && before->ssl_port && after->tls.pair_count == 0;
+    return key->type == KEY_CERTS && listen_needs_certificates(before) &&
+           after->tls.pair_count == 0;
 }
 
 struct config *config_reloaded(const struct config *before, const struct config *after)

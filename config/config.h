@@ -89,7 +89,7 @@ struct config {
     char *ssl_cert_path, *ssl_key_path;
     struct {
         struct config_pair *pairs; /* from the two paths and tls.certificates; the first is the
-                                      default; empty when ssl_port is 0 */
+                                      default; empty when nothing speaks TLS */
         size_t pair_count;
         int64_t ticket_s; /* 0: no tickets */
     } tls;

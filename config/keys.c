@@ -337,11 +337,13 @@ const struct key config_keys[] = {
     LIST("admin.listen", admin.listen, "unix:", CONFIG_RESTART,
          "Where operators and backends are answered by HTTP; an empty list: nowhere. unix: is a socket beside the pid "
          "file, with .admin in place of .pid and mode 0600; whoever may open a unix socket may do everything. At an "
-         "IP address a token with po.admin is asked for.",
+         "IP address a token with po.admin is asked for; at one that is not loopback TLS is spoken, with the certificates of "
+         "sslCertPath and tls.certificates.",
          .check = listen_is_admin, .max = LISTEN_MAX, .lone = true,
-         .allowed = "unix:, or unix:/PATH?mode=0600&group=NAME, or 127.0.0.1:PORT or [::1]:PORT"),
+         .allowed = "unix:, or unix:/PATH?mode=0600&group=NAME, or ADDRESS:PORT or [ADDRESS]:PORT"),
     NUMBER("admin.connections", admin.connections, 64, 1, 1024, CONFIG_LIVE,
-           "Connections at admin.listen; others wait."),
+           "Connections at unix sockets of admin.listen, and as many at addresses. Others wait; at an address the oldest that "
+           "has shown no good token gives way."),
     NUMBER("admin.bodyBytes", admin.body_bytes, 16 << 20, 1024, 256 << 20, CONFIG_LIVE,
            "Bytes of a request's body at admin.listen; a longer one is answered with 413. Bodies under way together may "
            "have four times as many; past that, 503."),

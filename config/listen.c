@@ -122,8 +122,23 @@ bool listen_is_admin(const char *text)
 {
     struct listen_item item;
 
-    return listen_is_beside(text) ||
-           (listen_parse(text, &item) && (item.is_unix || (item.port && is_loopback(item.host))));
+    return listen_is_beside(text) || (listen_parse(text, &item) && (item.is_unix || item.port));
+}
+
+bool listen_is_far(const struct listen_item *item)
+{
+    return !item->is_unix && !is_loopback(item->host);
+}
+
+bool listen_needs_certificates(const struct config *config)
+{
+    struct listen_item item;
+    bool needs = config->ssl_port != 0;
+
+    for (size_t i = 0; i < config->admin.listen.count; i++)
+        needs |= !listen_is_beside(config->admin.listen.items[i]) &&
+                 listen_parse(config->admin.listen.items[i], &item) && listen_is_far(&item);
+    return needs;
 }
 
 bool listen_is_local(const struct config_list *items)
@@ -131,7 +146,7 @@ bool listen_is_local(const struct config_list *items)
     struct listen_item item;
 
     for (size_t i = 0; i < items->count; i++)
-        if (!listen_parse(items->items[i], &item) || (!item.is_unix && !is_loopback(item.host)))
+        if (!listen_parse(items->items[i], &item) || listen_is_far(&item))
             return false;
     return true;
 }

@@ -30,9 +30,13 @@ struct listen_item {
 bool listen_parse(const char *text, struct listen_item *item);
 /* Is the item of admin.listen "unix:" alone, the socket beside the pid file? */
 bool listen_is_beside(const char *text);
-/* Is the text an item of admin.listen: "unix:", a unix socket, or a loopback address with a
- * port? */
+/* Is the text an item of admin.listen: "unix:", a unix socket, or an address with a port? */
 bool listen_is_admin(const char *text);
+/* Can other machines connect to the item: an address that is not loopback? Then admin.listen speaks
+ * TLS there. */
+bool listen_is_far(const struct listen_item *item);
+/* Does the configuration need certificates: for sslPort, or for an address of admin.listen? */
+bool listen_needs_certificates(const struct config *config);
 /* Can only this machine connect to every item: loopback addresses and unix sockets? */
 bool listen_is_local(const struct config_list *items);
 /* Are a and b one socket: the same address and port, or the same path? port: of an item without

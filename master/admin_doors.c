@@ -54,7 +54,7 @@ static enum err open_door(struct admin_doors *doors, const char *text, const cha
     if (fd < 0)
         return ERR_SYSTEM;
     doors->file_count += item.is_unix;
-    doors->doors[doors->count++] = (struct worker_door){ fd, item.is_unix };
+    doors->doors[doors->count++] = (struct worker_door){ fd, item.is_unix, listen_is_far(&item) };
     return OK;
 }
 

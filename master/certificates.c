@@ -118,7 +118,7 @@ void certificates_publish(const struct config *config, struct region *region)
     char why[160];
     uint32_t count = 0;
 
-    for (size_t i = 0; config->ssl_port && i < config->tls.pair_count && count < CERTS_MAX; i++) {
+    for (size_t i = 0; i < config->tls.pair_count && count < CERTS_MAX; i++) {
         if (!judge(&config->tls.pairs[i], &facts, why, sizeof why))
             continue;
         views[count].ends_s = facts.ends_s;

@@ -131,6 +131,8 @@
     X(slow_closed)       /* close 4002: those, and sessions whose queue was full */                \
     X(replaced)          /* close 4500 */                                                          \
     X(protocol_errors)   /* close 1002, 1003, 1007, 1009 */                                        \
+    X(admin_displaced)   /* strangers at admin.listen that gave way to newer connections */        \
+    X(cut_after_close)   /* connections cut: too much came behind a close frame or a refusal */    \
     X(tokens_expired)    /* close 4001 */                                                          \
     X(tokens_remembered) /* tokens taken without verifying their signature again */                \
     X(jwks_read)         /* times that auth.jwks had changed and was read anew */                  \

@@ -436,7 +436,8 @@ static enum err open_clerk(struct worker *worker, const struct worker_start *sta
     if (start->admin_count == 0)
         return OK;
     for (size_t i = 0; i < start->admin_count && i < LISTEN_MAX; i++)
-        doors[i] = (struct clerk_door){ start->admin_doors[i].fd, start->admin_doors[i].is_local };
+        doors[i] = (struct clerk_door){ start->admin_doors[i].fd, start->admin_doors[i].is_local,
+                                        start->admin_doors[i].is_secure };
     worker->clerk = clerk_new(&worker->office, doors, start->admin_count, worker->control_fd);
     return worker->clerk ? OK : ERR_SYSTEM;
 }

@@ -16,7 +16,8 @@
 /* A listening socket of admin.listen. */
 struct worker_door {
     int fd;
-    bool is_local; /* a unix socket */
+    bool is_local;  /* a unix socket */
+    bool is_secure; /* TLS */
 };
 
 struct worker_start {

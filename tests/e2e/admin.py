@@ -21,6 +21,19 @@ class _Unix(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+class _Far(http.client.HTTPConnection):
+    """By TLS, to an address of another namespace (hosts.Alone)."""
+
+    def __init__(self, host, port, context, timeout):
+        super().__init__(host.address, port, timeout=timeout)
+        self.host_alone, self.context = host, context
+
+    def connect(self):
+        plain = self.host_alone.dial(self.port)
+        plain.settimeout(self.timeout)
+        self.sock = self.context.wrap_socket(plain, server_hostname=self.host)
+
+
 @dataclasses.dataclass
 class Answer:
     status: int
@@ -40,14 +53,20 @@ class Answer:
 
 
 class Admin:
-    """A connection to a server's clerk: by its socket beside the pid file, or to a port of 127.0.0.1."""
+    """A connection to a server's clerk: by its socket beside the pid file, to a port of 127.0.0.1, or, with a context of TLS, to a
+    port of the server's own host."""
 
-    def __init__(self, server, port=None, token=None, timeout=30):
+    def __init__(self, server, port=None, token=None, timeout=30, context=None):
         self.path = server.pid_file.with_suffix(".admin")
         self.token = token
         if port is None:
             wait_until(self.path.exists, "the admin socket is there")
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout) if port else _Unix(self.path, timeout)
+        if context:
+            self.connection = _Far(server.host, port, context, timeout)
+        elif port:
+            self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        else:
+            self.connection = _Unix(self.path, timeout)
 
     def __enter__(self):
         return self

@@ -93,6 +93,28 @@ class Host:
         return {"node": {"id": name}, "dataSource": {"redis": {"shared": {"uri": uri}}}}
 
 
+class Alone:
+    """A namespace of its own, with a loopback and one address that is not loopback."""
+
+    address = "10.77.99.1"
+
+    def __init__(self):
+        self.name = f"po{random.getrandbits(24):06x}"
+        ip("netns", "add", self.name)
+        ip("-n", self.name, "link", "set", "lo", "up")
+        ip("-n", self.name, "addr", "add", f"{self.address}/32", "dev", "lo")
+
+    def close(self):
+        ip("netns", "del", self.name)
+
+    def inside(self):
+        return ["ip", "netns", "exec", self.name]
+
+    def dial(self, port, address=None):
+        with inside(self.name):
+            return socket.create_connection((address or self.address, port), timeout=harness.DEADLINE)
+
+
 class Network:
     """The middle, with its Redis on the network behind a password, and the hosts around it."""
 

@@ -67,7 +67,7 @@ def test_a_page_of_another_origin_is_refused(server):
             assert clerk.get("/api/v1/nodes", headers={"Origin": origin}).status == status, origin
 
 
-def test_only_loopback_addresses_and_unix_sockets_are_taken(directory):
+def test_an_address_needs_a_port_and_away_from_loopback_a_certificate(directory):
     for item in ("0.0.0.0:7600", "192.0.2.1:7600", "127.0.0.1", "[::]:7600", "unix:relative"):
         path = directory / "config-bad.json"
         path.write_text('{"admin": {"listen": ["%s"]}}' % item)

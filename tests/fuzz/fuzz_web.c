@@ -60,7 +60,7 @@ static void open_clerk(void)
     must(getsockname(door_fd, (struct sockaddr *)&door, &door_len) == 0);
     must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, control) == 0);
     master_fd = control[0];
-    doors[0] = (struct clerk_door){ door_fd, true };
+    doors[0] = (struct clerk_door){ door_fd, true, false };
     clerk = clerk_new(&office, doors, 1, control[1]);
     must(clerk);
     clerk_open(clerk);

@@ -258,6 +258,25 @@ static void a_broken_frame_is_told_and_nothing_more_is_read(void **state)
     assert_null(conn);
 }
 
+/* What a client had under way is read; a client that sends on without end is cut before the time
+ * is over. */
+static void a_peer_that_sends_on_after_our_close_is_cut_at_a_bound(void **state)
+{
+    static char junk[64 * 1024];
+    size_t sent = 0, bound = host.message_bytes_max + (8 << 20);
+
+    (void)state;
+    peer_send(&peer, "\x81\x02hi", 4); /* not masked */
+    turns(1);
+    while (conn && sent < 2 * bound) {
+        ssize_t n = send(peer.fd, junk, sizeof junk, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t)n : 0;
+        turns(1);
+    }
+    assert_null(conn);
+    assert_in_range(sent, bound, bound + (1 << 20));
+}
+
 /* Good messages, a fault, and a message behind the fault, in one segment. */
 static void send_good_and_bad(void)
 {
@@ -419,6 +438,7 @@ int main(void)
         T(a_peer_that_never_answers_a_close_goes_after_a_while),
         T(patience_can_be_moved_both_ways),
         T(a_broken_frame_is_told_and_nothing_more_is_read),
+        T(a_peer_that_sends_on_after_our_close_is_cut_at_a_bound),
         T(answers_leave_before_the_close_frame_of_a_fault),
         T(an_answer_that_never_comes_delays_the_close_frame_by_a_bound),
         T(who_is_to_be_closed_when_answered_is_read_no_more),

@@ -123,24 +123,22 @@ static bool judge_token(struct clerk *clerk, struct web_request *request, struct
     return false;
 }
 
-static void answer_with_right(struct clerk *clerk, struct web_request *request,
-                              const struct route *route, const struct clerk_params *params)
+/* Has the caller the right to the route? True with the grant of its token, owned by the caller
+ * (NULL: no token was asked for); else answered. */
+static bool judge_right(struct clerk *clerk, struct web_request *request, const struct route *route,
+                        struct grant **grant)
 {
-    struct clerk_call call = { .clerk = clerk, .request = request, .params = params };
-    struct grant *grant = NULL;
-
-    if (route->right != RIGHT_NONE && !request->is_local) {
-        if (!judge_token(clerk, request, &grant))
-            return;
-        if (route->right == RIGHT_ADMIN && !grant->admin) {
-            clerk_answer_problem(request, 403, "forbidden", "the token has no po.admin");
-            grant_unref(grant);
-            return;
-        }
-        call.grant = grant;
-    }
-    route->answer(&call);
-    grant_unref(grant);
+    *grant = NULL;
+    if (route->right == RIGHT_NONE || request->is_local)
+        return true;
+    if (!judge_token(clerk, request, grant))
+        return false;
+    web_trust(request);
+    if (route->right != RIGHT_ADMIN || (*grant)->admin)
+        return true;
+    clerk_answer_problem(request, 403, "forbidden", "the token has no po.admin");
+    grant_unref(*grant);
+    return false;
 }
 
 /* The answer names the methods that the path has (RFC 9110 15.5.6). */
@@ -160,47 +158,77 @@ static void answer_method(struct web_request *request)
     buf_fini(&headers);
 }
 
-static void on_request(void *arg, struct web_request *request)
+/* Returns the route that the request may take, with the grant of its caller (judge_right); NULL:
+ * answered. */
+static const struct route *judge_request(struct clerk *clerk, struct web_request *request,
+                                         struct clerk_params *params, struct grant **grant)
 {
-    struct clerk *clerk = arg;
-    struct clerk_params params;
     const struct route *route;
     int status;
 
     if (comes_from_elsewhere(request)) {
         clerk_answer_problem(request, 403, "origin", "a page of another origin may not ask here");
-        return;
+        return NULL;
     }
-    route = find_route(request, &params, &status);
+    route = find_route(request, params, &status);
     if (route)
-        answer_with_right(clerk, request, route, &params);
-    else if (status == 405)
+        return judge_right(clerk, request, route, grant) ? route : NULL;
+    if (status == 405)
         answer_method(request);
     else
         clerk_answer_problem(request, 404, "not-found", "there is no such path");
+    return NULL;
+}
+
+static bool on_head(void *arg, struct web_request *request)
+{
+    struct clerk_params params;
+    struct grant *grant;
+
+    if (!judge_request(arg, request, &params, &grant))
+        return false;
+    grant_unref(grant);
+    return true;
+}
+
+static void on_request(void *arg, struct web_request *request)
+{
+    struct clerk_params params;
+    struct clerk_call call = { .clerk = arg, .request = request, .params = &params };
+    const struct route *route = judge_request(arg, request, &params, &call.grant);
+
+    if (!route)
+        return;
+    route->answer(&call);
+    grant_unref(call.grant);
 }
 
 /* ---- life ---- */
 
-static struct web_settings settings_of(const struct config *config)
+static struct web_settings settings_of(const struct office *office)
 {
+    const struct config *config = office->config;
+
     return (struct web_settings){
         .connections_max = (uint32_t)config->admin.connections,
         .body_max = (size_t)config->admin.body_bytes,
         .bodies_max = BODIES_SHARE * (size_t)config->admin.body_bytes,
+        .handshake_s = (uint32_t)config->limits.handshake_s,
         .idle_s = IDLE_S,
+        .tls = office->tls,
     };
 }
 
 struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, size_t door_count,
                         int control_fd)
 {
+    static const struct web_calls calls = { .admits = on_head, .request = on_request };
     struct clerk *clerk = calloc(1, sizeof *clerk);
-    struct web_settings settings = settings_of(office->config);
+    struct web_settings settings = settings_of(office);
     struct web_door *web_doors = calloc(door_count + 1, sizeof *web_doors);
 
     for (size_t i = 0; web_doors && i < door_count; i++)
-        web_doors[i] = (struct web_door){ doors[i].fd, doors[i].is_local };
+        web_doors[i] = (struct web_door){ doors[i].fd, doors[i].is_local, doors[i].is_secure };
     if (clerk && web_doors) {
         clerk->office = office;
         clerk->control_fd = control_fd;
@@ -208,7 +236,8 @@ struct clerk *clerk_new(struct office *office, const struct clerk_door *doors, s
         LIST_INIT(&clerk->tasks);
         surveys_init(&clerk->surveys, office);
         redis_view_init(&clerk->redis, office);
-        clerk->web = web_new(office->loop, web_doors, door_count, &settings, on_request, clerk);
+        clerk->web =
+            web_new(office->loop, office->stats, web_doors, door_count, &settings, &calls, clerk);
     }
     free(web_doors);
     if (clerk && !clerk->web) {
@@ -236,7 +265,7 @@ void clerk_free(struct clerk *clerk)
 
 void clerk_configure(struct clerk *clerk)
 {
-    struct web_settings settings = settings_of(clerk->office->config);
+    struct web_settings settings = settings_of(clerk->office);
 
     web_configure(clerk->web, &settings);
 }

@@ -17,7 +17,8 @@ struct clerk;
 /* A listening socket of admin.listen; the descriptor is borrowed. */
 struct clerk_door {
     int fd;
-    bool is_local; /* a unix socket: whoever may open its file may do everything */
+    bool is_local;  /* a unix socket: whoever may open its file may do everything */
+    bool is_secure; /* TLS, with the certificates of the service port */
 };
 
 /* Returns a clerk that answers from clerk_open on, owned by the caller; NULL: no memory or no

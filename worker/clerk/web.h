@@ -5,11 +5,15 @@
  * The head goes through the strict parser of worker/wire/http.h. Bounded: connections, bytes of a
  * head, of a body and of all bodies together, and the time of a request and of its answer. The
  * server knows no path and no right; the handler does.
+ *
+ * Connections at unix sockets and those at addresses are bounded apart. Of those at addresses one
+ * that has shown no good token gives way to a newer one when all places are taken.
  */
 #ifndef WORKER_CLERK_WEB_H
 #define WORKER_CLERK_WEB_H
 
 #include "common/slice.h"
+#include "shm/stats.h"
 #include "worker/io/loop.h"
 #include "worker/wire/http.h"
 
@@ -17,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct tls_server;
 struct web;
 struct web_conn;
 
@@ -29,25 +34,34 @@ struct web_request {
     bool is_local; /* came to a unix socket */
 };
 
-/* Called once for each request; answers by web_answer, at once or later. */
-typedef void (*web_handler)(void *arg, struct web_request *request);
+struct web_calls {
+    /* The head of a request at an address has come, and its body has not: may it come? False: the
+     * request is answered. Called at most once before `request`. */
+    bool (*admits)(void *arg, struct web_request *request);
+    /* Called once for each request; answers by web_answer, at once or later. */
+    void (*request)(void *arg, struct web_request *request);
+};
 
 struct web_settings {
     uint32_t connections_max;
     size_t body_max, bodies_max; /* bytes of a body, of all together */
-    uint32_t idle_s;             /* for a request to come whole, and for an answer to be taken */
+    uint32_t handshake_s;
+    uint32_t idle_s; /* for a request to come whole, and for an answer to be taken */
+    struct tls_server *tls; /* for the secure doors; borrowed; NULL: these serve nobody */
 };
 
 /* A listening socket; the descriptor is borrowed. */
 struct web_door {
     int fd;
-    bool is_local;
+    bool is_local;  /* a unix socket */
+    bool is_secure; /* TLS */
 };
 
 /* Returns a server for these doors, which accepts from web_open on, owned by the caller; NULL: no
  * memory, or the loop failed. */
-struct web *web_new(struct loop *loop, const struct web_door *doors, size_t door_count,
-                    const struct web_settings *settings, web_handler handler, void *arg);
+struct web *web_new(struct loop *loop, struct stats_row *stats, const struct web_door *doors,
+                    size_t door_count, const struct web_settings *settings,
+                    const struct web_calls *calls, void *arg);
 /* Begins to accept; until then connections wait in the kernel. */
 void web_open(struct web *web);
 /* Closes all connections; requests without an answer must not be answered any more. NULL is
@@ -59,6 +73,8 @@ void web_configure(struct web *web, const struct web_settings *settings);
 void web_turn(struct web *web);
 /* Call about once a second: ends connections whose time is over. */
 void web_tick(struct web *web);
+/* A good token has come with the request: its connection gives way to no other. */
+void web_trust(struct web_request *request);
 /* Accepts nothing more. Returns the number of connections that have a request under way. */
 uint32_t web_leave(struct web *web);
 

@@ -1,42 +1,15 @@
 #include "worker/entrance/greeting.h"
 
-#include "common/log.h"
-#include "shm/histograms.h"
 #include "worker/entrance/refusal.h"
 #include "worker/entrance/visitor_parts.h"
 #include "worker/entrance/visitor_stay.h"
-#include "worker/wire/tls.h"
-
-static enum stat_id stat_of_fault(enum tls_fault fault)
-{
-    switch (fault) {
-    case TLS_FAULT_PLAIN_HTTP:
-        return STAT_tls_failed_plain;
-    case TLS_FAULT_NOT_TLS:
-        return STAT_tls_failed_not_tls;
-    case TLS_FAULT_NO_COMMON:
-        return STAT_tls_failed_no_common;
-    case TLS_FAULT_DISTRUST:
-        return STAT_tls_failed_distrust;
-    case TLS_FAULT_CUT:
-        return STAT_tls_failed_cut;
-    case TLS_FAULT_OWN:
-        return STAT_tls_failed_own;
-    case TLS_FAULT_NONE:
-    case TLS_FAULT_BROKEN:
-        break;
-    }
-    return STAT_tls_failed_broken;
-}
+#include "worker/wire/tls_tally.h"
 
 static void handshake_failed(struct visitor *visitor)
 {
-    struct stats_row *stats = visitor->visitors->office->stats;
     enum tls_fault fault = tls_fault(visitor->tls);
-    enum stat_id stat = stat_of_fault(fault);
 
-    stats_add(stats, stat, 1);
-    log_debug("tls_failed", "why=%s", stats_name(stat));
+    tls_tally_failed(visitor->visitors->office->stats, visitor->tls);
     if (fault == TLS_FAULT_PLAIN_HTTP) {
         tls_free(visitor->tls);
         visitor->tls = NULL;
@@ -50,13 +23,9 @@ static void handshake_failed(struct visitor *visitor)
 
 static bool handshake_over(struct visitor *visitor)
 {
-    struct stats_row *stats = visitor->visitors->office->stats;
+    struct office *office = visitor->visitors->office;
 
-    stats_add(stats, STAT_tls_handshakes, 1);
-    histogram_add(stats, HISTOGRAM_TLS_HANDSHAKE,
-                  loop_now_ns(visitor->visitors->office->loop) - visitor->came_ns);
-    if (tls_resumed(visitor->tls))
-        stats_add(stats, STAT_tls_resumed, 1);
+    tls_tally_done(office->stats, visitor->tls, loop_now_ns(office->loop) - visitor->came_ns);
     return visitor->secure = true;
 }
 

@@ -13,6 +13,7 @@ enum {
     LINGER_MS = 2000, /* for the peer's end of file */
     RETRY_AFTER_S = 1,
     DROPPED_STEP = 2048, /* bytes */
+    DROPPED_MAX = 1 << 20,
 };
 
 static void count_refusal(struct stats_row *stats, int status)
@@ -62,7 +63,12 @@ void refusal_drop_input(struct visitor *visitor)
     char bytes[DROPPED_STEP];
     ssize_t n = recv(visitor->fd, bytes, sizeof bytes, 0);
 
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+    if (n > 0)
+        visitor->dropped += (uint32_t)n;
+    if (visitor->dropped > DROPPED_MAX)
+        stats_add(visitor->visitors->office->stats, STAT_cut_after_close, 1);
+    if (n == 0 || visitor->dropped > DROPPED_MAX ||
+        (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
         visitor_part(visitor);
 }
 

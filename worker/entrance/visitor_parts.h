@@ -31,6 +31,7 @@ struct visitor {
     const struct http_upgrade *asked; /* a good request that wants to be refused by a close frame */
     struct ip peer; /* who connected; behind a PROXY header, whom the header names */
     int fd;
+    uint32_t dropped; /* answered: bytes that have come since */
     bool waiting;   /* for the rest of the head */
     bool announced; /* proxyProtocol: no PROXY header is awaited any more */
     bool late;      /* came while the office drained */

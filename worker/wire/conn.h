@@ -102,12 +102,15 @@ struct conn {
                           read and not decoded; NULL: none */
     struct deflate *deflate; /* NULL: messages are not compressed */
     struct conn *next_dirty, *next_dead;
-    uint64_t last_in_ms;    /* when the peer last sent anything, or showed life otherwise */
-    uint64_t progress_ms;   /* when a kernel last took anything, or nothing waited */
-    uint64_t left_bytes;    /* taken by this host's kernel */
-    uint64_t taken_bytes;   /* of these, taken by the peer's kernel, when last measured */
-    uint64_t measured_ms;   /* when that was; while something waits */
-    uint64_t ping_at;       /* ping_sent: as many bytes are ahead of the ping */
+    uint64_t last_in_ms;  /* when the peer last sent anything, or showed life otherwise */
+    uint64_t progress_ms; /* when a kernel last took anything, or nothing waited */
+    uint64_t left_bytes;  /* taken by this host's kernel */
+    uint64_t taken_bytes; /* of these, taken by the peer's kernel, when last measured */
+    uint64_t measured_ms; /* when that was; while something waits */
+    union {
+        uint64_t ping_at; /* OPEN, ping_sent: as many bytes are ahead of the ping */
+        uint64_t ignored; /* after OPEN: the peer's bytes since; over TLS, those before */
+    };
     uint64_t deadline_ms;   /* the owner's deadline; UINT64_MAX: none */
     uint64_t room_mark;     /* has_room is called when fewer bytes wait; 0: not wanted */
     uint64_t close_at_ms;   /* CLOSING, LINGERING: when the socket is closed at last; `ending`: when

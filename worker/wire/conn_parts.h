@@ -16,6 +16,9 @@
 enum {
     CONN_LINGER_MS = 2000, /* time for the peer's end of file after both close frames */
     CONN_MEASURES = 8,     /* times in slow_ms that the progress of a slow reader is measured */
+    /* Bytes that may come behind this side's close frame, beside a message that has begun: what two
+     * kernels hold of a client that sends as fast as it can, before the client sees the close. */
+    CONN_IGNORED_BYTES = 8 << 20,
 };
 
 /* ---- conn_state.c ---- */

@@ -240,6 +240,24 @@ static void note_unread(struct conn *conn, ssize_t n)
         conn_mark_rested(conn);
 }
 
+/* A connection that closes is read for the peer's close frame, or for its end of file. A peer that
+ * sends on without end would be read at full speed until the time is over, so past a bound the
+ * connection is cut. */
+static bool ignores_too_much(struct conn *conn, ssize_t n)
+{
+    uint64_t bytes; /* TLS: as they came, so that records without data count */
+
+    if (conn->tls)
+        bytes = tls_taken(conn->tls) - conn->ignored;
+    else
+        bytes = conn->ignored += n > 0 ? (uint64_t)n : 0;
+    if (bytes <= conn->host->message_bytes_max + CONN_IGNORED_BYTES)
+        return false;
+    conn_tally(conn->host, STAT_cut_after_close, 1);
+    conn_die(conn);
+    return true;
+}
+
 void conn_on_readable(struct conn *conn)
 {
     size_t kept = leftover_take(conn, read_buffer);
@@ -247,6 +265,8 @@ void conn_on_readable(struct conn *conn)
 
     if (conn->tls)
         note_unread(conn, n);
+    if (conn->state != CONN_OPEN && ignores_too_much(conn, n))
+        return;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         leftover_keep(conn, read_buffer, kept);
         return;

@@ -8,8 +8,10 @@ void conn_enter_state(struct conn *conn, enum conn_state state)
     bool was_open = conn->state == CONN_OPEN;
 
     conn->state = (uint8_t)state;
-    if (was_open)
+    if (was_open) {
+        conn->ignored = conn->tls ? tls_taken(conn->tls) : 0;
         conn->host->calls->closing(conn);
+    }
 }
 
 void conn_die(struct conn *conn)

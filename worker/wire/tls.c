@@ -294,6 +294,11 @@ bool tls_unread(const struct tls *tls)
     return !tls->broken && SSL_has_pending(tls->ssl);
 }
 
+uint64_t tls_taken(const struct tls *tls)
+{
+    return BIO_number_read(SSL_get_rbio(tls->ssl));
+}
+
 /* ---- writing ---- */
 
 /* A place in a row of pieces. */

@@ -91,6 +91,9 @@ ssize_t tls_read(struct tls *tls, void *to, size_t size);
  * room, and before the socket is watched for the first time. */
 bool tls_unread(const struct tls *tls);
 
+/* All bytes that TLS has read from the socket so far, its own records included. */
+uint64_t tls_taken(const struct tls *tls);
+
 /* As sendmsg: bytes taken, or -1 with EAGAIN, or EPIPE when the connection is broken. Bytes
  * that were taken leave: tls_finish sends on those that the socket has not taken. */
 ssize_t tls_write(struct tls *tls, const struct iovec *iov, size_t count);
