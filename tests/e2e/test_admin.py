@@ -256,6 +256,29 @@ def test_a_message_is_recalled(server):
         assert clerk.delete("/api/v1/messages/erp/none").code == "not-found"
 
 
+# -- who did what
+
+
+def test_every_call_that_changes_something_is_logged_with_who_what_and_on_what(server):
+    port = harness.free_port()
+    post = server(1, admin.config(port))
+    with Admin(post, port, post.token("root", po={"admin": True})) as clerk:
+        with clients.upgrade(post, "alice") as raw:
+            assert '"welcome"' in raw.message()
+            session = clerk.get("/api/v1/sessions").json()["sessions"][0]["id"]
+            assert clerk.post("/api/v1/messages", mail(id="id2")).status == 202
+            assert clerk.delete("/api/v1/messages/erp/id2").status == 200
+            assert clerk.delete(f"/api/v1/sessions/{quoted(session)}").status == 204
+        assert clerk.delete("/api/v1/addresses/alice/messages").status == 200
+        assert clerk.ask("PUT", "/api/v1/revocations/sub:mallory").status == 204
+        assert clerk.delete("/api/v1/revocations/sub:mallory").status == 204
+        assert clerk.post("/api/v1/reload", b"").status == 200
+    told = re.findall(r'event=admin_change (what=\S+) .*by="root"', post.log())
+    assert sorted(told) == sorted(f"what={what}" for what in ("send", "recall", "session_end", "mailbox_purge", "revocation_put",
+                                                             "revocation_delete", "reload"))
+    assert re.search(r'event=admin_change what=recall on="erp id2" by="root"', post.log())
+
+
 # -- sessions and nodes
 
 

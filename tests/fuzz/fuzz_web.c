@@ -1,9 +1,9 @@
 /*
  * Any bytes at the clerk's door: as what comes over a connection, whole or in pieces, or as the
  * body of a request that sends messages. The clerk is the real one, in an office without Redis, so
- * heads, bodies, paths, queries, envelopes and the answers of the router are all reached. Every
- * answer must begin as HTTP does; a body must be answered exactly once; no session and no batch may
- * stay behind.
+ * heads, bodies, paths, queries, envelopes and the answers of the router are all reached; also as
+ * at an address, where a body is judged by its head and its token. Every answer must begin as HTTP
+ * does; a body must be answered exactly once; no session and no batch may stay behind.
  */
 #include "tests/unit/office_fixture.h"
 
@@ -18,12 +18,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { PIECES_MAX = 32, ROUNDS_MAX = 64, PATIENCE_MS = 61 * 1000, ANSWER_MAX = 64 << 20 };
 
 /* The first byte of an input. */
-enum { AS_BODY = 0x80, PIECE_MASK = 0x7f };
+enum { AS_BODY = 0x80, FROM_AFAR = 0x40, PIECE_MASK = 0x3f };
 
 static struct clerk *clerk;
-static int door_fd, master_fd;
-static struct sockaddr_un door;
-static socklen_t door_len = sizeof door;
+static int master_fd;
+static struct gateway {
+    struct sockaddr_un address;
+    socklen_t len;
+} local, far; /* far: as an address, where a token is asked for */
 static struct buf said;
 
 static void must(bool condition)
@@ -42,9 +44,23 @@ static void nodes_ignored(void *arg)
     (void)arg;
 }
 
+static struct clerk_door open_door(struct gateway *gateway, bool is_local)
+{
+    struct clerk_door door = { .is_local = is_local };
+
+    door.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    /* The kernel chooses a name that is no path (unix(7), autobind). */
+    must(bind(door.fd, (struct sockaddr *)&(struct sockaddr_un){ .sun_family = AF_UNIX },
+              sizeof(sa_family_t)) == 0);
+    must(listen(door.fd, 16) == 0);
+    gateway->len = sizeof gateway->address;
+    must(getsockname(door.fd, (struct sockaddr *)&gateway->address, &gateway->len) == 0);
+    return door;
+}
+
 static void open_clerk(void)
 {
-    struct clerk_door doors[1];
+    struct clerk_door doors[2];
     int control[2];
 
     office_turn_stored = turn_clerk;
@@ -52,16 +68,11 @@ static void open_clerk(void)
     sessions_writer_free(elsewhere); /* there are no sessions of another worker */
     office.nodes = nodes_new(&office, &(struct nodes_events){ nodes_ignored, nodes_ignored, NULL });
     must(office.nodes);
-    door_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    /* The kernel chooses a name that is no path (unix(7), autobind). */
-    must(bind(door_fd, (struct sockaddr *)&(struct sockaddr_un){ .sun_family = AF_UNIX },
-              sizeof(sa_family_t)) == 0);
-    must(listen(door_fd, 16) == 0);
-    must(getsockname(door_fd, (struct sockaddr *)&door, &door_len) == 0);
+    doors[0] = open_door(&local, true);
+    doors[1] = open_door(&far, false);
     must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, control) == 0);
     master_fd = control[0];
-    doors[0] = (struct clerk_door){ door_fd, true, false };
-    clerk = clerk_new(&office, doors, 1, control[1]);
+    clerk = clerk_new(&office, doors, 2, control[1]);
     must(clerk);
     clerk_open(clerk);
     buf_init(&said, ANSWER_MAX);
@@ -162,14 +173,16 @@ static void settle(int fd)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    const struct gateway *gateway;
     int fd;
 
     if (size == 0)
         return 0;
     if (!clerk)
         open_clerk();
+    gateway = data[0] & FROM_AFAR ? &far : &local;
     fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    must(fd >= 0 && connect(fd, (struct sockaddr *)&door, door_len) == 0);
+    must(fd >= 0 && connect(fd, (const struct sockaddr *)&gateway->address, gateway->len) == 0);
     said.len = 0;
     if (data[0] & AS_BODY)
         give_body(fd, data + 1, size - 1);

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "common/utf8.h"
 #include "worker/clerk/desk.h"
 #include "worker/envelope/envelope.h"
@@ -518,6 +519,7 @@ void clerk_messages_post(const struct clerk_call *call)
     struct json_fault fault = { .reason = "not UTF-8" };
     char key[KEY_MAX + 1], why[256];
     struct batch *batch;
+    struct log_text who;
     uint32_t count = 1;
 
     if (!take_key(call, key))
@@ -546,6 +548,9 @@ void clerk_messages_post(const struct clerk_call *call)
     if (batch->is_array)
         json_walk_begin(&batch->walk, &value);
     memcpy(batch->key, key, sizeof key);
+    /* Each message is a change, and a backend sends thousands. */
+    log_debug("admin_change", "what=send messages=%u by=%s", count,
+              log_quote(&who, slice_of(clerk_caller(call))));
 }
 
 void clerk_messages_recall(const struct clerk_call *call)
@@ -554,6 +559,7 @@ void clerk_messages_recall(const struct clerk_call *call)
     struct json_value value;
     struct json_fault fault;
     struct buf out;
+    char on[2 * CLERK_PARAM_MAX];
 
     buf_init(&out, COMMAND_MAX);
     buf_add_text(&out, "{\"from\":");
@@ -571,4 +577,6 @@ void clerk_messages_recall(const struct clerk_call *call)
     batch->command = out.data; /* the batch's from here on */
     batch->lone = value;
     batch->is_recall = true;
+    snprintf(on, sizeof on, "%s %s", call->params->text[0], call->params->text[1]);
+    clerk_log_change(call, "recall", on);
 }

@@ -282,7 +282,7 @@ const struct metric_family metric_families[] = {
       "Live workers and clerks of other nodes",
       "Falls without a deployment: a node is lost, or cannot reach Redis" },
     { "postoffice_certificate_end_timestamp_seconds", METRIC_GAUGE, "seconds", "names",
-      "When a certificate of sslPort ends, as Unix time",
+      "When a certificate of sslPort and of admin.listen ends, as Unix time",
       "Less than 14 days away: renew it, then reload" },
     { "postoffice_redis_used_memory_bytes", METRIC_GAUGE, "bytes", NULL,
       "used_memory of Redis (INFO memory)",

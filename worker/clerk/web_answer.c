@@ -5,6 +5,29 @@
 
 #include <stdio.h>
 
+static const char busy[] = "{\"type\":\"about:blank\",\"status\":503,\"code\":\"busy\",\"detail\":"
+                           "\"too many answers wait to be read, or out of memory\"}\n";
+
+/* Answers wait for readers that take nothing, and are bounded together. One alone is never refused,
+ * nor is a small one: the words for want of room find room. */
+static bool is_too_much(const struct web *web, size_t bytes)
+{
+    return web->waiting && bytes > WEB_ANSWER_SMALL &&
+           web->waiting + bytes > web->settings.bodies_max + WEB_WAITING_BYTES;
+}
+
+static void count_answer(struct web_conn *conn)
+{
+    conn->waiting = conn->output.len;
+    conn->web->waiting += conn->waiting;
+}
+
+static void uncount_answer(struct web_conn *conn)
+{
+    conn->web->waiting -= conn->waiting;
+    conn->waiting = 0;
+}
+
 /* False: no memory, and nothing has been added. */
 static bool add_answer(struct web_conn *conn, const struct web_answer *answer)
 {
@@ -43,6 +66,7 @@ bool web_answer_leaves(struct web_conn *conn)
         return false;
     if (!web_has_left(conn))
         return web_rewatch(conn, LOOP_WRITE);
+    uncount_answer(conn);
     buf_fini(&conn->output);
     buf_init(&conn->output, WEB_ANSWER_HEAD_MAX + WEB_ANSWER_BODY_MAX);
     conn->sent = 0;
@@ -60,10 +84,17 @@ bool web_answer_leaves(struct web_conn *conn)
 /* Takes the answer into the output, and begins to write. */
 static void begin_answer(struct web_conn *conn, const struct web_answer *answer)
 {
-    static const struct web_answer no_memory = { .status = 503, .headers = "Retry-After: 1\r\n" };
+    static const struct web_answer no_memory = {
+        .status = 503,
+        .content_type = "application/problem+json",
+        .body = { busy, sizeof busy - 1 },
+        .headers = "Retry-After: 1\r\n",
+    };
 
-    if (!add_answer(conn, answer) && !add_answer(conn, &no_memory))
+    if ((is_too_much(conn->web, answer->body.len) || !add_answer(conn, answer)) &&
+        !add_answer(conn, &no_memory))
         conn->keep_alive = false;
+    count_answer(conn);
     conn->stage = conn->keep_alive ? WEB_WRITING : WEB_LAST;
     drop_request(conn);
     web_extend_time(conn);

@@ -36,6 +36,7 @@ void web_free_conn(struct web_conn *conn)
     bool *full = conn->request.is_local ? &web->local_full : &web->far_full;
 
     web_uncount_body(conn);
+    web->waiting -= conn->waiting;
     TAILQ_REMOVE(&web->conns, conn, link);
     if (conn->request.is_local)
         web->local_count--;

@@ -23,6 +23,8 @@ enum {
     WEB_READ_STEP = 16 * 1024,
     WEB_ANSWER_HEAD_MAX = 4096,
     WEB_ANSWER_BODY_MAX = 64 << 20,
+    WEB_ANSWER_SMALL = 64 * 1024,
+    WEB_WAITING_BYTES = 16 << 20, /* of answers that wait, beside as many as bodies may have */
 };
 
 enum web_stage {
@@ -45,7 +47,8 @@ struct web_conn {
     struct web_request request;
     struct buf input, output;
     size_t head_len, body_len, sent;
-    size_t thrown; /* bytes that have come in WEB_LINGER */
+    size_t waiting; /* bytes of the output that are in web->waiting */
+    size_t thrown;  /* bytes that have come in WEB_LINGER */
     uint64_t came_ns, due_ms;
     enum web_stage stage;
     bool is_counted; /* body_len is in web->bodies */
@@ -73,6 +76,7 @@ struct web {
     TAILQ_HEAD(web_conn_list, web_conn) conns; /* the oldest first */
     uint32_t local_count, far_count;           /* at unix sockets, at addresses */
     size_t bodies;                             /* bytes of bodies that have come or are awaited */
+    size_t waiting;                            /* bytes of answers that have not all left */
     bool local_full, far_full;                 /* the others wait in the kernel */
     bool is_open, leaving;
     bool unread; /* a connection waits for web_turn */
