@@ -188,6 +188,11 @@ class Driver:
         self.process.kill()
         self.process.wait(harness.DEADLINE)
 
+    def wait_end(self):
+        """Waits until everything that the process said before its end has been read."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.stopped, harness.DEADLINE)
+
     def stop(self):
         """The end of its input ends a driver; one that stays is killed."""
         with contextlib.suppress(OSError):

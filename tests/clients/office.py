@@ -92,12 +92,12 @@ class Office:
         return server.start()
 
     def _meet(self):
-        """Waits until each worker knows the workers of the other node."""
+        """Waits until each worker knows the processes of the other node: two workers and the clerk."""
+        elsewhere = 3 * (len(self.servers) - 1)
         for server in self.servers:
-            elsewhere = 2 * (len(self.servers) - 1)
             harness.wait_until(lambda server=server: all(row["redis"] == "up" and row["workersElsewhere"] == elsewhere
                                                          for row in server.status()["workers"]),
-                               f"each worker knows {elsewhere} workers of the other node")
+                               f"each worker knows {elsewhere} processes of the other node")
 
     # -- what clients need
 
