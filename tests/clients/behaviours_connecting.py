@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from admin import quoted
 from drivers import DriverError
 from table import Table
 
@@ -231,7 +232,7 @@ def closed_by_administrator(world):
     alice = world.client("alice", link=link)
     with world.office.admin() as office:
         found = office.get(f"/api/v1/sessions?address={alice.address}").json()["sessions"]
-        assert office.delete(f"/api/v1/sessions/{found[0]['id']}").status == 204
+        assert office.delete(f"/api/v1/sessions/{quoted(found[0]['id'])}").status == 204
     assert alice.state("closed")["code"] == 4502
     assert len(link.attempts) == 1
 

@@ -203,8 +203,8 @@ class Driver:
             self.kill()
 
     def open(self, name, address, **fields):
-        client = Client(self, name, address)
-        self.clients[name] = client
+        client = self.clients[name] = Client(self, name, address)
+        client.holds = fields.get("handle") == "hold"
         self.tell("open", client=name, **fields).result()
         return client
 
@@ -217,11 +217,13 @@ class Client:
         self.events = []
         self.taken = set()
         self.open = True
+        self.holds = False  # its handlers wait for `release`
 
     # -- calls
 
     def begin(self, do, **fields):
         """A call under way."""
+        self.holds |= fields.get("mode") == "hold"
         return self.driver.tell(do, client=self.name, **fields)
 
     def do(self, do, **fields):

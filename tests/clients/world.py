@@ -149,10 +149,12 @@ class World:
         harness.wait_until(lambda: time.time() > unix, f"it is {unix}", deadline=DEADLINE)
 
     def end(self):
-        closing = [each.begin("close") for each in self.clients if each.open and each.driver.alive]
-        for each in closing:
-            if each.driver.alive:
-                each.result()
+        living = [each for each in self.clients if each.open and each.driver.alive]
+        for each in living:
+            if each.holds:
+                each.do("release", count=1000)  # close() waits for handlers that are at work
+        for closing in [each.begin("close") for each in living]:
+            closing.result()
         for each in [*self.peers, *self.links]:
             (each.close if isinstance(each, Peer) else each.stop)()
         for each in self.drivers:
