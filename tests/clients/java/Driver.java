@@ -3,6 +3,7 @@ import java.io.FileInputStream;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.net.http.HttpClient;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.security.KeyStore;
@@ -52,6 +53,7 @@ public final class Driver {
     private static final PrintStream OUT = new PrintStream(new java.io.FileOutputStream(java.io.FileDescriptor.out), false,
             StandardCharsets.UTF_8);
     private static final ExecutorService POOL = Executors.newCachedThreadPool();
+    private static final Map<String, HttpClient> TRUSTING = new ConcurrentHashMap<>(); // by file of certificates
     private static final Map<String, Client> CLIENTS = new ConcurrentHashMap<>();
 
     private Driver() {
@@ -260,7 +262,13 @@ public final class Driver {
             builder.storage(new FileStorage(Path.of(storage)));
         }
         if (options.get("caFile") != null) {
-            builder.sslContext(trusting((String) options.get("caFile")));
+            String file = (String) options.get("caFile");
+            HttpClient http = TRUSTING.get(file);
+            if (http == null) {
+                http = HttpClient.newBuilder().sslContext(trusting(file)).build();
+                TRUSTING.put(file, http);
+            }
+            builder.httpClient(http);
         }
         bounds(builder, options);
         client.office = builder.build();

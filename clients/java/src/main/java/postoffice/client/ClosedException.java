@@ -6,10 +6,13 @@ public final class ClosedException extends PostOfficeException {
 
     /** The close code. */
     private final int closeCode;
+    /** Why, in words. */
+    private final String reason;
 
     ClosedException(int closeCode, String reason) {
         super("closed", "closed: " + closeCode + (reason.isEmpty() ? "" : " " + reason), null);
         this.closeCode = closeCode;
+        this.reason = reason;
     }
 
     /**
@@ -20,5 +23,14 @@ public final class ClosedException extends PostOfficeException {
      */
     public int closeCode() {
         return closeCode;
+    }
+
+    /**
+     * Why, in words of the server or the system.
+     *
+     * @return the reason, perhaps empty
+     */
+    public String reason() {
+        return reason;
     }
 }

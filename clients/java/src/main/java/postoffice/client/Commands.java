@@ -126,10 +126,10 @@ final class Commands {
         }
     }
 
-    void end(PostOfficeException why) {
+    void end() {
         linkLost();
         List<Command> all = new ArrayList<>(waiting);
         waiting.clear();
-        all.forEach(command -> command.answer.completeExceptionally(why));
+        all.forEach(command -> command.answer.completeExceptionally(engine.closed()));
     }
 }

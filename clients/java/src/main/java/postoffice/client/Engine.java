@@ -64,7 +64,7 @@ final class Engine implements Link.Owner {
     private volatile String address;
     private volatile Welcome welcome;
     private volatile long messageBytesMax;
-    private ClosedException closed;
+    private volatile ClosedException closed;
     private volatile Link link;
     private String dialToken;
     private String dialSince;
@@ -76,6 +76,7 @@ final class Engine implements Link.Owner {
     private boolean closing;
     private long goodbyeRetryMs;
     private long startOverMs = -1; // the wait before the next attempt, when this client itself ends the connection
+    private long openedMs;
     private long heardMs;
     private long pingedMs = -1;
     private Runnable atIdle; // what waits for the last handler
@@ -360,7 +361,8 @@ final class Engine implements Link.Owner {
             opened.fail("late");
             return;
         }
-        heardMs = Loop.nowMs();
+        openedMs = Loop.nowMs();
+        heardMs = openedMs;
         pingedMs = -1;
         cancel(heart);
         heart = loop.after(options.heartbeatMs, this::beat);
@@ -372,10 +374,15 @@ final class Engine implements Link.Owner {
             return;
         }
         long now = Loop.nowMs();
-        long wait = options.heartbeatMs;
+        long wait;
+        if (!isOpen() && now - openedMs >= options.heartbeatMs + options.heartbeatTimeoutMs) { // pongs alone are no session
+            link.fail("no welcome for " + (now - openedMs) + " ms");
+            return;
+        }
         if (paused) {
             link.pong();
             heardMs = now;
+            wait = options.heartbeatMs;
         } else if (pingedMs >= 0 && heardMs < pingedMs) {
             if (now - pingedMs >= options.heartbeatTimeoutMs) {
                 link.fail("no sign of life for " + (now - heardMs) + " ms");
@@ -670,11 +677,9 @@ final class Engine implements Link.Owner {
             end(new ClosedException(end.code, end.reason));
             return;
         }
-        tokens.use(dialToken, 0);
+        tokens.use(null, 0);
         if (end.code == Codes.TOKEN_REFUSED) {
-            tokens.refuse();
-        } else {
-            tokens.use(null, 0);
+            tokens.refuse(dialToken);
         }
         // The first new token is tried at once; when that is refused too, something else is wrong.
         waitFor(refusedTokens++ == 0 ? 0 : backoff.delayMs(refusedTokens, 0), end.code, end.reason);
@@ -777,15 +782,15 @@ final class Engine implements Link.Owner {
         cancel(heart);
         cancel(renewal);
         cancel(next);
-        change(State.CLOSED, why.closeCode(), why.getMessage(), null);
+        change(State.CLOSED, why.closeCode(), why.reason(), null);
         if (last != null) {
             last.fail("closed");
         }
-        outbox.end(why);
-        commands.end(why);
-        requests.end(why);
+        outbox.end();
+        commands.end();
+        requests.end();
         inbox.end();
-        fail(connected, why);
+        fail(connected, closed());
         try {
             storage.force();
             storage.close();
@@ -799,9 +804,9 @@ final class Engine implements Link.Owner {
         loop.stop();
     }
 
+    /** Why the client is closed: a new exception for each call that fails. */
     ClosedException closed() {
-        ClosedException why = closed;
-        return why != null ? why : new ClosedException(Codes.NORMAL, "");
+        return closed == null ? new ClosedException(Codes.NORMAL, "") : new ClosedException(closed.closeCode(), closed.reason());
     }
 
     private void change(State to, int code, String reason, Instant until) {

@@ -148,7 +148,7 @@ final class Inbox {
         Throwable failure = null;
         try {
             handler.handle(entry.message);
-        } catch (Exception | LinkageError | AssertionError | StackOverflowError e) {
+        } catch (Throwable e) {
             failure = e;
             if (e instanceof InterruptedException) {
                 Thread.currentThread().interrupt();

@@ -299,11 +299,11 @@ final class Outbox {
     }
 
     /** The storage keeps what waits; a client that begins with that storage sends it. */
-    void end(PostOfficeException why) {
+    void end() {
         List<Entry> all = new ArrayList<>(entries.values());
         entries.clear();
         queues.clear();
         ready.clear();
-        all.forEach(entry -> engine.fail(entry.sending, why));
+        all.forEach(entry -> engine.fail(entry.sending, engine.closed()));
     }
 }

@@ -68,9 +68,9 @@ final class Requests {
         return true;
     }
 
-    void end(PostOfficeException why) {
+    void end() {
         List<Request> all = new ArrayList<>(waiting.values());
         waiting.clear();
-        all.forEach(request -> engine.fail(request.answer, why));
+        all.forEach(request -> engine.fail(request.answer, engine.closed()));
     }
 }

@@ -75,11 +75,9 @@ final class Tokens {
         endMs = lifeMs == TokenLife.UNKNOWN ? TokenLife.UNKNOWN : Loop.nowMs() + lifeMs;
     }
 
-    /** The server does not take the token, or no longer. */
-    void refuse() {
-        refused = token;
-        token = null;
-        endMs = TokenLife.UNKNOWN;
+    /** The server does not take a token: the same one again would be the end. */
+    void refuse(String bad) {
+        refused = bad;
     }
 
     /** After how many milliseconds to ask for the next token; UNKNOWN: never. */
