@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/close_code.h"
 #include "common/log.h"
+#include "master/crew_parts.h"
 #include "master/spawn.h"
 #include "shm/slots.h"
 #include "shm/stats.h"
@@ -19,11 +20,6 @@ enum {
     EARLY_DEATHS_MAX = 5, /* so many deaths before any worker has served: the start has failed */
 };
 
-static bool alive(const struct seat *seat)
-{
-    return seat->pid > 0;
-}
-
 static bool leaving(const struct seat *seat)
 {
     return seat->replaced_by >= 0;
@@ -33,12 +29,6 @@ static bool leaving(const struct seat *seat)
 static bool at_work(const struct seat *seat)
 {
     return seat->state == SEAT_STARTING || seat->state == SEAT_SERVING;
-}
-
-/* The name of an event in the log, "worker_..." or "clerk_...". */
-static const char *event_of(const struct seat *seat, const char *of_worker, const char *of_clerk)
-{
-    return seat->is_clerk ? of_clerk : of_worker;
 }
 
 static void vacate(struct seat *seat, enum seat_state state)
@@ -92,7 +82,7 @@ uint32_t crew_processes(const struct crew *crew)
     uint32_t count = 0;
 
     for (int i = 0; i < WORKERS_MAX; i++)
-        count += alive(&crew->seats[i]);
+        count += seat_is_alive(&crew->seats[i]);
     return count;
 }
 
@@ -116,49 +106,7 @@ void crew_swap(struct crew *crew)
         crew->seats[i].stale = at_work(&crew->seats[i]) && !leaving(&crew->seats[i]);
 }
 
-/* ---- telling ---- */
-
-static void kill_seat(struct seat *seat)
-{
-    if (!alive(seat) || seat->killed)
-        return;
-    kill(seat->pid, SIGKILL);
-    seat->killed = true;
-}
-
-static void flush_queue(struct crew *crew, int slot, enum err err)
-{
-    struct seat *seat = &crew->seats[slot];
-
-    if (!err)
-        err = seat->control_fd < 0 ? ERR_DOWN : control_queue_flush(&seat->queue, seat->control_fd);
-    if (!err)
-        return;
-    log_warn(event_of(seat, "worker_deaf", "clerk_deaf"), "pid_of_worker=%d slot=%d error=%s",
-             (int)seat->pid, slot, err_name(err));
-    kill_seat(seat);
-}
-
-static void tell_worker(struct crew *crew, int slot, enum control_type type,
-                        struct control_payload *payload, int fd_pass)
-{
-    flush_queue(crew, slot, control_queue_put(&crew->seats[slot].queue, type, payload, fd_pass));
-}
-
-void crew_tell(struct crew *crew, enum control_type type, struct slice payload, int fd_pass)
-{
-    struct control_payload *shared = payload.len ? control_payload_new(payload) : NULL;
-
-    for (int i = 0; i < WORKERS_MAX; i++) {
-        if (!alive(&crew->seats[i]))
-            continue;
-        if (payload.len && !shared)
-            flush_queue(crew, i, ERR_NOMEM);
-        else
-            tell_worker(crew, i, type, shared, fd_pass);
-    }
-    control_payload_unref(shared);
-}
+/* ---- draining ---- */
 
 static void drain_worker(struct crew *crew, int slot, uint16_t close_code, uint32_t deadline_ms)
 {
@@ -166,20 +114,20 @@ static void drain_worker(struct crew *crew, int slot, uint16_t close_code, uint3
     struct control_drain order = { .close_code = close_code, .deadline_ms = deadline_ms };
     struct control_payload *payload;
 
-    if (!alive(seat)) {
+    if (!seat_is_alive(seat)) {
         vacate(seat, SEAT_EMPTY);
         return;
     }
-    log_info(event_of(seat, "worker_draining", "clerk_draining"),
+    log_info(seat_event(seat, "worker_draining", "clerk_draining"),
              "pid_of_worker=%d slot=%d close=%u deadline_ms=%u", (int)seat->pid, slot, close_code,
              deadline_ms);
     seat->state = SEAT_DRAINING;
     seat->kill_ms = clock_monotonic_ms() + deadline_ms + KILL_AFTER_MS;
     payload = control_payload_new(slice_make(&order, sizeof order));
     if (payload)
-        tell_worker(crew, slot, CONTROL_DRAIN, payload, -1);
+        crew_tell_seat(crew, slot, CONTROL_DRAIN, payload, -1);
     else
-        flush_queue(crew, slot, ERR_NOMEM);
+        crew_flush(crew, slot, ERR_NOMEM);
     control_payload_unref(payload);
 }
 
@@ -202,8 +150,8 @@ void crew_kill_all(struct crew *crew)
     crew->wanted = 0;
     crew->unclean = crew->unclean || crew_processes(crew) > 0;
     for (int i = 0; i < WORKERS_MAX; i++)
-        if (alive(&crew->seats[i]))
-            kill_seat(&crew->seats[i]);
+        if (seat_is_alive(&crew->seats[i]))
+            seat_kill(&crew->seats[i]);
         else
             vacate(&crew->seats[i], SEAT_EMPTY);
 }
@@ -257,7 +205,7 @@ static void start_worker(struct crew *crew, int slot, uint64_t now_ms)
     if (spawn_worker(&worker, fds, fd_count, &spawned)) {
         struct exit_report report = { .backoff_ms = seat->backoff_ms };
         struct exit_decision decision = supervisor_decide(&report);
-        log_error(event_of(seat, "worker_not_started", "clerk_not_started"),
+        log_error(seat_event(seat, "worker_not_started", "clerk_not_started"),
                   "slot=%d error=\"%s\" again_in_ms=%u", slot, strerror(errno), decision.delay_ms);
         seat->backoff_ms = decision.backoff_ms;
         seat->due_ms = now_ms + decision.delay_ms;
@@ -267,7 +215,7 @@ static void start_worker(struct crew *crew, int slot, uint64_t now_ms)
     seat->pid = spawned.pid;
     seat->control_fd = spawned.control_fd;
     seat->started_ms = now_ms;
-    log_info(event_of(seat, "worker_started", "clerk_started"), "pid_of_worker=%d slot=%d",
+    log_info(seat_event(seat, "worker_started", "clerk_started"), "pid_of_worker=%d slot=%d",
              (int)seat->pid, slot);
 }
 
@@ -288,7 +236,7 @@ static void open_seat(struct crew *crew, int slot, uint64_t now_ms)
 
 static void log_exit(const struct seat *seat, int slot, int status, bool asked, uint32_t delay_ms)
 {
-    log_at(asked ? LOG_INFO : LOG_WARN, event_of(seat, "worker_exited", "clerk_exited"),
+    log_at(asked ? LOG_INFO : LOG_WARN, seat_event(seat, "worker_exited", "clerk_exited"),
            "pid_of_worker=%d slot=%d %s=%d asked=%s again_in_ms=%d", (int)seat->pid, slot,
            WIFSIGNALED(status) ? "signal" : "status",
            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), asked ? "yes" : "no",
@@ -435,9 +383,9 @@ static void kill_overdue(struct crew *crew, uint64_t now_ms)
         struct seat *seat = &crew->seats[i];
         if (seat->state != SEAT_DRAINING || seat->kill_ms > now_ms || seat->killed)
             continue;
-        log_warn(event_of(seat, "worker_overdue", "clerk_overdue"), "pid_of_worker=%d slot=%d",
+        log_warn(seat_event(seat, "worker_overdue", "clerk_overdue"), "pid_of_worker=%d slot=%d",
                  (int)seat->pid, i);
-        kill_seat(seat);
+        seat_kill(seat);
     }
 }
 
@@ -456,14 +404,14 @@ static void watch_worker(struct crew *crew, int slot, uint64_t now_ms)
     case WATCHDOG_FINE:
         break;
     case WATCHDOG_ABORT:
-        log_error(event_of(seat, "worker_stuck", "clerk_stuck"),
+        log_error(seat_event(seat, "worker_stuck", "clerk_stuck"),
                   "pid_of_worker=%d slot=%d silent_ms=%llu", (int)seat->pid, slot,
                   (unsigned long long)(now_ms - view.heartbeat_ms));
         seat->aborted_ms = now_ms;
         kill(seat->pid, SIGABRT);
         break;
     case WATCHDOG_KILL:
-        kill_seat(seat);
+        seat_kill(seat);
         break;
     }
 }
@@ -485,7 +433,7 @@ static void retry_flush(struct crew *crew, int slot)
     const struct control_queue *queue = &crew->seats[slot].queue;
 
     if (queue->leaving.type && !queue->blocked)
-        flush_queue(crew, slot, OK);
+        crew_flush(crew, slot, OK);
 }
 
 /* When the master itself has not run for a while (a stopped container, a machine asleep), nor have
@@ -497,7 +445,7 @@ static void watch_all(struct crew *crew, uint64_t now_ms)
     crew->watched_ms = now_ms;
     mend_region(crew);
     for (int i = 0; i < WORKERS_MAX; i++)
-        if (alive(&crew->seats[i]) && !crew->seats[i].killed) {
+        if (seat_is_alive(&crew->seats[i]) && !crew->seats[i].killed) {
             watch_worker(crew, i, now_ms);
             retry_flush(crew, i);
         }
@@ -533,110 +481,10 @@ int crew_wait_ms(const struct crew *crew, uint64_t now_ms)
             sooner(&at_ms, seat->kill_ms);
         if (at_work(seat) && leaving(seat) && crew->seats[seat->replaced_by].state == SEAT_STARTING)
             sooner(&at_ms, seat->replaced_ms + REPLACE_WAIT_MS);
-        if (alive(seat)) /* watch_all also notices by its rhythm that the machine slept */
+        if (seat_is_alive(seat)) /* watch_all also notices by its rhythm that the machine slept */
             sooner(&at_ms, crew->watched_ms + WATCH_MS);
     }
     if (at_ms == UINT64_MAX)
         return -1;
     return at_ms <= now_ms ? 0 : (int)(at_ms - now_ms);
-}
-
-/* ---- hearing ---- */
-
-void crew_poll_prepare(const struct crew *crew, struct pollfd *fds)
-{
-    for (int i = 0; i < WORKERS_MAX; i++) {
-        const struct seat *seat = &crew->seats[i];
-        fds[i] = (struct pollfd){ .fd = seat->control_fd,
-                                  .events = (short)(POLLIN | (seat->queue.blocked ? POLLOUT : 0)) };
-    }
-}
-
-static void worker_ready(struct crew *crew, int slot)
-{
-    struct seat *seat = &crew->seats[slot];
-
-    crew->served = crew->served || !seat->is_clerk;
-    if (seat->state == SEAT_STARTING)
-        seat->state = SEAT_SERVING;
-    log_info(event_of(seat, "worker_ready", "clerk_ready"), "pid_of_worker=%d slot=%d",
-             (int)seat->pid, slot);
-}
-
-static void worker_applied(struct crew *crew, int slot)
-{
-    log_debug("worker_applied", "slot=%d", slot);
-    control_queue_applied(&crew->seats[slot].queue);
-    flush_queue(crew, slot, OK);
-}
-
-/* A clerk alone may ask. */
-static enum err reload_asked(struct seat *seat, struct slice payload)
-{
-    if (!seat->is_clerk || payload.len != sizeof seat->reload)
-        return ERR_BAD;
-    memcpy(&seat->reload, payload.data, sizeof seat->reload);
-    seat->asks = true;
-    return OK;
-}
-
-int crew_take_reload(struct crew *crew, struct control_reload *order)
-{
-    for (int i = 0; i < WORKERS_MAX; i++) {
-        struct seat *seat = &crew->seats[i];
-        if (!seat->asks)
-            continue;
-        seat->asks = false;
-        *order = seat->reload;
-        return i;
-    }
-    return -1;
-}
-
-void crew_answer_clerk(struct crew *crew, int slot, struct slice payload)
-{
-    struct control_payload *answer = control_payload_new(payload);
-
-    if (alive(&crew->seats[slot]) && answer)
-        tell_worker(crew, slot, CONTROL_RELOADED, answer, -1);
-    control_payload_unref(answer); /* no memory: the clerk stops waiting by itself */
-}
-
-static void hear_worker(struct crew *crew, int slot)
-{
-    struct seat *seat = &crew->seats[slot];
-    enum control_type type;
-    struct slice payload;
-    enum err err = control_fill(&seat->reader, seat->control_fd);
-
-    while (control_next(&seat->reader, &type, &payload) == OK) {
-        if (type == CONTROL_READY)
-            worker_ready(crew, slot);
-        else if (type == CONTROL_APPLIED)
-            worker_applied(crew, slot);
-        else if (type == CONTROL_RELOAD && reload_asked(seat, payload))
-            err = ERR_BAD;
-    }
-    if (!err)
-        return;
-    /* The worker exits (SIGCHLD follows), or sent nonsense: the socket is of no more use. */
-    close(seat->control_fd);
-    seat->control_fd = -1;
-    if (err != ERR_DOWN) {
-        log_error(event_of(seat, "worker_nonsense", "clerk_nonsense"),
-                  "pid_of_worker=%d slot=%d error=%s", (int)seat->pid, slot, err_name(err));
-        kill_seat(seat);
-    }
-}
-
-void crew_poll_done(struct crew *crew, const struct pollfd *fds)
-{
-    for (int i = 0; i < WORKERS_MAX; i++) {
-        if (!fds[i].revents || fds[i].fd < 0 || fds[i].fd != crew->seats[i].control_fd)
-            continue;
-        if (fds[i].revents & POLLOUT)
-            flush_queue(crew, i, OK);
-        if (fds[i].revents & ~POLLOUT)
-            hear_worker(crew, i);
-    }
 }
