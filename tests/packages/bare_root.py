@@ -25,7 +25,8 @@ import bare
 
 CHECKOUT = "/root/postoffice"
 ENVIRONMENT = ["env", "-i", "HOME=/root", "LANG=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
-MOUNTS = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev"'
+# The root is a mount of its own, so that commands in it may have namespaces of their own.
+MOUNTS = 'mount --bind "$1" "$1" && mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev"'
 # Processes in $1 with the network of this machine, so that packages can be had.
 START = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
          f'{MOUNTS} && root=$1 && shift && exec chroot "$root" "$@"', "sh"]
@@ -68,6 +69,8 @@ class Root:
         shutil.copytree("/etc/apt", self.path / "etc" / "apt", dirs_exist_ok=True, symlinks=True,
                         ignore=shutil.ignore_patterns("preferences*", "auth.conf*"))
         shutil.copy("/etc/resolv.conf", self.path / "etc" / "resolv.conf")
+        # Debian's installer writes it.
+        (self.path / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
         self.checkout = self.path / CHECKOUT[1:]
         self.checkout.mkdir()
         bare.copy_tree(self.checkout)
