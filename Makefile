@@ -9,6 +9,8 @@
 #   make live           redis and mailbox against a Redis that is killed and starved (a part of e2e)
 #   make conformance    tables of frames and of request heads against the real binary (a minute)
 #   make e2e            the real binary, a real Redis, real clients
+#   make clients        the table of behaviours of the client libraries: Python and JavaScript, two ways to run the server
+#   make clients-test   the same for every library and every way (minutes; scripts/setup --clients)
 #   make SAN=address,undefined check e2e
 #   make torture        unit tests with allocations that fail
 #   make lint           clang-tidy, cppcheck, clang-format, shellcheck, luacheck
@@ -74,7 +76,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: always all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e lint dist dist-test upgrade-test deb deb-test bare-test clean install uninstall bench-idle bench-echo bench-mail bench-admin bench-redis bench-instructions bench-fair bench-storm
+.PHONY: always all run test check programs unit torture torture-programs layers corpora fuzz-programs scripts-test live conformance e2e clients clients-test lint dist dist-test upgrade-test deb deb-test bare-test clean install uninstall bench-idle bench-echo bench-mail bench-admin bench-redis bench-instructions bench-fair bench-storm
 
 all: $(BIN)
 
@@ -126,6 +128,7 @@ test:
 	@$(MAKE) --no-print-directory scripts-test
 	@$(MAKE) --no-print-directory conformance
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory clients
 
 check: layers unit corpora
 
@@ -238,6 +241,13 @@ live: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 
 e2e: $(BIN) $(LIVE:%=$(B)/tests/live/%)
 	@$(PYTEST) -n $(E2E_JOBS) --dist loadfile tests/e2e
+
+# Rows of one library and variant run in one process: these share their servers.
+clients: $(BIN)
+	@$(PYTEST) -n $(E2E_JOBS) --dist loadgroup tests/clients
+
+clients-test: $(BIN)
+	@POSTOFFICE_CLIENTS_ALL=1 $(PYTEST) -n $(E2E_JOBS) --dist loadgroup tests/clients
 
 # The version that tests/packages/previous names beside this one, at one Redis: upgrade and rollback, node by node.
 upgrade-test: $(BIN)

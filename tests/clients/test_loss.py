@@ -72,6 +72,14 @@ class Correspondent:
         book = [(kind, data["id"]) for kind, data in self.client.events if kind in ("message", "handled")]
         self.person.lives.append(book)
 
+    def wait_for(self, expected):
+        """Waits until all of these were shown. A failure names what is missing, and what the library told last."""
+        try:
+            self.client.driver.wait(lambda: self.shown().issuperset(expected), f"all mail for {self.address}")
+        except AssertionError as error:
+            missing = sorted(set(expected) - self.shown())
+            raise AssertionError(f"{error}: {missing[:40]} of {len(expected)}; {self.client.events[-5:]}") from None
+
     def shown(self):
         before = {message_id for life in self.person.lives for kind, message_id in life if kind == "message"}
         return before | {data["id"] for kind, data in list(self.client.events) if kind == "message"}
@@ -118,8 +126,7 @@ class Party:
             for send in each.under_way:
                 assert not send.result()["refused"]
         for each in self.people:
-            expected = set(self.expected(each))
-            each.client.driver.wait(lambda each=each, expected=expected: expected <= each.shown(), f"all mail for {each.address}")
+            each.wait_for(self.expected(each))
 
     def findings(self):
         for each in self.people:
@@ -134,7 +141,7 @@ class Party:
 
 
 @pytest.fixture
-def party(variant):
+def party(variant, request):
     libraries = [library for library in (LIBRARIES if ALL else LIBRARIES[:2]) if not library.missing()]
     if not libraries:
         pytest.skip("no library can run here")
@@ -144,6 +151,9 @@ def party(variant):
         made = Party(office, libraries)
         yield made
     finally:
+        if made and request.node.report_call.failed:
+            for driver in made.drivers.values():
+                print(f"\n---- {driver.library} driver", *list(driver.said)[-400:], sep="\n")
         if made:
             made.stop()
         office.stop()
