@@ -79,7 +79,7 @@ final class Acks {
         if (log.due == null || !engine.isOpen()) {
             return;
         }
-        engine.force();
+        engine.keeper.force();
         String seq = log.due;
         log.due = null;
         log.dueCount = 0;
@@ -97,7 +97,7 @@ final class Acks {
         if (failure == null) {
             engine.acknowledged(new Acknowledged(log.name, seq, String.valueOf(result.get("cursor"))));
         } else if (!(failure instanceof Commands.LinkLost) && engine.isOpen()) {
-            engine.error((PostOfficeException) failure);
+            engine.events.error((PostOfficeException) failure);
         }
         engine.closeIfDone();
     }

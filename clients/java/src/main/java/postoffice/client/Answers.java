@@ -29,7 +29,7 @@ final class Answers implements Handler {
         try {
             Wait.on(engine.send(letter, Message.MAIL));
         } catch (RejectedException e) { // whoever asked cannot be answered: asking the handler again would change nothing
-            engine.error(e);
+            engine.events.error(e);
         }
     }
 

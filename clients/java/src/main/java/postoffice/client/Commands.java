@@ -20,11 +20,13 @@ final class Commands {
     private static final class Command {
         final Map<String, Object> fields;
         final boolean bound;
+        final boolean urgent;
         final CompletableFuture<Map<String, Object>> answer = new CompletableFuture<>();
 
-        Command(Map<String, Object> fields, boolean bound) {
+        Command(Map<String, Object> fields, boolean bound, boolean urgent) {
             this.fields = fields;
             this.bound = bound;
+            this.urgent = urgent;
         }
     }
 
@@ -40,42 +42,70 @@ final class Commands {
     private final Engine engine;
     private final Deque<Command> waiting = new ArrayDeque<>();
     private final Map<String, Command> underWay = new LinkedHashMap<>();
+    private int usual; // of those under way: the ones that are not urgent
 
     Commands(Engine engine) {
         this.engine = engine;
     }
 
     CompletableFuture<Map<String, Object>> run(String subject, Map<String, Object> fields, boolean bound) {
+        return begin(subject, fields, bound, false);
+    }
+
+    /** A bound command that waits for no other one. */
+    CompletableFuture<Map<String, Object>> runNow(String subject, Map<String, Object> fields) {
+        return begin(subject, fields, true, true);
+    }
+
+    private CompletableFuture<Map<String, Object>> begin(String subject, Map<String, Object> fields, boolean bound, boolean urgent) {
         Map<String, Object> all = new LinkedHashMap<>(fields);
         all.put("to", List.of("postmaster"));
         all.put("type", Message.CONTROL);
         all.put("subject", subject);
         all.put("content", "");
         all.put("id", "c:" + UUID.randomUUID());
-        Command command = new Command(all, bound);
+        Command command = new Command(all, bound, urgent);
         if (bound && !engine.isOpen()) {
             command.answer.completeExceptionally(new LinkLost());
         } else {
-            waiting.add(command);
-            pump();
+            queue(command);
         }
         return command.answer;
     }
 
-    void pump() {
-        while (engine.isOpen() && !waiting.isEmpty() && underWay.size() < UNDER_WAY_MAX) {
-            Command command = waiting.remove();
-            Map<String, Object> message = new LinkedHashMap<>();
-            message.put("from", engine.address());
-            message.putAll(command.fields);
-            underWay.put((String) command.fields.get("id"), command);
-            engine.transmit(Json.write(message));
+    private void queue(Command command) {
+        if (command.urgent) {
+            transmit(command);
+        } else {
+            waiting.add(command);
+            pump();
         }
     }
 
-    /** A `result`, or null for a message that answers no command of this client. */
+    void pump() {
+        while (engine.isOpen() && !waiting.isEmpty() && usual < UNDER_WAY_MAX) {
+            transmit(waiting.remove());
+        }
+    }
+
+    private void transmit(Command command) {
+        Map<String, Object> message = new LinkedHashMap<>();
+        message.put("from", engine.address());
+        message.putAll(command.fields);
+        underWay.put((String) command.fields.get("id"), command);
+        usual += command.urgent ? 0 : 1;
+        engine.transmit(Json.write(message));
+    }
+
+    private Command landed(String id) {
+        Command command = underWay.remove(id);
+        usual -= command == null || command.urgent ? 0 : 1;
+        return command;
+    }
+
+    /** Takes a `result`; false when that answers no command of this client. */
     boolean answered(Message result) {
-        Command command = underWay.remove(result.inReplyTo());
+        Command command = landed(result.inReplyTo());
         if (command == null) {
             return false;
         }
@@ -85,7 +115,7 @@ final class Commands {
     }
 
     boolean rejected(Message rejection) {
-        Command command = underWay.remove(rejection.inReplyTo());
+        Command command = landed(rejection.inReplyTo());
         if (command == null) {
             return false;
         }
@@ -106,8 +136,7 @@ final class Commands {
         } else if (engine.isClosed()) {
             command.answer.completeExceptionally(engine.closed());
         } else {
-            waiting.add(command);
-            pump();
+            queue(command);
         }
     }
 
@@ -116,6 +145,7 @@ final class Commands {
         List<Command> all = new ArrayList<>(underWay.values());
         all.addAll(waiting);
         underWay.clear();
+        usual = 0;
         waiting.clear();
         for (Command command : all) {
             if (command.bound) {

@@ -1,9 +1,6 @@
 package postoffice.client;
 
 import java.io.IOException;
-import java.net.URI;
-import java.net.URLEncoder;
-import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.HashMap;
@@ -36,24 +33,15 @@ final class Engine implements Link.Owner {
     final Inbox inbox = new Inbox(this);
     final Subscriptions subscriptions = new Subscriptions(this);
     final Requests requests = new Requests(this);
-    final Event<StateChange> stateChanged;
-    final Event<Welcome> welcomed;
-    final Event<String> replayed;
-    final Event<Gap> gaps;
-    final Event<Receipt> receipts;
-    final Event<Recalled> recalls;
-    final Event<Message> signals;
-    final Event<Message> handled;
-    final Event<Acknowledged> acknowledgements;
-    final Event<PostOfficeException> errors;
+    final Events events;
+    final Keeper keeper;
     final List<Sending> left; // messages of an earlier process
 
     private final ExecutorService ownWorkers;
     private final Executor workers;
-    private final Storage storage;
-    private final Map<String, String> stored;
-    private final Remembered remembered;
     private final Tokens tokens;
+    private final Renewal renewal;
+    private final Heartbeat heartbeat;
     private final Backoff backoff;
     private final Position position;
     private final CompletableFuture<Welcome> connected = new CompletableFuture<>();
@@ -76,12 +64,7 @@ final class Engine implements Link.Owner {
     private boolean closing;
     private long goodbyeRetryMs;
     private long startOverMs = -1; // the wait before the next attempt, when this client itself ends the connection
-    private long openedMs;
-    private long heardMs;
-    private long pingedMs = -1;
     private Runnable atIdle; // what waits for the last handler
-    private Future<?> heart;
-    private Future<?> renewal;
     private Future<?> next; // attempt
 
     Engine(Options options) throws IOException {
@@ -94,32 +77,18 @@ final class Engine implements Link.Owner {
         });
         Executor below = options.executor != null ? options.executor : ownWorkers;
         workers = task -> offer(below, task);
-        Serial events = new Serial(workers);
-        stateChanged = new Event<>(events);
-        welcomed = new Event<>(events);
-        replayed = new Event<>(events);
-        gaps = new Event<>(events);
-        receipts = new Event<>(events);
-        recalls = new Event<>(events);
-        signals = new Event<>(events);
-        handled = new Event<>(events);
-        acknowledgements = new Event<>(events);
-        errors = new Event<>(events);
-        storage = options.storage;
-        stored = storage.all();
-        remembered = new Remembered(options.rememberIds, stored);
-        position = new Position(this, stored);
+        events = new Events(workers);
+        keeper = new Keeper(options, events);
+        position = new Position(this, keeper.stored);
         tokens = new Tokens(options, loop, workers);
+        renewal = new Renewal(this, tokens);
+        heartbeat = new Heartbeat(this);
         backoff = new Backoff(options.minBackoffMs, options.maxBackoffMs);
         address = options.address;
         if (options.device == null) {
-            options.device = stored.get("device");
+            options.device = keeper.device();
         }
-        if (options.device == null) {
-            options.device = UUID.randomUUID().toString().substring(0, 18);
-            storage.write(Map.of("device", options.device));
-        }
-        left = outbox.load(stored);
+        left = outbox.load(keeper.stored);
     }
 
     private static void offer(Executor below, Runnable task) {
@@ -246,50 +215,11 @@ final class Engine implements Link.Owner {
         });
     }
 
-    // Storage.
-
-    /** Writes changes; false when that failed, and the application has been told. */
-    boolean store(Map<String, String> changes) {
-        try {
-            storage.write(changes);
-            return true;
-        } catch (IOException e) {
-            error(new PostOfficeException("storage", "the storage takes nothing: " + e, e));
-            return false;
-        }
-    }
-
-    void force() {
-        try {
-            storage.force();
-        } catch (IOException e) {
-            error(new PostOfficeException("storage", "the storage does not reach the disk: " + e, e));
-        }
-    }
-
-    String kept(String key) {
-        return stored.get("kept/" + key);
-    }
-
-    boolean remembers(String key) {
-        return remembered.has(key);
-    }
-
-    /** The message and what its handler kept are one record. */
-    void remember(Message message) {
-        Map<String, String> changes = remembered.add(message.key());
-        message.kept().forEach((key, value) -> changes.put("kept/" + key, value));
-        store(changes);
-        if (handled.isHeard()) {
-            handled.tell(message);
-        }
-    }
-
     // Connecting.
 
     private void dial() {
         int now = ++dial;
-        cancel(next);
+        Loop.cancel(next);
         change(State.CONNECTING, 0, "", null);
         attempts++;
         tokens.toConnect().whenComplete((token, failure) -> {
@@ -299,7 +229,7 @@ final class Engine implements Link.Owner {
             if (failure == null) {
                 open(token);
             } else if (Tokens.isPassing(failure)) {
-                error(new PostOfficeException("token", "no token: " + failure, failure));
+                events.error(new PostOfficeException("token", "no token: " + failure, failure));
                 waitFor(backoff.delayMs(attempts, 0), 0, "no token");
             } else {
                 end(new ClosedException(Codes.TOKEN_REFUSED, "no token: " + failure.getMessage()));
@@ -318,41 +248,13 @@ final class Engine implements Link.Owner {
         }
         link = new Link(loop, this);
         try {
-            link.open(options.http, target(), headers, Duration.ofMillis(options.heartbeatMs + options.heartbeatTimeoutMs));
-        } catch (IllegalArgumentException e) {
+            Target target = Target.of(options, position, !welcomedOnce);
+            dialSince = target.since;
+            link.open(options.http, target.url, headers, Duration.ofMillis(options.heartbeatMs + options.heartbeatTimeoutMs));
+        } catch (IllegalArgumentException e) { // the exception's own words may hold the token
             link = null;
-            end(new ClosedException(Codes.REQUEST_REFUSED, String.valueOf(e.getMessage())));
+            end(new ClosedException(Codes.REQUEST_REFUSED, "the URL or the token cannot be written into a request"));
         }
-    }
-
-    private URI target() {
-        Map<String, String> query = new LinkedHashMap<>();
-        if (options.address != null) {
-            query.put("clientID", options.address);
-        }
-        if (!options.device.isEmpty()) {
-            query.put("device", options.device);
-        }
-        dialSince = null;
-        if (!welcomedOnce && options.since != null) {
-            dialSince = options.since;
-            query.put("since", options.since);
-            if (options.epoch != null) {
-                query.put("epoch", options.epoch);
-            }
-        } else if (position.isKnown() && !position.isService()) {
-            dialSince = position.seq();
-            query.put("since", position.seq());
-            query.put("epoch", position.epoch());
-        }
-        StringBuilder url = new StringBuilder(options.url.toString());
-        char before = options.url.getRawQuery() == null ? '?' : '&';
-        for (Map.Entry<String, String> each : query.entrySet()) {
-            String value = URLEncoder.encode(each.getValue(), StandardCharsets.UTF_8).replace("+", "%20");
-            url.append(before).append(each.getKey()).append('=').append(value);
-            before = '&';
-        }
-        return URI.create(url.toString());
     }
 
     @Override
@@ -361,54 +263,14 @@ final class Engine implements Link.Owner {
             opened.fail("late");
             return;
         }
-        openedMs = Loop.nowMs();
-        heardMs = openedMs;
-        pingedMs = -1;
-        cancel(heart);
-        heart = loop.after(options.heartbeatMs, this::beat);
-    }
-
-    /** Asks for a sign of life after a silence, and drops the connection when none comes. */
-    private void beat() {
-        if (link == null) {
-            return;
-        }
-        long now = Loop.nowMs();
-        long wait;
-        if (!isOpen() && now - openedMs >= options.heartbeatMs + options.heartbeatTimeoutMs) { // pongs alone are no session
-            link.fail("no welcome for " + (now - openedMs) + " ms");
-            return;
-        }
-        if (paused) {
-            link.pong();
-            heardMs = now;
-            wait = options.heartbeatMs;
-        } else if (pingedMs >= 0 && heardMs < pingedMs) {
-            if (now - pingedMs >= options.heartbeatTimeoutMs) {
-                link.fail("no sign of life for " + (now - heardMs) + " ms");
-                return;
-            }
-            wait = options.heartbeatTimeoutMs - (now - pingedMs);
-        } else if (now - heardMs >= options.heartbeatMs) {
-            pingedMs = now;
-            link.ping();
-            wait = options.heartbeatTimeoutMs;
-        } else {
-            wait = options.heartbeatMs - (now - heardMs);
-        }
-        heart = loop.after(Math.max(1, wait), this::beat);
+        heartbeat.begin(opened);
     }
 
     @Override
     public void linkPonged(Link from) {
         if (from == link) {
-            heard();
+            heartbeat.heard();
         }
-    }
-
-    private void heard() {
-        heardMs = Loop.nowMs();
-        pingedMs = -1;
     }
 
     // What the server says.
@@ -418,7 +280,7 @@ final class Engine implements Link.Owner {
         if (from != link) {
             return;
         }
-        heard();
+        heartbeat.heard();
         try {
             Message message = new Message(this, Message.map(Json.parse(text)), address);
             if (message.from().equals("postmaster") && message.type() == Message.CONTROL) {
@@ -427,7 +289,7 @@ final class Engine implements Link.Owner {
                 arrived(message);
             }
         } catch (IllegalArgumentException e) {
-            error(new PostOfficeException("protocol", "the server said what this client cannot read: " + e.getMessage(), e));
+            events.error(new PostOfficeException("protocol", "the server said what this client cannot read: " + e.getMessage(), e));
         }
         paused = true;
         readOn();
@@ -440,6 +302,10 @@ final class Engine implements Link.Owner {
         }
         boolean acknowledged = message.seq() != null && (message.group() == null || subscriptions.has(message.group()));
         inbox.arrived(message, acknowledged ? acks.arrived(message.group(), message.seq()) : null);
+    }
+
+    boolean isPaused() {
+        return paused;
     }
 
     /** The next message is asked for, unless many wait for the application already. */
@@ -463,7 +329,7 @@ final class Engine implements Link.Owner {
                 break;
             case "rejected":
                 if (!outbox.rejected(word) && !commands.rejected(word)) {
-                    error(rejection(word));
+                    events.error(rejection(word));
                 }
                 break;
             case "result":
@@ -502,16 +368,15 @@ final class Engine implements Link.Owner {
         if (!again) {
             stand();
         }
-        welcomed.tell(said);
+        events.welcome.tell(said);
         if (!said.recovered()) {
-            gaps.tell(new Gap(null, changed));
+            events.gap.tell(new Gap(null, changed));
         }
     }
 
     /** A session has begun. */
     private void stand() {
-        tokens.use(dialToken, 0);
-        planRenewal();
+        renewal.begin(dialToken);
         refusedTokens = 0;
         welcomedOnce = true;
         change(State.OPEN, 0, "", null);
@@ -530,15 +395,11 @@ final class Engine implements Link.Owner {
         if (groups.isEmpty()) {
             attempts = 0;
         }
-        replayed.tell(groups.isEmpty() ? null : groups.get(0));
-    }
-
-    void tellGap(Gap gap) {
-        gaps.tell(gap);
+        events.replayed.tell(groups.isEmpty() ? null : groups.get(0));
     }
 
     void tellSignal(Message signal, Runnable then) {
-        signals.tell(signal, () -> loop.execute(then));
+        events.signal.tell(signal, () -> loop.execute(then));
     }
 
     /** A receipt about a message of this client's, or its sender's word that a mail is taken back. */
@@ -547,11 +408,11 @@ final class Engine implements Link.Owner {
         Sending sending = outbox.receiptOf(message.inReplyTo());
         Runnable after = () -> loop.execute(then);
         if (what == 4 && sending == null) {
-            recalls.tell(new Recalled(message.from(), message.inReplyTo()), after);
+            events.recalled.tell(new Recalled(message.from(), message.inReplyTo()), after);
             return;
         }
         Receipt receipt = new Receipt(message.inReplyTo(), message.from(), what);
-        receipts.tell(receipt, () -> {
+        events.receipt.tell(receipt, () -> {
             if (sending != null) {
                 sending.told(receipt);
             }
@@ -577,7 +438,7 @@ final class Engine implements Link.Owner {
         if (log != null) {
             fields.put("tags", List.of(log));
         }
-        return commands.run("ack", fields, true);
+        return commands.runNow("ack", fields);
     }
 
     void acknowledged(Acknowledged ack) {
@@ -586,45 +447,7 @@ final class Engine implements Link.Owner {
         } else {
             subscriptions.acknowledged(ack);
         }
-        acknowledgements.tell(ack);
-    }
-
-    // Tokens.
-
-    private void planRenewal() {
-        cancel(renewal);
-        long after = tokens.renewAfterMs();
-        if (after != TokenLife.UNKNOWN) {
-            renewal = loop.after(after, this::renew);
-        }
-    }
-
-    private void renew() {
-        int of = dial;
-        if (!isOpen()) {
-            return;
-        }
-        tokens.fetch().thenCompose(token -> {
-            CompletableFuture<Map<String, Object>> result = commands.run("renew", Map.of("token", token), true);
-            return result.thenAccept(answer -> renewed(of, token, answer));
-        }).whenComplete((done, failure) -> {
-            if (of != dial || !isOpen()) {
-                return;
-            }
-            if (failure != null) {
-                error(new PostOfficeException("token", "the token could not be renewed: " + failure.getMessage(), failure));
-            }
-            planRenewal();
-        });
-    }
-
-    private void renewed(int of, String token, Map<String, Object> answer) {
-        if (of == dial) {
-            Object expiresAt = answer.get("expiresAt");
-            tokens.use(token, expiresAt instanceof Number ? ((Number) expiresAt).longValue() : 0);
-            dialToken = token;
-            subscriptions.lost(Message.texts(answer.get("unsubscribed")));
-        }
+        events.acknowledged.tell(ack);
     }
 
     // The end of a connection.
@@ -636,11 +459,14 @@ final class Engine implements Link.Owner {
         }
         link = null;
         dial++;
-        cancel(heart);
-        cancel(renewal);
+        heartbeat.end();
+        renewal.end();
         boolean stood = state == State.OPEN;
         if (stood) {
             state = State.CONNECTING; // nobody sends from here on
+        }
+        if (end.code == Codes.TOO_LARGE) {
+            outbox.tooLarge();
         }
         outbox.linkLost();
         commands.linkLost();
@@ -648,7 +474,7 @@ final class Engine implements Link.Owner {
         inbox.linkLost(position.isService());
         if (closing) {
             end(new ClosedException(Codes.NORMAL, ""));
-        } else if (startOverMs >= 0) {
+        } else if (startOverMs >= 0 && Codes.after(end.code) == Codes.Step.RECONNECT) {
             waitFor(startOverMs, 0, "starts over");
         } else {
             decide(end);
@@ -656,9 +482,6 @@ final class Engine implements Link.Owner {
     }
 
     private void decide(Link.End end) {
-        if (end.code == Codes.TOO_LARGE) {
-            outbox.tooLarge();
-        }
         switch (Codes.after(end.code)) {
             case END:
                 end(new ClosedException(end.code, end.reason));
@@ -687,7 +510,7 @@ final class Engine implements Link.Owner {
 
     private void waitFor(long delayMs, int code, String reason) {
         change(State.WAITING, code, reason, Instant.now().plusMillis(delayMs));
-        cancel(next);
+        Loop.cancel(next);
         next = loop.after(delayMs, () -> {
             if (state == State.WAITING) {
                 dial();
@@ -779,9 +602,9 @@ final class Engine implements Link.Owner {
         link = null;
         dial++;
         closed = why;
-        cancel(heart);
-        cancel(renewal);
-        cancel(next);
+        heartbeat.end();
+        renewal.end();
+        Loop.cancel(next);
         change(State.CLOSED, why.closeCode(), why.reason(), null);
         if (last != null) {
             last.fail("closed");
@@ -791,12 +614,7 @@ final class Engine implements Link.Owner {
         requests.end();
         inbox.end();
         fail(connected, closed());
-        try {
-            storage.force();
-            storage.close();
-        } catch (IOException e) {
-            LOG.log(System.Logger.Level.WARNING, "the storage did not close", e);
-        }
+        keeper.close();
         work(() -> ended.complete(null));
         if (ownWorkers != null) {
             ownWorkers.shutdown();
@@ -811,22 +629,7 @@ final class Engine implements Link.Owner {
 
     private void change(State to, int code, String reason, Instant until) {
         state = to;
-        stateChanged.tell(new StateChange(to, code, reason, until));
-    }
-
-    /** Tells what nobody waits for; when nobody listens either, the log is told. */
-    void error(PostOfficeException what) {
-        if (errors.isHeard()) {
-            errors.tell(what);
-        } else {
-            LOG.log(System.Logger.Level.WARNING, what.getMessage(), what);
-        }
-    }
-
-    private static void cancel(Future<?> planned) {
-        if (planned != null) {
-            planned.cancel(false);
-        }
+        events.state.tell(new StateChange(to, code, reason, until));
     }
 
     Stats stats() {

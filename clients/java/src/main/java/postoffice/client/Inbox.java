@@ -82,7 +82,7 @@ final class Inbox {
     // Coming.
 
     void arrived(Message message, Acks.Slot slot) {
-        if (engine.remembers(message.key())) {
+        if (engine.keeper.remembers(message)) {
             settleSlot(slot);
             return;
         }
@@ -161,7 +161,7 @@ final class Inbox {
     private void ran(Entry entry, Throwable failure) {
         running--;
         if (failure != null) {
-            engine.error(new PostOfficeException("handler", "a handler failed: " + failure, failure));
+            engine.events.error(new PostOfficeException("handler", "a handler failed: " + failure, failure));
         }
         if (failure == null || engine.options.skipFailed) {
             failures = failure == null ? 0 : failures;
@@ -199,7 +199,7 @@ final class Inbox {
     private void settle(Entry entry) {
         handled++;
         here.remove(entry.message.key());
-        engine.remember(entry.message);
+        engine.keeper.remember(entry.message);
         entry.slots.forEach(this::settleSlot);
     }
 

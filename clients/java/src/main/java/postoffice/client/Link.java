@@ -55,6 +55,7 @@ final class Link implements WebSocket.Listener {
     private final Queue<String> waiting = new ArrayDeque<>();
     private WebSocket socket;
     private boolean sending;
+    private boolean closing;
     private boolean ended;
     private volatile long waitingChars;
 
@@ -149,7 +150,8 @@ final class Link implements WebSocket.Listener {
 
     /** Begins the closing handshake, behind what waits in the socket. The server's close frame ends the connection. */
     void close() {
-        if (socket != null && !ended) {
+        if (socket != null && !ended && !closing) {
+            closing = true;
             socket.sendClose(Codes.NORMAL, "").exceptionally(failure -> null);
             socket.request(1); // the server's close frame has to be asked for as well
         }

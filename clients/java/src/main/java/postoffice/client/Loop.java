@@ -50,6 +50,12 @@ final class Loop implements Executor {
         }
     }
 
+    static void cancel(Future<?> planned) {
+        if (planned != null) {
+            planned.cancel(false);
+        }
+    }
+
     void stop() {
         thread.shutdown();
         runAll(); // what came before the end is not forgotten

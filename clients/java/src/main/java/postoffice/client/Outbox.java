@@ -105,7 +105,7 @@ final class Outbox {
         if (isTooLarge(entry)) {
             return;
         }
-        if (!engine.store(Map.of(key(entry), entry.json))) {
+        if (!engine.keeper.write(Map.of(key(entry), entry.json))) {
             engine.fail(sending, new PostOfficeException("storage", "the message could not be stored", null));
             return;
         }
@@ -156,7 +156,7 @@ final class Outbox {
             return;
         }
         if (unforced) {
-            engine.force();
+            engine.keeper.force();
             unforced = false;
         }
         while (engine.isOpen() && !ready.isEmpty() && underWay < engine.options.sendWindow) {
@@ -239,7 +239,7 @@ final class Outbox {
     private void fail(Entry entry, RejectedException why) {
         remove(entry);
         if (entry.sending.getNumberOfDependents() == 0) { // nobody waits: of an earlier process, perhaps
-            engine.error(why);
+            engine.events.error(why);
         }
         engine.fail(entry.sending, why);
     }
@@ -268,7 +268,7 @@ final class Outbox {
         bytes -= entry.json.length();
         Map<String, String> gone = new HashMap<>();
         gone.put(key(entry), null);
-        engine.store(gone);
+        engine.keeper.write(gone);
         if (!engine.options.ordered) {
             return;
         }

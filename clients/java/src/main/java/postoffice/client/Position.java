@@ -80,6 +80,6 @@ final class Position {
         changes.put("address", address);
         changes.put("position", service ? null : seq);
         changes.put("epoch", service ? null : epoch);
-        engine.store(changes);
+        engine.keeper.write(changes);
     }
 }

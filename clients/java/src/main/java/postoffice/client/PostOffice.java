@@ -320,7 +320,7 @@ public final class PostOffice implements AutoCloseable {
      * @see Message#keep
      */
     public String kept(String key) {
-        return Wait.now(onLoop(() -> engine.kept(key)));
+        return Wait.now(onLoop(() -> engine.keeper.kept(key)));
     }
 
     // Commands.
@@ -472,7 +472,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events
      */
     public void onState(Consumer<StateChange> listener) {
-        engine.stateChanged.add(listener);
+        engine.events.state.add(listener);
     }
 
     /**
@@ -481,7 +481,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events
      */
     public void onWelcome(Consumer<Welcome> listener) {
-        engine.welcomed.add(listener);
+        engine.events.welcome.add(listener);
     }
 
     /**
@@ -490,7 +490,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events with the group, or null for the own mailbox
      */
     public void onReplayed(Consumer<String> listener) {
-        engine.replayed.add(listener);
+        engine.events.replayed.add(listener);
     }
 
     /**
@@ -499,7 +499,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events
      */
     public void onGap(Consumer<Gap> listener) {
-        engine.gaps.add(listener);
+        engine.events.gap.add(listener);
     }
 
     /**
@@ -508,7 +508,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events
      */
     public void onReceipt(Consumer<Receipt> listener) {
-        engine.receipts.add(listener);
+        engine.events.receipt.add(listener);
     }
 
     /**
@@ -517,7 +517,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events
      */
     public void onRecalled(Consumer<Recalled> listener) {
-        engine.recalls.add(listener);
+        engine.events.recalled.add(listener);
     }
 
     /**
@@ -526,7 +526,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events
      */
     public void onSignal(Consumer<Message> listener) {
-        engine.signals.add(listener);
+        engine.events.signal.add(listener);
     }
 
     /**
@@ -535,7 +535,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events
      */
     public void onHandled(Consumer<Message> listener) {
-        engine.handled.add(listener);
+        engine.events.handled.add(listener);
     }
 
     /**
@@ -544,7 +544,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events
      */
     public void onAcknowledged(Consumer<Acknowledged> listener) {
-        engine.acknowledgements.add(listener);
+        engine.events.acknowledged.add(listener);
     }
 
     /**
@@ -554,7 +554,7 @@ public final class PostOffice implements AutoCloseable {
      * @param listener called on the thread of events
      */
     public void onError(Consumer<PostOfficeException> listener) {
-        engine.errors.add(listener);
+        engine.events.error.add(listener);
     }
 
     /** What a client is made of; every value but the URL has a default. */

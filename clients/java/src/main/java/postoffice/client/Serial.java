@@ -15,12 +15,15 @@ final class Serial implements Executor {
     }
 
     @Override
-    public synchronized void execute(Runnable task) {
-        tasks.add(task);
-        if (!running) {
+    public void execute(Runnable task) {
+        synchronized (tasks) {
+            tasks.add(task);
+            if (running) {
+                return;
+            }
             running = true;
-            below.execute(this::runAll);
         }
+        below.execute(this::runAll);
     }
 
     private void runAll() {
@@ -33,9 +36,11 @@ final class Serial implements Executor {
         }
     }
 
-    private synchronized Runnable next() {
-        Runnable task = tasks.poll();
-        running = task != null;
-        return task;
+    private Runnable next() {
+        synchronized (tasks) {
+            Runnable task = tasks.poll();
+            running = task != null;
+            return task;
+        }
     }
 }

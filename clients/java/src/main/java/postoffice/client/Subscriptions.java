@@ -49,7 +49,7 @@ final class Subscriptions {
                 group.epoch = epoch;
             }
             if (!recovered) {
-                engine.tellGap(new Gap(name, changed));
+                engine.events.gap.tell(new Gap(name, changed));
             }
             found.put(name, new Subscription(name, String.valueOf(place.get("seq")), String.valueOf(place.get("cursor")), recovered));
         });
@@ -75,7 +75,7 @@ final class Subscriptions {
         for (String name : names) {
             groups.remove(name);
             engine.acks.forget(name);
-            engine.error(new PostOfficeException("forbidden-to", "the new token does not allow the group " + name, null));
+            engine.events.error(new PostOfficeException("forbidden-to", "the new token does not allow the group " + name, null));
         }
     }
 
@@ -94,7 +94,7 @@ final class Subscriptions {
             group.position = "0-0";
             group.epoch = epoch;
         }
-        engine.tellGap(new Gap(name, changed));
+        engine.events.gap.tell(new Gap(name, changed));
     }
 
     void linkOpened() {
@@ -110,7 +110,7 @@ final class Subscriptions {
                     subscribed(result);
                 } else if (!(failure instanceof Commands.LinkLost)) {
                     groups.remove(each.getKey());
-                    engine.error((PostOfficeException) failure);
+                    engine.events.error((PostOfficeException) failure);
                 }
             });
         }
