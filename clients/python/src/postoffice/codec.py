@@ -30,7 +30,7 @@ def new_id() -> str:
 
 
 def encode(envelope: Mapping[str, Any]) -> str:
-    return json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(envelope, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def decode(text: str) -> Dict[str, Any]:
