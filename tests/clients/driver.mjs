@@ -15,6 +15,7 @@ class Driven {
   links = new Set();
   offline = false;
   held = [];
+  unsaved = new Set(); // ids of sends that the storage does not have yet
   got = new Map(); // messages by id, for reply and read
   releases = 0;
   handled = 0;
@@ -72,6 +73,18 @@ class Driven {
       this.held.push(resolve);
       this.release(0);
     });
+  }
+
+  /** The library's promise of a send; until the storage has it the message does not count as one that waits. */
+  sent(sent) {
+    this.unsaved.add(sent.id);
+    sent.stored.then(() => this.unsaved.delete(sent.id));
+    return sent;
+  }
+
+  /** How many messages wait safely. */
+  get outbox() {
+    return this.client.pending().filter(({ id }) => !this.unsaved.has(id)).length;
   }
 
   async #token(tokens) {
@@ -144,8 +157,8 @@ const deeds = {
     return { session, seq, cursor, recovered, epoch, service: service ?? false };
   },
   release: ({ driven, count }) => driven.release(count),
-  send: ({ client, message }) => client.send(given(message)),
-  post: ({ client, message }) => client.post(given(message)),
+  send: ({ driven, client, message }) => driven.sent(client.send(given(message))),
+  post: ({ driven, client, message }) => driven.sent(client.post(given(message))),
   signal: ({ client, message }) => ({ sent: client.signal(given(message)) }),
   reply: ({ driven, id, message }) => driven.got.get(id).reply(given(message)),
   read: ({ driven, id }) => driven.got.get(id).markRead(),
@@ -172,7 +185,7 @@ const deeds = {
     driven.offline = false;
     client.retry();
   },
-  stats: ({ driven, client }) => ({ state: client.state, outbox: client.pending().length, handled: driven.handled, acked: driven.acked, attempts: driven.attempts }),
+  stats: ({ driven, client }) => ({ state: client.state, outbox: driven.outbox, handled: driven.handled, acked: driven.acked, attempts: driven.attempts }),
   close: ({ client }) => client.close(),
 };
 

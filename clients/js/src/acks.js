@@ -47,30 +47,30 @@ export class Acks {
   }
 
   /** A promise that settles when everything has been answered, or the session has ended. */
-  flushed() {
-    this.flush();
-    return this.#underWay.size ? new Promise((resolve) => this.#idle.push(resolve)) : Promise.resolve();
+  async flushed() {
+    while (this.#pending.size || this.#underWay.size) {
+      this.flush();
+      await new Promise((resolve) => this.#idle.push(resolve));
+    }
   }
 
   async #tell(log, seq) {
     const underWay = this.#underWay;
     underWay.add(log);
-    let again = 0;
+    let pause = this.#delay;
     try {
       const { cursor } = await this.#ask(log, seq);
       this.#acked(log, seq, cursor);
     } catch (error) {
-      // Nothing is lost with it: the next acknowledgement covers this one, and without one the message comes again.
-      again = error.code === 'rate-limited' || error.code === 'storage-unavailable' ? Math.max(this.#delay, 1000) : 0;
+      // Nothing is lost with it: without an acknowledgement the message comes again, and is recognised.
+      if (error.retryAfter && !this.#pending.has(log)) this.#pending.set(log, { seq, count: 0 });
+      pause = error.retryAfter ?? pause;
     }
     if (underWay !== this.#underWay) return;
     underWay.delete(log);
-    if (again) {
-      if (!this.#pending.has(log)) this.#pending.set(log, { seq, count: 1 });
-      this.#timer ??= setTimeout(() => this.flush(), again);
-    } else if (this.#pending.has(log)) {
-      this.flush();
-    }
+    const count = this.#pending.get(log)?.count ?? -1;
+    if (count >= this.#batch) this.flush();
+    else if (count >= 0) this.#timer ??= setTimeout(() => this.flush(), pause);
     if (!underWay.size) this.#rest();
   }
 

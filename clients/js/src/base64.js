@@ -20,7 +20,7 @@ export function bytesOf(data) {
   if (data instanceof Uint8Array) return data;
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  throw new TypeError('bytes must be a Uint8Array, another view or an ArrayBuffer');
+  throw new TypeError('bytes must be a Uint8Array or an ArrayBuffer');
 }
 
 const encoder = new TextEncoder();

@@ -22,7 +22,7 @@ import { Session } from './session.js';
 import { storageOf } from './storage.js';
 import { Tokens } from './tokens.js';
 
-const APP = 'app/';
+const APP = 'app/', END = '\n'; // with an end a key is no beginning of another one
 
 export class PostOffice {
   #options;
@@ -52,6 +52,8 @@ export class PostOffice {
     this.#options = optionsOf(options);
     this.#tokens = new Tokens(this.#options.getToken, this.#options.token);
     this.#storage = storageOf(this.#options.storage);
+    // Else another person's token would send what this one has left in the outbox.
+    if (this.#storage.durable && !this.#options.address) throw new TypeError('storage that lasts needs an address');
     const emit = (name, value) => this.#events.emit(name, value);
     const write = (changes) => this.#write(changes);
     this.#commands = new Commands((envelope) => this.#transmit(envelope));
@@ -64,7 +66,7 @@ export class PostOffice {
     this.#inbox = new Inbox(this.#options, this.#acks, this.#seen, {
       emit, write,
       message: (envelope) => new Message(envelope, this),
-      records: (kept) => [...kept].map(([key, value]) => [APP + key, value]),
+      records: (kept) => [...kept].map(([key, value]) => [APP + key + END, value]),
       acknowledges: (log) => Boolean(this.#place.epoch) && (log === null || this.#groups.has(log)),
       takes: (envelope) => this.#requests.takes(envelope),
       taken: (message) => this.#requests.answered(message),
@@ -73,7 +75,7 @@ export class PostOffice {
         this.#outbox.receipt(receipt);
         emit('receipt', receipt);
       },
-      failed: () => this.#welcome?.service && this.#session.restart('a handler failed'),
+      failed: () => this.#welcome?.service && this.#leave('a handler failed'),
       full: (on) => this.#full(on),
     });
     this.#session = new Session(this.#options, this.#tokens, {
@@ -91,8 +93,7 @@ export class PostOffice {
         if (unsubscribed) this.#dropped(unsubscribed);
       },
     });
-    // What is sent before connect() lasts too, as soon as it is known whose records these are.
-    if (this.#options.address !== undefined) this.#open().catch(() => {}); // connect() tries again, and tells
+    this.#open().catch(() => {}); // what is sent before connect() lasts too; connect() tries again, and tells
   }
 
   // ---- connecting
@@ -199,15 +200,14 @@ export class PostOffice {
 
   /** The record that a handler has kept under the key. */
   async kept(key) {
-    const wanted = String(key);
-    return (await this.records(wanted)).find(([each]) => each === wanted)?.[1];
+    return (await this.records(key + END))[0]?.[1];
   }
 
   /** All records that handlers have kept under keys that begin so: [[key, value]…], sorted by key. */
   async records(prefix = '') {
     await this.#open();
     const from = this.#device.prefix + APP;
-    return (await this.#storage.list(from + prefix)).map(([key, value]) => [key.slice(from.length), value]);
+    return (await this.#storage.list(from + prefix)).map(([key, value]) => [key.slice(from.length).replace(END, ''), value]);
   }
 
   // ---- commands
@@ -232,17 +232,16 @@ export class PostOffice {
 
   /** Which devices of the addresses are connected: {address: [device…]}. */
   async presence(addresses, { lasting = true } = {}) {
-    const tags = typeof addresses === 'string' ? [addresses] : addresses;
-    return (await this.#commands.ask('presence', { tags }, { lasting })).online;
+    return (await this.#commands.ask('presence', { tags: [addresses].flat() }, { lasting })).online;
   }
 
   /** Hears the posts of groups from now on, over reconnects too. */
   subscribe(groups, options) {
-    return this.#groups.subscribe(typeof groups === 'string' ? [groups] : groups, options);
+    return this.#groups.subscribe([groups].flat(), options);
   }
 
   unsubscribe(groups) {
-    return this.#groups.unsubscribe(typeof groups === 'string' ? [groups] : groups);
+    return this.#groups.unsubscribe([groups].flat());
   }
 
   // ---- between the parts
@@ -274,8 +273,7 @@ export class PostOffice {
   #open() {
     this.#stored ??= (async () => {
       await this.#storage.open();
-      const address = this.#options.address ?? await this.#subject();
-      this.#device = new Device(this.#storage, address);
+      this.#device = new Device(this.#storage, this.#options.address);
       await this.#device.choose(this.#options.device);
       const records = await this.#records();
       this.#place.restore(records);
@@ -287,13 +285,6 @@ export class PostOffice {
     return this.#stored;
   }
 
-  /** What memory forgets at the end needs no name; what lasts must not be given to another address. */
-  async #subject() {
-    if (!this.#storage.durable) return undefined;
-    await this.#tokens.take();
-    return this.#tokens.subject;
-  }
-
   async #records() {
     const { prefix } = this.#device;
     return (await this.#storage.list(prefix)).map(([key, value]) => [key.slice(prefix.length), value]);
@@ -302,6 +293,7 @@ export class PostOffice {
   async #restored() {
     if (!this.#outbox.ready) this.#outbox.restore(await this.#records());
     if (this.#ended) return;
+    this.#commands.connecting();
     this.#inbox.stop(false);
     this.#unwatch();
     this.#unwatch = watchPage({ back: () => this.#session.retry(), doubt: () => this.#session.check() });
@@ -372,7 +364,13 @@ export class PostOffice {
 
   #full(on) {
     if (!on && this.state === 'waiting') this.#session.retry();
-    else if (!this.#session.pause(on) && on) this.#session.suspend('too much waits to be handled');
+    else if (!this.#session.pause(on) && on) this.#leave('too much waits', true);
+  }
+
+  /** What is handled is acknowledged before the link is left, or it would all come again. */
+  #leave(reason, suspended) {
+    this.#acks.flush();
+    this.#session.leave(reason, suspended);
   }
 
   #dropped(groups) {
@@ -381,8 +379,8 @@ export class PostOffice {
   }
 
   #handleBy(listener) {
-    if (typeof listener !== 'function') throw new TypeError('the handler of messages is no function');
-    if (this.#serving) throw new TypeError('serve() handles the messages of this client');
+    if (typeof listener !== 'function') throw new TypeError('message needs a function');
+    if (this.#serving) throw new TypeError('serve() has the messages');
     this.#handlers = [...this.#handlers, listener];
     this.#setHandler();
     return () => this.#unhandle(listener);

@@ -13,6 +13,7 @@ export class Commands {
   #waiting = new Map(); // id → command, in the order of asking
   #underWay = 0;
   #open = false;
+  #closedBy = null;
 
   /** `send` hands an envelope to the session; false when it did not. */
   constructor(send) {
@@ -24,8 +25,9 @@ export class Commands {
     return new Promise((resolve, reject) => {
       const envelope = toCommand(subject, fields);
       const command = { envelope, lasting, resolve, reject, sent: false };
-      if (!lasting && !this.#open) {
-        reject(new Error('the session is not open'));
+      const refusal = this.#closedBy ?? (lasting || this.#open ? null : new Error('the session is not open'));
+      if (refusal) {
+        reject(refusal);
         return;
       }
       this.#waiting.set(envelope.id, command);
@@ -53,6 +55,11 @@ export class Commands {
     return true;
   }
 
+  /** The client connects, again perhaps: commands wait for the session from now on. */
+  connecting() {
+    this.#closedBy = null;
+  }
+
   opened() {
     this.#open = true;
     this.#pump();
@@ -69,6 +76,7 @@ export class Commands {
 
   closed(error) {
     this.#open = false;
+    this.#closedBy = error;
     for (const command of this.#waiting.values()) this.#fail(command, error);
   }
 

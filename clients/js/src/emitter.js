@@ -5,7 +5,7 @@ export class Emitter {
 
   /** Calls `listener` with each event; returns a function that takes the listener away. */
   on(name, listener) {
-    if (typeof listener !== 'function') throw new TypeError(`the listener of ${name} is no function`);
+    if (typeof listener !== 'function') throw new TypeError(`${name} needs a function`);
     this.#listeners.set(name, [...this.listeners(name), listener]);
     return () => this.off(name, listener);
   }

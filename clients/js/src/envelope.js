@@ -2,6 +2,7 @@
 
 import { bytesOf, toBase64, utf8 } from './base64.js';
 import { newId } from './ids.js';
+import { present } from './present.js';
 
 export const MAIL = 1, SIGNAL = 2, POST = 3, CONTROL = 4;
 export const POSTMASTER = 'postmaster';
@@ -11,18 +12,18 @@ const RECEIPTS = { delivered: 2, read: 3 };
 /** The envelope of a message of the application. The field `from` may be absent: the session fills it in. */
 export function toEnvelope(message, type) {
   const { to, cc, text, json, content, bytes, files, expiresAt, receipt, id, ...rest } = message;
-  const envelope = { ...rest, to: addresses(to, 'to'), type, id: id ?? newId(), subject: rest.subject ?? '' };
-  if (cc !== undefined) envelope.cc = addresses(cc, 'cc');
-  Object.assign(envelope, contentOf({ text, json, bytes: content ?? bytes, charset: rest.charset, contentType: rest.contentType }));
-  if (files?.length) envelope.attachments = [...(rest.attachments ?? []), ...files.map(attachmentOf)];
-  if (expiresAt !== undefined) envelope.expiresAt = expiresAt instanceof Date ? Math.floor(expiresAt / 1000) : expiresAt;
-  if (receipt !== undefined) envelope.receipt = RECEIPTS[receipt] ?? receipt;
-  return withoutAbsent(envelope);
+  return present({
+    subject: '', ...rest, to: addresses(to, 'to'), cc: cc?.length ? addresses(cc, 'cc') : undefined, type, id: id ?? newId(),
+    ...contentOf(text, json, content ?? bytes, rest),
+    attachments: files ? [...(rest.attachments ?? []), ...files.map(attachmentOf)] : rest.attachments,
+    expiresAt: expiresAt instanceof Date ? Math.floor(expiresAt / 1000) : expiresAt,
+    receipt: RECEIPTS[receipt] ?? receipt,
+  });
 }
 
 /** A command to the server (section 4), or a receipt of a reader. */
 export function toCommand(subject, fields) {
-  return withoutAbsent({ to: [POSTMASTER], type: CONTROL, id: newId(), subject, ...fields });
+  return present({ to: [POSTMASTER], type: CONTROL, id: newId(), subject, ...fields });
 }
 
 /** Everybody to whom an envelope goes. */
@@ -31,26 +32,20 @@ export function recipientsOf(envelope) {
 }
 
 function addresses(given, field) {
-  const list = typeof given === 'string' ? [given] : given;
-  if (!Array.isArray(list) || (field === 'to' && !list.length) || list.some((each) => typeof each !== 'string'))
-    throw new TypeError(`${field} must be an address or a list of addresses`);
+  const list = [given].flat();
+  if (!list.length || list.some((each) => typeof each !== 'string')) throw new TypeError(`${field} must have addresses`);
   return list;
 }
 
-function contentOf({ text, json, bytes, charset, contentType }) {
+function contentOf(text, json, bytes, { charset, contentType }) {
   if (json !== undefined) return { content: toBase64(utf8(JSON.stringify(json))), contentType: contentType ?? JSON_TYPE };
   if (bytes !== undefined) return { content: toBase64(bytesOf(bytes)), contentType: contentType ?? FILE_TYPE };
   if (text !== undefined && charset && !/^utf-?8$/i.test(charset))
-    throw new TypeError('text is sent as UTF-8; give `content` as bytes in another charset');
+    throw new TypeError('text goes as UTF-8; give bytes for another charset');
   return { content: toBase64(utf8(text ?? '')), contentType: contentType ?? (text === undefined ? undefined : 0) };
 }
 
 function attachmentOf({ name, type, bytes }) {
   const data = bytesOf(bytes);
   return { name, contentType: type || 'application/octet-stream', size: data.length, content: toBase64(data) };
-}
-
-function withoutAbsent(envelope) {
-  for (const name of Object.keys(envelope)) if (envelope[name] === undefined) delete envelope[name];
-  return envelope;
 }

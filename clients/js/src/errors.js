@@ -2,13 +2,14 @@
 
 /** The server took the message for none of its recipients, or the library refused the message beforehand (`too-large`). */
 export class RejectedError extends Error {
-  constructor({ code, message, field, refused, inReplyTo }) {
+  constructor({ code, message, field, refused, inReplyTo, retryAfter }) {
     super(message || code);
     this.name = 'RejectedError';
     this.code = code;
     this.field = field;
     this.refused = refused ?? [];
     this.id = inReplyTo;
+    this.retryAfter = retryAfter;
   }
 }
 

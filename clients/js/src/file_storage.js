@@ -46,8 +46,9 @@ export class FileStorage {
     // The text is made at once: the caller may change a value afterwards.
     const line = JSON.stringify(changes.map(([key, value]) => (value === undefined ? [key] : [key, value]))) + '\n';
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ line, resolve, reject });
-      this.#writing ??= this.#drain().finally(() => { this.#writing = null; });
+      const lasting = changes.some(([, value]) => value !== undefined);
+      this.#waiting.push({ line, lasting, resolve, reject });
+      this.#writing ??= this.#drain();
     });
   }
 
@@ -61,7 +62,7 @@ export class FileStorage {
     while (this.#waiting.length) {
       const batch = this.#waiting.splice(0);
       try {
-        await this.#append(Buffer.from(batch.map(({ line }) => line).join('')));
+        await this.#append(Buffer.from(batch.map(({ line }) => line).join('')), batch.some(({ lasting }) => lasting));
         for (const { line } of batch) this.#apply(JSON.parse(line));
         if (this.#bytes > COMPACT_BYTES && this.#bytes > 4 * this.#liveBytes) await this.#rewrite();
         batch.forEach(({ resolve }) => resolve());
@@ -69,13 +70,14 @@ export class FileStorage {
         batch.forEach(({ reject }) => reject(error));
       }
     }
+    this.#writing = null; // at once with the last look: who writes in between would wait for ever
   }
 
   /** All of the bytes are in the file, or none: half a line would spoil the line behind. */
-  async #append(bytes) {
+  async #append(bytes, lasting) {
     try {
       await this.#file.appendFile(bytes);
-      await this.#file.datasync();
+      if (lasting) await this.#file.datasync();
       this.#bytes += bytes.length;
     } catch (error) {
       await this.#file.truncate(this.#bytes);

@@ -25,6 +25,7 @@ export class Heartbeat {
 
   alive() {
     this.#last = Date.now();
+    if (this.#asked) this.#wait(this.#silence);
     this.#asked = false;
   }
 

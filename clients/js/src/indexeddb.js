@@ -33,9 +33,10 @@ export class IndexedDBStorage {
 
   write(changes) {
     return new Promise((resolve, reject) => {
-      const transaction = this.#database.transaction(STORE, 'readwrite', { durability: 'strict' });
+      const durability = changes.some(([, value]) => value !== undefined) ? 'strict' : 'relaxed';
+      const transaction = this.#database.transaction(STORE, 'readwrite', { durability });
       transaction.oncomplete = () => resolve();
-      transaction.onabort = () => reject(transaction.error ?? new Error('the browser gave up a transaction'));
+      transaction.onabort = () => reject(transaction.error ?? new Error('the transaction was aborted'));
       const store = transaction.objectStore(STORE);
       for (const [key, value] of changes) value === undefined ? store.delete(key) : store.put(value, key);
     });

@@ -69,8 +69,7 @@ export class Link {
   drop(reason) {
     if (this.#ended) return;
     const socket = this.#socket;
-    if (socket.terminate) socket.terminate();
-    else socket.close();
+    (socket.terminate ?? socket.close).call(socket);
     this.#end(1006, reason);
   }
 

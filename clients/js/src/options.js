@@ -1,6 +1,7 @@
 // The options of a client, checked and with their defaults.
 
 import { platform } from './platform.js';
+import { present } from './present.js';
 
 const DEFAULTS = {
   ackBatch: 16, ackDelay: 200, maxWaiting: 1000, maxWaitingBytes: 16 << 20, rememberIds: 2000, onHandlerError: 'retry',
@@ -9,15 +10,12 @@ const DEFAULTS = {
 };
 
 export function optionsOf(given) {
-  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== null));
-  const options = { ...DEFAULTS, WebSocket: platform.WebSocket, ...set };
-  if (typeof options.url !== 'string' || !/^wss?:\/\//.test(options.url)) throw new TypeError('url must begin with ws:// or wss://');
-  if (options.getToken && typeof options.getToken !== 'function') throw new TypeError('getToken must be a function');
-  if (!['retry', 'skip'].includes(options.onHandlerError)) throw new TypeError('onHandlerError must be "retry" or "skip"');
-  if (!options.WebSocket) throw new TypeError('there is no WebSocket here: give one as the option WebSocket');
+  const options = { ...DEFAULTS, WebSocket: platform.WebSocket, ...present(given) };
   for (const [name, value] of Object.entries(DEFAULTS)) {
-    if (typeof value === 'number' && !(Number.isFinite(options[name]) && options[name] >= 0)) throw new TypeError(`${name} must be a number`);
+    if (typeof options[name] !== typeof value || options[name] < 0) throw new TypeError(`${name} must be a ${typeof value}`);
   }
+  if (!/^wss?:/.test(options.url)) throw new TypeError('url must begin with ws: or wss:');
+  if (!options.WebSocket) throw new TypeError('give a WebSocket: there is none here');
   // A message that comes again while so many wait must be recognised.
   options.rememberIds = Math.max(options.rememberIds, 2 * options.maxWaiting);
   if (options.headers || options.tls) options.socketOptions = { headers: options.headers, ...options.tls };

@@ -24,6 +24,7 @@ export class Outbox {
   #open = false;
   #ready = false; // the storage is open
   #pausedUntil = null;
+  #closedBy = null;
   #messageBytes = Infinity;
 
   /** calls: send(envelope) → handed to the session; write(changes) → promise; durable() → boolean; emit(name, value). */
@@ -59,6 +60,7 @@ export class Outbox {
     const fresh = this.#entries.filter(({ saved }) => !saved);
     this.#entries = [...old, ...fresh];
     this.#ready = true;
+    this.#closedBy = null;
     for (const entry of fresh) this.#save(entry);
   }
 
@@ -71,6 +73,7 @@ export class Outbox {
       this.#byId.set(envelope.id, entry);
       this.#bytes += entry.size;
     }
+    entry.sent.keep();
     return Object.assign(entry, { key, saved: true });
   }
 
@@ -98,10 +101,8 @@ export class Outbox {
   closed(error) {
     this.#open = false;
     this.#resume();
-    const kept = this.#calls.durable();
-    for (const entry of this.#entries.splice(0)) {
-      entry.sent.fail(Object.assign(new ClosedError(error.code, error.reason), { kept: kept && entry.saved, id: entry.envelope.id }));
-    }
+    this.#closedBy = error;
+    for (const entry of this.#entries.splice(0)) entry.sent.fail(this.#closedError(entry));
     this.#byId.clear();
     this.#bytes = this.#underWay = 0;
     this.#ready = false;
@@ -140,11 +141,17 @@ export class Outbox {
     return this.#byId.has(id) || this.#told.has(id);
   }
 
+  #closedError({ envelope, saved }) {
+    const { code, reason } = this.#closedBy;
+    return Object.assign(new ClosedError(code, reason), { kept: saved && this.#calls.durable(), id: envelope.id });
+  }
+
   #refusal(entry) {
     const { outboxMessages, outboxBytes } = this.#options;
+    if (this.#closedBy) return this.#closedError(entry);
     if (entry.size > this.#messageBytes) return tooLarge(entry, this.#messageBytes);
-    if (this.#entries.length >= outboxMessages) return new OutboxFullError(`${outboxMessages} messages wait to be sent`);
-    if (this.#entries.length && this.#bytes + entry.size > outboxBytes) return new OutboxFullError(`${this.#bytes} bytes wait to be sent`);
+    if (this.#entries.length >= outboxMessages) return new OutboxFullError(`${outboxMessages} messages wait`);
+    if (this.#entries.length && this.#bytes + entry.size > outboxBytes) return new OutboxFullError(`${this.#bytes} bytes wait`);
     return null;
   }
 
@@ -168,12 +175,14 @@ export class Outbox {
       }
     }
     entry.saved = true;
+    entry.sent.keep();
     this.#pump();
   }
 
   #settle(entry, error, result) {
-    this.#entries.splice(this.#entries.indexOf(entry), 1);
+    if (this.#byId.get(entry.envelope.id) !== entry) return; // withdrawn, or closed, while the storage was writing
     this.#byId.delete(entry.envelope.id);
+    this.#entries.splice(this.#entries.indexOf(entry), 1);
     this.#bytes -= entry.size;
     if (entry.key) this.#calls.write([[entry.key, undefined]]).catch((failure) => this.#calls.emit('error', failure));
     if (error) {

@@ -10,6 +10,7 @@ export class Sent extends Promise {
 
   #resolve;
   #reject;
+  #stored;
   #listeners = [];
 
   constructor(id) {
@@ -19,6 +20,8 @@ export class Sent extends Promise {
     this.#reject = calls.reject;
     /** The id of the message, known at once. */
     this.id = id;
+    /** Settles when the storage has the message. */
+    this.stored = new Promise((resolve) => { this.#stored = resolve; });
     /** Receipts that have come: {id, from, state}. */
     this.receipts = [];
     this.catch(() => {});
@@ -29,6 +32,11 @@ export class Sent extends Promise {
     this.receipts.forEach(listener);
     this.#listeners.push(listener);
     return this;
+  }
+
+  /** For the library. */
+  keep() {
+    this.#stored();
   }
 
   /** For the library. */

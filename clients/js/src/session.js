@@ -8,10 +8,10 @@ import { ClosedError } from './errors.js';
 import { POSTMASTER } from './envelope.js';
 import { Heartbeat } from './heartbeat.js';
 import { Link } from './link.js';
+import { present } from './present.js';
 import { NoTokenError } from './tokens.js';
 
 const STEADY_MS = 10_000; // a session that lasted so long was a good one: the next attempt comes soon
-const REFUSED_IN_A_ROW = 3; // ends without a word from the server after which another token is tried
 
 export class Session {
   #options;
@@ -20,7 +20,6 @@ export class Session {
   #link = null;
   #attempt = 0; // the number of the running attempt; an answer to an older one is void
   #failures = 0;
-  #silent = 0;
   #openedAt = 0;
   #timer = null;
   #floorAt = 0;
@@ -69,17 +68,10 @@ export class Session {
     return can;
   }
 
-  /** Gives the link up and comes back after the back-off. */
-  restart(reason) {
+  /** Gives the link up; comes back after the back-off, or with `suspended` only by retry(). */
+  leave(reason, suspended) {
     this.#link?.drop(reason);
-  }
-
-  /** Gives the link up, and comes back only by retry(). */
-  suspend(reason) {
-    this.#link?.drop(reason);
-    if (this.state !== 'waiting') return;
-    clearTimeout(this.#timer);
-    this.#calls.state({ state: 'waiting', until: null });
+    if (suspended) clearTimeout(this.#timer);
   }
 
   /** Ends for good; a promise that settles when the link has ended. */
@@ -87,7 +79,7 @@ export class Session {
     if (this.#link && this.state !== 'closed') {
       const link = this.#link;
       const ended = new Promise((resolve) => { this.#closing = resolve; });
-      const patience = setTimeout(() => link.drop('the server did not answer the close frame'), this.#options.closeTimeout);
+      const patience = setTimeout(() => link.drop('no answer to the close frame'), this.#options.closeTimeout);
       link.close(code);
       await ended;
       clearTimeout(patience);
@@ -117,27 +109,22 @@ export class Session {
     this.#openedAt = 0;
     let link;
     try {
-      link = new Link({ WebSocket, url: this.#url(token), protocols: protocolsFor(token), socketOptions }, {
+      link = new Link({ WebSocket, url: this.#url(), protocols: ['postoffice.v1', ...(token ? [`bearer.${token}`] : [])], socketOptions }, {
         text: (text) => this.#hear(link, text),
         alive: () => this.#heartbeat.alive(),
         ended: (end) => this.#ended(link, end),
       });
-    } catch (error) {
-      this.#calls.error(error);
-      this.#finish(4400, error.message); // no URL, or one that the WebSocket does not take
+    } catch {
+      this.#finish(4400, 'no good url or token'); // what was thrown may name the token
       return;
     }
     this.#link = link;
     this.#timer = setTimeout(() => link.drop('no welcome in time'), connectTimeout);
   }
 
-  #url(token) {
+  #url() {
     const place = this.#calls.place();
-    const query = {
-      clientID: this.#options.address, device: this.#calls.device() || undefined, since: place?.since, epoch: place?.epoch,
-      token: token && !fitsProtocol(token) ? token : undefined, refusals: 'close',
-    };
-    return withQuery(this.#options.url, query);
+    return withQuery(this.#options.url, { clientID: this.#options.address, device: this.#calls.device() || null, ...place, refusals: 'close' });
   }
 
   #hear(link, text) {
@@ -161,7 +148,6 @@ export class Session {
     if (first) {
       clearTimeout(this.#timer);
       this.#openedAt = Date.now();
-      this.#silent = 0;
       this.#heartbeat.start();
       this.#enter('open');
       this.#renewLater();
@@ -183,23 +169,9 @@ export class Session {
     }
     this.#calls.ended(code);
     const verdict = verdictOf(code);
-    if (verdict === FINAL) {
-      this.#finish(code, reason);
-      return;
-    }
-    if (verdict === NEW_TOKEN || (!wasOpen && code === 1006 && ++this.#silent % REFUSED_IN_A_ROW === 0)) this.#newToken(verdict, code, reason);
+    // Without another token to ask for the same would be refused again.
+    if (verdict === FINAL || (verdict === NEW_TOKEN && !this.#tokens.refuse())) this.#finish(code, reason);
     else this.#wait(retryAfter, code, reason);
-  }
-
-  /** The token is given up. After a refusal a token that comes back unchanged is final; after mere silence it is tried on. */
-  #newToken(verdict, code, reason) {
-    if (verdict !== NEW_TOKEN) {
-      this.#tokens.forget();
-    } else if (!this.#tokens.refuse()) {
-      this.#finish(code, reason);
-      return;
-    }
-    this.#wait(0, code, reason);
   }
 
   #wait(retryAfter, code, reason) {
@@ -238,25 +210,20 @@ export class Session {
 
   #renewLater(least = 0) {
     const due = this.#tokens.renewIn();
-    if (due === null) return;
     clearTimeout(this.#renewal);
-    this.#renewal = setTimeout(() => this.#renew(due > LONGEST_TIMER), Math.min(Math.max(due, least), LONGEST_TIMER));
+    if (due >= 0) this.#renewal = setTimeout(() => this.#renew(due > LONGEST_TIMER), Math.min(Math.max(due, least), LONGEST_TIMER));
   }
 
   async #renew(early) {
-    if (early) return this.#renewLater();
+    const link = this.#link;
     const { value } = this.#tokens;
     try {
-      const token = await this.#tokens.fresh();
-      if (this.state !== 'open') return undefined;
-      if (token !== value) await this.#calls.renew(token);
-      return this.#renewLater(RENEW_PAUSE_MS);
+      const token = early ? value : await this.#tokens.fresh();
+      if (token !== value && link === this.#link) await this.#calls.renew(token);
     } catch (error) {
-      if (this.state !== 'open') return undefined;
       this.#calls.error(error);
-      this.#renewal = setTimeout(() => this.#renew(false), RENEW_PAUSE_MS);
-      return undefined;
     }
+    if (link === this.#link) this.#renewLater(RENEW_PAUSE_MS);
   }
 }
 
@@ -265,9 +232,6 @@ const RENEW_PAUSE_MS = 5_000;
 
 /** Not URLSearchParams, which writes a space as a plus sign: to the server a plus sign is a plus sign. */
 function withQuery(url, query) {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
-  return url + (url.includes('?') ? '&' : '?') + given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+  return url + (url.includes('?') ? '&' : '?') + Object.entries(present(query)).map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
 }
 
-const fitsProtocol = (token) => /^[\w.!#$%&'*+^`|~-]+$/.test(token);
-const protocolsFor = (token) => (token && fitsProtocol(token) ? ['postoffice.v1', `bearer.${token}`] : ['postoffice.v1']);

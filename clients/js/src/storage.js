@@ -5,7 +5,8 @@
 //
 //   open()          a promise; called once, before the others
 //   list(prefix)    a promise of [[key, value]…], sorted by key
-//   write(changes)  changes: [[key, value]…], a value of undefined deletes; the promise settles when the changes will last
+//   write(changes)  changes: [[key, value]…], a value of undefined deletes; the promise settles when the changes will last.
+//                   Deletions alone may be undone by a crash: that costs a repetition, which is recognised
 //   close()         a promise
 //
 // Keys are text; values are what JSON can carry. `durable` is false for memory alone.

@@ -13,7 +13,7 @@ export class Tokens {
   #renewable;
   #value;
   #refused;
-  #ends = null;
+  #ends = NaN; // unknown: the application is asked on every connect
   #margin = 0;
 
   /** `get` gives a token or a promise of a token; without one `fixed` is the token for ever; null where none is wanted. */
@@ -25,21 +25,19 @@ export class Tokens {
   /** The token for the next connect; null where none is wanted. Throws what `get` throws, and NoTokenError. */
   async take() {
     if (!this.#get) return null;
-    const known = this.#value && this.#value !== this.#refused && this.#ends !== null && Date.now() < this.#ends - this.#margin;
-    return known ? this.#value : this.fresh();
+    return this.#value !== this.#refused && Date.now() < this.#ends - this.#margin ? this.#value : this.fresh();
   }
 
   /** A token from the application, whatever is known already. */
   async fresh() {
     const value = await this.#get();
     if (!value) throw new NoTokenError('getToken gave no token');
-    if (value === this.#refused) throw new NoTokenError('getToken gave the token again that was refused');
+    if (value === this.#refused) throw new NoTokenError('getToken gave the refused token');
     this.#value = value;
     const claims = claimsOf(value);
-    const ends = endOf(claims), begins = beginOf(claims);
-    this.#ends = ends;
-    const life = ends === null ? 0 : Math.max(0, begins === null ? ends - Date.now() : ends - begins);
-    this.#margin = Math.min(MARGIN_MAX_MS, life / 5);
+    this.#ends = timeOf(claims?.exp);
+    const life = this.#ends - (timeOf(claims?.iat) || Date.now());
+    this.#margin = Math.min(MARGIN_MAX_MS, Math.max(0, life) / 5);
     return value;
   }
 
@@ -49,23 +47,13 @@ export class Tokens {
     return Boolean(this.#get);
   }
 
-  /** The next connect asks for a token, which may be the same. */
-  forget() {
-    this.#value = undefined;
-  }
-
-  /** After so many ms the running token is to be replaced; null when its end is not known. */
+  /** After so many ms the running token is to be replaced; NaN when its end is not known, or no other can be had. */
   renewIn() {
-    return this.#renewable && this.#ends !== null ? Math.max(0, this.#ends - this.#margin - Date.now()) : null;
+    return this.#renewable ? Math.max(0, this.#ends - this.#margin - Date.now()) : NaN;
   }
 
   get value() {
     return this.#value;
-  }
-
-  /** The address that the running token stands for, as far as the token can be read here. */
-  get subject() {
-    return claimsOf(this.#value ?? '')?.sub;
   }
 }
 
@@ -81,9 +69,4 @@ function claimsOf(token) {
 
 const parse = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
 const fromBase64Url = (text) => fromBase64(text.replace(/-/g, '+').replace(/_/g, '/').padEnd(Math.ceil(text.length / 4) * 4, '='));
-const timeOf = (claim) => {
-  const time = typeof claim === 'number' ? claim * 1000 : Date.parse(claim);
-  return Number.isFinite(time) ? time : null;
-};
-const endOf = (claims) => timeOf(claims?.exp);
-const beginOf = (claims) => timeOf(claims?.iat ?? claims?.nbf);
+const timeOf = (claim) => (typeof claim === 'number' ? claim * 1000 : Date.parse(claim)); // a PASETO has ISO 8601
