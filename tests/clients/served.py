@@ -68,9 +68,9 @@ def run(work, deadline=120):
 class Program:
     """A program under test: its lines, as they come."""
 
-    def __init__(self, arguments, stdin=False, **environment):
+    def __init__(self, arguments, stdin=False, by=(sys.executable, "-u"), **environment):
         self.process = subprocess.Popen(
-            [sys.executable, "-u", *map(str, arguments)], stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [*by, *map(str, arguments)], stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, encoding="utf-8",
             env={**os.environ, "PYTHONPATH": str(PACKAGE / "src"), "PYTHONDONTWRITEBYTECODE": "1", **environment})
         self.complaints = []
