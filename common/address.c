@@ -1,5 +1,5 @@
 /*
- * Addresses (docs/protocol.md, section 1).
+ * Addresses (docs/protocol.md, section 1.6).
  *
  * An address can be shown in a log and typed again: no control characters, and no white space at
  * either end, where nobody would see the difference. Nothing is folded or normalised: two addresses

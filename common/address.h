@@ -1,4 +1,5 @@
-/* Addresses (docs/protocol.md, section 1) and the patterns of a token that cover them (section 6).
+/* Addresses (docs/protocol.md, section 1.6) and the patterns of a token that cover them
+ * (section 6.4).
  */
 #ifndef COMMON_ADDRESS_H
 #define COMMON_ADDRESS_H

@@ -1,7 +1,7 @@
 /*
  * The codes of WebSocket close frames that the server sends or understands: those of RFC 6455
  * 7.4.1 and the registry of its section 11.7, and from 4000 on PostOffice's own (docs/protocol.md,
- * section 7).
+ * section 7.4).
  *
  * Below 4500 a client shall connect again, from 4500 on it shall not. 4400 to 4404 refuse a
  * connection that asked to be refused so, and say what its HTTP status would have said: the client

@@ -164,7 +164,7 @@ def judge(definition, message, who):
 class Conversation:
     """One session's messages in both directions. A message of the client is judged when the server has taken it: when
     `accepted` or `result` names it. A signal has no answer; it is judged when an `accepted` comes for a later message,
-    for `accepted` and `rejected` share one order.
+    for a signal is rejected at once.
     """
 
     PENDING = 4096  # that the server never answered: the oldest are forgotten

@@ -1,4 +1,4 @@
-"""The upgrade, byte by byte: the table of docs/protocol.md, section 1, and requests that no correct client sends."""
+"""The upgrade, byte by byte: the table of docs/protocol.md, section 1.3, and requests that no correct client sends."""
 
 import pytest
 

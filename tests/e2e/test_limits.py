@@ -1,4 +1,4 @@
-"""Every limit of docs/protocol.md, section 7, answers just past the limit and not before."""
+"""Every limit of docs/protocol.md, section 7.1, answers just past the limit and not before."""
 
 import asyncio
 import json

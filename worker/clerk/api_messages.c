@@ -428,7 +428,7 @@ void clerk_messages_free(struct clerk *clerk)
 
 /* ---- beginning ---- */
 
-/* docs/protocol.md section 2, `id`. */
+/* docs/protocol.md section 2.2, `id`. */
 static bool is_id_byte(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||

@@ -219,7 +219,7 @@ static void on_searched(void *arg, const struct mailbox_sent *sent)
 
 /* ---- the call ---- */
 
-/* docs/protocol.md section 2, `id`: no white space, no control character. */
+/* docs/protocol.md section 2.2, `id`: no white space, no control character. */
 static bool is_id(struct slice text)
 {
     if (text.len == 0 || text.len > ID_MAX)

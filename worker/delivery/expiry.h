@@ -1,6 +1,6 @@
 /*
  * Expiry: messages that have expired undelivered are removed from the mailboxes, and receipts that
- * a dead worker owed are sent (docs/protocol.md, section 5).
+ * a dead worker owed are sent (docs/protocol.md, section 5.10).
  */
 #ifndef WORKER_EXPIRY_H
 #define WORKER_EXPIRY_H

@@ -1,5 +1,5 @@
 /*
- * Sending the receipts that Redis has noted as owed (docs/protocol.md, section 5): "delivered",
+ * Sending the receipts that Redis has noted as owed (docs/protocol.md, section 5.9): "delivered",
  * "recalled" or "expired".
  *
  * A receipt is mail like any other: it is appended to its recipient's mailbox, the doorbell is

@@ -1,5 +1,5 @@
 /*
- * The command `recall` (docs/protocol.md, sections 4 and 5): a sender takes a message back from the
+ * The command `recall` (docs/protocol.md, section 5.11): a sender takes a message back from the
  * mailboxes in which no device has acknowledged it.
  */
 #ifndef WORKER_RECALL_H

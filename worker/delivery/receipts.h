@@ -1,6 +1,6 @@
 /*
- * What a session's acknowledgements owe to senders (docs/protocol.md, section 5): a sender may ask
- * to be told that its message was delivered.
+ * What a session's acknowledgements owe to senders (docs/protocol.md, section 5.9): a sender may
+ * ask to be told that its message was delivered.
  *
  * An ack of messages that ask for a receipt goes to Redis as ranges, together with the cursor.
  * Redis notes each receipt as owed in the same moment (mailbox/mailbox_receipts.h), so this worker

@@ -1,7 +1,7 @@
 /*
  * A refusal that a web page can read: browsers hide the status of a refused upgrade, but not the
  * code of a close frame. With ?refusals=close the answer is the 101, `goodbye` and a close frame
- * (docs/protocol.md, section 1).
+ * (docs/protocol.md, section 1.4).
  */
 #ifndef WORKER_CLOSING_H
 #define WORKER_CLOSING_H

@@ -6,8 +6,8 @@
 #include "worker/session/token_desk.h"
 #include "worker/token/revocations.h"
 
-/* The token, from the first of its places (section 1). *from_cookie: the browser added the token by
- * itself, so the page must be of an allowed origin. */
+/* The token, from the first of its places (section 1.2). *from_cookie: the browser added the token
+ * by itself, so the page must be of an allowed origin. */
 static struct slice find_token(const struct office *office, const struct http_upgrade *upgrade,
                                bool *from_cookie)
 {

@@ -1,6 +1,6 @@
 /*
  * Whom a request shows: the token, from the first of its places, and the page's origin
- * (docs/protocol.md, sections 1 and 6).
+ * (docs/protocol.md, sections 1.2 and 6).
  */
 #ifndef WORKER_CREDENTIALS_H
 #define WORKER_CREDENTIALS_H

@@ -17,7 +17,7 @@
 
 #include <stdint.h>
 
-/* `code` of a `rejected` (section 4), and the counter of each. */
+/* `code` of a `rejected` (section 4.4), and the counter of each. */
 #define REJECT_CODES(X)                                                                            \
     X(BAD_JSON, "bad-json", rejected_bad_json)                                                     \
     X(MISSING_FIELD, "missing-field", rejected_missing_field)                                      \
@@ -107,12 +107,12 @@ enum err envelope_reject(struct envelope_fault *fault, enum reject_code code, co
 enum err envelope_parse(struct envelope *envelope, struct slice text, bool utf8_checked,
                         size_t recipients_max, struct arena *arena, struct envelope_fault *fault);
 
-/* The server's fields of a message (section 2). */
+/* The server's fields of a message (section 2.2). */
 struct envelope_stamp {
     struct slice id;       /* used when the envelope has no id */
     struct slice from_tag; /* used when the envelope has no fromTag; empty: none */
     int64_t now_s;         /* Unix seconds: lastUpdateTime, and createTime when absent */
-    int64_t state;         /* section 2; not used when keep_state */
+    int64_t state;         /* section 2.2; not used when keep_state */
     bool keep_state;       /* the sender's state stays (a receipt) */
 };
 /* Makes the outgoing message: one reference, the caller's; NULL when out of memory. Its data begins

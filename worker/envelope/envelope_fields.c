@@ -1,5 +1,5 @@
 /*
- * The rule of each field of the envelope (docs/protocol.md, section 2), as one table: its JSON
+ * The rule of each field of the envelope (docs/protocol.md, section 2.2), as one table: its JSON
  * type, its bounds, and the member of struct envelope that takes its value.
  *
  * to and cc are checked together, in a file of their own (envelope_recipients.c).

@@ -1,4 +1,4 @@
-/* The envelope's fields by name (docs/protocol.md, section 2); private to worker/envelope*.c. */
+/* The envelope's fields by name (docs/protocol.md, section 2.2); private to worker/envelope*.c. */
 #ifndef WORKER_ENVELOPE_FIELDS_H
 #define WORKER_ENVELOPE_FIELDS_H
 

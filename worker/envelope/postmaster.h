@@ -64,8 +64,8 @@ struct postmaster_rejection {
 };
 /* A message or a command is rejected. */
 struct msg *postmaster_rejected(struct slice to, const struct postmaster_rejection *rejection);
-/* The session ends with this close code (section 7). retry_after_ms 0: the client is told no time.
- * The message is of kind MSG_LAST. */
+/* The session ends with this close code (section 7.4). retry_after_ms 0: the client is told no
+ * time. The message is of kind MSG_LAST. */
 struct msg *postmaster_goodbye(struct slice to, uint16_t code, const char *message,
                                uint32_t retry_after_ms);
 

@@ -1,5 +1,5 @@
 /*
- * How a reader follows a log (docs/protocol.md, section 5): first the replay, then live messages,
+ * How a reader follows a log (docs/protocol.md, section 5.2): first the replay, then live messages,
  * without a gap and without a repetition. Pure: the feed decides, reader.c carries the steps out.
  *
  * The one idea: the log is the truth and everything else a doorbell. A feed knows the newest

@@ -1,5 +1,5 @@
 /*
- * Acknowledgements of one reader (docs/protocol.md, section 5): which messages have left and are
+ * Acknowledgements of one reader (docs/protocol.md, section 5.6): which messages have left and are
  * not acknowledged, and how far an `ack` moves the cursor. Pure.
  *
  * The one idea: messages mostly leave in the order of the log, so a run (the first and the last seq

@@ -1,5 +1,5 @@
 /*
- * Commands for receipts, recall and expiry (docs/protocol.md, section 5).
+ * Commands for receipts, recall and expiry (docs/protocol.md, sections 5.9 to 5.11).
  *
  * A receipt is owed from the moment in which its message was acknowledged, recalled or expired:
  * Redis keeps the debt until mailbox_settle, whichever worker dies. A worker whose answer brings a

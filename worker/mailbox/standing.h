@@ -1,5 +1,5 @@
 /*
- * Where a reader stands in a log (docs/protocol.md, section 5): a device in its mailbox, or a
+ * Where a reader stands in a log (docs/protocol.md, section 5.3): a device in its mailbox, or a
  * device in a group's log. Pure.
  *
  * The reader's own word (`since`) counts before the cursor that Redis keeps. A position is worth
@@ -13,7 +13,7 @@
 
 enum { STANDING_EPOCH_SIZE = 40 };
 
-/* The position that a client names (section 1: `since` and `epoch`). */
+/* The position that a client names (section 1.1: `since` and `epoch`). */
 struct standing_since {
     bool given;
     bool now;       /* "now": whatever the newest message is; the epoch does not matter */

@@ -44,7 +44,7 @@ static bool may_replace_grant(const struct session *session, const struct grant 
            grant_may_speak_for(fresh, session_address(session));
 }
 
-/* A fresh token before the old one expires (section 6). */
+/* A fresh token before the old one expires (section 4.11). */
 static enum err run_renew(struct session *session, const struct envelope *envelope,
                           struct envelope_fault *fault)
 {

@@ -1,6 +1,6 @@
 /*
- * Commands to the postmaster (docs/protocol.md, section 4): messages of type 4 whose subject names
- * the command.
+ * Commands to the postmaster (docs/protocol.md, section 4.7): messages of type 4 whose subject
+ * names the command.
  *
  * One table leads from the subject to the function. A command answers with one `result`, perhaps
  * later, or is rejected. Commands that belong to a room below (presence, recall, groups) live

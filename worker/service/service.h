@@ -1,5 +1,5 @@
 /*
- * Service addresses (docs/protocol.md, section 5): several sessions share one mailbox, and each
+ * Service addresses (docs/protocol.md, section 5.14): several sessions share one mailbox, and each
  * message goes to exactly one of them.
  *
  * The one idea: Redis knows which session has which message (mailbox/lua/service.lua), and a

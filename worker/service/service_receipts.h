@@ -1,6 +1,6 @@
 /*
  * The receipts that a session of a service address owes by acknowledging (docs/protocol.md,
- * section 5).
+ * section 5.14).
  *
  * As delivery/receipts.h, but message by message: the messages that a service session acknowledges
  * are no range of the mailbox.

@@ -169,7 +169,7 @@ void session_say_at_level(struct session *session, struct msg *msg, int8_t level
 struct msg *session_welcome(const struct session *session, const struct standing *standing);
 void session_say_welcome(struct session *session, const struct standing *standing);
 /* `goodbye`, then the close handshake. code and its meaning for the client: docs/protocol.md
- * section 7. */
+ * section 7.4. */
 void session_say_goodbye(struct session *session, uint16_t code, const char *message,
                          uint32_t retry_after_ms);
 /* A message was rejected; past limits.errorsPerMinute the session ends with 4503. */

@@ -70,8 +70,8 @@ struct http_paths {
 };
 bool http_path_served(const struct http_paths *paths, struct slice path);
 
-/* Checks a whole head in the order of docs/protocol.md section 1: method (405), target (400), path
- * (404; paths NULL: any is served), version and upgrade (426), expectations (417), Host, key,
+/* Checks a whole head in the order of docs/protocol.md section 1.3: method (405), target (400),
+ * path (404; paths NULL: any is served), version and upgrade (426), expectations (417), Host, key,
  * bodies, duplicates, subprotocols, query (400). Out of memory is a 503. OK with *upgrade, or
  * ERR_BAD with *fault. */
 enum err http_check_upgrade(const struct http_parser *parser, const char *head,
