@@ -111,7 +111,7 @@ def test_killed_workers_neither_lose_nor_double_what_is_told(server):
             await eventually(lambda: post.total("mail_removed") > 0, "it has begun")
             pid = await eventually(lambda s=slot: post.worker_pids().get(s), "a worker to kill")
             os.kill(pid, signal.SIGKILL)
-            await eventually(lambda s=slot, p=pid: post.worker_pids().get(s) not in (None, p), "a new worker")
+            await eventually(lambda s=slot, p=pid: post.has_replaced(s, p), "a new worker")
         store = post.redis.client()
         await eventually(lambda: store.xlen("po:{alice}:box") >= 300 and store.zcard("po:owed") == 0, "all are told")
         got = await stored_receipts(post, "alice")

@@ -189,7 +189,7 @@ def test_a_killed_worker_under_load_leaves_the_others_working(alone):
             pid = (await eventually(lambda: post.worker_pids().get(2), "the worker serves"))
             await asyncio.sleep(0.3)  # a time under load
             os.kill(pid, signal.SIGKILL)
-            await eventually(lambda: post.worker_pids().get(2) not in (None, pid), "it is replaced")
+            await eventually(lambda: post.has_replaced(2, pid), "it is replaced")
         stop.set()
         talked = await asyncio.gather(*tasks)
         assert talked[0] > 10 and talked[1] > 10

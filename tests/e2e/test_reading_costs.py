@@ -37,7 +37,7 @@ def fresh_worker(post):
     """No growth hides in memory that was freed before."""
     old = post.worker_pids()[0]
     os.kill(old, signal.SIGTERM)
-    harness.wait_until(lambda: post.worker_pids().get(0) not in (None, old), "a fresh worker serves")
+    harness.wait_until(lambda: post.has_replaced(0, old), "a fresh worker serves")
     return post.worker_pids()[0]
 
 

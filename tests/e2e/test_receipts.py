@@ -264,7 +264,7 @@ def test_a_worker_killed_between_ack_and_receipt_costs_none_and_doubles_none(ser
             await ack(bob, last)
             os.kill(pid, signal.SIGKILL)
             own_redis.resume()
-            await eventually(lambda p=pid: post.worker_pids().get(1) not in (None, p), "a new worker serves")
+            await eventually(lambda p=pid: post.has_replaced(1, p), "a new worker serves")
         expected = [(2, "bob", one) for one in wanted]
         if sender_is_there:
             await eventually(lambda: len(receipts(alice)) >= len(wanted), "every receipt")

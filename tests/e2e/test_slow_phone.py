@@ -111,7 +111,7 @@ def test_a_phone_on_a_slow_line_costs_the_server_a_part_of_its_backlog(server, s
     run(fill(post, MAILS, "x" * size))
     filler = post.worker_pids()[0]
     os.kill(filler, signal.SIGTERM)
-    harness.wait_until(lambda: post.worker_pids().get(0) not in (None, filler), "a fresh worker serves")
+    harness.wait_until(lambda: post.has_replaced(0, filler), "a fresh worker serves")
     pid = post.worker_pids()[0]
     with Phone(post.port, pid) as other:
         other.open(post, "HANGS")

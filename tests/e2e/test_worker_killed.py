@@ -97,7 +97,7 @@ def test_killing_a_random_worker_ten_times_touches_nobody_else(server, workers):
                 assert not online.get("victim"), "presence still knows a session of the dead worker"
                 assert online["watcher"]
                 await watcher.close()
-                await eventually(lambda: len(post.serving(post.status())) == workers, "the worker is replaced")
+                await eventually(post.is_serving, "the worker is replaced")
             load.stopped = True
             results = await asyncio.gather(*people, return_exceptions=True)
             failures = [r for r in results if isinstance(r, BaseException)]
@@ -132,7 +132,7 @@ def test_sessions_on_living_workers_stay_open_and_in_order(server, workers):
                 await alice.send("bob", str(number), id=f"r{round_number}-{number}")
             for number in range(200):
                 assert (await bob.message())["id"] == f"r{round_number}-{number}"
-            await eventually(lambda: len(post.serving(post.status())) == 2, "the worker is replaced")
+            await eventually(post.is_serving, "the worker is replaced")
             # The new worker takes sessions, and messages from the old one reach them.
             carol = await open_on(post, 1, "carol", PythonClient.open)
             await alice.send("carol", "hello")
@@ -148,7 +148,7 @@ def test_a_worker_that_hangs_is_replaced(server):
     post = server(2, {"watchdog": {"seconds": 5}})
     pid = post.worker_pids()[0]
     os.kill(pid, signal.SIGSTOP)
-    harness.wait_until(lambda: post.worker_pids().get(0) not in (None, pid), "the hanging worker is replaced")
+    harness.wait_until(lambda: post.has_replaced(0, pid), "the hanging worker is replaced")
 
     async def scene():
         alice = await open_on(post, 0, "alice", PythonClient.open)
