@@ -140,8 +140,6 @@
     X(sessions_ended)    /* close 4502: by an operator */                                          \
     X(tokens_revoked)    /* close 4501 */                                                          \
     X(revocations_full)  /* revocations answered with 507: admin.revocations are in force */       \
-    X(revocations)       /* gauge: revocations that each process knows, added up */                \
-    X(revocations_kept)  /* gauge: revocations that the clerk has yet to write to Redis */         \
     X(accept_paused)     /* times that accepting paused for want of descriptors or memory */       \
     X(out_of_memory)     /* connections ended or refused because an allocation failed */           \
     X(log_lines_lost)    /* lines of the log that could not leave at once */                       \
@@ -180,6 +178,8 @@
     X(group_rows)         /* gauge: groups with subscribers in the tables of the workers */        \
     X(service_held)       /* gauge: messages of services given and not acknowledged */             \
     X(redis_connections)  /* gauge: connections to Redis that are up */                            \
+    X(revocations)        /* gauge: revocations that each process knows, added up */               \
+    X(revocations_kept)   /* gauge: revocations that the clerk has yet to write to Redis */        \
     X(workers_elsewhere)  /* gauge: live workers of other nodes that each worker knows, added up */
 
 enum stat_id {

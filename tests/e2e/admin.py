@@ -1,5 +1,6 @@
 """HTTP to the clerk (admin.listen), by Python's own http.client."""
 
+import contextlib
 import dataclasses
 import http.client
 import json
@@ -61,6 +62,10 @@ class Admin:
         self.token = token
         if port is None:
             wait_until(self.path.exists, "the admin socket is there")
+        if server.has_storage() and not server.clerk_stores:
+            wait_until(self.stores, "the clerk has its Redis")
+            server.clerk_stores = True
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout) if port else _Unix(self.path, timeout)
         if context:
             self.connection = _Far(server.host, port, context, timeout)
         elif port:
@@ -73,6 +78,13 @@ class Admin:
 
     def __exit__(self, *_):
         self.connection.close()
+
+    def stores(self):
+        """Whether the clerk has its Redis: as a worker does, it serves without when Redis has not answered in a second."""
+        with contextlib.closing(_Unix(self.path, 30)) as connection, contextlib.suppress(OSError):
+            connection.request("GET", "/api/v1/revocations?limit=1")
+            return json.loads(connection.getresponse().read()).get("redis") != "away"
+        return False
 
     def ask(self, method, path, body=None, headers=None):
         """body: bytes as they are, anything else as JSON."""

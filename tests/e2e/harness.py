@@ -302,6 +302,7 @@ class Server:
         self.process = None
         self.log_before = 0  # length of the log of earlier runs
         self.expected_status = 0
+        self.clerk_stores = False  # once seen (admin.py)
 
     # -- life
 
@@ -334,12 +335,16 @@ class Server:
         return status is not None and len(self.serving(status)) == (count or self.workers) \
             and len(self.serving(status)) == sum(1 for row in status["workers"] if row["pid"]) and self.stores(status)
 
+    def has_storage(self):
+        """Whether the Redis of the fixture is there, and no test has named another one."""
+        source = (self.config.get("dataSource") or {}).get("redis")
+        return self.redis is not None and getattr(self.redis, "is_there", True) and \
+            source == {"private": {"uri": f"unix:{self.redis.socket}"}}
+
     def stores(self, status):
         """Whether every worker has said its place in Redis, which is the first that it does with a mailbox that is ready. True
         where there is nothing to wait for."""
-        source = (self.config.get("dataSource") or {}).get("redis")
-        if self.redis is None or not getattr(self.redis, "is_there", True) or \
-                source != {"private": {"uri": f"unix:{self.redis.socket}"}}:
+        if not self.has_storage():
             return True
         prefix = self.config.get("redis", {}).get("prefix", "po:")
         known = set(self.redis.client().zrange(f"{prefix}places", 0, -1))
@@ -359,6 +364,12 @@ class Server:
     def worker_pids(self):
         """pid by slot, of the workers that serve."""
         return {row["slot"]: row["pid"] for row in self.serving(self.status())}
+
+    def has_replaced(self, slot, pid):
+        """Whether another process than this one serves at the slot, and stores."""
+        status = self.status()
+        pids = {row["slot"]: row["pid"] for row in self.serving(status)}
+        return pids.get(slot) not in (None, pid) and self.stores(status)
 
     def sessions(self):
         return sum(row["sessions"] for row in self.status()["workers"])

@@ -76,7 +76,7 @@ def test_live_sessions_of_an_address_end_on_every_worker_and_node_and_no_new_one
             (entry,) = clerk_there.listed()
             assert entry["what"] == "sub:mallory" and entry["reason"] == "left the house" and entry["stored"]
             assert entry["by"] == "local" and abs(entry["since"] - time.time()) < 60 and "until" not in entry
-            assert clerk.revoke("sub:mallory").status == 204, "the same again changes nothing"
+            assert clerk_there.revoke("sub:mallory").status == 204, "the same again changes nothing"
             assert clerk_there.allow("sub:mallory").status == 204
             assert clerk_there.allow("sub:mallory").code == "not-found"
             for post in (first, second):
@@ -109,6 +109,53 @@ def test_a_revoked_jti_ends_its_sessions_and_leaves_other_tokens_of_the_address(
         await owner.close()
 
     clients.run(talk())
+
+
+def test_a_frame_that_comes_behind_its_own_end_revokes_nobody(server):
+    """The frame of a revocation reaches a worker of another node after Redis has told that it was taken back."""
+    first = server(1, {**admin.config(), "node": {"id": "n1"}})
+    second = server(1, {**admin.config(), "node": {"id": "n2"}})
+    store = first.redis.client()
+
+    async def talk():
+        with Revocations(first) as clerk, store.pubsub() as ear, Revocations(second) as clerk_there:
+            ear.psubscribe("po:*")
+            assert clerk.revoke("sub:bob").status == 204
+            await clients.eventually(lambda: second.total("revocations") == 2, "worker and clerk of the second know it")
+            assert clerk_there.allow("sub:bob").status == 204
+            await clients.eventually(lambda: second.total("revocations") == 0, "and that it was taken back")
+            assert await is_let_in(second, "bob", second.token("bob"))
+            heard = iter(lambda: ear.get_message(ignore_subscribe_messages=False, timeout=1), None)
+            late = [one for one in heard if one["type"] == "pmessage" and b"sub:bob" in one["data"]]
+            assert late, "the frames have been seen"
+            for one in late:
+                store.publish(one["channel"], one["data"])
+            assert clerk.revoke("sub:carol").status == 204  # its frame comes behind those
+            await clients.eventually(lambda: second.total("revocations") == 2, "carol alone is kept out")
+            assert not await is_let_in(second, "carol", second.token("carol"))
+            assert await is_let_in(second, "bob", second.token("bob"))
+            assert clerk_there.get(f"{PATH}/sub:bob").code == "not-found"
+
+    clients.run(talk())
+
+
+def test_a_worker_that_answers_late_brings_nothing_back(server):
+    """A clerk that begins asks the workers what they know. Before the answer has come the clerk takes a revocation back."""
+    post = server(1, {**admin.config(), "watchdog": {"seconds": 600}})
+    with Revocations(post) as clerk:
+        assert clerk.revoke("sub:bob").status == 204
+    wait_until(knows(post, 1), "both processes know it")
+    worker = post.worker_pids()[0]
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(admin.clerk_pid(post), signal.SIGKILL)
+    try:
+        with Revocations(post) as clerk:
+            assert clerk.allow("sub:bob").status == 204
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    wait_until(knows(post, 0), "no process has it")
+    with Revocations(post) as clerk:
+        assert clerk.get(f"{PATH}/sub:bob").code == "not-found"
 
 
 def test_an_administrators_token_that_is_revoked_may_not_ask_the_clerk(server):

@@ -132,6 +132,16 @@ static bool is_stale(const struct revoked *revoked, const struct revocation *ent
     return news->version && entry->version > news->version;
 }
 
+/* A frame of another host, or the answer of another process, can come behind what Redis has told
+ * meanwhile. The version of such news is known here; where no entry is left, a later change took
+ * the entry back, and the news must not bring the entry again: no later change would ever remove
+ * it. */
+static bool is_undone(const struct revoked *revoked, const struct revocation_news *news,
+                      enum source source)
+{
+    return source != FROM_REDIS && news->version && news->version <= revoked->version;
+}
+
 static enum err put_news(struct revoked *revoked, const struct revocation_news *news)
 {
     enum err err = revocations_put(revoked->table, news, NULL);
@@ -156,7 +166,7 @@ static void take_news(struct revoked *revoked, const struct revocation_news *new
             entry->passed_over = news->version;
         return;
     }
-    if (entry && is_stale(revoked, entry, news, source))
+    if (entry ? is_stale(revoked, entry, news, source) : is_undone(revoked, news, source))
         return;
     if (news->until == 0)
         revocations_remove(revoked->table, news->what);
