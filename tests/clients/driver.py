@@ -126,7 +126,10 @@ class Held:
     async def token(self):
         self.asked += 1
         self.event("token", {"n": self.asked})
-        return self.tokens[min(self.asked, len(self.tokens)) - 1]
+        token = self.tokens[min(self.asked, len(self.tokens)) - 1]
+        if token is None:
+            raise postoffice.TokenError("there is no token any more")
+        return token
 
     async def open_link(self, url, **options):
         if not self.reachable:
@@ -248,7 +251,7 @@ class Driver:
         return {"sent": self.of(request).client.signal(**arguments(request["message"]))}
 
     async def do_read(self, request):
-        return sent(await self.of(request).messages[request["id"]].read())
+        return sent(await self.of(request).messages[request["id"]].mark_read())
 
     async def do_reply(self, request):
         return sent(await self.of(request).messages[request["id"]].reply(**arguments(request["message"])))

@@ -14,6 +14,7 @@ import pytest
 
 import served
 from served import PACKAGE, client, office, postoffice, run, url  # noqa: F401  a fixture
+from postoffice.link import LinkFailed  # served has set the path
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (PACKAGE / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 SOURCES = sorted((PACKAGE / "src" / "postoffice").glob("*.py"))
@@ -49,13 +50,13 @@ def test_wheel_and_source_archive_are_built_without_network_and_work(tmp_path):
     assert sorted(path.name for path in (target / "postoffice").glob("*.py")) == [path.name for path in SOURCES]
 
 
-@pytest.mark.parametrize("path", [PACKAGE / "src" / "postoffice", served.ROOT / "examples" / "bot.py",
-                                  served.ROOT / "examples" / "device.py"], ids=lambda path: path.stem)
-def test_types_are_strict(path, tmp_path):
+def test_types_are_strict(tmp_path):
     mypy = shutil.which("mypy")
     if mypy is None:
         pytest.skip("no mypy")
-    result = subprocess.run([mypy, "--strict", "--python-version", "3.9", "--cache-dir", tmp_path, path],
+    examples = [served.ROOT / "examples" / name for name in ("bot.py", "device.py")]
+    result = subprocess.run([mypy, "--strict", "--python-version", "3.9", "--cache-dir", tmp_path,
+                             PACKAGE / "src" / "postoffice", *examples],
                             env={"MYPYPATH": str(PACKAGE / "src"), "PATH": "/usr/bin:/bin"}, capture_output=True,
                             text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -323,3 +324,40 @@ def test_mistakes_are_told_at_the_line_that_makes_them(office):  # noqa: F811
                 postoffice.PostOffice(**wrong)
 
     run(play())
+
+
+def test_close_ends_an_attempt_that_swallows_its_cancellation():
+    """As asyncio.wait_for of Python 3.11 does when the cancellation meets the end of the attempt."""
+
+    async def play():
+        trying = asyncio.Event()
+
+        async def opener(*_, **__):
+            trying.set()
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                raise LinkFailed("reset") from None
+
+        alice = postoffice.PostOffice("ws://127.0.0.1:1/", opener=opener, min_backoff=0.01)
+        connecting = asyncio.ensure_future(alice.connect())
+        await trying.wait()
+        await alice.close()
+        with pytest.raises(postoffice.ClosedError) as closed:
+            await connecting
+        assert closed.value.code == 1000
+
+    run(play())
+
+
+def test_a_program_that_leaves_its_iterator_ends_without_complaint(office, caplog):  # noqa: F811
+    server = office()
+
+    async def play():
+        async with client(server, "alice", storage=postoffice.FileStorage(office.folder / "a.sqlite3")) as alice:
+            await alice.send("alice", text="note")
+            async for _ in alice.messages():
+                await alice.close()
+
+    run(play())
+    assert not caplog.records

@@ -65,7 +65,6 @@ class Admin:
         if server.has_storage() and not server.clerk_stores:
             wait_until(self.stores, "the clerk has its Redis")
             server.clerk_stores = True
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout) if port else _Unix(self.path, timeout)
         if context:
             self.connection = _Far(server.host, port, context, timeout)
         elif port:

@@ -1,8 +1,8 @@
 """Which messages may be acknowledged, and when the acknowledgements leave.
 
 The server counts in the order of sending: an `ack` covers everything up to the message that it names. So each log (the
-mailbox, each group) has a line of entries in the order of arrival, and the newest entry behind which nothing is
-unhandled is acknowledged. Entries live as long as the session: what it did not acknowledge comes again in the next.
+mailbox, each group) has a line of entries in the order of arrival, and an acknowledgement names the newest entry up
+to which all are handled. Entries live as long as the session: the next session is sent unacknowledged messages again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Entry:
 
 
 class _Line:
-    """What arrived of one log in this session and is not acknowledged."""
+    """The messages of one log that arrived in this session and are not acknowledged."""
 
     def __init__(self, log: Optional[str]) -> None:
         self.log = log

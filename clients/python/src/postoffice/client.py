@@ -33,8 +33,12 @@ from .tokens import GetToken, Tokens
 _Listener = TypeVar("_Listener", bound=Callable[..., Any])
 
 
+# asyncio.wait_for of Python 3.11 and before swallows a cancellation that meets the end of what it waits for.
+_CANCELS = 10
+
+
 class Recall(NamedTuple):
-    """What recall() has done: the addresses where the mail was taken out, and those where it was not."""
+    """The result of recall(): the addresses where the mail was taken out, and the others, each with a code."""
 
     recalled: List[str]
     not_recalled: List[Refusal]
@@ -177,9 +181,9 @@ class PostOffice:
                 await result
 
     def messages(self) -> Messages:
-        """An iterator over what arrives. A message counts as handled when the next one is asked for.
+        """An iterator over the messages that arrive. A message counts as handled when the next one is asked for.
 
-        It ends after close(), and raises ClosedError when the client ends for another reason.
+        The iterator ends after close(), and raises ClosedError when the client ends for another reason.
         """
         self._take_messages("messages()")
         if self._iterator is None:
@@ -187,8 +191,8 @@ class PostOffice:
         return self._iterator
 
     async def serve(self, handler: ServeHandler, *, concurrency: int = 1) -> None:
-        """Answers messages until the client ends: up to `concurrency` handlers run side by side. What a handler
-        returns (text, bytes, a Reply, or anything that JSON can hold) is sent to the sender as the answer; None is
+        """Answers messages until the client ends: up to `concurrency` handlers run side by side. The result of
+        a handler (text, bytes, a Reply, or a value that JSON can hold) is sent to the sender as the answer; None is
         no answer. Returns after close(), raises ClosedError otherwise."""
         self._take_messages("serve()")
         parts = self._running()
@@ -225,7 +229,7 @@ class PostOffice:
 
     def signal(self, to: Addresses, *, text: Optional[str] = None, json: Any = None, content: Optional[bytes] = None,
                **fields: Any) -> bool:
-        """Sends to whoever is connected now, without an answer. False when it was not handed to the socket: there is
+        """Sends to whoever is connected now, without an answer. False when the signal was not handed to the socket: there is
         no session, or `signal_bytes` wait for the socket."""
         envelope = codec.message(SIGNAL, to, text=text, json_value=json, content=content, **fields)
         parts = self._running()
@@ -305,7 +309,7 @@ class PostOffice:
 
 
 class _Parts:
-    """Everything of a client that belongs to an event loop."""
+    """The parts of a client that belong to an event loop."""
 
     def __init__(self, client: PostOffice, options: Options, events: Events) -> None:
         self.options, self.events = options, events
@@ -336,6 +340,7 @@ class _Parts:
         self.ended: "asyncio.Future[ClosedError]" = asyncio.get_running_loop().create_future()
         self._tasks: Set["asyncio.Task[Any]"] = set()
         self._life: Optional["asyncio.Task[None]"] = None
+        self._ending: Optional["asyncio.Task[None]"] = None
         self._closing: Optional["asyncio.Task[None]"] = None
 
     def spawn(self, work: Any) -> None:
@@ -372,12 +377,16 @@ class _Parts:
                 self.first.set_exception(failure)
             error = ClosedError(1006, f"{type(failure).__name__}: {failure}")
             error.__cause__ = failure
-        await self._end(error)
+        await asyncio.shield(self._end(error))
 
-    async def _end(self, error: ClosedError) -> None:
-        """Nothing is tried any more: everybody who waits is told."""
-        if self.ended.done():
-            return
+    def _end(self, error: ClosedError) -> "asyncio.Task[None]":
+        """The one task that ends all parts; a second caller waits for the same task."""
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end_with(error))
+        return self._ending
+
+    async def _end_with(self, error: ClosedError) -> None:
+        """No attempt follows: every call that waits is told."""
         self.ended.set_result(error)
         if not self.first.done():
             self.first.set_exception(error)
@@ -403,9 +412,12 @@ class _Parts:
         link: Optional[Link] = self.connection.link
         if link is not None and self.connection.state.state == "open":
             await self.session.finish(link)
-        if self._life is not None and not self._life.done():
+        for _ in range(_CANCELS):
+            if self._life is None or self._life.done() or self._ending is not None:
+                break
             self._life.cancel()
-            await asyncio.wait([self._life])
-        await self._end(ClosedError(1000, "closed by the application"))
+            await asyncio.wait([self._life], timeout=self.options.close_timeout / _CANCELS)
+        self.connection.abandon()
+        await asyncio.shield(self._end(ClosedError(1000, "closed by the application")))
 
 

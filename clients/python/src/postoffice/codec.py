@@ -1,6 +1,6 @@
 """Envelopes: from the arguments of send() to JSON, and back.
 
-What the server would refuse for certain is refused here, at the caller's line.
+A message that the server would refuse for certain is refused here, at the caller's line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a close code or an HTTP status asks of a client (docs/protocol.md section 7)."""
+"""The reaction that a close code or an HTTP status asks of a client (docs/protocol.md section 7)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Then(enum.Enum):
-    """What comes after a connection."""
+    """The step after a connection."""
 
     RECONNECT = "reconnect"
     NEW_TOKEN = "new token"

@@ -1,6 +1,7 @@
-"""The life of the connection: connect, a session, and what the end of a session asks for.
+"""The life of the connection: connect, a session, and the reaction to the end of a session.
 
-`run` is one long loop over sessions. What is said within a session is for session.py; this file knows tokens, close codes, waiting, and the heartbeat by which a dead link is found.
+`run` is one long loop over sessions. The words within a session belong to session.py; this file knows tokens, close
+codes, waiting, and the heartbeat by which a dead link is found.
 """
 
 from __future__ import annotations
@@ -58,19 +59,20 @@ class Connection:
 
     async def run(self) -> ClosedError:
         """Returns why nothing is tried any more. An exception of get_token before the first welcome is raised."""
-        while True:
+        while not self.closing:
             try:
                 await self._attempt()
             except Ended as ended:
                 if self.closing:
-                    await asyncio.Event().wait()  # close() cancels this task
+                    break
                 final = self._decide(ended)
                 if final is not None:
                     return final
                 await self._wait(ended)
+        return ClosedError(1000, "closed by the application")
 
     async def _attempt(self) -> None:
-        """One connection from beginning to end. Always raises Ended (or what get_token raised, before any welcome)."""
+        """One connection from beginning to end. Always raises Ended, or an exception of get_token before any welcome."""
         self._set(State("connecting"))
         self.attempts += 1
         token = await self._token()
@@ -150,7 +152,7 @@ class Connection:
         return Ended(closed.code, closed.reason)
 
     def _decide(self, ended: Ended) -> Optional[ClosedError]:
-        """What the end asks for; an error when nothing is tried any more."""
+        """Prepares the next attempt; returns an error when there will be none."""
         then = after_close(ended.code)
         cause = ended.__cause__
         if then is Then.NEVER or isinstance(cause, (TokenError, PermissionError)):
@@ -182,6 +184,11 @@ class Connection:
 
     # -- what the parts ask for
 
+    def abandon(self) -> None:
+        """Cuts a link that is still there."""
+        if self.link is not None:
+            self.link.abort()
+
     def hurry(self) -> None:
         """Ends the wait before the next attempt: the network is back."""
         self._hurry.set()
@@ -191,7 +198,7 @@ class Connection:
         self._failures.reset()
 
     async def recycle(self) -> None:
-        """Ends the session so that what was not acknowledged comes again."""
+        """Ends the session so that the server sends unacknowledged messages again."""
         link = self.link
         if link is None or self._recycling or self.closing:
             return
@@ -205,9 +212,11 @@ class Connection:
         loop = asyncio.get_running_loop()
         while True:
             silent = loop.time() - link.heard_at
-            if silent < self._options.heartbeat or not self.attended():
-                # While nothing is read because too much waits, silence says nothing.
-                await asyncio.sleep(max(0.05, min(self._options.heartbeat, self._options.heartbeat - silent)))
+            if not self.attended():  # nothing is read because too much waits: silence says nothing
+                await asyncio.sleep(self._options.heartbeat)
+                continue
+            if silent < self._options.heartbeat:
+                await asyncio.sleep(self._options.heartbeat - silent)
                 continue
             asked = loop.time()
             try:

@@ -1,6 +1,6 @@
 """The errors that the library raises.
 
-Each says what the caller can do about the trouble. Trouble that a repetition mends is no error: the library repeats.
+Trouble that a repetition mends is no error: the library repeats.
 A time-out is `asyncio.TimeoutError`, as everywhere in asyncio.
 """
 
@@ -57,6 +57,8 @@ class TokenError(PostOfficeError):
 
 class OutboxFullError(PostOfficeError):
     """send() or post() was called while as many messages wait as `outbox_messages` or `outbox_bytes` allow."""
+
+    code = "outbox-full"
 
 
 class StorageError(PostOfficeError):

@@ -1,4 +1,4 @@
-"""What the events carry, and the list of those who listen.
+"""The data of the events, and the list of listeners.
 
 A listener is a function or a coroutine function. A coroutine is started and not waited for: a listener that takes
 long holds nothing up. A listener that fails causes the event `error`.
@@ -138,7 +138,7 @@ class Events:
             self._listener_failed(name, error)
 
     def _listener_failed(self, name: str, error: Exception) -> None:
-        if name == "error":  # an error of the listener for errors is logged: told again, no end would be
+        if name == "error":  # told again, the failure would call the same listener without end
             _logger.exception("a listener of the event error failed", exc_info=error)
         else:
             self.emit("error", error)

@@ -11,7 +11,7 @@ from .events import Events, Gap
 
 
 class Subscription:
-    """One group. `since`: what the next `subscribe` gives as `references`."""
+    """One group. `since` is the `references` of the next `subscribe`."""
 
     def __init__(self, since: Optional[str], epoch: Optional[str]) -> None:
         self.since = since
@@ -79,7 +79,7 @@ class Groups:
 
     def new_epoch(self, epoch: str) -> None:
         """The server has lost its data: no place means anything any more. The next session begins at the beginning
-        of the new logs; what of them has been handled is known by its ids."""
+        of the new logs; handled messages are known by their ids."""
         for subscription in self._groups.values():
             if subscription.epoch and subscription.epoch != epoch and subscription.live:
                 subscription.since, subscription.epoch = "0-0", epoch
@@ -94,8 +94,7 @@ class Groups:
         return lost
 
     async def again(self) -> None:
-        """Subscribes again to what was subscribed to before the connection was lost, one after the other: each group
-        goes on from a place of its own."""
+        """Subscribes again after a lost connection, to one group after the other: each goes on from a place of its own."""
         for name in [name for name, subscription in self._groups.items() if subscription.live]:
             subscription = self._groups.get(name)
             if subscription is None:

@@ -2,7 +2,7 @@
 
 A message that arrives again while it waits, is being handled, or was handled (Seen) is not handed out again; its new
 place in the line of acknowledgements is joined to the first. A handler that fails leaves its message neither
-remembered nor acknowledged: the log that it came from is *stopped* for this session, and comes again in the next.
+remembered nor acknowledged: the log of the message is *stopped* for this session, and comes again in the next.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Inbox:
                  again: Callable[[], None]) -> None:
         self._journal, self._seen, self._acks, self._events = journal, seen, acks, events
         self._most, self._skip_failed = most, skip_failed
-        self._again = again  # asks for a new connection: something must come again
+        self._again = again  # asks for a new connection, in which messages come again
         self._waiting: Deque[Item] = collections.deque()
         self._items: Dict[str, Item] = {}  # by key, those in a handler too
         self._stopped: Set[Optional[str]] = set()  # logs
@@ -87,7 +87,7 @@ class Inbox:
             item.entries.append(entry)
 
     def _overflows(self, log: Optional[str], stored: bool) -> bool:
-        """Reading has gone on past the bound, for answers that somebody waits for: what comes now must come again."""
+        """Reading has gone on past the bound, for the sake of an awaited answer: this message must come again."""
         if len(self._waiting) < 2 * self._most:
             return False
         self._overflowed = True
@@ -127,7 +127,7 @@ class Inbox:
         self._arrived.set()
 
     def lost(self) -> None:
-        """Places of the old session mean nothing in the next, which gives new ones to what comes again."""
+        """Places of the old session mean nothing in the next: a message that comes again gets a new place."""
         for item in self._items.values():
             item.entries.clear()
 
@@ -135,6 +135,10 @@ class Inbox:
         self._ended = error
         self._arrived.set()
         self._changed.set()
+
+    @property
+    def ended(self) -> bool:
+        return self._ended is not None
 
     # -- handing out
 
@@ -223,7 +227,7 @@ class Inbox:
             self._failed = True
 
     def _stop(self, log: Optional[str]) -> None:
-        """Nothing of this log is handed out any more in this session."""
+        """Hands out no further message of this log in this session."""
         self._stopped.add(log)
         for item in [item for item in self._waiting if any(entry.line.log == log for entry in item.entries)]:
             self._waiting.remove(item)
@@ -263,8 +267,8 @@ class Messages:
 
     async def __anext__(self) -> Message:
         inbox = self._inbox()
-        if self._item is not None:
-            item, self._item = self._item, None
+        item, self._item = self._item, None
+        if item is not None and not inbox.ended:  # after the end nothing can be written any more
             await inbox.finish(item)
         try:
             self._item = await inbox.next()

@@ -1,4 +1,4 @@
-"""All writes of one client to its storage: in order, and those that come together as one transaction."""
+"""All writes of one client to its storage: in order, and writes that come together as one transaction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .storage import Storage
 
 
 class Journal:
-    """Carries out one write at a time; what is asked for meanwhile is joined to the next one."""
+    """Carries out one write at a time; changes that come meanwhile are joined to the next write."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage

@@ -1,6 +1,6 @@
 """One WebSocket connection: the only file that knows the library `websockets`.
 
-Text leaves in the order of post(), which never waits; a task writes it, so the order holds whoever calls. `websockets`
+Text leaves in the order of post(), which never waits; one task writes, so the order holds for all callers. `websockets`
 has two client APIs: the one from before release 13 (Debian 12 ships 10.4) and `websockets.asyncio`. Both serve here.
 """
 
@@ -105,7 +105,7 @@ class Link:
         self._writer = asyncio.ensure_future(self._write())
 
     def post(self, text: str) -> bool:
-        """Queues a text; false when the connection has ended. Who sends much awaits room() before."""
+        """Queues a text; false when the connection has ended. A caller that sends much awaits room() before."""
         if self._ended:
             return False
         self._texts.append(text)
@@ -157,12 +157,12 @@ class Link:
         self.heard_at = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
-        """Lets what is queued leave, says goodbye, and waits for the server's close frame for CLOSE_SECONDS at most."""
+        """Lets queued text leave, sends a close frame, and waits for the server's close frame for CLOSE_SECONDS at most."""
         with contextlib.suppress(LinkClosed, asyncio.TimeoutError):
             await asyncio.wait_for(self.room(0), CLOSE_SECONDS)
-        with contextlib.suppress(failures.WebSocketException, OSError):
-            await self._socket.close()
-        self._writer.cancel()
+        with contextlib.suppress(failures.WebSocketException, OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._socket.close(), 2 * CLOSE_SECONDS)
+        self.abort()
 
     def abort(self) -> None:
         """Cuts the connection as a network would: nothing more leaves or arrives."""

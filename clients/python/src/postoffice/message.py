@@ -30,7 +30,7 @@ class File:
 
 
 class Message:
-    """One message. `raw` is the envelope as it came (docs/protocol.md section 2); the rest reads from it."""
+    """One message. `raw` is the envelope as it came (docs/protocol.md section 2); the properties read from `raw`."""
 
     def __init__(self, raw: Mapping[str, Any], client: "PostOffice") -> None:
         self.raw = raw
@@ -40,7 +40,7 @@ class Message:
     def __repr__(self) -> str:
         return f"<Message {self.id} from {self.from_} subject {self.subject!r}>"
 
-    # -- who, what, where
+    # -- the envelope
 
     @property
     def id(self) -> str:
@@ -98,7 +98,7 @@ class Message:
 
     @property
     def receipt(self) -> Optional[int]:
-        """What the sender wants to know: 2 when it is delivered, 3 also when it is read."""
+        """The receipts that the sender has asked for: 2 delivered, 3 also read."""
         receipt: Optional[int] = self.raw.get("receipt")
         return receipt
 
@@ -178,7 +178,7 @@ class Message:
                      str(item.get("contentType", File.type)))
                 for item in self.attachments if isinstance(item.get("content"), str)]
 
-    # -- what a handler does
+    # -- for handlers
 
     def reply(self, text: Optional[str] = None, **fields: Any) -> "Sending":
         """Answers: a mail to the sender, or a post to the group; in the same thread. Fields as of send()."""
@@ -190,7 +190,7 @@ class Message:
             return self._client.post(self.group, text=text, **fields)
         return self._client.send(self.from_, text=text, **fields)
 
-    def read(self) -> "Sending":
+    def mark_read(self) -> "Sending":
         """Tells the sender that a person has read this mail, if the sender asked for it (receipt 3).
 
         RejectedError `not-found` when the sender has not asked, or the mail is no longer in the mailbox.
@@ -200,8 +200,8 @@ class Message:
     def keep(self, key: str, value: Optional[str]) -> None:
         """Writes a record of the application's in the same transaction in which this message becomes "handled".
 
-        Whatever happens between the two, kill -9 included: either the record is there and the message does not come
-        again, or neither, and the message comes again. None removes the record. `storage.kept(key)` reads it.
+        Also after kill -9 either the record is there and the message does not come again, or the record is not there and
+        the message comes again. None removes the record. `storage.kept(key)` reads a record.
         """
         self._kept[key] = value
 

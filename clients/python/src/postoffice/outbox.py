@@ -27,7 +27,7 @@ _HANDLES_MOST = 10_000  # of messages whose receipts may still come
 
 
 class Sent(NamedTuple):
-    """What `accepted` said. `state`: 1 stored, 2 handed over (a server without Redis)."""
+    """The words of `accepted`. `state`: 1 stored, 2 handed over (a server without Redis)."""
 
     id: str
     state: int
@@ -119,7 +119,7 @@ class Outbox:
         self._wake = asyncio.Event()
         self._handles: "collections.OrderedDict[str, Sending]" = collections.OrderedDict()
         self._limit: Optional[int] = None
-        self._left_behind: Dict[str, Sending] = {}  # of an earlier process: nobody waits for the answer
+        self._left_behind: Dict[str, Sending] = {}  # of an earlier process: no call waits for the answer
 
     def __len__(self) -> int:
         """Messages that are in the storage and have no answer."""
@@ -130,7 +130,7 @@ class Outbox:
         return bool(self._under_way)
 
     async def load(self) -> None:
-        """Takes over what an earlier process has left in the storage."""
+        """Takes over the messages that an earlier process has left in the storage."""
         for name, text in (await self._journal.storage.read(_PREFIX)).items():
             order = int(name[len(_PREFIX):])
             self._next_order = max(self._next_order, order + 1)
@@ -143,7 +143,7 @@ class Outbox:
             self._store(sending)
 
     def put(self, envelope: Dict[str, Any]) -> Sending:
-        """Takes a message in. Raises OutboxFullError, and RejectedError for what is larger than the server takes."""
+        """Takes a message in. Raises OutboxFullError, and RejectedError for a message larger than the server takes."""
         text = codec.encode(envelope)
         size = len(text.encode("utf-8"))
         self._check(envelope["id"], size)
@@ -208,7 +208,7 @@ class Outbox:
             self._wake.set()
 
     def _leave(self, sending: Sending) -> None:
-        """Takes a message out of the queues; whoever stood behind it moves up."""
+        """Takes a message out of the queues; the messages behind move up."""
         for recipient in sending._recipients:
             queue = self._queues.get(recipient, ())
             if sending not in queue:  # withdrawn before the storage had it
@@ -230,13 +230,13 @@ class Outbox:
         self._wake.set()
 
     def lost(self) -> None:
-        """What had no answer is sent again, in order."""
+        """Messages without an answer leave again, in order."""
         for sending in self._under_way.values():
             heapq.heappush(self._ready, (sending._order, sending))
         self._under_way.clear()
 
     async def pump(self, link: Link, address: str) -> None:
-        """Sends what may leave, as long as the connection lasts."""
+        """Sends messages as they may leave, as long as the connection lasts."""
         with contextlib.suppress(LinkClosed):
             while True:
                 while self._ready and len(self._under_way) < self._window:
@@ -336,7 +336,7 @@ class Outbox:
         return True
 
     def receipt(self, receipt: Receipt) -> None:
-        """Joins a receipt to the message that it is about, if that was sent by this object."""
+        """Joins a receipt to its message, if this object has sent the message."""
         sending = self._handles.get(receipt.id)
         if sending is not None and receipt.from_ in sending._recipients:
             sending._tell(receipt)
@@ -353,6 +353,7 @@ class Outbox:
                 sending._answer.cancel()
             elif not sending._answer.done():
                 sending._answer.set_exception(error)
+                sending._answer.exception()  # no warning where nobody awaits the answer
         self._waiting.clear()
 
 

@@ -1,7 +1,7 @@
 """Services: handlers side by side whose results are sent as answers, and requests that wait for one.
 
 The answer to a request is accepted by the server before the request is acknowledged, and its id is made from the
-request's. So a service that dies in between answers again, and whoever asked gets one message.
+request's. So a service that dies in between answers again, and the sender of the request gets one message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .seen import key_of
 
 
 class Reply:
-    """What a handler of serve() returns when text or JSON is not enough: the fields of send(), without recipients."""
+    """The result of a handler of serve() where text or JSON is not enough: the fields of send(), without recipients."""
 
     def __init__(self, text: Optional[str] = None, **fields: Any) -> None:
         self.fields: Dict[str, Any] = {"text": text, **fields}
@@ -65,11 +65,11 @@ class Requests:
         return future
 
     def forget(self, id: str) -> None:
-        """Nobody waits any more; a late answer is a message like any other."""
+        """The wait is over; a late answer is a message like any other."""
         self._waiting.pop(id, None)
 
     def match(self, message: Message) -> Optional[Callable[[], None]]:
-        """What is to be done with the first answer from an asked address; None for any other message."""
+        """The function that settles the request which this message answers; None for any other message."""
         addresses, future = self._waiting.get(message.in_reply_to or "", (frozenset(), None))
         if future is None or future.done() or message.from_ not in addresses:
             return None

@@ -1,4 +1,4 @@
-"""What the server says in a session, and to which part each word goes.
+"""The words of the server in a session, and the part to which each goes.
 
 A Session object lasts as long as its client, over all connections; `run` is one connection's part of it.
 """
@@ -19,7 +19,7 @@ from .events import Acked, Events, Gap, Receipt, Recalled, Replayed, Welcome
 from .groups import Groups
 from .inbox import Inbox
 from .journal import Journal
-from .link import Link
+from .link import Link, LinkClosed
 from .message import CONTROL, SIGNAL, Message
 from .options import Options
 from .outbox import Outbox
@@ -28,6 +28,7 @@ from .tokens import Tokens
 
 _PLACE = "place"
 _RECALLED = 4
+_TOO_LARGE = 1009  # close code
 
 
 class Session:
@@ -77,6 +78,7 @@ class Session:
 
         def start(work: Coroutine[Any, Any, None]) -> None:
             tasks.append(asyncio.ensure_future(work))
+            tasks[-1].add_done_callback(lambda done: self._part_ended(done, link))
 
         self._inbox.opened()
         self._welcomed(welcome, first=True)
@@ -95,7 +97,12 @@ class Session:
                 try:
                     self._dispatch(codec.decode(text))
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    self._events.emit("error", ValueError(f"the server sent what this library does not understand: {error!r}"))
+                    unread = ValueError(f"the server sent a message that this library cannot read: {error!r}")
+                    self._events.emit("error", unread)
+        except LinkClosed as closed:
+            if closed.code == _TOO_LARGE:
+                self._outbox.too_large()
+            raise
         finally:
             for task in tasks:
                 task.cancel()
@@ -103,6 +110,13 @@ class Session:
             self._outbox.lost()
             self._acks.lost()
             self._inbox.lost()
+
+    def _part_ended(self, done: "asyncio.Task[None]", link: Link) -> None:
+        """A part that fails is a mistake of this library: told, and mended by a new session."""
+        failed = None if done.cancelled() else done.exception()
+        if isinstance(failed, Exception):
+            self._events.emit("error", failed)
+            link.abort()
 
     def _answers_awaited(self) -> bool:
         return self._outbox.awaited or self._commands.awaited or self._requests.awaited or self.closing
@@ -215,7 +229,7 @@ class Session:
         self._inbox.deliver(message, acknowledgeable, answer)
 
     def _receipt(self, envelope: Dict[str, Any]) -> None:
-        """Receipts do not wait behind messages: whoever only sends has no handler for these."""
+        """Receipts do not wait behind messages: a client that only sends has no handler for messages."""
         message = self._message(envelope)
         self._inbox.deliver(message, True, lambda: self._tell_receipt(message))
 
@@ -236,7 +250,7 @@ class Session:
             del self._recalled_here[next(iter(self._recalled_here))]
 
     async def finish(self, link: Link) -> None:
-        """Says goodbye: what has been handled is acknowledged first."""
+        """Closes the connection after the last acknowledgement."""
         self.closing = True
         self._inbox.look()
         await self._acks.finish(self._options.close_timeout)

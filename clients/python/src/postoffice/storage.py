@@ -1,10 +1,10 @@
-"""Where a client keeps what must outlive a connection or the process.
+"""The place of all that must outlive a connection or the process.
 
 A storage is a small table of texts: `out:N` a message that waits, `seen:N` a message that was handled, `kept:KEY` a
 record of the application's, `device` the device's random name, `place` how far a client with `since` has come. One
 storage serves one client. Write another one by deriving from Storage: four coroutines.
 
-What survives: MemoryStorage nothing; FileStorage kill -9 of the process at any moment, and with write(durable=True)
+MemoryStorage survives nothing; FileStorage survives kill -9 of the process at any moment, and with write(durable=True)
 a power cut. The library asks for durable before a message leaves the process, and before an acknowledgement does.
 """
 
@@ -32,7 +32,7 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     async def read(self, prefix: str) -> Dict[str, str]:
-        """Everything whose key begins with the prefix, in the order of the keys."""
+        """The texts whose keys begin with the prefix, in the order of the keys."""
 
     @abc.abstractmethod
     async def write(self, changes: Mapping[str, Optional[str]], durable: bool) -> None:
@@ -134,8 +134,8 @@ class FileStorage(Storage):
 
     def _read(self, prefix: str) -> Dict[str, str]:
         rows: List[Tuple[str, str]] = self._table().execute(
-            "SELECT key, value FROM texts WHERE key >= ? AND substr(key, 1, ?) = ? ORDER BY key",
-            (prefix, len(prefix), prefix)).fetchall()
+            "SELECT key, value FROM texts WHERE key >= ? AND key < ? ORDER BY key",
+            (prefix, prefix + "\U0010ffff")).fetchall()
         return dict(rows)
 
     def _write(self, changes: Mapping[str, Optional[str]], durable: bool) -> None:

@@ -21,7 +21,7 @@ _MARGIN_MOST = 60.0
 
 
 def claims(token: str) -> Dict[str, Any]:
-    """What the token says, unchecked; {} when it cannot be read."""
+    """The claims of a token, unchecked; {} for a token that cannot be read."""
     parts = token.split(".")
     try:
         if token.startswith("v4.public."):
@@ -73,7 +73,7 @@ class Tokens:
         return self._token
 
     async def fresh(self) -> Optional[str]:
-        """Asks the application. Raises what its function raises, and TokenError when that gives none."""
+        """Asks the application. Raises the exceptions of its function, and TokenError when the function gives none."""
         if self._get_token is None:
             return self._fixed
         answer = self._get_token()
