@@ -4,9 +4,9 @@
  * that are connected here too or that nobody is connected for. A sender writes to one and the same
  * recipient, or each mail goes to any of them.
  *
- * It says `measuring` when the measured time begins, and when it is over how many mails were
- * accepted in it; then it waits until every mail has its answer, and every connected recipient its
- * mails: none may be rejected, none lost.
+ * It says `measuring` when the measured time begins, and when it is over (and after each STEP-MS)
+ * how many mails were accepted in it so far; then it waits until every mail has its answer, and
+ * every connected recipient its mails: none may be rejected, none lost.
  */
 #include "tests/bench/client.h"
 
@@ -37,7 +37,7 @@ static struct client {
 } clients[FDS_MAX];
 
 static struct load {
-    unsigned long senders, in_flight, measure_ms, recipients;
+    unsigned long senders, in_flight, measure_ms, step_ms, recipients;
     const char *prefix; /* of the recipients' addresses */
     bool connected, any;
     bool stopping;
@@ -222,6 +222,11 @@ static void measure(const int *senders)
     puts("measuring");
     began = now_ns();
     accepted = load.accepted;
+    for (uint64_t step = load.step_ms; load.step_ms && step < load.measure_ms;
+         step += load.step_ms) {
+        run(began + step * UINT64_C(1000000));
+        printf("%" PRIu64 " %.6f\n", load.accepted - accepted, (double)(now_ns() - began) / 1e9);
+    }
     run(began + load.measure_ms * UINT64_C(1000000));
     accepted = load.accepted - accepted;
     printf("%" PRIu64 " %.6f\n", accepted, (double)(now_ns() - began) / 1e9);
@@ -238,9 +243,9 @@ int main(int argc, char **argv)
 {
     static int senders[FDS_MAX];
 
-    if (argc != 10) {
+    if (argc != 10 && argc != 11) {
         fprintf(stderr, "usage: bench_mail PORT SECRET-FILE SENDERS IN-FLIGHT MS RECIPIENTS "
-                        "ADDRESS-PREFIX connected|away own|any\n");
+                        "ADDRESS-PREFIX connected|away own|any [STEP-MS]\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -249,6 +254,7 @@ int main(int argc, char **argv)
     load.measure_ms = strtoul(argv[5], NULL, 10);
     load.recipients = strtoul(argv[6], NULL, 10);
     load.prefix = argv[7];
+    load.step_ms = argc > 10 ? strtoul(argv[10], NULL, 10) : 0;
     load.connected = strcmp(argv[8], "connected") == 0;
     load.any = strcmp(argv[9], "any") == 0;
     load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);

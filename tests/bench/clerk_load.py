@@ -2,11 +2,12 @@
 """The load of `make bench-admin` (clerk.py starts it): calls at a fixed rate to the clerk's socket, and a scrape a second.
 
 `clerk_load.py PATH RATE` calls; `clerk_load.py PATH RATE dummy` is a stand-in for the clerk at PATH, which answers at once. The load
-writes `ready`, goes on until its standard input ends, and writes then how many calls were answered with 2xx, how many otherwise, and how
-many were not made in time because every connection still waited.
+writes `ready`, calls between the lines `go` and `stop` of its standard input, and writes at its end how many calls were answered with 2xx,
+how many otherwise, how many were not made because every connection still waited, and how many of the calls were scrapes.
 """
 
 import json
+import os
 import selectors
 import socket
 import sys
@@ -71,28 +72,36 @@ def load(path, rate):
         ways.register(connection.socket, selectors.EVENT_READ, connection)
     ways.register(sys.stdin, selectors.EVENT_READ)
     list_of_calls = calls()
+    made = good = bad = late = scrapes = 0
+    going = None  # since when, or at rest
+    planned = 0  # calls since then
     print("ready", flush=True)
-    made, good, bad, late, begin, scrapes = 0, 0, 0, 0, time.monotonic(), 0
     while True:
-        now = time.monotonic() - begin
-        while made + late < now * rate:
+        due = (time.monotonic() - going) * rate if going else 0
+        while planned < due:
+            planned += 1
             if idle:
                 idle.pop().ask(list_of_calls[made % len(list_of_calls)])
                 made += 1
             else:
                 late += 1
-        if scrapes < now and idle:
-            idle.pop().ask(SCRAPE)
-            scrapes += 1
-        for key, _ in ways.select(max(0, (made + late + 1) / rate - now)):
-            if key.data is None:
-                print(good - scrapes, bad, late, flush=True)
+            if planned % rate == rate // 2 and idle:
+                idle.pop().ask(SCRAPE)
+                scrapes += 1
+        for key, _ in ways.select(max(0, (planned + 1 - due) / rate) if going else None):
+            if key.data:
+                status = key.data.hear()
+                if status:
+                    idle.append(key.data)
+                    fine = status[:1] == b"2" or status == b"404"  # a mailbox that has no mail yet
+                    good += fine
+                    bad += not fine
+                continue
+            words = os.read(0, 64).split()
+            if not words:
+                print(good, bad, late, scrapes, flush=True)
                 return
-            status = key.data.hear()
-            if status:
-                idle.append(key.data)
-                good += status[:1] == b"2"
-                bad += status[:1] != b"2"
+            going, planned = (time.monotonic() if words[-1] == b"go" else None), 0
 
 
 def dummy(path):

@@ -79,6 +79,23 @@ def test_large_answers_that_nobody_reads_are_bounded_and_in_the_end_cut(server):
                 raw.close()
 
 
+def test_requests_that_come_faster_than_they_are_answered_wait_in_the_socket(server):
+    post = server(1, admin.config())
+    with Admin(post) as clerk:
+        raw = ask_without_reading(clerk.path, "/health/live", 1)
+        raw.setblocking(False)
+        request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+        sent = heard = 0
+        while heard < 2000:
+            with contextlib.suppress(BlockingIOError):
+                at = sent % len(request)
+                sent += raw.send(request[at:] + 1000 * request)
+            with contextlib.suppress(BlockingIOError):
+                heard += raw.recv(65536).count(b"HTTP/1.1 200 ")
+        raw.close()
+        assert sent < 2000 * len(request) + 2 * MIB
+
+
 # ------------------------------------------------------------------------------------------------------------ Redis
 
 def test_a_slow_redis_makes_answers_slow_and_loses_none(server, directory, redis):

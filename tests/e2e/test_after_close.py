@@ -12,9 +12,9 @@ from clients import Raw
 from tls import Tls, TlsRaw, upgrade
 
 MESSAGE_BYTES = 64 << 10
-SESSION_BOUND = MESSAGE_BYTES + (8 << 20)
+SESSION_BOUND = MESSAGE_BYTES + (16 << 20)
 REFUSAL_BOUND = 1 << 20
-KERNELS = 32 << 20  # what two kernels may hold of a connection of this machine
+KERNELS = 64 << 20  # what two kernels may hold of a connection of this machine
 FLOOD = 2 << 30  # more than a server could read that reads until the time is over
 
 
@@ -77,7 +77,7 @@ def test_what_was_under_way_when_the_server_closed_harms_nobody(post, secure):
         assert '"goodbye"' in raw.message()
         assert raw.close_code() == 4500
         raw.socket.settimeout(harness.DEADLINE)
-        for _ in range(4 << 20 >> 16):
+        for _ in range(8 << 20 >> 16):
             raw.send(clients.frame(2, b"x" * 65000))
         raw.send(clients.frame(8, b"\x11\x94"))
         assert raw.ended() == b""

@@ -263,7 +263,7 @@ static void a_broken_frame_is_told_and_nothing_more_is_read(void **state)
 static void a_peer_that_sends_on_after_our_close_is_cut_at_a_bound(void **state)
 {
     static char junk[64 * 1024];
-    size_t sent = 0, bound = host.message_bytes_max + (8 << 20);
+    size_t sent = 0, bound = host.message_bytes_max + (16 << 20);
 
     (void)state;
     peer_send(&peer, "\x81\x02hi", 4); /* not masked */

@@ -166,6 +166,8 @@ void surveys_told(struct surveys *surveys, uint64_t number, struct slice answer)
     survey->waiting--;
     survey->calls->answered(survey->arg, slice_of(place), answer);
     free(place);
+    if (survey->waiting == 0) /* rings are read behind surveys_turn, at the end of a turn */
+        loop_again(surveys->office->loop);
 }
 
 void surveys_turn(struct surveys *surveys)

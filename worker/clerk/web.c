@@ -23,8 +23,10 @@ static void on_ready(void *arg, int fd, unsigned events)
         break;
     case WEB_HEAD:
     case WEB_BODY:
+        /* No more is read while the input may hold a whole request, or a peer that sends requests
+         * faster than they are answered would fill the memory. */
         if (events & LOOP_READ) {
-            if (web_read(conn))
+            if (!conn->is_unread && web_read(conn))
                 web_take_input(conn);
         } else if (web_write(conn)) { /* TLS has answered by itself */
             web_rewatch_input(conn);

@@ -32,13 +32,13 @@ struct visitor {
     struct ip peer; /* who connected; behind a PROXY header, whom the header names */
     int fd;
     uint32_t dropped; /* answered: bytes that have come since */
-    bool waiting;   /* for the rest of the head */
-    bool announced; /* proxyProtocol: no PROXY header is awaited any more */
-    bool late;      /* came while the office drained */
-    bool answered;  /* refused: bytes are dropped until the peer's end of file */
-    bool uncounted; /* past limits.connectionsPerIP */
-    bool secure;    /* the handshake of TLS is over */
-    bool overdue;   /* the next step is the end */
+    bool waiting;     /* for the rest of the head */
+    bool announced;   /* proxyProtocol: no PROXY header is awaited any more */
+    bool late;        /* came while the office drained */
+    bool answered;    /* refused: bytes are dropped until the peer's end of file */
+    bool uncounted;   /* past limits.connectionsPerIP */
+    bool secure;      /* the handshake of TLS is over */
+    bool overdue;     /* the next step is the end */
     struct http_parser parser;
 };
 

@@ -18,7 +18,7 @@ enum {
     CONN_MEASURES = 8,     /* times in slow_ms that the progress of a slow reader is measured */
     /* Bytes that may come behind this side's close frame, beside a message that has begun: what two
      * kernels hold of a client that sends as fast as it can, before the client sees the close. */
-    CONN_IGNORED_BYTES = 8 << 20,
+    CONN_IGNORED_BYTES = 16 << 20,
 };
 
 /* ---- conn_state.c ---- */
