@@ -62,7 +62,7 @@ class Admin:
         self.token = token
         if port is None:
             wait_until(self.path.exists, "the admin socket is there")
-        if server.has_storage() and not server.clerk_stores:
+        if server.has_storage() and not server.clerk_stores and "unix:" in server.config["admin"]["listen"]:
             wait_until(self.stores, "the clerk has its Redis")
             server.clerk_stores = True
         if context:
