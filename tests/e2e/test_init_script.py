@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 import harness
+from tls import Tls
 
 SCRIPT = harness.ROOT / "scripts" / "init.d" / "websocket-server"
 
@@ -97,7 +98,7 @@ def test_a_broken_config_neither_starts_nor_reloads_nor_stops_anything(init):
 
 
 def test_a_warning_neither_starts_nor_reloads_anything(init):
-    """check-config --strict; 6 is LSB's: not configured."""
+    """check-config --strict=start; 6 is LSB's: not configured."""
     good = init.post.config_file.read_text()
     warned = json.dumps({**json.loads(good), "limits": {"queueBytes": 65536}})
     keyless = json.dumps({**json.loads(good), "auth": {"keyDir": ""}})
@@ -110,6 +111,19 @@ def test_a_warning_neither_starts_nor_reloads_anything(init):
     init.post.config_file.write_text(warned)
     assert init("reload") == 6
     init.post.config_file.write_text(good)
+
+
+def test_an_ended_certificate_is_told_and_stops_neither_a_start_nor_a_reload(init, directory):
+    ended = Tls(directory, days=-1)
+    config = {**json.loads(init.post.config_file.read_text()), **ended.config()}
+    init.post.config_file.write_text(json.dumps(config))
+    assert init("start") == 0
+    harness.wait_until(init.serves, "it serves")
+    assert init("reload") == 0 and init("restart") == 0
+    assert (init.post.directory / "init.log").read_text().count("warning: certificate") >= 3
+    assert init("start", CHECK_CONFIG="--strict") == 0, "what runs is not judged"
+    assert init("stop") == 0
+    assert init("start", CHECK_CONFIG="--strict") == 6
 
 
 def test_a_dead_server_with_a_pid_file_is_1_and_starts_again(init):
