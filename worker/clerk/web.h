@@ -46,7 +46,7 @@ struct web_settings {
     uint32_t connections_max;
     size_t body_max, bodies_max; /* bytes of a body, of all together */
     uint32_t handshake_s;
-    uint32_t idle_s; /* for a request to come whole, and for an answer to be taken */
+    uint32_t idle_s;        /* for a request to come whole, and for an answer to be taken */
     struct tls_server *tls; /* for the secure doors; borrowed; NULL: these serve nobody */
 };
 
