@@ -116,6 +116,12 @@ class Link:
         self.answers_held = False
         self.cut()
 
+    def heal(self):
+        """New connections are well, whatever was asked for before; old ones that lack bytes are cut."""
+        self.allow()
+        if self.answers_held:
+            self.let_answers()
+
     def wait_attempts(self, count):
         harness.wait_until(lambda: len(self.attempts) >= count, f"{count} attempts to connect")
 

@@ -149,6 +149,8 @@ class World:
         harness.wait_until(lambda: time.time() > unix, f"it is {unix}", deadline=DEADLINE)
 
     def end(self):
+        for link in self.links:
+            link.heal()  # close() waits for acknowledgements that can still be said
         living = [each for each in self.clients if each.open and each.driver.alive]
         for each in living:
             if each.holds:
