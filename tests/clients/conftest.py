@@ -11,6 +11,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 pytest.register_assert_rewrite(*(path.stem for path in HERE.glob("behaviours*.py")), "world", "drivers")
 
 import harness  # noqa: E402  behind the path
+import schema  # noqa: E402
 from drivers import Driver  # noqa: E402
 from office import Office  # noqa: E402
 from world import World  # noqa: E402
@@ -76,6 +77,7 @@ def world(kept, request, library, variant):
     directory = harness.make_directory()
     made = World(kept.office_of(variant), kept.driver_of(library), directory)
     made.driver.said.clear()  # a report of this test alone
+    schema.violations.clear()
     yield made
     if failed(request.node):
         for driver in [made.driver, *made.drivers]:
@@ -90,3 +92,4 @@ def world(kept, request, library, variant):
     else:
         made.end()
     harness.remove_directory(directory)
+    assert not schema.violations, "\n".join(schema.violations[:5])

@@ -15,6 +15,7 @@ import websocket
 
 import clients
 import harness
+import schema
 from drivers import DEADLINE, Driver
 from link import Link
 
@@ -23,7 +24,7 @@ SHORT = {"minBackoff": 50, "maxBackoff": 400, "ackDelay": 30}
 
 class Peer:
     """A WebSocket client of another project (websocket-client): says exactly what a row says, and acknowledges nothing
-    by itself. It reads when it is asked."""
+    by itself. It reads when it is asked. docs/schema judges what it hears, which the libraries have said in part."""
 
     def __init__(self, url, address, token, trust):
         options = {"ca_certs": str(trust), "cert_reqs": ssl.CERT_REQUIRED} if url.startswith("wss") else None
@@ -31,12 +32,15 @@ class Peer:
         self.socket = websocket.create_connection(url, header=[f"Authorization: Bearer {token}"], timeout=harness.DEADLINE,
                                                   sslopt=options)
         self.kept = []
+        self.conversation = schema.Conversation(address)
         self.welcome = self.said("welcome")
 
     def say(self, to, text="", **fields):
         """Sends an envelope; returns it."""
         message = clients.envelope(self.address, to, text, **{"type": 1, **fields})
-        self.socket.send(json.dumps(message, ensure_ascii=False))
+        text = json.dumps(message, ensure_ascii=False)
+        self.conversation.sent(text)
+        self.socket.send(text)
         return message
 
     def send(self, to, text="", **fields):
@@ -53,6 +57,7 @@ class Peer:
                 return self.kept.pop(index)
         while True:
             message = json.loads(self.socket.recv())
+            self.conversation.received(message)
             if where(message):
                 return message
             self.kept.append(message)
