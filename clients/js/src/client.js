@@ -76,7 +76,8 @@ export class PostOffice {
         emit('receipt', receipt);
       },
       failed: () => this.#welcome?.service && this.#leave('a handler failed'),
-      full: (on) => this.#full(on),
+      full: () => this.#steer(),
+      again: () => this.#leave('messages were left out', true),
     });
     this.#session = new Session(this.#options, this.#tokens, {
       place: () => this.#place.start(),
@@ -251,6 +252,7 @@ export class PostOffice {
   }
 
   #transmit(envelope) {
+    this.#session.pause(false);
     return this.#session.send(JSON.stringify({ from: this.address, content: '', ...envelope }));
   }
 
@@ -309,7 +311,6 @@ export class PostOffice {
       this.#commands.opened();
       this.#groups.opened();
       this.#outbox.opened(welcome);
-      this.#inbox.measureAgain();
     }
     this.#events.emit('welcome', welcome);
     if (welcome.recovered === false) this.#events.emit('gap', { log: null, epochChanged: changed });
@@ -326,6 +327,7 @@ export class PostOffice {
       const known = this.#outbox.answered(envelope) || this.#commands.answered(envelope);
       if (!known && envelope.subject === 'rejected' && !envelope.inReplyTo) this.#events.emit('error', new Error(`${envelope.code}: ${envelope.message}`));
     }
+    this.#steer();
   }
 
   #replayed({ tags, seq, recovered }) {
@@ -362,15 +364,15 @@ export class PostOffice {
     this.#connecting = null;
   }
 
-  #full(on) {
-    if (!on && this.state === 'waiting') this.#session.retry();
-    else if (!this.#session.pause(on) && on) this.#leave('too much waits', true);
+  /** Nothing is read while too much waits, unless an answer is expected. */
+  #steer() {
+    this.#session.pause(this.#inbox.full && !this.#outbox.busy && !this.#commands.busy);
   }
 
   /** What is handled is acknowledged before the link is left, or it would all come again. */
-  #leave(reason, suspended) {
+  #leave(reason, atOnce) {
     this.#acks.flush();
-    this.#session.leave(reason, suspended);
+    this.#session.leave(reason, atOnce);
   }
 
   #dropped(groups) {

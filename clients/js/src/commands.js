@@ -20,6 +20,11 @@ export class Commands {
     this.#send = send;
   }
 
+  /** True while an answer of the server is expected. */
+  get busy() {
+    return this.#waiting.size > 0;
+  }
+
   /** A promise of the server's `result`. Fails with RejectedError, or with the error of `lost` or `closed`. */
   ask(subject, fields, { lasting = false } = {}) {
     return new Promise((resolve, reject) => {

@@ -4,6 +4,10 @@
 //   queue    what is to be handled, in the order of the first arrival, over reconnects
 //   tickets  what the running session was sent, in the order of sending; a ticket is done when its message is handled
 // A message that comes again while it waits or is handled gets a ticket and no second place in the queue.
+//
+// Too much waiting must not keep the answers of the server from being read: a handler may wait for one. So what comes while
+// the queue is full is left out. The server keeps it, for it is not acknowledged, nor is anything behind it; when half of the
+// queue is handled, another session brings it.
 
 import { CONTROL, SIGNAL } from './envelope.js';
 import { Message } from './message.js';
@@ -11,6 +15,7 @@ import { keyOf } from './seen.js';
 
 const WAITING = 0, RUNNING = 1, DONE = 2;
 const RECALLED = 4;
+const LEFT_OUT = { state: WAITING };
 
 export class Inbox {
   #options;
@@ -27,6 +32,7 @@ export class Inbox {
   #failures = 0;
   #pausedUntil = null;
   #full = false;
+  #leftOut = false;
   #stopped = false;
   #idle = [];
 
@@ -34,7 +40,7 @@ export class Inbox {
    * calls: emit(name, value); message(envelope) → Message; write(changes) → promise; records(kept) → changes;
    * acknowledges(log): whether the log's messages can be; takes(envelope): whether request() waits for the message, which
    * taken(message) is given then; sent(id): whether the client has sent it; receipt(event); failed(message);
-   * full(on): too much waits, or not any more.
+   * full(): `full` has changed; again(): what was left out is to be sent again.
    */
   constructor(options, acks, seen, calls) {
     this.#options = options;
@@ -62,15 +68,23 @@ export class Inbox {
       this.#settle();
       return;
     }
-    const entry = this.#byKey.get(key) ?? this.#enter(key, envelope, size);
+    const entry = this.#byKey.get(key) ?? (this.#full && ticket && envelope.type !== CONTROL && !this.#calls.takes(envelope)
+      ? LEFT_OUT : this.#enter(key, envelope, size));
     if (ticket) ticket.entry = entry;
+    if (entry === LEFT_OUT) this.#leftOut = true;
     this.#pump();
     this.#measure();
+  }
+
+  /** True while so much waits that more is left out. */
+  get full() {
+    return this.#full;
   }
 
   /** Another session, or the server has lost data: what came before cannot be acknowledged any more. */
   begin() {
     this.#tickets = [];
+    this.#leftOut = false;
     this.#acks.reset();
   }
 
@@ -82,11 +96,6 @@ export class Inbox {
   /** A promise that settles when no handler runs. */
   idle() {
     return this.#running ? new Promise((resolve) => this.#idle.push(resolve)) : Promise.resolve();
-  }
-
-  /** The link is new: it is told again that too much waits. */
-  measureAgain() {
-    if (this.#full) this.#calls.full(true);
   }
 
   #enter(key, envelope, size) {
@@ -195,7 +204,8 @@ export class Inbox {
     const share = Math.max(this.#queue.length / maxWaiting, this.#queue.length > 1 ? this.#bytes / maxWaitingBytes : 0);
     if (this.#full ? share > 0.5 : share < 1) return;
     this.#full = !this.#full;
-    this.#calls.full(this.#full);
+    if (!this.#full && this.#leftOut) this.#calls.again();
+    else this.#calls.full();
   }
 }
 

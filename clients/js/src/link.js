@@ -10,6 +10,7 @@ const OPEN = 1;
 export class Link {
   #socket;
   #ended = false;
+  #paused = false;
   #calls;
   /** The server's word before a close on purpose: code, message, retryAfter in ms. */
   goodbye = null;
@@ -52,10 +53,11 @@ export class Link {
     return true;
   }
 
-  /** Stops or goes on with reading; false where the socket cannot. */
+  /** Stops or goes on with reading; false when there is nothing to change, or the socket cannot. */
   pause(on) {
     const call = on ? this.#socket.pause : this.#socket.resume;
-    if (!call) return false;
+    if (!call || on === this.#paused) return false;
+    this.#paused = on;
     call.call(this.#socket);
     return true;
   }

@@ -38,6 +38,11 @@ export class Outbox {
     return this.#ready;
   }
 
+  /** True while an answer of the server is expected. */
+  get busy() {
+    return this.#underWay > 0;
+  }
+
   /** Takes an envelope; returns the handle of its sending. */
   put(envelope) {
     const known = this.#byId.get(envelope.id);

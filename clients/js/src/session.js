@@ -62,16 +62,17 @@ export class Session {
     return this.state === 'open' && this.#link.send(text);
   }
 
+  /** Stops reading, or goes on; where the socket cannot stop nothing happens. */
   pause(on) {
-    const can = this.#link?.pause(on) ?? false;
-    if (can) this.#heartbeat.excuse(on);
-    return can;
+    if (this.#link?.pause(on)) this.#heartbeat.excuse(on);
   }
 
-  /** Gives the link up; comes back after the back-off, or with `suspended` only by retry(). */
-  leave(reason, suspended) {
+  /** Gives the link up and comes back: after the back-off, or at once. */
+  leave(reason, atOnce) {
     this.#link?.drop(reason);
-    if (suspended) clearTimeout(this.#timer);
+    if (!atOnce) return;
+    this.#failures = 0;
+    this.retry();
   }
 
   /** Ends for good; a promise that settles when the link has ended. */
