@@ -58,7 +58,7 @@ def client(server, address, **settings):
     """A client that tries again sooner than an application would."""
     settings = {"min_backoff": 0.05, "max_backoff": 0.5, "ack_delay": 0.02, "token": server.token(address, po=RIGHTS),
                 **settings}
-    return postoffice.PostOffice(url(server), **settings)
+    return postoffice.PostOffice(settings.pop("url", url(server)), **settings)
 
 
 def run(work, deadline=120):

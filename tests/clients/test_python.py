@@ -200,6 +200,40 @@ def test_what_is_kept_with_a_message_is_exact_whatever_kills_the_process(office,
     assert handled == [f"{number}" for number in range(count)] + ["end"]
 
 
+@pytest.mark.parametrize("early", [True, False], ids=["before connect", "after connect"])
+def test_a_message_that_is_put_again_after_a_crash_is_one_message(office, early):  # noqa: F811
+    server = office()
+    file = office.folder / "alice.sqlite3"
+
+    async def play():
+        nowhere = "ws://127.0.0.1:1/"
+        first = client(server, "alice", url=nowhere, storage=postoffice.FileStorage(file))
+        connecting = asyncio.ensure_future(first.connect())
+        sent = [first.send("bob", text=text, id=text) for text in ("order-1", "order-2")]
+        while first.stats().outbox < 2:
+            await asyncio.sleep(0.01)
+        await first.close()
+        for each in [connecting, *sent]:
+            with pytest.raises(postoffice.ClosedError):
+                await each
+        again = client(server, "alice", storage=postoffice.FileStorage(file))
+        if not early:
+            await again.connect()
+        sending = again.send("bob", text="order-1", id="order-1")
+        assert again.send("bob", text="order-1", id="order-1") is sending
+        async with again, client(server, "bob") as bob:
+            assert (await sending).state == 1
+            await again.send("bob", text="end")
+            got = []
+            async for message in bob.messages():
+                got.append(message.text)
+                if got[-1] == "end":
+                    break
+            assert sorted(got) == ["end", "order-1", "order-2"]
+
+    run(play())
+
+
 def test_a_storage_serves_one_client(tmp_path):
     async def play():
         first, second = (postoffice.FileStorage(tmp_path / "one.sqlite3") for _ in range(2))

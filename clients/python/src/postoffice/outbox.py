@@ -134,7 +134,11 @@ class Outbox:
         for name, text in (await self._journal.storage.read(_PREFIX)).items():
             order = int(name[len(_PREFIX):])
             self._next_order = max(self._next_order, order + 1)
-            sending = Sending(order, json.loads(text), len(text))
+            envelope = json.loads(text)
+            if envelope["id"] in self._waiting:  # the application has put the same message again
+                self._journal.begin({name: None}).add_done_callback(self._deleted)
+                continue
+            sending = Sending(order, envelope, len(text))
             sending._attempts = 1  # perhaps: it makes no difference but in maybe_stored
             self._left_behind[sending.id] = sending
             self._enter(sending)
@@ -143,12 +147,14 @@ class Outbox:
             self._store(sending)
 
     def put(self, envelope: Dict[str, Any]) -> Sending:
-        """Takes a message in. Raises OutboxFullError, and RejectedError for a message larger than the server takes."""
-        text = codec.encode(envelope)
-        size = len(text.encode("utf-8"))
+        """Takes a message in; a message that is on its way already stays the same one, also after a restart. Raises
+        OutboxFullError, and RejectedError for a message larger than the server takes."""
+        known = self._waiting.get(envelope["id"])
+        if known is not None:
+            self._left_behind.pop(known.id, None)  # somebody waits for the answer now
+            return known
+        size = len(codec.encode(envelope).encode("utf-8"))
         self._check(envelope["id"], size)
-        if envelope["id"] in self._waiting:
-            raise ValueError(f"a message with the id {envelope['id']} is on its way")
         sending = Sending(0, envelope, size)
         self._bytes += size
         self._waiting[sending.id] = sending
