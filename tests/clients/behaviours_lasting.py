@@ -114,6 +114,7 @@ def workers_replaced(world):
 def redis_away(world):
     alice, bob = world.client("alice"), world.client("bob")
     alice.send(bob.address, "before")
+    assert bob.texts() == ["before"]  # Redis loses its data here, with mail that nobody has been given yet
     world.office.redis.kill()
     sends = [alice.begin_send(bob.address, f"{number}") for number in range(5)]
     world.settled(lambda: any(
@@ -121,7 +122,7 @@ def redis_away(world):
     world.office.redis.start()
     for send in sends:
         send.result()
-    assert sorted(bob.until("before") + bob.texts(5)) == sorted(["before", *numbers(5)])
+    assert sorted(bob.texts(5)) == numbers(5)
 
 
 @ROWS.row("stored data that was lost is told as a gap of another epoch, and the mail goes on", everywhere=False)
