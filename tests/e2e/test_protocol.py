@@ -96,7 +96,7 @@ def test_references_in_other_files_lead_to_sections():
     """`docs/protocol.md, section 5.6` and the like, in code, tests and documents."""
     found = 0
     for path in ROOT.rglob("*"):
-        if path.suffix not in (".c", ".h", ".py", ".md", ".yaml", ".json", ".5", ".8") or not path.is_file() or {"build", ".git", "node_modules"} & set(path.parts):
+        if path.suffix not in (".c", ".h", ".py", ".js", ".ts", ".java", ".md", ".yaml", ".json", ".5", ".8") or not path.is_file() or {"build", ".git", "node_modules"} & set(path.parts):
             continue
         text = re.sub(r"\s*\n\s*(?:\*|//|#)?\s*", " ", path.read_text(errors="replace"))
         for numbers in re.findall(r"protocol\.md\)?,? sections? ([\d.]+(?:(?: and | to |, )[\d.]+)*)", text):
