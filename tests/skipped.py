@@ -50,6 +50,7 @@ def pytest_collection_modifyitems(config, items):
     if not ONLY:
         return
     names = set(pathlib.Path(ONLY).read_text(encoding="utf-8").splitlines())
+    names |= {name.rpartition("@")[0] for name in names}  # --dist loadgroup puts @GROUP behind a name
     found = {item: name_of(config, item.nodeid) for item in items}
     chosen = [item for item, name in found.items() if name in names or name.split("::")[0] in names]
     kept = set(chosen)
