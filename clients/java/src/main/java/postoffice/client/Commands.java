@@ -73,6 +73,10 @@ final class Commands {
         return command.answer;
     }
 
+    boolean isAwaiting() {
+        return usual > 0;
+    }
+
     private void queue(Command command) {
         if (command.urgent) {
             transmit(command);

@@ -300,20 +300,24 @@ final class Engine implements Link.Owner {
             inbox.signalled(message);
             return;
         }
-        boolean acknowledged = message.seq() != null && (message.group() == null || subscriptions.has(message.group()));
-        inbox.arrived(message, acknowledged ? acks.arrived(message.group(), message.seq()) : null);
+        boolean own = message.group() == null;
+        inbox.arrived(message, message.seq() != null && (own || subscriptions.has(message.group())));
     }
 
     boolean isPaused() {
         return paused;
     }
 
-    /** The next message is asked for, unless many wait for the application already. */
+    /** The next message is asked for, unless many wait for the application already and nobody waits for the server. */
     void readOn() {
-        if (paused && link != null && inbox.waiting() < options.maxWaiting) {
+        if (paused && link != null && (!inbox.isFull() || mustRead())) {
             paused = false;
             link.more();
         }
+    }
+
+    private boolean mustRead() {
+        return closing || startOverMs >= 0 || !inbox.isConsumed() || outbox.isAwaiting() || commands.isAwaiting() || requests.isAwaiting();
     }
 
     private void obey(Message word) {
@@ -354,7 +358,6 @@ final class Engine implements Link.Owner {
         if (again && welcome.epoch().isEmpty() && dialSince != null && !dialSince.equals(said.cursor()) && !said.service()) {
             inbox.stop();
             startOver(0); // a server that could not look into the mailbox has not remembered from where this client wanted to read
-            startOverMs = 0;
             return;
         }
         if (!position.isOf(said.address())) {
@@ -429,6 +432,7 @@ final class Engine implements Link.Owner {
     void transmit(String text) {
         if (isOpen() && link != null) {
             link.send(text);
+            readOn();
         }
     }
 
@@ -519,11 +523,16 @@ final class Engine implements Link.Owner {
     }
 
     /** Ends the connection, because messages have to come again; the next one begins after a wait. */
-    void startOver(int failures) {
-        if (link == null || startOverMs >= 0) {
+    void startOverAfter(int failures) {
+        startOver(backoff.delayMs(failures, 0));
+    }
+
+    void startOver(long delayMs) {
+        if (link == null || startOverMs >= 0 || closing) {
             return;
         }
-        startOverMs = backoff.delayMs(failures, 0);
+        startOverMs = delayMs;
+        readOn();
         whenIdle(Math.max(startOverMs, options.minBackoffMs), () -> {
             acks.flush();
             leave();
@@ -575,6 +584,7 @@ final class Engine implements Link.Owner {
         }
         closing = true;
         inbox.stop();
+        readOn();
         if (link == null || !isOpen()) {
             if (link != null) {
                 link.fail("closed");

@@ -12,6 +12,9 @@ import java.util.concurrent.CompletableFuture;
 /**
  * Messages from their coming until they are handled: each once, in order, so many at a time as the application wants.
  *
+ * <p>Past {@code maxWaiting} nothing more is read, unless somebody waits for an answer: answers come behind mail. Then all that is
+ * stored is let go, and comes again on a new connection when half of what waits is handled.
+ *
  * <p>A message that comes again while the first is still here, on a new connection for instance, only gets another slot to
  * acknowledge. Lives on the loop; the application's code runs on the workers.
  */
@@ -37,6 +40,7 @@ final class Inbox {
     private int running;
     private int telling; // signals and receipts that wait for the thread of events
     private boolean stopped;
+    private boolean lettingGo; // stored messages, because too many wait
     private int failures; // in a row
     private long handled;
 
@@ -81,37 +85,45 @@ final class Inbox {
 
     // Coming.
 
-    void arrived(Message message, Acks.Slot slot) {
-        if (engine.keeper.remembers(message)) {
-            settleSlot(slot);
+    /** `comesAgain`: the message is stored, and comes on a later connection when this one does not acknowledge. */
+    void arrived(Message message, boolean comesAgain) {
+        Entry entry = new Entry(message);
+        boolean answer = engine.answersRequest(message);
+        if (comesAgain && !answer && (stopped || lettingGo || isFull() && !isHere(message))) {
+            lettingGo |= !stopped;
             return;
+        }
+        if (comesAgain && !lettingGo) { // behind what was let go nothing can be acknowledged
+            entry.slots.add(engine.acks.arrived(message.group(), message.seq()));
         }
         Entry same = here.get(message.key());
-        if (same != null) {
-            attach(same, slot);
-            return;
-        }
-        if (stopped && slot != null) {
-            return; // comes again: this connection is about to end
-        }
-        Entry entry = new Entry(message);
-        attach(entry, slot);
-        here.put(message.key(), entry);
-        if (message.type() == Message.CONTROL) {
+        if (engine.keeper.remembers(message)) {
+            entry.slots.forEach(engine.acks::handled);
+        } else if (same != null) {
+            same.slots.addAll(entry.slots);
+        } else if (answer) {
+            settle(entry);
+        } else if (message.type() == Message.CONTROL) {
+            here.put(message.key(), entry);
             telling++;
             engine.tellReceipt(message, () -> told(entry));
-        } else if (engine.answersRequest(message)) {
-            settle(entry);
         } else {
+            here.put(message.key(), entry);
             waiting.add(entry);
             give();
         }
     }
 
-    private static void attach(Entry entry, Acks.Slot slot) {
-        if (slot != null) {
-            entry.slots.add(slot);
-        }
+    private boolean isHere(Message message) {
+        return here.containsKey(message.key()) || engine.keeper.remembers(message);
+    }
+
+    boolean isFull() {
+        return waiting.size() + telling >= engine.options.maxWaiting;
+    }
+
+    boolean isConsumed() {
+        return handler != null || iterated;
     }
 
     private void told(Entry entry) {
@@ -122,6 +134,9 @@ final class Inbox {
     }
 
     void signalled(Message signal) {
+        if (telling >= engine.options.maxWaiting) {
+            return; // a signal is forgotten where nobody takes it
+        }
         telling++;
         engine.tellSignal(signal, () -> {
             telling--;
@@ -141,6 +156,9 @@ final class Inbox {
             } else {
                 engine.work(() -> run(entry));
             }
+        }
+        if (lettingGo && isConsumed() && waiting.size() <= engine.options.maxWaiting / 2) {
+            engine.startOver(0);
         }
     }
 
@@ -183,7 +201,7 @@ final class Inbox {
         }
         stopped = true;
         forgetWaiting();
-        engine.startOver(failures++);
+        engine.startOverAfter(failures++);
     }
 
     private void forgetWaiting() {
@@ -200,13 +218,7 @@ final class Inbox {
         handled++;
         here.remove(entry.message.key());
         engine.keeper.remember(entry.message);
-        entry.slots.forEach(this::settleSlot);
-    }
-
-    private void settleSlot(Acks.Slot slot) {
-        if (slot != null) {
-            engine.acks.handled(slot);
-        }
+        entry.slots.forEach(engine.acks::handled);
     }
 
     // The connection.
@@ -221,6 +233,7 @@ final class Inbox {
 
     void linkOpened() {
         stopped = false;
+        lettingGo = false;
         give();
     }
 

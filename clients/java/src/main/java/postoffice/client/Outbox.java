@@ -80,6 +80,10 @@ final class Outbox {
         return entries.size();
     }
 
+    boolean isAwaiting() {
+        return underWay > 0;
+    }
+
     /** The message under way that has this id, or null. */
     Sending find(String id) {
         Entry entry = entries.get(id);

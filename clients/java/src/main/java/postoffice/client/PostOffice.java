@@ -512,7 +512,8 @@ public final class PostOffice implements AutoCloseable {
     }
 
     /**
-     * Tells that a sender takes back a mail.
+     * Tells that a sender takes back a mail. The server's word about a mail of one's own, that an earlier process recalled, comes
+     * here too, {@code from} its recipient: the two words are alike on the wire.
      *
      * @param listener called on the thread of events
      */

@@ -58,6 +58,10 @@ final class Requests {
         }
     }
 
+    boolean isAwaiting() {
+        return !waiting.isEmpty();
+    }
+
     boolean answered(Message message) {
         Request request = message.inReplyTo() == null ? null : waiting.get(message.inReplyTo());
         if (request == null || !request.asked.contains(message.from())) {
