@@ -26,7 +26,7 @@ export interface Options {
   /** Acknowledge at the latest after so many handled messages (16), and after so many ms (200). */
   ackBatch?: number;
   ackDelay?: number;
-  /** So many messages (1,000), or bytes of them (16 MiB), wait to be handled at most; then the library stops reading. */
+  /** So many messages (1,000), or bytes of them (16 MiB), wait to be handled here; what comes meanwhile waits on the server. */
   maxWaiting?: number;
   maxWaitingBytes?: number;
   /** So many ids of handled messages are remembered (2,000; at least twice maxWaiting). */
