@@ -21,6 +21,7 @@ class _Pair:
         self.link, self.near, self.far = link, near, far
         self.frozen = False
         self.answers_held = link.answers_held
+        link.pairs.append(self)  # before a byte passes: a client that has heard something can be cut
         for source, sink, answers in ((near, far, False), (far, near, True)):
             threading.Thread(target=self._pass, args=(source, sink, answers), daemon=True).start()
 
@@ -84,7 +85,7 @@ class Link:
                 continue
             for end in (near, far):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.pairs.append(_Pair(self, near, far))
+            _Pair(self, near, far)
 
     def cut(self):
         """Every connection is reset."""
