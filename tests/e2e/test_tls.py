@@ -84,7 +84,7 @@ def test_compressed_messages_pass_over_tls(post):
 def test_node_speaks_wss(post):
     async def story():
         async with node() as process:
-            options = {"ca": "".join(post.tls.trusted), "servername": "localhost"}
+            options = {"ca": "".join(post.tls.trusted), "servername": "localhost", "family": 4}
             secure = await NodeClient.open(post, "noded", process=process, tls=post.tls, ws_options=options)
             text = big(300000)
             sent = await secure.send("noded", text, type=1)
