@@ -69,8 +69,8 @@ class Root:
         shutil.copytree("/etc/apt", self.path / "etc" / "apt", dirs_exist_ok=True, symlinks=True,
                         ignore=shutil.ignore_patterns("preferences*", "auth.conf*"))
         shutil.copy("/etc/resolv.conf", self.path / "etc" / "resolv.conf")
-        # Debian's installer writes it.
-        (self.path / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
+        # As this machine's; the one that Debian's installer writes has ::1 for localhost too.
+        (self.path / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n")
         self.checkout = self.path / CHECKOUT[1:]
         self.checkout.mkdir()
         bare.copy_tree(self.checkout)
