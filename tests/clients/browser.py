@@ -88,7 +88,7 @@ class Tab:
 
 
 class Browser:
-    """A browser with a profile that outlives it."""
+    """A browser with a profile of its own."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -97,7 +97,6 @@ class Browser:
         self.port = None
 
     def start(self):
-        (self.profile / "DevToolsActivePort").unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
              "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0",
@@ -134,7 +133,7 @@ class Browser:
         return {each["id"]: each for each in json.loads(self.get("/json/list")) if each["type"] == "page"}
 
     def kill(self):
-        """SIGKILL to the browser and its children: nothing can be written any more."""
+        """SIGKILL to the browser and its children."""
         os.killpg(self.process.pid, 9)
         self.process.wait(harness.DEADLINE)
 
