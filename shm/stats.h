@@ -172,7 +172,9 @@
     X(deliveries_read)    /* queued for a session from a page of its mailbox or of a log */        \
     X(handed_to_workers)  /* recipients told of to another worker of this host */                  \
     X(handed_to_nodes)    /* recipients told of to a worker of another host */                     \
+    X(replays)            /* mailboxes that a session was sent up to `replayed` */                 \
     X(rate_in)            /* gauge: messages_in in the last second */                              \
+    X(queued_bytes)       /* gauge: unsent bytes of all connections */                             \
     X(deflate_takeover)   /* gauge: sessions with context takeover */                              \
     X(rate_out)           /* gauge: messages_out in the last second */                             \
     X(group_rows)         /* gauge: groups with subscribers in the tables of the workers */        \

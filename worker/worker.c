@@ -285,6 +285,7 @@ static void on_beat(void *arg)
     stats_set(office->stats, STAT_log_lines_lost, log_lines_dropped());
     stats_set(office->stats, STAT_group_rows, sessions_group_count(office->table));
     stats_set(office->stats, STAT_redis_connections, bus_connections_up(office->bus));
+    stats_set(office->stats, STAT_queued_bytes, office->host.waiting_bytes);
     stats_set(office->stats, STAT_rate_in, in - worker->last_in);
     stats_set(office->stats, STAT_rate_out, out - worker->last_out);
     worker->last_in = in;

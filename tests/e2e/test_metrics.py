@@ -49,7 +49,7 @@ def test_every_counter_of_status_is_a_metric(server):
         text = clerk.get("/metrics").text
     counted = sum(1 for name, _ in samples(text) if name.endswith("_total")) - 1  # the restarts are the master's
     gauges = {"rate_in", "rate_out", "workers_elsewhere", "deflate_takeover", "group_rows", "service_held",
-              "redis_connections", "revocations", "revocations_kept"}
+              "redis_connections", "revocations", "revocations_kept", "queued_bytes"}
     assert counted == len(set(post.status()["totals"]) - gauges)
 
 
@@ -317,3 +317,28 @@ def test_promtool_has_nothing_to_say(server):
         text = clerk.get("/metrics").text
     result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0 and not result.stderr and not result.stdout, result.stderr + result.stdout
+
+
+def test_what_waits_for_readers_and_what_was_replayed_is_shown(server):
+    post = server(1, admin.config())
+    body = "x" * 100_000
+
+    async def talk():
+        alice = await clients.PythonClient.open(post, "alice")
+        for number in range(16):
+            await alice.send(["bob"], body, type=1, id=f"m{number}")
+            await alice.said("accepted")
+        with Admin(post) as clerk:
+            value = lambda name: samples(scrape(clerk))[name, ""]  # noqa: E731
+            before = value("postoffice_replays_total")
+            assert value("postoffice_queued_bytes") == 0
+            with clients.Raw(post.port) as bob:
+                bob.send(clients.request("/ws?clientID=bob", token=post.token("bob")))
+                await clients.eventually(lambda: value("postoffice_queued_bytes") > 32 << 10, "mail waits for bob, who reads nothing")
+            await clients.eventually(lambda: value("postoffice_queued_bytes") == 0, "nothing waits for who has gone")
+            bob = await clients.PythonClient.open(post, "bob")
+            await clients.eventually(lambda: value("postoffice_replays_total") == before + 1, "one more replay")
+            await bob.close()
+        await alice.close()
+
+    clients.run(talk())

@@ -230,6 +230,12 @@ const struct metric_family metric_families[] = {
     { "postoffice_deflate_takeover_sessions", METRIC_GAUGE, "", NULL,
       "Sessions with context takeover now",
       "" },
+    { "postoffice_queued_bytes", METRIC_GAUGE, "bytes", NULL,
+      "Bytes that wait to leave for clients, of all connections, as of the last second",
+      "Rises and stays: clients read slowly, or stopped; waitingBytes in GET /api/v1/sessions names them" },
+    { "postoffice_replays", METRIC_COUNTER, "", NULL,
+      "Mailboxes that a session was sent up to `replayed`, empty ones too: at its begin, and again where a second `welcome` says so",
+      "Rises with postoffice_handshakes_total: clients come back often; rises alone: Redis was away or lost data, or gaps were told" },
     { "postoffice_redis_round_trip_seconds", METRIC_HISTOGRAM, "seconds", NULL,
       "Time from the write that sent a command to Redis to the turn that read its answer; one command at a time is timed on each process's connection for commands",
       "Rises alone: Redis is slow (SLOWLOG, disk, CPU) or far; rises with postoffice_loop_lag_seconds: this host is short of CPU" },
@@ -483,6 +489,8 @@ const struct metric_row metric_rows[] = {
     { STAT_handed_to_workers, "postoffice_recipients_handed_on", "worker" },
     { STAT_handed_to_nodes, "postoffice_recipients_handed_on", "node" },
     { STAT_deflate_takeover, "postoffice_deflate_takeover_sessions", NULL },
+    { STAT_queued_bytes, "postoffice_queued_bytes", NULL },
+    { STAT_replays, "postoffice_replays", NULL },
 };
 /* clang-format on */
 const size_t metric_row_count = sizeof metric_rows / sizeof metric_rows[0];

@@ -81,6 +81,7 @@ static void mail_replayed(struct reader *reader)
     struct session *session = reader_session(reader);
     struct msg *msg = postmaster_replayed(session_address(session), reader->feed.queued);
 
+    stats_add(session->office->stats, STAT_replays, 1);
     /* Queued as mail of the lowest level that the backlog had: behind the whole backlog, and before
      * live mail that is no more urgent. */
     session_say_at_level(session, msg, reader->feed.level);

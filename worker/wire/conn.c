@@ -78,6 +78,7 @@ static void bury_conn(struct conn *conn)
         deflate_end(conn->deflate);
         count_takeover(host);
     }
+    host->waiting_bytes -= conn->noted_bytes;
     host->open_count--;
     host->calls->gone(conn); /* gone frees the memory */
 }

@@ -71,6 +71,7 @@ struct conn_host {
     struct conn *dirty,
         *dead;           /* connections to be flushed, and to be freed, at the end of this turn */
     uint32_t open_count; /* connections that are not yet gone */
+    uint64_t waiting_bytes; /* unsent, of all connections, as the last flush of each left them */
 };
 
 /* Why a silent peer's connection is closed. */
@@ -104,6 +105,7 @@ struct conn {
     struct conn *next_dirty, *next_dead;
     uint64_t last_in_ms;  /* when the peer last sent anything, or showed life otherwise */
     uint64_t progress_ms; /* when a kernel last took anything, or nothing waited */
+    uint64_t noted_bytes; /* of this connection in the host's waiting_bytes */
     uint64_t left_bytes;  /* taken by this host's kernel */
     uint64_t taken_bytes; /* of these, taken by the peer's kernel, when last measured */
     uint64_t measured_ms; /* when that was; while something waits */

@@ -224,6 +224,8 @@ void conn_flush(struct conn *conn)
                                 .arg = conn };
     enum outbox_result result = outbox_flush(&conn->outbox, conn->fd, conn->tls, &sent);
 
+    host->waiting_bytes += conn->outbox.bytes - conn->noted_bytes;
+    conn->noted_bytes = conn->outbox.bytes;
     if (sent.bytes) {
         conn_tally(host, STAT_bytes_out, sent.bytes);
         conn_tally(host, STAT_messages_out, sent.messages);
