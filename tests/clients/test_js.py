@@ -16,7 +16,7 @@ import harness  # behind the path that e2e_fixtures sets
 from conversation import Peer
 
 PACKAGE = harness.ROOT / "clients" / "js"
-PAGE_BYTES = 12 * 1024
+PAGE_BYTES = 12_000
 NODE = next((path for path in ("/usr/bin/node", shutil.which("node")) if path and os.path.exists(path)), None)
 
 pytestmark = pytest.mark.skipif(not NODE, reason="no node: scripts/setup --test installs it")

@@ -8,10 +8,15 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
+import clients  # noqa: E402
 import harness  # noqa: E402
 import play  # noqa: E402
+import schema  # noqa: E402
 import tls as tls_files  # noqa: E402
 from wide_summary import pytest_terminal_summary  # noqa: E402, F401
+
+# The tables send and get back bytes of any kind: docs/schema is for messages (tests/e2e).
+clients.Raw.conversation = schema.NoConversation()
 
 
 class Echo:

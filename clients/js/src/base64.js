@@ -17,10 +17,9 @@ export function fromBase64(text) {
 
 /** The bytes of an array, a view or a buffer, without a copy. */
 export function bytesOf(data) {
-  if (data instanceof Uint8Array) return data;
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  throw new TypeError('bytes must be a Uint8Array or an ArrayBuffer');
+  throw new TypeError('bytes must be an ArrayBuffer or a view');
 }
 
 const encoder = new TextEncoder();

@@ -53,7 +53,7 @@ export class PostOffice {
     this.#tokens = new Tokens(this.#options.getToken, this.#options.token);
     this.#storage = storageOf(this.#options.storage);
     // Else another person's token would send what this one has left in the outbox.
-    if (this.#storage.durable && !this.#options.address) throw new TypeError('storage that lasts needs an address');
+    if (this.#storage.durable && !this.#options.address) throw new TypeError('storage needs an address');
     const emit = (name, value) => this.#events.emit(name, value);
     const write = (changes) => this.#write(changes);
     this.#commands = new Commands((envelope) => this.#transmit(envelope));

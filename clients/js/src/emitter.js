@@ -20,13 +20,13 @@ export class Emitter {
 
   emit(name, value) {
     const listeners = this.listeners(name);
-    if (!listeners.length && name === 'error') console.error('postoffice-client:', value);
+    const complain = (error) => (name === 'error' ? console.error('postoffice:', error) : this.emit('error', error));
+    if (!listeners.length && name === 'error') complain(value);
     for (const listener of listeners) {
       try {
         listener(value);
       } catch (error) {
-        if (name === 'error') console.error('postoffice-client:', error);
-        else this.emit('error', error);
+        complain(error);
       }
     }
   }

@@ -41,7 +41,7 @@ function contentOf(text, json, bytes, { charset, contentType }) {
   if (json !== undefined) return { content: toBase64(utf8(JSON.stringify(json))), contentType: contentType ?? JSON_TYPE };
   if (bytes !== undefined) return { content: toBase64(bytesOf(bytes)), contentType: contentType ?? FILE_TYPE };
   if (text !== undefined && charset && !/^utf-?8$/i.test(charset))
-    throw new TypeError('text goes as UTF-8; give bytes for another charset');
+    throw new TypeError('text is UTF-8');
   return { content: toBase64(utf8(text ?? '')), contentType: contentType ?? (text === undefined ? undefined : 0) };
 }
 

@@ -36,7 +36,7 @@ export class IndexedDBStorage {
       const durability = changes.some(([, value]) => value !== undefined) ? 'strict' : 'relaxed';
       const transaction = this.#database.transaction(STORE, 'readwrite', { durability });
       transaction.oncomplete = () => resolve();
-      transaction.onabort = () => reject(transaction.error ?? new Error('the transaction was aborted'));
+      transaction.onabort = () => reject(transaction.error ?? new Error('aborted'));
       const store = transaction.objectStore(STORE);
       for (const [key, value] of changes) value === undefined ? store.delete(key) : store.put(value, key);
     });

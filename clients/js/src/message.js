@@ -5,6 +5,8 @@ import { CONTROL } from './envelope.js';
 
 const TEXTS = new Set([undefined, 0, 1, 2, 3]); // contentType: plain, markdown, html, JSON
 
+const dateOf = (seconds) => (seconds === undefined ? undefined : new Date(seconds * 1000));
+
 export class Message {
   #client;
   #kept = new Map();
@@ -39,11 +41,11 @@ export class Message {
   }
 
   get sentAt() {
-    return this.createTime === undefined ? undefined : new Date(this.createTime * 1000);
+    return dateOf(this.createTime);
   }
 
   get expires() {
-    return this.expiresAt === undefined ? undefined : new Date(this.expiresAt * 1000);
+    return dateOf(this.expiresAt);
   }
 
   /** The group in whose log the message lies; undefined for mail. */

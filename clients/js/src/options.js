@@ -15,7 +15,7 @@ export function optionsOf(given) {
     if (typeof options[name] !== typeof value || options[name] < 0) throw new TypeError(`${name} must be a ${typeof value}`);
   }
   if (!/^wss?:/.test(options.url)) throw new TypeError('url must begin with ws: or wss:');
-  if (!options.WebSocket) throw new TypeError('give a WebSocket: there is none here');
+  if (!options.WebSocket) throw new TypeError('there is no WebSocket');
   // A message that comes again while so many wait must be recognised.
   options.rememberIds = Math.max(options.rememberIds, 2 * options.maxWaiting);
   if (options.headers || options.tls) options.socketOptions = { headers: options.headers, ...options.tls };

@@ -68,5 +68,5 @@ function claimsOf(token) {
 }
 
 const parse = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
-const fromBase64Url = (text) => fromBase64(text.replace(/-/g, '+').replace(/_/g, '/').padEnd(Math.ceil(text.length / 4) * 4, '='));
+const fromBase64Url = (text) => fromBase64(text.replace(/-/g, '+').replace(/_/g, '/')); // atob needs no padding
 const timeOf = (claim) => (typeof claim === 'number' ? claim * 1000 : Date.parse(claim)); // a PASETO has ISO 8601
