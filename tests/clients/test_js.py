@@ -22,8 +22,11 @@ NODE = next((path for path in ("/usr/bin/node", shutil.which("node")) if path an
 pytestmark = pytest.mark.skipif(not NODE, reason="no node: scripts/setup --test installs it")
 
 
+HOW = dict.fromkeys(("esbuild", "tsc"), ": scripts/setup --clients installs it")
+
+
 def needs(program):
-    return pytest.mark.skipif(not shutil.which(program), reason=f"no {program}: scripts/setup --clients installs it")
+    return pytest.mark.skipif(not shutil.which(program), reason=f"no {program}" + HOW.get(program, ""))
 
 
 def run(*command, cwd, **options):
