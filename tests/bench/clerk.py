@@ -138,7 +138,7 @@ def main():
     directory = harness.make_directory()
     redis = harness.Redis(directory)
     server = harness.Server(directory, redis, workers=mail.WORKERS, config={
-        "limits": {"connectionsPerIP": 0}, "log": {"level": "info"}, "admin": {"listen": ["unix:"]},
+        "limits": {"connectionsPerIP": 0, "pingSeconds": 3600}, "log": {"level": "info"}, "admin": {"listen": ["unix:"]},
         "mailbox": {"maxMessages": 1000}})  # full mailboxes: every step has the same work
     try:
         server.start()

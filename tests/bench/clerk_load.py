@@ -41,17 +41,35 @@ SCRAPE = request("GET", "/metrics")
 
 
 class Connection:
-    def __init__(self, path):
+    """A connection that was idle for too long is closed by the clerk, as by any HTTP server: another one takes its place."""
+
+    def __init__(self, path, ways):
+        self.path, self.ways, self.socket = path, ways, None
+        self.open()
+
+    def open(self):
+        if self.socket:
+            self.ways.unregister(self.socket)
+            self.socket.close()
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
+        self.socket.connect(self.path)
+        self.ways.register(self.socket, selectors.EVENT_READ, self)
         self.text, self.whole = b"", 0
 
     def ask(self, what):
-        self.socket.sendall(what)
+        try:
+            self.socket.sendall(what)
+        except BrokenPipeError:
+            self.open()
+            self.socket.sendall(what)
 
     def hear(self):
         """The status, when the answer is whole."""
-        self.text += self.socket.recv(1 << 18)
+        came = self.socket.recv(1 << 18)
+        if not came:
+            self.open()
+            return None
+        self.text += came
         if not self.whole:
             end = self.text.find(b"\r\n\r\n")
             if end < 0:
@@ -67,9 +85,7 @@ class Connection:
 
 def load(path, rate):
     ways = selectors.DefaultSelector()
-    idle = [Connection(path) for _ in range(CONNECTIONS)]
-    for connection in idle:
-        ways.register(connection.socket, selectors.EVENT_READ, connection)
+    idle = [Connection(path, ways) for _ in range(CONNECTIONS)]
     ways.register(sys.stdin, selectors.EVENT_READ)
     list_of_calls = calls()
     made = good = bad = late = scrapes = 0
