@@ -1,5 +1,5 @@
-/* What the master and the workers say to each other: frames of common/control.h, none of which the
- * master waits for. */
+/* Frames of common/control.h between the master and its workers, told and heard. The master waits
+ * for no worker. */
 #include "common/log.h"
 #include "master/crew_parts.h"
 

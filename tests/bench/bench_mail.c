@@ -4,9 +4,9 @@
  * that are connected here too or that nobody is connected for. A sender writes to one and the same
  * recipient, or each mail goes to any of them.
  *
- * It says `measuring` when the measured time begins, and when it is over (and after each STEP-MS)
- * how many mails were accepted in it so far; then it waits until every mail has its answer, and
- * every connected recipient its mails: none may be rejected, none lost.
+ * The program says `measuring` when the measured time begins, and when that time is over (and after
+ * each STEP-MS) how many mails were accepted so far. Then the program waits until every mail has an
+ * answer, and every connected recipient its mails: none may be rejected, none lost.
  */
 #include "tests/bench/client.h"
 

@@ -258,8 +258,8 @@ static void a_broken_frame_is_told_and_nothing_more_is_read(void **state)
     assert_null(conn);
 }
 
-/* What a client had under way is read; a client that sends on without end is cut before the time
- * is over. */
+/* Bytes that a client had under way are read; a client that sends on without end is cut before the
+ * time is over. */
 static void a_peer_that_sends_on_after_our_close_is_cut_at_a_bound(void **state)
 {
     static char junk[64 * 1024];

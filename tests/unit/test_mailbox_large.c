@@ -5,7 +5,7 @@
 
 enum { LARGE = 64 << 10 };
 
-/* What came last. */
+/* The page that came last, and how many have come. */
 static struct {
     unsigned count;
     bool ok, end;

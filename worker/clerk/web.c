@@ -140,8 +140,8 @@ static void on_acceptable(void *arg, int door_fd, unsigned events)
 
 /* ---- turns ---- */
 
-/* What a connection waited for this turn with. `leave`: the private key has not been used in this
- * turn. Returns whether it has now. */
+/* The connection goes on with the step that waited for this turn. `leave`: the private key has not
+ * been used in this turn. Returns true when this step has used the key. */
 static bool go_on(struct web_conn *conn, bool leave)
 {
     bool greets = conn->stage == WEB_GREETING && conn->wants_leave;

@@ -125,7 +125,7 @@ void web_take_input(struct web_conn *conn);
 
 /* ---- web_greeting.c ---- */
 
-/* One step of the handshake; `leave`: with the private key. */
+/* Takes one step of the TLS handshake; `leave`: the step may use the private key. */
 void web_greet(struct web_conn *conn, bool leave);
 
 #endif
