@@ -1,4 +1,4 @@
-"""The JavaScript client in a page: killed and loaded again, without its server, offline, in several tabs."""
+"""The JavaScript client in a page: killed and loaded again, with and without its server, offline, in several tabs."""
 
 import base64
 import http.server
@@ -12,6 +12,7 @@ from e2e_fixtures import directory, redis, server  # noqa: F401  fixtures
 import harness  # behind the path that e2e_fixtures sets
 from browser import CHROMIUM, Browser
 from conversation import Peer
+from office import Office, Variant
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCES = harness.ROOT / "clients" / "js" / "src"
@@ -144,6 +145,35 @@ def test_a_page_that_is_killed_50_times_while_mail_flows_handles_each_message_on
     assert [each for each in heard if each.startswith("life-")] == queued
     assert [each for each in heard if each.startswith("re:")] == [f"re:{each}" for each in alice.sent]
     assert not tab.ask("window.errors")
+
+
+@pytest.fixture
+def durable_office():
+    instance = Office(Variant(False, False, 1), durable=True, config={"sessions": {"replacementsPerSecond": 1000}})
+    yield instance
+    instance.stop()
+
+
+def test_two_pages_lose_nothing_while_pages_workers_and_redis_are_killed(durable_office, site, browser):
+    """Alice and bob are pages; each life of theirs one more part of the office is killed beside them."""
+    post = durable_office.servers[0]
+    urls = [site.url(post, address, device="page") for address in ("alice", "bob")]
+    alice, bob = (browser.tab(url) for url in urls)
+    kills = [lambda: durable_office.kill_worker(0, 0), lambda: durable_office.kill_worker(0, 1), durable_office.restart_redis]
+    sent = []
+    for number in range(LIVES // 4):
+        texts = [f"mail-{len(sent) + each:03}" for each in range(MAILS_A_LIFE)]
+        alice.ask(f"(async () => {{ for (const id of {texts}) await office.send({{ to: 'bob', id, text: id }}).stored; }})()")
+        sent += texts
+        kills[number % len(kills)]()
+        bob.until("window.handled >= 1", f"life {number} handles mail")
+        alice, bob = end_life(number, browser, alice, urls[0]), end_life(number + 1, browser, bob, urls[1])
+    bob.until(f"office.kept('count').then((count) => count >= {len(sent)})", "all mail is handled")
+    assert [text for _, text in bob.ask("office.records('got/')")] == sent
+    for tab in (alice, bob):
+        tab.until("office.pending().length === 0", "all that was queued is accepted")
+    with Peer(post, "carol") as carol:
+        assert [message["id"] for message in carol.all(len(sent))] == [f"re:{text}" for text in sent]
 
 
 def test_an_outbox_survives_reloads_of_its_page_while_the_server_is_away(post, site, browser):
