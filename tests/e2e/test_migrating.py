@@ -1,5 +1,6 @@
 """The programs of docs/migrating.md, taken from the page, do before and after what the page says."""
 
+import json
 import os
 import pathlib
 import re
@@ -132,9 +133,11 @@ def test_before_centrifugo_publishes_to_who_is_there(program, tmp_path):
         pytest.skip("no centrifugo here")
     port = harness.free_port()
     config = tmp_path / "centrifugo.json"
-    config.write_text('{"token_hmac_secret_key": "s", "api_key": "k", "allow_anonymous_connect_without_token": true, '
-                      '"allow_subscribe_for_anonymous": true, "allow_subscribe_for_client": true}', encoding="utf-8")
-    with subprocess.Popen([centrifugo, "--config", str(config), "--port", str(port), "--address", "127.0.0.1"]) as running:
+    config.write_text(json.dumps({
+        "http_server": {"port": port, "address": "127.0.0.1"}, "http_api": {"key": "k"},
+        "client": {"allow_anonymous_connect_without_token": True},
+        "channel": {"without_namespace": {"allow_subscribe_for_client": True, "allow_subscribe_for_anonymous": True}}}), encoding="utf-8")
+    with subprocess.Popen([centrifugo, "--config", str(config)]) as running:
         try:
             until_it_writes(tmp_path, "centrifugo_publish.sh", f"http://127.0.0.1:{port}", "k", "bob", LATE)
             bob = program("centrifugo_reader.py", f"ws://127.0.0.1:{port}/connection/websocket", "", "bob")
