@@ -251,6 +251,24 @@ def test_a_history_of_large_messages_passes_through_a_script_once(server, redis,
     run(scene())
 
 
+@pytest.mark.parametrize("thread", [{}, {"subjectId": "a0"}], ids=["all", "thread"])
+def test_small_messages_between_large_ones_come_with_their_neighbours(server, thread):
+    post = server(1, LIMITS)
+
+    async def scene():
+        for part in "abc":
+            await fill(post, "bob", 2, prefix=part, subjectId="a0")
+            await fill(post, "bob", 30, b64(b"x" * 20), prefix=f"{part}s", subjectId="a0")
+        bob = await PythonClient.open(post, "bob", query={"since": "now"})
+        pages = await pages_of(bob, **thread)
+        wanted = [name for part in "cba" for name in [*(f"{part}s{n}" for n in range(29, -1, -1)), f"{part}1", f"{part}0"]]
+        assert sum(pages, []) == wanted
+        assert len(pages) <= 10, "each large message is a page, and so are all the small ones between two large ones"
+        await bob.close()
+
+    run(scene())
+
+
 def test_a_history_of_large_messages_leaves_out_a_body_that_is_gone(server, redis):
     post = server(1, LIMITS)
 

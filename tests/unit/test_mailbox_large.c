@@ -116,7 +116,23 @@ static void the_page_behind_a_large_one_is_one_plain_command(void **state)
     assert_true(heard.count == 3 && heard.ok && heard.end && heard.entries == 0);
 }
 
-static void after_a_small_message_a_script_reads_again(void **state)
+/* A small message is met: the script reads the page, from the same place and with the reader's
+ * bounds. */
+static void end_by_script(void)
+{
+    struct asked *asked = asked_next("XREVRANGE", "{bob}:box");
+
+    assert_int_equal(heard.count, 1);
+    assert_arg(asked, 0, "EVALSHA");
+    assert_arg(asked, 5, "7-18446744073709551615");
+    assert_arg(asked, 6, "50");
+    answer(asked, "[is[s[ssssss]][s[ssssss]]]", 0LL, "6-0", "7-0", "f", "ann", "i", "m7", "b", "{}",
+           "6-0", "f", "ann", "i", "m6", "b", "{}");
+    turns(2);
+    assert_true(heard.count == 2 && heard.ok && heard.end && heard.entries == 2);
+}
+
+static void a_small_message_comes_with_all_that_the_page_has_room_for(void **state)
 {
     (void)state;
     read_large_page();
@@ -124,9 +140,35 @@ static void after_a_small_message_a_script_reads_again(void **state)
     answer(plain_next("XREVRANGE", "7-18446744073709551615", "-"), "[[s[ssssss]]]", "7-0", "f",
            "ann", "i", "m7", "b", "{}");
     turns(2);
-    assert_true(heard.count == 2 && heard.entries == 1);
-    request_before(7, NULL);
+    end_by_script();
+    request_before(6, NULL);
     assert_arg(asked_next("XREVRANGE", "{bob}:box"), 0, "EVALSHA");
+}
+
+static void a_reader_who_asked_for_one_gets_the_small_message_at_once(void **state)
+{
+    (void)state;
+    read_large_page();
+    assert_int_equal(mailbox_history(office.mailbox, SLICE("bob"), (struct slice){ 0 },
+                                     (struct seq){ 8, 0 }, 1, page_came, NULL),
+                     OK);
+    turns(2);
+    answer(plain_next("XREVRANGE", "7-18446744073709551615", "-"), "[[s[ssssss]]]", "7-0", "f",
+           "ann", "i", "m7", "b", "{}");
+    turns(2);
+    assert_true(heard.count == 2 && heard.ok && !heard.end && heard.entries == 1);
+}
+
+static void a_large_message_that_had_no_room_is_read_plainly_next(void **state)
+{
+    (void)state;
+    request_before(9, NULL);
+    answer(asked_next("XREVRANGE", "{bob}:box"), "[is[s[ssssss]]]", 1LL + LARGE, "8-0", "8-0", "f",
+           "ann", "i", "m8", "b", "{}");
+    turns(2);
+    assert_true(heard.count == 1 && heard.ok && !heard.end && heard.entries == 1);
+    request_before(8, NULL);
+    plain_next("XREVRANGE", "7-18446744073709551615", "-");
 }
 
 static void a_page_forwards_is_always_a_script_s(void **state)
@@ -161,6 +203,24 @@ static void a_shared_body_is_read_from_its_own_key(void **state)
     assert_string_equal(heard.from, "ann");
     assert_string_equal(heard.id, "m7");
     assert_true(heard.last.ms == 7);
+}
+
+static void a_small_shared_body_comes_with_all_that_the_page_has_room_for(void **state)
+{
+    (void)state;
+    answer(read_entry_of_shared_body(), "s", "{}");
+    turns(2);
+    end_by_script();
+}
+
+static void redis_goes_while_the_script_takes_over(void **state)
+{
+    (void)state;
+    answer(read_entry_of_shared_body(), "s", "{}");
+    turns(2);
+    redis_goes();
+    turns(2);
+    assert_true(heard.count == 2 && !heard.ok);
 }
 
 static void a_shared_body_that_is_gone_is_counted(void **state)
@@ -275,6 +335,24 @@ static void a_thread_is_read_by_its_positions(void **state)
     assert_true(heard.last.ms == 5);
 }
 
+static void a_small_message_of_a_thread_comes_with_those_behind(void **state)
+{
+    struct asked *asked;
+
+    (void)state;
+    answer(thread_position_next(), "[is]", 1LL, "5-0");
+    turns(2);
+    answer(plain_next("XRANGE", "5-0", "5-0"), "[[s[ssssss]]]", "5-0", "f", "ann", "i", "m5", "b",
+           "{}");
+    turns(2);
+    asked = asked_next("EVALSHA", "{bob}:box");
+    assert_arg(asked, 7, "8-0");
+    assert_arg(asked, 8, "50");
+    answer(asked, "[is[s[ssssss]]]", 0LL, "5-0", "5-0", "f", "ann", "i", "m5", "b", "{}");
+    turns(2);
+    assert_true(heard.count == 2 && heard.ok && heard.end && heard.entries == 1);
+}
+
 static void a_message_of_a_thread_that_has_gone_is_passed_over(void **state)
 {
     (void)state;
@@ -319,9 +397,13 @@ int main(void)
 #define PAGE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         PAGE_TEST(the_page_behind_a_large_one_is_one_plain_command),
-        PAGE_TEST(after_a_small_message_a_script_reads_again),
+        PAGE_TEST(a_small_message_comes_with_all_that_the_page_has_room_for),
+        PAGE_TEST(a_reader_who_asked_for_one_gets_the_small_message_at_once),
+        PAGE_TEST(a_large_message_that_had_no_room_is_read_plainly_next),
         PAGE_TEST(a_page_forwards_is_always_a_script_s),
         PAGE_TEST(a_shared_body_is_read_from_its_own_key),
+        PAGE_TEST(a_small_shared_body_comes_with_all_that_the_page_has_room_for),
+        PAGE_TEST(redis_goes_while_the_script_takes_over),
         PAGE_TEST(a_shared_body_that_is_gone_is_counted),
         PAGE_TEST(a_shared_body_of_another_type_is_gone),
         PAGE_TEST(a_shared_body_that_is_not_to_be_had_fails_the_page),
@@ -331,6 +413,7 @@ int main(void)
         PAGE_TEST(a_foreign_entry_is_passed_over),
         PAGE_TEST(a_log_of_another_type_fails_the_page),
         PAGE_TEST(a_thread_is_read_by_its_positions),
+        PAGE_TEST(a_small_message_of_a_thread_comes_with_those_behind),
         PAGE_TEST(a_message_of_a_thread_that_has_gone_is_passed_over),
         PAGE_TEST(a_thread_ends_where_no_position_is_left),
         PAGE_TEST(an_answer_that_is_no_position_fails_the_page),

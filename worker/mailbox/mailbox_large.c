@@ -6,31 +6,74 @@
 
 #include <stdlib.h>
 
+/* A page on its way: the arg of its commands. */
+struct large_page {
+    struct page_request request;
+    struct mailbox_entry entry; /* whose shared body is read; the texts are in entry_text */
+    char *entry_text;
+    char text[]; /* of the request */
+};
+
+static void large_free(struct large_page *large)
+{
+    free(large->entry_text);
+    free(large);
+}
+
+/* ---- the end ---- */
+
+static void large_end(struct op *op, const struct mailbox_page *page)
+{
+    struct large_page *large = op->arg;
+
+    op->done = (op_done)large->request.done;
+    op->arg = large->request.arg;
+    mailbox_pages_answered(op, page);
+    large_free(large);
+}
+
+static void large_failed(struct op *op)
+{
+    large_end(op, &(struct mailbox_page){ .ok = false });
+}
+
+/* The message at hand is small: the script reads the page that the reader asked for. */
+static void script_takes_over(struct op *op)
+{
+    struct large_page *large = op->arg;
+    struct op like = *op;
+
+    like.done = (op_done)large->request.done;
+    like.arg = large->request.arg;
+    if (mailbox_pages_put(op->mailbox, &large->request, &like))
+        large_failed(op);
+    else
+        large_free(large);
+}
+
+static void entry_read(struct op *op, const struct mailbox_entry *entry)
+{
+    const struct large_page *large = op->arg;
+
+    if (entry->body.len < MAILBOX_LARGE_BYTES_MIN && large->request.count > 1)
+        script_takes_over(op);
+    else
+        large_end(op, &(struct mailbox_page){
+                          .ok = true, .entries = entry, .count = 1, .last = entry->seq });
+}
+
 /* The page's next command. */
 static enum err large_put(struct call *call, op_finish finish, const struct op *like)
 {
     call->wanted = like->wanted;
     call->seat = like->seat;
     call->account = like->account;
-    return call_put(call, finish, like->done, like->arg);
-}
-
-static void large_failed(struct op *op)
-{
-    mailbox_pages_answered(op, &(struct mailbox_page){ .ok = false });
+    return call_put(call, finish, NULL, like->arg);
 }
 
 /* ---- a body that several mailboxes share ---- */
 
-/* An entry while its body is read. The texts lie behind the record. */
-struct large_entry {
-    struct mailbox_entry entry;
-    op_done done;
-    void *arg;
-    char text[];
-};
-
-static struct slice copy_text(char **at, struct slice text)
+static struct slice move_text(char **at, struct slice text)
 {
     struct slice copy = slice_make(*at, text.len);
 
@@ -40,20 +83,18 @@ static struct slice copy_text(char **at, struct slice text)
     return copy;
 }
 
-static struct large_entry *large_entry_new(const struct op *op, const struct mailbox_entry *entry)
+static bool keep_entry(struct large_page *large, const struct mailbox_entry *entry)
 {
-    struct large_entry *held =
-        malloc(sizeof *held + entry->from.len + entry->id.len + entry->skip_device.len);
-    char *at;
+    char *at = malloc(entry->from.len + entry->id.len + entry->skip_device.len + 1);
 
-    if (!held)
-        return NULL;
-    *held = (struct large_entry){ .entry = *entry, .done = op->done, .arg = op->arg };
-    at = held->text;
-    held->entry.from = copy_text(&at, entry->from);
-    held->entry.id = copy_text(&at, entry->id);
-    held->entry.skip_device = copy_text(&at, entry->skip_device);
-    return held;
+    if (!at)
+        return false;
+    large->entry_text = at;
+    large->entry = *entry;
+    large->entry.from = move_text(&at, entry->from);
+    large->entry.id = move_text(&at, entry->id);
+    large->entry.skip_device = move_text(&at, entry->skip_device);
+    return true;
 }
 
 /* Something else than a text may stand under the body's name, as foreign hands left there. */
@@ -62,83 +103,90 @@ static bool is_of_another_type(const struct redis_reply *reply)
     return reply->type == REDIS_ERROR && slice_starts(reply->text, SLICE("WRONGTYPE"));
 }
 
-static void body_fill(struct mailbox *mailbox, struct large_entry *held, struct mailbox_page *page,
-                      const struct redis_reply *reply)
+/* The entry is left out: its body is gone, or no text. */
+static void end_without(struct op *op, uint64_t *counter, size_t gone)
 {
-    bool is_text = reply->type == REDIS_STRING, is_none = reply->type == REDIS_NIL;
+    const struct large_page *large = op->arg;
 
-    page->ok = is_text || is_none || is_of_another_type(reply);
-    if (is_text && reply->text.len > 0 && reply->text.data[0] == '{') {
-        held->entry.body = reply->text;
-        page->count = utf8_valid(reply->text);
-        mailbox->counts.bad += page->count == 0;
-    } else if (page->ok) {
-        page->gone = 1;
-        mailbox->counts.bodies_gone++;
-    }
+    (*counter)++;
+    large_end(op, &(struct mailbox_page){ .ok = true, .gone = gone, .last = large->entry.seq });
 }
 
 static void on_body(struct op *op, const struct redis_reply *reply)
 {
-    struct large_entry *held = op->arg;
-    struct mailbox_page page = { .entries = &held->entry, .last = held->entry.seq };
+    struct large_page *large = op->arg;
+    bool is_text = reply && reply->type == REDIS_STRING;
 
-    op->done = held->done;
-    op->arg = held->arg;
-    if (reply)
-        body_fill(op->mailbox, held, &page, reply);
-    mailbox_pages_answered(op, &page);
-    free(held);
+    if (is_text && reply->text.len > 0 && reply->text.data[0] == '{') {
+        large->entry.body = reply->text;
+        if (utf8_valid(reply->text))
+            entry_read(op, &large->entry);
+        else
+            end_without(op, &op->mailbox->counts.bad, 0);
+    } else if (is_text || (reply && (reply->type == REDIS_NIL || is_of_another_type(reply)))) {
+        end_without(op, &op->mailbox->counts.bodies_gone, 1);
+    } else {
+        large_failed(op);
+    }
 }
 
 static void body_ask(struct op *op, const struct mailbox_entry *entry)
 {
-    struct op like = *op;
     struct call call;
 
-    like.arg = large_entry_new(op, entry);
-    if (!like.arg) {
+    if (!keep_entry(op->arg, entry)) {
         large_failed(op);
         return;
     }
     call_plain(&call, op->mailbox, SLICE("GET"));
     mailbox_body_add_key(&call, entry->body);
-    if (large_put(&call, on_body, &like)) {
-        free(like.arg);
+    if (large_put(&call, on_body, op))
         large_failed(op);
-    }
 }
 
 /* ---- the entry ---- */
 
 enum { RANGE_END = 3 };
 
-/* A list of one entry, or of none. Without an entry, RANGE_END tells why: the beginning of the log
- * ("-") was reached, or the message of this position has gone from the log. */
-static void on_entry(struct op *op, const struct redis_reply *reply)
+/* Without an entry, RANGE_END tells why: the beginning of the log ("-") was reached, or the message
+ * of this position has gone from the log. */
+static void end_empty(struct op *op)
 {
-    struct mailbox_page page = { .ok = reply && reply->type == REDIS_ARRAY };
-    struct mailbox_entry entry;
+    struct mailbox_page page = { .ok = true };
 
-    if (page.ok && reply->count > 0) {
-        struct redis_reply element = redis_reply_at(reply, 0);
-        page.ok = mailbox_answer_seq(&element, 0, &page.last);
-        if (!mailbox_entry_parse(&element, &entry)) {
-            op->mailbox->counts.bad++;
-        } else if (entry.body.data[0] == '@') {
-            body_ask(op, &entry);
-            return;
-        } else {
-            page.entries = &entry;
-            page.count = 1;
-        }
-    } else {
-        page.end = page.ok && !seq_parse(op->args[RANGE_END], &page.last);
-    }
-    mailbox_pages_answered(op, &page);
+    page.end = !seq_parse(op->args[RANGE_END], &page.last);
+    large_end(op, &page);
 }
 
-/* ---- the position ---- */
+/* A list of one entry, or of none. */
+static void on_entry(struct op *op, const struct redis_reply *reply)
+{
+    struct redis_reply element;
+    struct mailbox_entry entry;
+    struct seq seq;
+
+    if (!reply || reply->type != REDIS_ARRAY) {
+        large_failed(op);
+        return;
+    }
+    if (reply->count == 0) {
+        end_empty(op);
+        return;
+    }
+    element = redis_reply_at(reply, 0);
+    if (!mailbox_answer_seq(&element, 0, &seq)) {
+        large_failed(op);
+    } else if (!mailbox_entry_parse(&element, &entry)) {
+        op->mailbox->counts.bad++;
+        large_end(op, &(struct mailbox_page){ .ok = true, .last = seq });
+    } else if (entry.body.data[0] == '@') {
+        body_ask(op, &entry);
+    } else {
+        entry_read(op, &entry);
+    }
+}
+
+/* ---- the position in a thread ---- */
 
 static enum err thread_entry_put(struct op *op, struct slice seq)
 {
@@ -161,36 +209,23 @@ static void on_thread_position(struct op *op, const struct redis_reply *reply)
     if (position.type != REDIS_STRING)
         large_failed(op);
     else if (position.text.len == 0)
-        mailbox_pages_answered(op, &(struct mailbox_page){ .ok = true, .end = true });
+        large_end(op, &(struct mailbox_page){ .ok = true, .end = true });
     else if (thread_entry_put(op, position.text))
         large_failed(op);
 }
 
-static enum err thread_position_put(struct mailbox *mailbox, const struct page_request *request,
-                                    const struct op *like)
+/* ---- the beginning ---- */
+
+static enum err first_put(struct mailbox *mailbox, const struct page_request *request,
+                          const struct op *like)
 {
     char room[THREAD_KEY_MAX];
     struct call call;
 
-    call_script(&call, mailbox, SCRIPT_THREAD);
-    call_keys(&call, request->address, CALL_KEYS(":box", ":ids", ":th"));
-    call_add(&call, mailbox_thread_key(request->thread, room));
-    if (seq_is_zero(request->position))
-        call_add(&call, SLICE(""));
-    else
-        call_add_seq(&call, request->position);
-    call_add_int(&call, 1);
-    call_add_int(&call, 0);
-    return large_put(&call, on_thread_position, like);
-}
-
-enum err mailbox_large_put(struct mailbox *mailbox, const struct page_request *request,
-                           const struct op *like)
-{
-    struct call call;
-
-    if (request->thread.len)
-        return thread_position_put(mailbox, request, like);
+    if (request->thread.len) {
+        mailbox_pages_build_thread(&call, mailbox, request, 1, 0, room);
+        return large_put(&call, on_thread_position, like);
+    }
     call_plain(&call, mailbox, SLICE("XREVRANGE"));
     call_keys(&call, request->address, CALL_KEYS(":box"));
     if (seq_is_zero(request->position))
@@ -201,4 +236,21 @@ enum err mailbox_large_put(struct mailbox *mailbox, const struct page_request *r
     call_add(&call, SLICE("COUNT"));
     call_add_int(&call, 1);
     return large_put(&call, on_entry, like);
+}
+
+enum err mailbox_large_put(struct mailbox *mailbox, const struct page_request *request,
+                           const struct op *like)
+{
+    struct large_page *large = malloc(sizeof *large + mailbox_pages_text_len(request));
+    struct op first = *like;
+    enum err err;
+
+    if (!large)
+        return ERR_NOMEM;
+    *large = (struct large_page){ .request = mailbox_pages_keep(request, large->text) };
+    first.arg = large;
+    err = first_put(mailbox, request, &first);
+    if (err)
+        large_free(large);
+    return err;
 }

@@ -2,12 +2,13 @@
  * Pages of one large message, read backwards (`history`).
  *
  * The one idea: a large body does not pass through Lua. A script that reads an entry of 1 MB holds
- * Redis for 2.3 ms, a plain XREVRANGE for 0.2 ms, and everybody's mail waits meanwhile. How large
- * the next message is nobody knows before the message is read. So the size of an address's last
- * page decides: after a page of one large message the next page backwards is read by plain
- * commands, one message a page, until a message is small again.
+ * Redis for 2.3 ms, a plain XREVRANGE for 0.2 ms, and everybody's mail waits meanwhile. The size of
+ * the next message is not known before the message is read, so the address's last page decides: one
+ * large message, or a large message that had no room behind smaller ones. The next page backwards
+ * is then read by plain commands, one message a page. When that message is small after all, the
+ * script reads the page: a page of one small message never goes to a reader who asked for more.
  *
- * A page is one command, or two: a thread's next position comes from its script first, and a body
+ * A page is one command, or more: a thread's next position comes from its script first, and a body
  * that several mailboxes share is read from the body's own key. Each command takes over the seat
  * and the bytes of the one before (mailbox_pages.h).
  *

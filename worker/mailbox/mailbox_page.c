@@ -113,6 +113,7 @@ bool mailbox_page_parse(struct mailbox *mailbox, const struct redis_reply *reply
     mailbox->counts.bodies_gone += page->gone;
     page->entries = mailbox->entries;
     page->end = more == 0;
+    page->vain = more > 0 ? (size_t)more - 1 : 0;
     page->ok = true;
     return true;
 }

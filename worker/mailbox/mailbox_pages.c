@@ -65,7 +65,7 @@ static bool is_under_way(const struct pages *pages, uint64_t source)
  * again. */
 static uint64_t page_work_us(const struct mailbox_page *page)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = page->vain;
 
     for (size_t i = 0; i < page->count; i++)
         bytes += page->entries[i].body.len;
@@ -96,19 +96,39 @@ static bool is_pausing(struct pages *pages, const struct page_reader *reader, ui
     return true;
 }
 
+/* ---- a request that outlives its call ---- */
+
+size_t mailbox_pages_text_len(const struct page_request *request)
+{
+    return request->address.len + request->thread.len;
+}
+
+struct page_request mailbox_pages_keep(const struct page_request *request, char *room)
+{
+    struct page_request kept = *request;
+
+    memcpy(room, request->address.data, request->address.len);
+    kept.address = slice_make(room, request->address.len);
+    room += request->address.len;
+    if (request->thread.len)
+        memcpy(room, request->thread.data, request->thread.len);
+    kept.thread = slice_make(room, request->thread.len);
+    return kept;
+}
+
 /* ---- the call ---- */
 
 static void page_answered(struct op *op, const struct redis_reply *reply);
 
-static void add_bounds(struct call *call, const struct page_request *request)
+static void add_bounds(struct call *call, unsigned count, unsigned bytes)
 {
-    call_add_int(call, request->count);
-    call_add_int(call, page_bytes(request));
-    call->wanted = page_bytes(request);
+    call_add_int(call, count);
+    call_add_int(call, bytes);
 }
 
-static void build_thread(struct call *call, struct mailbox *mailbox,
-                         const struct page_request *request, char room[THREAD_KEY_MAX])
+void mailbox_pages_build_thread(struct call *call, struct mailbox *mailbox,
+                                const struct page_request *request, unsigned count, unsigned bytes,
+                                char room[THREAD_KEY_MAX])
 {
     call_script(call, mailbox, SCRIPT_THREAD);
     call_keys(call, request->address, CALL_KEYS(":box", ":ids", ":th"));
@@ -117,7 +137,7 @@ static void build_thread(struct call *call, struct mailbox *mailbox,
         call_add(call, SLICE(""));
     else
         call_add_seq(call, request->position);
-    add_bounds(call, request);
+    add_bounds(call, count, bytes);
 }
 
 static void build_page(struct call *call, struct mailbox *mailbox,
@@ -134,21 +154,21 @@ static void build_page(struct call *call, struct mailbox *mailbox,
         call_add(call, SLICE("+"));
     else
         call_add_seq(call, seq_previous(request->position));
-    add_bounds(call, request);
+    add_bounds(call, request->count, page_bytes(request));
 }
 
-static enum err page_put(struct mailbox *mailbox, const struct page_request *request,
-                         const struct op *like)
+enum err mailbox_pages_put(struct mailbox *mailbox, const struct page_request *request,
+                           const struct op *like)
 {
     char room[THREAD_KEY_MAX];
     struct call call;
 
-    if (request->direction == PAGE_BACKWARDS && mailbox->pages.large[like->account])
-        return mailbox_large_put(mailbox, request, like);
     if (request->thread.len)
-        build_thread(&call, mailbox, request, room);
+        mailbox_pages_build_thread(&call, mailbox, request, request->count, page_bytes(request),
+                                   room);
     else
         build_page(&call, mailbox, request);
+    call.wanted = like->wanted;
     call.seat = like->seat;
     call.account = like->account;
     return call_put(&call, page_answered, like->done, like->arg);
@@ -162,7 +182,9 @@ static enum err page_leave(struct mailbox *mailbox, const struct page_request *r
                        .wanted = page_bytes(request),
                        .seat = reader->source ? seat_of(&mailbox->pages, 0) : NO_SEAT,
                        .account = reader->account };
-    enum err err = page_put(mailbox, request, &like);
+    bool is_large = request->direction == PAGE_BACKWARDS && mailbox->pages.large[reader->account];
+    enum err err = is_large ? mailbox_large_put(mailbox, request, &like)
+                            : mailbox_pages_put(mailbox, request, &like);
 
     if (err)
         return err;
@@ -182,20 +204,12 @@ static bool pages_have_room(const struct pages *pages, const struct page_request
 static enum err page_wait(struct mailbox *mailbox, const struct page_request *request,
                           const struct page_reader *reader)
 {
-    struct page_waiting *waiting =
-        malloc(sizeof *waiting + request->address.len + request->thread.len);
-    char *thread;
+    struct page_waiting *waiting = malloc(sizeof *waiting + mailbox_pages_text_len(request));
 
     if (!waiting)
         return ERR_NOMEM;
-    thread = waiting->text + request->address.len;
-    waiting->request = *request;
+    waiting->request = mailbox_pages_keep(request, waiting->text);
     waiting->reader = *reader;
-    memcpy(waiting->text, request->address.data, request->address.len);
-    if (request->thread.len)
-        memcpy(thread, request->thread.data, request->thread.len);
-    waiting->request.address = slice_make(waiting->text, request->address.len);
-    waiting->request.thread = slice_make(thread, request->thread.len);
     TAILQ_INSERT_TAIL(&mailbox->pages.waiting, waiting, link);
     mailbox->counts.pages_waited++;
     return OK;
@@ -254,6 +268,13 @@ static void pages_go_on(struct mailbox *mailbox)
     }
 }
 
+/* The message behind the page is probably large: it had no room, or it follows a large one. */
+static bool is_large(const struct mailbox_page *page)
+{
+    return page->vain >= MAILBOX_LARGE_BYTES_MIN ||
+           (page->count == 1 && page->entries[0].body.len >= MAILBOX_LARGE_BYTES_MIN);
+}
+
 void mailbox_pages_answered(struct op *op, const struct mailbox_page *page)
 {
     struct mailbox *mailbox = op->mailbox;
@@ -262,8 +283,7 @@ void mailbox_pages_answered(struct op *op, const struct mailbox_page *page)
     assert(pages->bytes >= op->wanted);
     pages->bytes -= op->wanted;
     if (page->count > 0)
-        pages->large[op->account] =
-            page->count == 1 && page->entries[0].body.len >= MAILBOX_LARGE_BYTES_MIN;
+        pages->large[op->account] = is_large(page);
     if (op->seat != NO_SEAT) {
         note_work(pages, op->account, page);
         pages->seats[op->seat] = 0;

@@ -44,9 +44,6 @@ struct page_request {
 
 /* Asks for the page, or lets it wait. ERR_DOWN, ERR_NOMEM: done is not called. */
 enum err mailbox_pages_request(struct mailbox *mailbox, const struct page_request *request);
-/* For the commands of a page (mailbox_large.c too): gives the page to its reader, and the seat and
- * the bytes of the op back. */
-void mailbox_pages_answered(struct op *op, const struct mailbox_page *page);
 void mailbox_pages_init(struct pages *pages);
 /* The end of a turn: pages whose pause has ended leave. */
 void mailbox_pages_turn(struct mailbox *mailbox);
@@ -54,5 +51,23 @@ void mailbox_pages_turn(struct mailbox *mailbox);
 uint64_t mailbox_pages_wait_ms(const struct mailbox *mailbox);
 /* For mailbox_free, behind row_fini: the pages that wait are answered with ok false. */
 void mailbox_pages_fini(struct mailbox *mailbox);
+
+/* ---- for mailbox_large.c ---- */
+
+/* A copy of the request whose texts lie in room, which has mailbox_pages_text_len bytes. */
+size_t mailbox_pages_text_len(const struct page_request *request);
+struct page_request mailbox_pages_keep(const struct page_request *request, char *room);
+/* Puts the script that reads the page, with done, arg, bytes, seat and account of `like`. */
+enum err mailbox_pages_put(struct mailbox *mailbox, const struct page_request *request,
+                           const struct op *like);
+/* Begins the call of the thread's script, with these bounds. room is borrowed until the call is
+ * put. */
+struct call;
+void mailbox_pages_build_thread(struct call *call, struct mailbox *mailbox,
+                                const struct page_request *request, unsigned count, unsigned bytes,
+                                char room[THREAD_KEY_MAX]);
+/* Gives the page to its reader, and the seat and
+ * the bytes of the op back. */
+void mailbox_pages_answered(struct op *op, const struct mailbox_page *page);
 
 #endif

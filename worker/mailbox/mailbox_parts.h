@@ -109,7 +109,7 @@ struct pages {
     uint64_t seats[PAGES_SEATS]; /* hashes of the addresses that have a page under way; 0: free */
     /* Until when the pages of an address have used its part of Redis's time, by that hash. */
     uint64_t used_until_us[PAGES_ACCOUNTS];
-    /* The address's last page held one large message (mailbox_large.h), by that hash. */
+    /* The address's next message is probably large (mailbox_large.h), by that hash. */
     bool large[PAGES_ACCOUNTS];
     uint64_t wake_us; /* when the next address that pauses may go on; UINT64_MAX: none pauses */
 };

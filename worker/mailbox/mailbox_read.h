@@ -30,6 +30,7 @@ struct mailbox_page {
     size_t count;
     size_t gone; /* messages that are left out because their shared body has vanished: a gap */
     bool end;    /* nothing lies behind this page; else entries may lie there */
+    size_t vain; /* bytes that Redis has read and that had no room in the page */
     /* The next page begins here: the seq of the last entry of the answer, which is not in `entries`
      * when its shape is foreign. Zero: the answer was empty. */
     struct seq last;

@@ -3,9 +3,9 @@
 -- KEYS box
 -- ARGV COMMAND START COUNT BYTES. COMMAND: XRANGE, or XREVRANGE for a page that goes backwards.
 --    START: the first position that may be in the page.
--- -> 1: the log may hold entries behind the page, else 0; the seq of the last entry, or ""; then the
---    entries. Last, of a page that goes forwards: the newest seq that retention removed, when this
---    seq is not before START. The reader has a gap then.
+-- -> 0: the log ends here; else 1 and more, for each byte that was read in vain; the seq of the last
+--    entry, or ""; then the entries. Last, of a page that goes forwards: the newest seq that
+--    retention removed, when this seq is not before START. The reader has a gap then.
 --: include piece_weigh
 --: include piece_body
 local command, from, count, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -13,15 +13,15 @@ local to, step, held, used, out = command == 'XRANGE' and '+' or '-', 1, 0, 0, {
 while true do
   local found = redis.call(command, KEYS[1], from, to, 'COUNT', step)
   for _, entry in ipairs(found) do
-    local size = weigh(entry)
-    if held == count or held > 0 and used + size > bytes then
-      out[1] = 1
-      break
+    local size, moved = weigh(entry)
+    if out[1] > 0 or held == count or held > 0 and used + size > bytes then
+      out[1] = math.max(out[1], 1) + moved
+    else
+      held, used = held + 1, used + size
+      out[2], out[held + 2] = entry[1], whole(KEYS[1], entry)
     end
-    held, used = held + 1, used + size
-    out[2], out[held + 2] = entry[1], whole(KEYS[1], entry)
   end
-  if out[1] == 1 or #found < step then
+  if out[1] > 0 or #found < step then
     break
   end
   -- An entry that is read and has no room in the page is read in vain. So a step reads as many as

@@ -4,8 +4,9 @@
 -- KEYS box ids th
 -- ARGV THREAD BEFORE COUNT BYTES; BEFORE "": from the newest on; BYTES 0: the first position alone
 --    is wanted, and no entry is read
--- -> 1: the thread has older messages, else 0; the seq of the last message that was searched for,
---    or ""; then entries, newest first. The page ends by bytes, but holds one entry at least.
+-- -> 0: the thread has no older messages; else 1 and more, for each byte that was read in vain; the seq
+--    of the last message that was searched for, or ""; then entries, newest first. The page ends by
+--    bytes, but holds one entry at least.
 --: include piece_rank
 --: include piece_weigh
 --: include piece_body
@@ -36,9 +37,12 @@ for j, ranked in ipairs(found) do
     return {1, seq}
   end
   local entry = j <= count and bytes > 0 and redis.call('XRANGE', KEYS[1], seq, seq)[1]
-  local size = entry and weigh(entry) or 0
+  local size, moved = 0, 0
+  if entry then
+    size, moved = weigh(entry)
+  end
   if j > count or bytes <= 0 or #out > 2 and size > bytes then
-    out[1] = 1
+    out[1] = 1 + moved
     break
   end
   bytes, out[2] = bytes - size, seq
