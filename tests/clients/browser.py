@@ -13,6 +13,7 @@ import websocket
 import harness
 
 CHROMIUM = shutil.which("chromium")
+LOADED = "Boolean(window.office)"  # of test_page.py's page
 
 
 class PageError(Exception):
@@ -64,14 +65,14 @@ class Tab:
     def reload(self):
         self.ask("window.old = true")
         self.call("Page.reload")
-        self.until("!window.old && Boolean(window.office)", "the page is loaded again")
+        self.until(f"!window.old && {LOADED}", "the page is loaded again")
 
     def crash(self):
         """Ends the process of the page, and loads the page again."""
         self.tell("Page.crash")
         self.said("Inspector.targetCrashed")
         self.call("Page.reload")
-        self.until("!window.old && Boolean(window.office)", "the page is loaded again")
+        self.until(f"!window.old && {LOADED}", "the page is loaded again")
 
     def said(self, event):
         """Waits for an event of the browser."""
@@ -116,16 +117,16 @@ class Browser:
         with urllib.request.urlopen(request, timeout=harness.DEADLINE) as answer:
             return answer.read()
 
-    def tab(self, url):
-        """A new tab, loaded as far as `window.office` goes."""
+    def tab(self, url, ready=LOADED):
+        """A new tab, loaded as far as `ready` is true."""
         target = json.loads(self.get(f"/json/new?{urllib.parse.quote(url, safe='')}", "PUT"))
-        return self.attach(target["id"])
+        return self.attach(target["id"], ready)
 
-    def attach(self, target):
+    def attach(self, target, ready=LOADED):
         """The tab of that id."""
         tab = Tab(self, self.tabs()[target])
         tab.call("Inspector.enable")
-        tab.until("Boolean(window.office)", "the page is loaded")
+        tab.until(ready, "the page is loaded")
         return tab
 
     def tabs(self):

@@ -1,6 +1,5 @@
 """The token endpoints of examples/ log people in, and PostOffice takes their tokens; the chat page works on them."""
 
-import asyncio
 import importlib.util
 import json
 import os
@@ -12,14 +11,14 @@ import urllib.error
 import urllib.request
 
 import pytest
-import websockets
 
-import clients
+from e2e_fixtures import directory, redis, server  # noqa: F401  fixtures
+import clients  # behind the path that e2e_fixtures sets
 import harness
+from browser import CHROMIUM, Browser
 from clients import PythonClient
 
 EXAMPLES = harness.ROOT / "examples"
-CHROMIUM = shutil.which("chromium")
 # Debian's modules, wherever the machine's node comes from.
 NODE = {**os.environ, "NODE_PATH": os.pathsep.join(filter(None, [os.environ.get("NODE_PATH"), "/usr/share/nodejs"]))}
 PASSWORDS = {"alice": "correct horse", "bob": "battery staple"}
@@ -107,89 +106,49 @@ def test_who_has_logged_in_gets_a_token_that_the_server_takes(endpoint):
     clients.run(talk())
 
 
-class Tab:
-    """A page of Chromium, by its debugging protocol."""
-
-    def __init__(self, socket):
-        self.socket, self.number = socket, 0
-
-    async def evaluate(self, expression):
-        self.number += 1
-        await self.socket.send(json.dumps({"id": self.number, "method": "Runtime.evaluate", "params": {
-            "expression": expression, "awaitPromise": True, "returnByValue": True}}))
-        while (answer := json.loads(await self.socket.recv())).get("id") != self.number:
-            pass
-        return answer["result"]["result"].get("value")
-
-    async def until(self, expression, what):
-        for _ in range(600):
-            if await self.evaluate(expression):
-                return
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"{what}: " + str(await self.evaluate("document.body.innerText")))
-
-
-def browser(folder):
-    process = subprocess.Popen([CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                                "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    port_file = folder / "DevToolsActivePort"
-    harness.wait_until(lambda: port_file.exists() and port_file.read_text().count("\n") >= 1, "Chromium serves its debugging port")
-    return process, int(port_file.read_text().splitlines()[0])
-
-
-def open_page(port, url):
-    def opened():
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/json/new?{url}", method="PUT")
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)["webSocketDebuggerUrl"]
-
-    return opened()
-
-
-async def log_in(tab, user):
-    await tab.until("!!document.getElementById('login')?.onsubmit", "the page is ready")
-    await tab.evaluate(f"""{{ const form = document.getElementById('login');
+def log_in(browser, page, user):
+    tab = browser.tab(page, ready="Boolean(document.getElementById('login')?.onsubmit)")
+    tab.ask(f"""{{ const form = document.getElementById('login');
         form.elements.user.value = {json.dumps(user)}; form.elements.password.value = {json.dumps(PASSWORDS[user])};
         form.requestSubmit(); }}""")
-    await tab.until("!document.getElementById('say').hidden", f"{user} is in the room")
+    tab.until("!document.getElementById('say').hidden", f"{user} is in the room")
+    return tab
 
 
-async def say(tab, text):
-    await tab.evaluate(f"""{{ const form = document.getElementById('say');
+def say(tab, text):
+    tab.ask(f"""{{ const form = document.getElementById('say');
         form.elements.text.value = {json.dumps(text)}; form.requestSubmit(); }}""")
 
 
-def shows(text, times=1):
-    return f"[...document.querySelectorAll('li')].filter((one) => one.textContent === {json.dumps(text)}).length === {times}"
+def shows(text):
+    return f"[...document.querySelectorAll('li')].filter((one) => one.textContent === {json.dumps(text)}).length === 1"
 
 
+@pytest.fixture
+def browsers(tmp_path):
+    """A browser for each person: each has a storage of its own."""
+    started = []
+    for user in PASSWORDS:
+        (tmp_path / user).mkdir()
+        started.append(Browser(tmp_path / user).start())
+    yield started
+    for one in started:
+        one.stop()
+
+
+@pytest.mark.xdist_group("page")
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium: scripts/setup --browser installs it")
 @pytest.mark.parametrize("endpoint", ENDPOINTS, indirect=True)
-def test_two_people_talk_on_the_chat_page(endpoint, tmp_path):
+def test_two_people_talk_on_the_chat_page(endpoint, browsers):
     one, post = endpoint
     page = one.url(f"/chat.html?server=ws://127.0.0.1:{post.port}/ws")
-
-    async def talk():
-        browsers = [browser(tmp_path / f"chromium-{user}") for user in PASSWORDS]
-        try:
-            sockets = [await websockets.connect(open_page(port, page), max_size=None) for _, port in browsers]
-            alice, bob = (Tab(socket) for socket in sockets)
-            await log_in(alice, "alice")
-            await say(alice, "is anybody here?")
-            await alice.until("document.querySelector('li') && !document.querySelector('li.waiting')", "the room keeps it")
-            await log_in(bob, "bob")
-            await bob.until(shows("alice: is anybody here?"), "bob reads what was said before")
-            await say(bob, "<b>yes</b>")
-            await alice.until(shows("bob: <b>yes</b>"), "text stays text")
-            await say(alice, "@bob psst")
-            await bob.until(shows("alice (to you): psst"), "a word for bob alone")
-            assert await bob.evaluate(shows("you: <b>yes</b>"))
-            for socket in sockets:
-                await socket.close()
-        finally:
-            for process, _ in browsers:
-                process.terminate()
-                process.wait()
-
-    clients.run(talk())
+    alice = log_in(browsers[0], page, "alice")
+    say(alice, "is anybody here?")
+    alice.until("document.querySelector('li') && !document.querySelector('li.waiting')", "the room keeps it")
+    bob = log_in(browsers[1], page, "bob")
+    bob.until(shows("alice: is anybody here?"), "bob reads what was said before")
+    say(bob, "<b>yes</b>")
+    alice.until(shows("bob: <b>yes</b>"), "text stays text")
+    say(alice, "@bob psst")
+    bob.until(shows("alice (to you): psst"), "a word for bob alone")
+    assert bob.ask(shows("you: <b>yes</b>"))
